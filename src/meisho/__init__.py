@@ -1,0 +1,37 @@
+"""meisho (名所): find every photo of the same landmark or object.
+
+The public names are imported on first use, so that `import meisho` stays cheap and does nothing else.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Collection": "meisho.store",
+    "Dataset": "meisho.datasets.base",
+    "Descriptors": "meisho.descriptors",
+    "GradedGroundTruth": "meisho.ground_truth",
+    "GroundTruth": "meisho.ground_truth",
+    "MeishoError": "meisho.errors",
+    "Photo": "meisho.images",
+    "Ranking": "meisho.ranking",
+    "describe_photos": "meisho.extraction",
+    "load_dataset": "meisho.datasets.base",
+    "load_extractor": "meisho.extractors.base",
+    "search": "meisho.search",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'meisho' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,19 @@
+"""Array types and the one way to freeze an array inside a value."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+Int64Array = NDArray[np.int64]
+UInt8Array = NDArray[np.uint8]
+BoolArray = NDArray[np.bool_]
+
+
+def read_only(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
+    """Return `array` as a C-contiguous, read-only array of `dtype`; copies only when it must."""
+    frozen = np.ascontiguousarray(array, dtype=dtype).view()
+    frozen.setflags(write=False)
+    return frozen

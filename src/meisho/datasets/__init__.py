@@ -1,0 +1,1 @@
+"""Folders, tables and benchmarks -> Dataset."""

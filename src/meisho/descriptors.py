@@ -1,0 +1,131 @@
+"""Descriptors: one vector per photo, the photos' ids, and where the vectors came from."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+
+from meisho.arrays import Float32Array, read_only
+from meisho.errors import InputError
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where descriptors came from; two sets of descriptors can be compared only when theirs are equal.
+
+    Attributes:
+        extractor: Name of the extractor, for example "timm_gem".
+        options: Its resolved options as canonical JSON: every option, defaults included, keys sorted.
+        weights_sha256: Digest of the weights that were used, or "" where there are none.
+    """
+
+    extractor: str
+    options: str = "{}"
+    weights_sha256: str = ""
+
+    @classmethod
+    def from_options(cls, extractor: str, options: dict[str, object], weights_sha256: str = "") -> Self:
+        """Build from a plain mapping of JSON values."""
+        return cls(extractor, json.dumps(options, sort_keys=True, ensure_ascii=False), weights_sha256)
+
+    def differences(self, other: "Provenance") -> list[str]:
+        """Name every option in which the two differ, as "option: mine / theirs"; empty when equal."""
+        mine, theirs = self._flat(), other._flat()
+        keys = sorted(mine.keys() | theirs.keys())
+        return [f"{k}: {mine.get(k)} / {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
+
+    def to_json(self) -> str:
+        """Return one JSON object."""
+        return json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    def _flat(self) -> dict[str, object]:
+        options = json.loads(self.options)
+        return {"extractor": self.extractor, "weights_sha256": self.weights_sha256, **options}
+
+
+@dataclass(frozen=True, eq=False)
+class Descriptors:
+    """Global descriptors of N photos.
+
+    Attributes:
+        ids: (N,) ids of the photos, unique, in database order.
+        vectors: (N, D) float32, read-only; L2-normalised when an extractor made them.
+        provenance: Where they came from.
+
+    Raises:
+        InputError: The shapes do not fit, or an id stands twice.
+    """
+
+    ids: tuple[str, ...]
+    vectors: Float32Array
+    provenance: Provenance
+
+    def __post_init__(self) -> None:
+        vectors = read_only(self.vectors, np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(self.ids):
+            raise InputError(
+                f"descriptors: {len(self.ids)} ids need vectors (N, D), got shape {vectors.shape}"
+            )
+        if len(set(self.ids)) != len(self.ids):
+            twice = next(i for i in self.ids if self.ids.count(i) > 1)
+            raise InputError(f"descriptors: the id {twice!r} stands more than once")
+        object.__setattr__(self, "vectors", vectors)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        """D, the number of dimensions."""
+        return int(self.vectors.shape[1])
+
+    def select(self, ids: Sequence[str]) -> "Descriptors":
+        """Return the descriptors of `ids`, in that order.
+
+        Raises:
+            InputError: An id is not among them.
+        """
+        row_of = {photo_id: row for row, photo_id in enumerate(self.ids)}
+        missing = [i for i in ids if i not in row_of]
+        if missing:
+            raise InputError(
+                f"descriptors: {len(missing)} ids have no descriptor, the first is {missing[0]!r}"
+            )
+        return Descriptors(tuple(ids), self.vectors[[row_of[i] for i in ids]], self.provenance)
+
+
+def normalize_rows(vectors: Float32Array) -> Float32Array:
+    """Return (N, D) rows scaled to unit L2 length; a zero row stays zero. Never writes into `vectors`."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Float32Array = np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
+    return scaled
+
+
+def describe_faults(descriptors: Descriptors) -> list[str]:
+    """Say in words what is wrong with descriptors: NaN, constant, or not normalised; empty when sound."""
+    vectors = descriptors.vectors
+    if len(vectors) == 0:
+        return ["there are no descriptors"]
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        first = descriptors.ids[int(np.argmin(finite))]
+        return [
+            f"{int((~finite).sum())} of {len(vectors)} descriptors hold NaN or infinity, first that of {first!r}"
+        ]
+    faults = []
+    if len(vectors) > 1 and np.ptp(vectors, axis=0).max() < 1e-6:
+        faults.append("all descriptors are the same vector: every ranking of them is a tie")
+    lengths = np.linalg.norm(vectors, axis=1)
+    if np.abs(lengths - 1).max() > 1e-3:
+        faults.append(
+            f"descriptors are not L2-normalised (lengths {lengths.min():.3g} to {lengths.max():.3g}): "
+            "their dot products are not cosine similarities"
+        )
+    return faults

@@ -1,0 +1,85 @@
+"""Every error that meisho raises on purpose. A message says what, where and what to do.
+
+MeishoError                   exit code 1
+├── InputError                2   a file, folder or option that the user gave cannot be used
+│   ├── ImageError            2   one photo cannot be read; the run goes on without it
+│   ├── DatasetError          2   a data set's files, rows or ground truth are not as they must be
+│   └── ConfigError           2   an unknown key, a wrong type or value
+├── SkippedPhotosError        3   photos were skipped and the run was asked to be strict
+├── CollectionError           4   a collection cannot be opened or used
+│   ├── MismatchError         4   it was made with another model or option
+│   └── LockedError           4   another process is writing to it
+├── WeightsError              5   a model's weights cannot be had or do not fit
+└── MissingDependencyError    5   an optional package is needed and not installed
+"""
+
+from pathlib import Path
+
+
+class MeishoError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class InputError(MeishoError):
+    """A file, folder or option given by the user cannot be used."""
+
+    exit_code = 2
+
+
+class ImageError(InputError):
+    """One photo cannot be read.
+
+    Args:
+        path: The photo's file.
+        reason: Why, in one line without the path.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type["ImageError"], tuple[Path, str]]:
+        return ImageError, (self.path, self.reason)  # so that it crosses a process border whole
+
+
+class DatasetError(InputError):
+    """A data set's files, rows or ground truth are not as they must be."""
+
+
+class ConfigError(InputError):
+    """An unknown key, a wrong type or a wrong value in a configuration."""
+
+
+class SkippedPhotosError(MeishoError):
+    """Photos were skipped and the run was asked to be strict."""
+
+    exit_code = 3
+
+
+class CollectionError(MeishoError):
+    """A collection cannot be opened or used."""
+
+    exit_code = 4
+
+
+class MismatchError(CollectionError):
+    """A saved thing was made with another model or option than the one asked for."""
+
+
+class LockedError(CollectionError):
+    """Another process is writing to the collection."""
+
+
+class WeightsError(MeishoError):
+    """A model's weights cannot be had, or do not fit the model."""
+
+    exit_code = 5
+
+
+class MissingDependencyError(MeishoError):
+    """An optional package is needed and not installed."""
+
+    exit_code = 5

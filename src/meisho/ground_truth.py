@@ -1,0 +1,90 @@
+"""Ground truth: which database photos are right for each query, and which do not count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from meisho.arrays import Int64Array, read_only
+from meisho.errors import DatasetError
+
+Setup = Literal["easy", "medium", "hard"]
+SETUPS: tuple[Setup, ...] = ("easy", "medium", "hard")
+Rows = tuple[Int64Array, ...]
+
+
+def _frozen_rows(rows: Sequence[Sequence[int] | Int64Array]) -> Rows:
+    return tuple(read_only(np.unique(np.asarray(r, dtype=np.int64)), np.int64) for r in rows)
+
+
+def _check_disjoint(groups: dict[str, Rows]) -> None:
+    lengths = {name: len(rows) for name, rows in groups.items()}
+    if len(set(lengths.values())) > 1:
+        raise DatasetError(f"ground truth: every list needs one entry per query, got {lengths}")
+    for query, parts in enumerate(zip(*groups.values(), strict=True)):
+        together = np.concatenate(parts)
+        if len(np.unique(together)) != len(together):
+            raise DatasetError(
+                f"ground truth: query {query} has a database row in two of {', '.join(groups)}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Positives and junk of Q queries, as database rows.
+
+    Attributes:
+        positives: Q arrays (P,) int64, ascending: the right answers; may be empty.
+        junk: Q arrays (J,) int64, ascending: taken out of the ranking before positions are counted.
+        sha256: Digest of the file that it was read from, or "" where there is none.
+    """
+
+    positives: Rows
+    junk: Rows
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positives", _frozen_rows(self.positives))
+        object.__setattr__(self, "junk", _frozen_rows(self.junk))
+        _check_disjoint({"positives": self.positives, "junk": self.junk})
+
+    def __len__(self) -> int:
+        return len(self.positives)
+
+
+@dataclass(frozen=True, eq=False)
+class GradedGroundTruth:
+    """Easy, hard and junk photos of Q queries, as database rows [Radenović et al. 2018, arXiv:1803.11285].
+
+    Attributes:
+        easy: Q arrays (E,) int64, ascending.
+        hard: Q arrays (H,) int64, ascending.
+        junk: Q arrays (J,) int64, ascending.
+        sha256: Digest of the file that it was read from, or "".
+    """
+
+    easy: Rows
+    hard: Rows
+    junk: Rows
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("easy", "hard", "junk"):
+            object.__setattr__(self, name, _frozen_rows(getattr(self, name)))
+        _check_disjoint({"easy": self.easy, "hard": self.hard, "junk": self.junk})
+
+    def __len__(self) -> int:
+        return len(self.easy)
+
+    def at(self, setup: Setup) -> GroundTruth:
+        """Return the positives and junk of one setup: easy, medium (easy + hard) or hard."""
+        if setup == "easy":
+            return GroundTruth(self.easy, _joined(self.junk, self.hard), self.sha256)
+        if setup == "medium":
+            return GroundTruth(_joined(self.easy, self.hard), self.junk, self.sha256)
+        return GroundTruth(self.hard, _joined(self.junk, self.easy), self.sha256)
+
+
+def _joined(first: Rows, second: Rows) -> Rows:
+    return tuple(np.concatenate([a, b]) for a, b in zip(first, second, strict=True))

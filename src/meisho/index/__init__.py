@@ -1,0 +1,1 @@
+"""Descriptors -> a search structure."""

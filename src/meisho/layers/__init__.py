@@ -1,0 +1,1 @@
+"""torch parts shared by extraction and training."""

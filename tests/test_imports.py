@@ -1,0 +1,104 @@
+"""The laws of imports (docs/DESIGN.md): imports point down the walk of a photo or to nouns, never up."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "src" / "meisho"
+
+NOUNS = {"errors", "arrays", "config", "descriptors", "local_features", "ranking", "ground_truth", "images"}
+MAY_IMPORT = {
+    # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
+    "errors": set(),
+    "arrays": set(),
+    "config": {"errors"},
+    "descriptors": {"errors", "arrays"},
+    "local_features": {"errors", "arrays"},
+    "ranking": {"errors", "arrays"},
+    "ground_truth": {"errors", "arrays"},
+    "images": {"errors", "arrays"},
+    "layers": set(),
+    "datasets": NOUNS,
+    "extractors": NOUNS | {"layers", "whitening"},
+    "extraction": NOUNS | {"extractors"},
+    "whitening": NOUNS,
+    "geometry": NOUNS,
+    "index": NOUNS,
+    "search": NOUNS | {"index"},
+    "store": NOUNS,
+    "rerank": NOUNS | {"geometry"},
+    "evaluate": NOUNS,
+    "submission": NOUNS,
+    "training": NOUNS | {"layers", "datasets", "extractors", "extraction", "evaluate", "search", "index"},
+    "run": None,  # knows the order: may import everything but the edge
+    "web": None,
+    "cli": None,
+}
+EDGE = {"run", "cli", "web"}
+ONLY_IN = {
+    "torch": {"extractors", "layers", "training"},
+    "timm": {"extractors", "layers", "training"},
+    "faiss": {"index"},
+    "lancedb": {"store"},
+    "pyarrow": {"store"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+    "jinja2": {"web"},
+}
+
+
+def stage_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_modules(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+SOURCES = [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down_the_walk(path):
+    stage = stage_of(path)
+    allowed = MAY_IMPORT[stage]
+    for module in imported_modules(path):
+        package, _, rest = module.partition(".")
+        if package == "meisho" and rest:
+            target = rest.partition(".")[0]
+            if target == stage:
+                continue
+            if allowed is None:
+                assert stage != "run" or target not in {"cli", "web"}, f"run imports {module}"
+            else:
+                assert target in allowed, f"{stage} imports {module}"
+        elif package in ONLY_IN:
+            assert stage in ONLY_IN[package], f"{package} is imported in {stage}"
+
+
+def test_nothing_imports_the_edge():
+    for path in SOURCES:
+        if stage_of(path) in EDGE:
+            continue
+        for module in imported_modules(path):
+            assert module.partition("meisho.")[2].partition(".")[0] not in EDGE, f"{path} imports {module}"
+
+
+def test_import_meisho_does_nothing():
+    heavy = ["torch", "timm", "faiss", "lancedb", "cv2", "numpy"]
+    code = f"import sys, meisho; print([m for m in {heavy!r} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_every_public_name_exists():
+    import meisho
+
+    for name in meisho.__all__:
+        assert getattr(meisho, name) is not None
