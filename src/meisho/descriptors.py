@@ -117,7 +117,7 @@ def describe_faults(descriptors: Descriptors) -> list[str]:
     if not finite.all():
         first = descriptors.ids[int(np.argmin(finite))]
         return [
-            f"{int((~finite).sum())} of {len(vectors)} descriptors hold NaN or infinity, first that of {first!r}"
+            f"{int((~finite).sum())} of {len(vectors)} descriptors hold NaN or infinity (first: {first!r})"
         ]
     faults = []
     if len(vectors) > 1 and np.ptp(vectors, axis=0).max() < 1e-6:

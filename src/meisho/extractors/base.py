@@ -32,7 +32,9 @@ class GlobalExtractor(Protocol):
 
     Attributes:
         dim: D, the number of dimensions.
-        provenance: What is kept with the descriptors: every option that changes them.
+        provenance: What is kept with the descriptors. `provenance.extractor` is the model specification and
+            `provenance.options` every keyword option that changes the result, so that
+            `load_extractor(p.extractor, **json.loads(p.options))` makes the same extractor again.
         image_options: How photos must be loaded for it.
     """
 
