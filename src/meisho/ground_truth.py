@@ -38,16 +38,25 @@ class GroundTruth:
         positives: Q arrays (P,) int64, ascending: the right answers; may be empty.
         junk: Q arrays (J,) int64, ascending: taken out of the ranking before positions are counted.
         sha256: Digest of the file that it was read from, or "" where there is none.
+        groups: The part of the benchmark that each query is scored in, or () where there are no parts. Google
+            Landmarks says "public" or "private" here: its figures are the means over each group.
+
+    Raises:
+        DatasetError: The lists differ in length, or a query has a row among both its positives and its junk.
     """
 
     positives: Rows
     junk: Rows
     sha256: str = ""
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "positives", _frozen_rows(self.positives))
         object.__setattr__(self, "junk", _frozen_rows(self.junk))
+        object.__setattr__(self, "groups", tuple(self.groups))
         _check_disjoint({"positives": self.positives, "junk": self.junk})
+        if self.groups and len(self.groups) != len(self.positives):
+            raise DatasetError(f"ground truth: {len(self.groups)} groups for {len(self.positives)} queries")
 
     def __len__(self) -> int:
         return len(self.positives)
