@@ -1,6 +1,6 @@
 """Ground truth: which database photos are right for each query, and which do not count."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,11 @@ from meisho.errors import DatasetError
 Setup = Literal["easy", "medium", "hard"]
 SETUPS: tuple[Setup, ...] = ("easy", "medium", "hard")
 Rows = tuple[Int64Array, ...]
+
+
+def database_rows(rows_per_query: Iterable[Iterable[int]]) -> Rows:
+    """Turn lists or sets of database rows, one per query, into ascending arrays (P,) int64."""
+    return _frozen_rows([sorted(rows) for rows in rows_per_query])
 
 
 def _frozen_rows(rows: Sequence[Sequence[int] | Int64Array]) -> Rows:

@@ -9,6 +9,7 @@ A new data set is one file in this folder and one line in `DATASETS`::
         return Dataset("my_set", root, database, queries, ground_truth, protocol="retrieval")
 """
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -87,3 +88,28 @@ def load_dataset(name: str, root: Path) -> Dataset:
     module, function = DATASETS[name].split(":")
     dataset: Dataset = getattr(import_module(module), function)(Path(root))
     return dataset
+
+
+def missing_photos(dataset: Dataset) -> tuple[Photo, ...]:
+    """Return the photos, queries first, whose files are not there, each file once."""
+    photos = {photo.path: photo for photo in (*dataset.database, *dataset.queries)}
+    queries = {photo.path: photo for photo in dataset.queries}
+    return tuple(photo for path, photo in (queries | photos).items() if not path.is_file())
+
+
+def check_photos(dataset: Dataset) -> None:
+    """Check that every photo of the data set is there, before the first one is read.
+
+    Raises:
+        DatasetError: Photos are missing; the message counts them, names the first and says where to put them.
+    """
+    missing = missing_photos(dataset)
+    if not missing:
+        return
+    total = len({photo.path for photo in (*dataset.database, *dataset.queries)})
+    folder = os.path.commonpath([photo.path.parent for photo in missing])
+    lines = [f"{dataset.name}: {len(missing)} of {total} photos are missing; put them under {folder}:"]
+    lines += [str(photo.path) for photo in missing[:5]]
+    if len(missing) > 5:
+        lines.append(f"... and {len(missing) - 5} more")
+    raise DatasetError("\n  ".join(lines))
