@@ -1,0 +1,242 @@
+"""Report: the figures of one run with all that is needed to read them, and its file form.
+
+Every figure carries its protocol in the name of the metric, its 95 % interval and the number of queries
+behind it; the report says which ground truth was used, whether the queries were cropped, and what is
+doubtful.
+"""
+
+import csv
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from meisho.descriptors import Provenance
+from meisho.errors import InputError
+
+REPORT_FILE = "report.json"
+PER_QUERY_FILE = "per_query.csv"
+FORMAT = 1
+HEADLINE_SETUPS = ("medium", "private")
+"""The setup whose main figure stands for a run: Medium [Radenović et al. 2018], the private part of GLDv2."""
+_NOT_SHARES = frozenset({"ukbench_ns"})
+
+
+def printed_factor(metric: str) -> int:
+    """Return what a metric is multiplied by when printed: 100 (per cent), or 1 for the N-S score."""
+    return 1 if metric in _NOT_SHARES else 100
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a report.
+
+    Attributes:
+        metric: Its name with the protocol, for example "revisitop_map".
+        setup: "easy", "medium", "hard", "all", or a group of queries such as "private".
+        value: A share from 0 to 1; `ukbench_ns` goes from 0 to 4. NaN where no query counts.
+        low: Low end of the bootstrap 95 % interval over queries.
+        high: High end.
+        num_queries: Queries that the mean is over; those without positives are not among them.
+    """
+
+    metric: str
+    setup: str
+    value: float
+    low: float
+    high: float
+    num_queries: int
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            object.__setattr__(self, name, _one_nan(getattr(self, name)))
+
+    @property
+    def factor(self) -> int:
+        """What the value is multiplied by when printed."""
+        return printed_factor(self.metric)
+
+    @property
+    def text(self) -> str:
+        """The value and its interval as printed: "43.66 [40.1, 47.2]", in per cent but for the N-S score."""
+        digits = 1 if self.factor == 100 else 2
+        low, high = self.low * self.factor, self.high * self.factor
+        return f"{self.value * self.factor:.2f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+@dataclass(frozen=True)
+class QueryScore:
+    """The score of one query in one setup.
+
+    Attributes:
+        query_id: The query.
+        setup: As in `Figure`.
+        average_precision: The query's part of the setup's main figure: its average precision by the report's
+            protocol, 0 to 1 (under ukbench the number of photos found, 0 to 4); NaN if it has no positives.
+        num_positives: Positives of the query in this setup.
+    """
+
+    query_id: str
+    setup: str
+    average_precision: float
+    num_positives: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "average_precision", _one_nan(self.average_precision))
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one evaluation.
+
+    Attributes:
+        dataset: Name of the data set.
+        protocol: Name of the protocol, one of `meisho.evaluate.protocols.PROTOCOLS`.
+        provenance: Where the descriptors came from.
+        ground_truth_sha256: Digest of the ground truth's file, or of its content where it has no file.
+        queries_cropped: Whether queries were cropped to their boxes.
+        num_database: N.
+        num_queries: Q, those without positives included.
+        figures: All figures; in each setup the main one comes first.
+        query_scores: One per query and setup, in the order of the queries.
+        warnings: What is doubtful about the run, in words.
+
+    Raises:
+        InputError: There are no figures.
+    """
+
+    dataset: str
+    protocol: str
+    provenance: Provenance
+    ground_truth_sha256: str
+    queries_cropped: bool
+    num_database: int
+    num_queries: int
+    figures: tuple[Figure, ...]
+    query_scores: tuple[QueryScore, ...]
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.figures:
+            raise InputError(f"report of {self.dataset!r}: needs at least one figure")
+
+    @property
+    def headline(self) -> Figure:
+        """The figure that stands for the run: the main one of Medium or the private part, else the first."""
+        ranked = [f for setup in HEADLINE_SETUPS for f in self.figures if f.setup == setup]
+        return [*ranked, *self.figures][0]
+
+    def figure(self, metric: str, setup: str) -> Figure:
+        """Return one figure by its names.
+
+        Raises:
+            InputError: The report has no such figure.
+        """
+        for figure in self.figures:
+            if (figure.metric, figure.setup) == (metric, setup):
+                return figure
+        known = ", ".join(f"{f.metric} {f.setup}" for f in self.figures)
+        raise InputError(f"report of {self.dataset!r} has no figure {metric} {setup}; it has: {known}")
+
+    def sentence(self, figure: Figure) -> str:
+        """Say one figure in one line with all that is needed to read it."""
+        crop = "cropped to their boxes" if self.queries_cropped else "not cropped"
+        truth = f"{self.ground_truth_sha256[:8]}…" if self.ground_truth_sha256 else "of unknown origin"
+        return (
+            f"{figure.metric} {figure.setup} {figure.text}, {figure.num_queries} queries {crop}, "
+            f"ground truth {truth}"
+        )
+
+    def save(self, directory: Path) -> Path:
+        """Write `report.json` (the whole report) and `per_query.csv` (its query scores, for other programs).
+
+        Each file is written under a temporary name and then renamed.
+
+        Returns:
+            The path of `report.json`.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        _write(directory / PER_QUERY_FILE, lambda file: _write_query_scores(file, self.query_scores))
+        _write(directory / REPORT_FILE, lambda file: file.write(self.to_json()))
+        return directory / REPORT_FILE
+
+    def to_json(self) -> str:
+        """Return one JSON object; numbers keep every bit, NaN becomes null."""
+        return json.dumps({"format": FORMAT, **_without_nan(asdict(self))}, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: It is not JSON, or not of the form that this version writes.
+        """
+        record = json.loads(text)
+        if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
+            raise ValueError(f"not a report of format {FORMAT}")
+        known = {f.name for f in fields(cls)}
+        if set(record) != known:
+            raise ValueError(f"keys {sorted(set(record) ^ known)} are missing or unknown")
+        record["provenance"] = Provenance(**record["provenance"])
+        record["figures"] = tuple(Figure(**_with_nan(f)) for f in record["figures"])
+        record["query_scores"] = tuple(QueryScore(**_with_nan(q)) for q in record["query_scores"])
+        record["warnings"] = tuple(record["warnings"])
+        return cls(**record)
+
+
+def load_report(path: Path) -> Report:
+    """Read a report that `Report.save` wrote.
+
+    Args:
+        path: Its directory, or the `report.json` in it.
+
+    Raises:
+        InputError: There is no report, or it cannot be read.
+    """
+    path = Path(path)
+    file = path / REPORT_FILE if path.is_dir() else path
+    try:
+        return Report.from_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{file}: no report can be read here ({error.strerror})") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{file}: not a report of this version of meisho ({error}); evaluate again"
+        ) from error
+
+
+def _one_nan(value: float) -> float:
+    """Return `value` as a float, every NaN as the same object, so that equal reports compare equal."""
+    return math.nan if math.isnan(value) else float(value)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _with_nan(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if item is None else item for key, item in record.items()}
+
+
+def _write(path: Path, write: Callable[[TextIO], object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # surrogateescape: an id that comes from a file name may hold bytes that are not UTF-8
+    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        write(file)
+    temporary.replace(path)
+
+
+def _write_query_scores(file: TextIO, scores: tuple[QueryScore, ...]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([f.name for f in fields(QueryScore)])
+    for s in scores:
+        precision = "" if math.isnan(s.average_precision) else repr(s.average_precision)
+        writer.writerow([s.query_id, s.setup, precision, s.num_positives])
