@@ -1,0 +1,73 @@
+"""collection.json: what a collection was made with. Written last, it makes a directory a collection."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from meisho import __version__
+from meisho.descriptors import Provenance
+from meisho.errors import CollectionError
+
+METADATA_FILE = "collection.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a collection was made with.
+
+    Attributes:
+        photo_root: The folder that the photos' ids are relative to.
+        provenance: Where the descriptors come from.
+        dim: D, their number of dimensions.
+        format_version: Version of the layout on disk.
+        created_by: Name and version of the program that made it.
+    """
+
+    photo_root: Path
+    provenance: Provenance
+    dim: int
+    format_version: int = FORMAT_VERSION
+    created_by: str = f"meisho {__version__}"
+
+
+def write_metadata(directory: Path, metadata: Metadata) -> None:
+    """Write collection.json: whole or not at all."""
+    text = json.dumps({**asdict(metadata), "photo_root": str(metadata.photo_root)}, indent=2)
+    unfinished = directory / f"{METADATA_FILE}.tmp"
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(directory / METADATA_FILE)
+
+
+def read_metadata(directory: Path) -> Metadata:
+    """Read collection.json.
+
+    Raises:
+        CollectionError: It cannot be read, is damaged, or was written by a newer format.
+    """
+    file = directory / METADATA_FILE
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        version = int(values["format_version"])
+        if version > FORMAT_VERSION:
+            raise CollectionError(
+                f"{file}: made by {values.get('created_by')} in format {version}, and this meisho "
+                f"{__version__} reads up to {FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
+            )
+        return Metadata(
+            photo_root=Path(values["photo_root"]),
+            provenance=Provenance(**values["provenance"]),
+            dim=int(values["dim"]),
+            format_version=version,
+            created_by=str(values["created_by"]),
+        )
+    except OSError as error:
+        raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CollectionError(
+            f"{file}: damaged ({error!r}); restore it from a copy, or delete {directory} and index again"
+        ) from error

@@ -1,0 +1,161 @@
+"""Photo records and their log: every change is appended, the newest row of an id wins.
+
+A log needs no search for the row to replace, so that a commit costs the same at the first and at the
+millionth photo, and no id ever gets into an SQL string.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from meisho.arrays import Int64Array
+from meisho.errors import InputError
+
+UInt64Array = NDArray[np.uint64]
+
+PHOTOS_SCHEMA = pa.schema(
+    [
+        pa.field("sequence", pa.int64(), nullable=False),  # order of writing; never used twice
+        pa.field(
+            "position", pa.int64(), nullable=False
+        ),  # sequence of the id's first row: its place in the order
+        pa.field("removed", pa.bool_(), nullable=False),
+        pa.field("id", pa.large_binary(), nullable=False),
+        pa.field("content_sha256", pa.large_string(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("width_px", pa.int32(), nullable=False),
+        pa.field("height_px", pa.int32(), nullable=False),
+        pa.field("error", pa.large_binary(), nullable=False),
+    ]
+)
+LOG_COLUMNS = ["sequence", "position", "removed", "id"]
+"""What `resolve_log` needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoRecord:
+    """What is known of one photo of a collection.
+
+    Attributes:
+        id: Its path below the photo folder, "/" separated.
+        content_sha256: Digest of the file, hexadecimal, or "" where the file could not be read.
+        size_bytes: Size of the file.
+        mtime_ns: Time of its last change, ns since 1970.
+        width_px: Width of the upright photo, 0 where unknown.
+        height_px: Height of the upright photo, 0 where unknown.
+        error: Why it could not be described, "" when it was.
+    """
+
+    id: str
+    content_sha256: str
+    size_bytes: int
+    mtime_ns: int
+    width_px: int
+    height_px: int
+    error: str = ""
+
+
+def encode_texts(texts: Iterable[str]) -> list[bytes]:
+    """Encode any text reversibly, also file names that are not UTF-8 (in Python: lone surrogates)."""
+    return [text.encode("utf-8", "surrogatepass") for text in texts]
+
+
+def decode_texts(column: pa.ChunkedArray) -> list[str]:
+    """Undo `encode_texts`."""
+    return [text.decode("utf-8", "surrogatepass") for text in column.to_pylist()]
+
+
+def rows_of_records(records: Sequence[PhotoRecord], *, first_sequence: int) -> pa.Table:
+    """Return log rows that insert or replace `records`.
+
+    Raises:
+        InputError: A number does not fit its column.
+    """
+    sequence = np.arange(first_sequence, first_sequence + len(records))
+    columns = [
+        sequence,
+        sequence,
+        np.zeros(len(records), bool),
+        encode_texts(r.id for r in records),
+        [r.content_sha256 for r in records],
+        [r.size_bytes for r in records],
+        [r.mtime_ns for r in records],
+        [r.width_px for r in records],
+        [r.height_px for r in records],
+        encode_texts(r.error for r in records),
+    ]
+    try:
+        return pa.Table.from_arrays(
+            [pa.array(column, field.type) for column, field in zip(columns, PHOTOS_SCHEMA, strict=True)],
+            schema=PHOTOS_SCHEMA,
+        )
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+        raise InputError(f"photo records: a value does not fit its column ({error})") from error
+
+
+def rows_of_removals(ids: Sequence[str], *, first_sequence: int) -> pa.Table:
+    """Return log rows that say that `ids` are gone."""
+    gone = [PhotoRecord(i, "", 0, 0, 0, 0) for i in ids]
+    table = rows_of_records(gone, first_sequence=first_sequence)
+    return table.set_column(2, PHOTOS_SCHEMA.field("removed"), pa.array(np.ones(len(ids), bool)))
+
+
+def records_of_rows(table: pa.Table) -> tuple[PhotoRecord, ...]:
+    """Return the records in rows of the log."""
+    names = ("content_sha256", "size_bytes", "mtime_ns", "width_px", "height_px")
+    plain = [table[name].to_pylist() for name in names]
+    ids, errors = decode_texts(table["id"]), decode_texts(table["error"])
+    return tuple(map(PhotoRecord, ids, *plain, errors))
+
+
+def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:
+    """Find the rows of a log that hold, one per id that was not removed since.
+
+    Args:
+        log: Rows in any order, with at least `LOG_COLUMNS`.
+
+    Returns:
+        rows (M,) int64 into `log`, in order of the ids' first insertion (since a removal, if any), and that
+        order's value per row, positions (M,) int64.
+    """
+    by_time = np.argsort(log["sequence"].to_numpy(), kind="stable")
+    if len(by_time) == 0:
+        return by_time, by_time
+    codes = _codes(log["id"])[by_time]
+    removed = log["removed"].to_numpy()[by_time]
+    position = log["position"].to_numpy()[by_time]
+    times, num_ids = np.arange(len(codes)), int(codes.max()) + 1
+    newest = np.zeros(num_ids, np.int64)
+    newest[codes] = times  # with a repeated index the last assignment, the newest row, stays
+    removal = np.full(num_ids, -1)
+    removal[codes[removed]] = times[removed]
+    counts = times > removal[codes]
+    first = np.full(num_ids, np.iinfo(np.int64).max)
+    np.minimum.at(first, codes[counts], position[counts])
+    alive = np.flatnonzero(~removed[newest])
+    alive = alive[np.argsort(first[alive], kind="stable")]
+    return by_time[newest[alive]], first[alive]
+
+
+def photo_keys(ids: Sequence[bytes], content_sha256s: Sequence[str]) -> UInt64Array:
+    """Return (N,) uint64: equal exactly when id and content are equal, but for chance (2^-64 per pair).
+
+    The first 8 bytes, little-endian, of BLAKE2b of id + NUL + content hash.
+    """
+    pairs = zip(ids, content_sha256s, strict=True)
+    digests = [hashlib.blake2b(i + b"\0" + content.encode()).digest()[:8] for i, content in pairs]
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+
+
+def _codes(column: pa.ChunkedArray) -> Int64Array:
+    """Number the distinct values of a column: (n,) codes 0..k-1."""
+    encoded = pc.dictionary_encode(column).combine_chunks()
+    indices = encoded.indices if isinstance(encoded, pa.DictionaryArray) else encoded.chunk(0).indices
+    codes: Int64Array = indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes

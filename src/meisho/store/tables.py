@@ -1,0 +1,136 @@
+"""LanceDB as this package uses it: append-only tables read at a pinned version, and errors in plain words."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+
+from meisho.arrays import Float32Array, Int64Array
+from meisho.errors import CollectionError
+
+PHOTOS = "photos"
+DESCRIPTORS = "descriptors"
+BATCH_ROWS = 1024
+CLOCK_MARGIN = timedelta(milliseconds=200)
+
+
+def descriptors_schema(dim: int) -> pa.Schema:
+    """Return the schema of the table of descriptors."""
+    vector = pa.list_(pa.field("item", pa.float32(), nullable=False), dim)
+    return pa.schema(
+        [
+            pa.field("sequence", pa.int64(), nullable=False),  # order of writing; never used twice
+            pa.field("content_sha256", pa.large_string(), nullable=False),
+            pa.field("vector", vector, nullable=False),
+        ]
+    )
+
+
+@contextmanager
+def plain_errors(path: Path, doing: str) -> Iterator[None]:
+    """Turn what LanceDB and the operating system raise into a CollectionError that says what to do."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+        reason = re.sub(r",? \S+\.rs:\d+:\d+", "", str(error)).strip()
+        raise CollectionError(f"{path}: cannot {doing}: {reason}; {_advice(reason)}") from error
+
+
+def _advice(reason: str) -> str:
+    text = reason.lower()
+    if "no space left" in text or "quota" in text or "file too large" in text:
+        return "free some space and run the command again: what was committed before is safe"
+    if "permission denied" in text or "read-only file system" in text or "not permitted" in text:
+        return "give yourself the right to write there, or choose another place"
+    if "surrogates not allowed" in text:
+        return "choose a directory whose name is valid UTF-8"
+    return "if this stays so, a part of it is lost: restore the directory, or delete it and index again"
+
+
+def create_table(path: Path, name: str, schema: pa.Schema) -> None:
+    """Make an empty table in the directory `path`."""
+    with plain_errors(path, f"create the table of {name}"):
+        lancedb.connect(path).create_table(name, schema=schema)
+
+
+def open_latest(path: Path, name: str) -> Any:
+    """Open a table at its latest version, to write to it."""
+    with plain_errors(path, f"open the table of {name}"):
+        return lancedb.connect(path).open_table(name)
+
+
+def open_pinned(path: Path, name: str) -> Any:
+    """Open a table at its latest version and stay there whatever is written meanwhile."""
+    table = open_latest(path, name)
+    with plain_errors(path, f"read the table of {name}"):
+        table.checkout(table.version)
+    return table
+
+
+def read_columns(table: Any, columns: Sequence[str]) -> pa.Table:
+    """Read whole columns into memory, rows in no promised order."""
+    return table.search().select(list(columns)).to_arrow()
+
+
+def read_next_sequence(table: Any) -> int:
+    """Return the sequence number after the highest of a table."""
+    sequence = read_columns(table, ["sequence"])["sequence"].to_numpy()
+    return int(sequence.max()) + 1 if len(sequence) else 0
+
+
+def gather_vectors(table: Any, sequences: Int64Array, dim: int) -> Float32Array:
+    """Read the vectors with the given sequence numbers into one array, batch by batch.
+
+    Args:
+        table: Table of descriptors, pinned.
+        sequences: (N,) sequence numbers in any order, repetition allowed, all of them in the table.
+        dim: D.
+
+    Returns:
+        (N, D) float32. Memory beyond it is that of a few batches.
+    """
+    order = np.argsort(sequences, kind="stable")
+    wanted = sequences[order]
+    vectors = np.empty((len(sequences), dim), np.float32)
+    for batch in table.search().select(["sequence", "vector"]).to_batches(BATCH_ROWS):
+        have = batch["sequence"].to_numpy()
+        low, high = np.searchsorted(wanted, have, "left"), np.searchsorted(wanted, have, "right")
+        source = np.repeat(np.arange(len(have)), high - low)
+        within = np.arange(len(source)) - np.repeat(np.cumsum(high - low) - (high - low), high - low)
+        values = batch["vector"].flatten().to_numpy(zero_copy_only=True).reshape(-1, dim)
+        vectors[order[low[source] + within]] = values[source]
+    return vectors
+
+
+def delete_sequences(table: Any, sequences: Int64Array, *, at_once: int = 10_000) -> None:
+    """Delete rows by sequence number, so many per commit."""
+    for start in range(0, len(sequences), at_once):
+        table.delete(f"sequence IN ({','.join(map(str, sequences[start : start + at_once]))})")
+
+
+def prune_and_compact(table: Any, keep: timedelta) -> None:
+    """Merge small fragments, and delete versions that were replaced longer than `keep` ago.
+
+    LanceDB counts a version's age from when it was made; a reader may have opened one just before it was
+    replaced. So what goes is what is older than the version that was current `keep` ago. Files of commits that
+    a kill interrupted go at once: whoever calls this holds the lock, so that no such commit is under way.
+    """
+    table.optimize()
+    now = datetime.now()
+    ages = [now - version["timestamp"] for version in table.list_versions()]
+    current_then = min((age for age in ages if age >= keep), default=None)
+    if current_then is not None:
+        # A call of its own: LanceDB reckons ages from the end of the compaction, which may have taken long.
+        table.optimize(cleanup_older_than=current_then + CLOCK_MARGIN, delete_unverified=True)
+
+
+def count_fragments(table: Any) -> tuple[int, int]:
+    """Return the number of fragments and of rows of a table."""
+    stats = table.stats()
+    return int(stats["fragment_stats"]["num_fragments"]), int(stats["num_rows"])

@@ -1,0 +1,228 @@
+"""The one process that writes to a collection."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
+
+from meisho.arrays import Float32Array
+from meisho.errors import CollectionError, InputError, LockedError
+from meisho.store import tables
+from meisho.store.records import (
+    LOG_COLUMNS,
+    PHOTOS_SCHEMA,
+    PhotoRecord,
+    resolve_log,
+    rows_of_records,
+    rows_of_removals,
+)
+
+LOCK_FILE = "writer.lock"
+OWNER_FILE = "writer.json"
+KEEP_VERSIONS = timedelta(hours=1)
+MIN_FRAGMENTS, MAX_FRAGMENTS = 128, 1024
+"""Compaction rewrites all fragments below a million rows: rarely enough to cost little, often enough that the
+list of fragments, which every commit writes anew, stays short."""
+
+
+@contextmanager
+def hold_lock(directory: Path) -> Iterator[None]:
+    """Hold the lock of a collection; the operating system frees it when the process ends, however it ends.
+
+    Raises:
+        LockedError: Another process or thread holds it.
+    """
+    lock = FileLock(directory / LOCK_FILE, timeout=0, thread_local=False)
+    with tables.plain_errors(directory, "lock it for writing"):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise LockedError(
+                f"{directory}: {_read_owner(directory)} is writing to it; wait for it to end, or stop it"
+            ) from error
+    try:
+        with tables.plain_errors(directory, "write to it"):
+            _write_owner(directory)
+        yield
+    finally:
+        (directory / OWNER_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+def _write_owner(directory: Path) -> None:
+    unfinished = directory / f"{OWNER_FILE}.tmp"
+    unfinished.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
+    unfinished.replace(directory / OWNER_FILE)
+
+
+def _read_owner(directory: Path) -> str:
+    try:
+        owner = json.loads((directory / OWNER_FILE).read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"  # it has only just begun, or is ending
+
+
+class CollectionWriter:
+    """Writes to a locked collection; made by `Collection.writer`.
+
+    Every call is one atomic commit: when it returns, the change is there for every reader and survives a
+    kill; before, nothing of it is. Write the descriptors of a batch first, then its records.
+    """
+
+    def __init__(self, path: Path, dim: int) -> None:
+        self._path, self._dim, self._closed = path, dim, False
+        self._photos = tables.open_latest(path, tables.PHOTOS)
+        self._descriptors = tables.open_latest(path, tables.DESCRIPTORS)
+        with tables.plain_errors(path, "read it"):
+            self._next_record = tables.read_next_sequence(self._photos)
+            stored = tables.read_columns(self._descriptors, ["sequence", "content_sha256"])
+        self._next_descriptor = int(pc.max(stored["sequence"]).as_py()) + 1 if len(stored) else 0
+        self._contents = set(stored["content_sha256"].to_pylist())
+
+    def known_contents(self) -> frozenset[str]:
+        """Return the content hashes that have a descriptor."""
+        return frozenset(self._contents)
+
+    def add_descriptors(self, content_sha256s: Sequence[str], vectors: Float32Array) -> None:
+        """Add descriptors; a content that has one already keeps it.
+
+        Args:
+            content_sha256s: B content hashes, hexadecimal.
+            vectors: (B, D) float32, finite.
+
+        Raises:
+            InputError: The shapes do not fit, a hash is empty, or a value is NaN or infinite.
+            CollectionError: They cannot be written; nothing of the batch was.
+        """
+        vectors = self._checked_vectors(content_sha256s, vectors)
+        new: dict[str, int] = {}
+        for row, content in enumerate(content_sha256s):
+            if content not in self._contents:
+                new.setdefault(content, row)
+        if not new:
+            return
+        flat = pa.array(vectors[list(new.values())].ravel())
+        schema = tables.descriptors_schema(self._dim)
+        sequence = np.arange(self._next_descriptor, self._next_descriptor + len(new))
+        columns = [
+            pa.array(sequence),
+            pa.array(new, schema.field(1).type),
+            pa.FixedSizeListArray.from_arrays(flat, type=schema.field(2).type),
+        ]
+        self._next_descriptor += len(new)  # counted even if it fails: a number is never used twice
+        self._append(self._descriptors, pa.Table.from_arrays(columns, schema=schema))
+        self._contents.update(new)
+
+    def put_records(self, records: Sequence[PhotoRecord]) -> None:
+        """Insert records, or replace those of the same id; of two with one id the later wins.
+
+        Raises:
+            InputError: A record without an error has a content without a descriptor.
+            CollectionError: They cannot be written; nothing of the batch was.
+        """
+        for record in records:
+            if not record.error and record.content_sha256 not in self._contents:
+                raise InputError(
+                    f"{self._path}: the record of {record.id!r} names the content {record.content_sha256!r}, "
+                    "which has no descriptor; call add_descriptors first, or say in `error` why there is none"
+                )
+        if records:
+            rows = rows_of_records(records, first_sequence=self._next_record)
+            self._next_record += len(records)
+            self._append(self._photos, rows)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """Remove photos by id; an id that is not there is passed over.
+
+        Raises:
+            CollectionError: It cannot be written; nothing was removed.
+        """
+        if ids:
+            rows = rows_of_removals(ids, first_sequence=self._next_record)
+            self._next_record += len(ids)
+            self._append(self._photos, rows)
+
+    def tidy(self, *, keep: timedelta = KEEP_VERSIONS) -> None:
+        """Drop replaced records, descriptors that no photo needs and old versions; merge small fragments.
+
+        The rows that readers see do not change, and neither does `Collection.version`.
+
+        Args:
+            keep: A reader that began up to this long ago is not disturbed.
+
+        Raises:
+            CollectionError: It cannot be written; the collection is as it was, or partly tidied.
+        """
+        self._check_open()
+        with tables.plain_errors(self._path, "tidy it"):
+            self._drop_replaced_records()
+            self._drop_unneeded_descriptors()
+            for table in (self._photos, self._descriptors):
+                tables.prune_and_compact(table, keep)
+
+    def close(self) -> None:
+        """Refuse all writing from now on; the with-block of `Collection.writer` calls this."""
+        self._closed = True
+
+    def _drop_replaced_records(self) -> None:
+        log = tables.read_columns(self._photos, PHOTOS_SCHEMA.names)
+        rows, positions = resolve_log(log)
+        if len(log) - len(rows) <= 1 + len(rows) // 10:
+            return
+        kept = log.take(rows).set_column(1, PHOTOS_SCHEMA.field("position"), pa.array(positions))
+        newest = int(np.argmax(log["sequence"].to_numpy()))
+        if newest not in rows:  # a removal: kept, so that versions never go back
+            kept = pa.concat_tables([kept, log.slice(newest, 1)])
+        self._photos.add(kept.cast(PHOTOS_SCHEMA), mode="overwrite")
+
+    def _drop_unneeded_descriptors(self) -> None:
+        log = tables.read_columns(self._photos, [*LOG_COLUMNS, "content_sha256", "error"])
+        log = log.take(resolve_log(log)[0])
+        needed = log.filter(pc.equal(pc.binary_length(log["error"]), 0))["content_sha256"]
+        stored = tables.read_columns(self._descriptors, ["sequence", "content_sha256"])
+        unneeded = stored.filter(pc.invert(pc.is_in(stored["content_sha256"], value_set=needed)))
+        self._contents.difference_update(unneeded["content_sha256"].to_pylist())
+        tables.delete_sequences(self._descriptors, unneeded["sequence"].to_numpy())
+
+    def _append(self, table: Any, rows: pa.Table) -> None:
+        self._check_open()
+        with tables.plain_errors(self._path, f"write {len(rows)} rows of {table.name}"):
+            fragments, total = tables.count_fragments(table)
+            many_new_rows = fragments * len(rows) * 4 >= total
+            if fragments >= MAX_FRAGMENTS or (fragments >= MIN_FRAGMENTS and many_new_rows):
+                tables.prune_and_compact(table, KEEP_VERSIONS)
+            table.add(rows)
+
+    def _checked_vectors(self, content_sha256s: Sequence[str], vectors: Float32Array) -> Float32Array:
+        vectors = np.ascontiguousarray(vectors, np.float32)
+        if vectors.shape != (len(content_sha256s), self._dim):
+            raise InputError(
+                f"{self._path}: {len(content_sha256s)} contents need vectors "
+                f"({len(content_sha256s)}, {self._dim}), got shape {vectors.shape}"
+            )
+        if "" in content_sha256s:
+            raise InputError(f"{self._path}: a descriptor needs the content hash that it belongs to, got ''")
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            first = content_sha256s[int(np.argmin(finite))]
+            raise InputError(
+                f"{self._path}: {int((~finite).sum())} of {len(vectors)} descriptors hold NaN or infinity, "
+                f"the first is of content {first}; the extractor is at fault, nothing was written"
+            )
+        return vectors
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise CollectionError(
+                f"{self._path}: this writer has given its lock back; write inside the with-block"
+            )
