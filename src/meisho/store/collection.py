@@ -7,12 +7,14 @@ Layout of the directory::
     descriptors.lance/ one vector per distinct content: sequence, content_sha256, vector
     writer.lock        locked by the one process that writes
     writer.json        which process that is, for messages
+    readers.lock       share-locked by whoever reads, so that no file is deleted meanwhile
 
 Local features will be a third table beside these two, keyed by content like the descriptors. Files that are
 derived from a collection, such as an index, may lie beside these and name the `version` they were built from.
 
-Every write is one atomic commit, descriptors before the records that need them: whatever moment a process is
-killed at, the directory opens and holds every commit that was acknowledged. Readers need no lock.
+Every write is one atomic commit, descriptors before the records that need them: whenever a process is killed,
+the directory opens and holds every commit that was acknowledged. Readers and the writer do not wait for each
+other, but for the moment in which old files are deleted.
 
 LanceDB runs threads of its own, which do not survive a fork: worker processes of a program that has opened a
 collection must be started by "spawn" or "forkserver".
@@ -31,6 +33,7 @@ import pyarrow.compute as pc
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError, MismatchError
 from meisho.store import tables
+from meisho.store.locks import LOCK_FILE, OWNER_FILE, READERS_FILE, announce_reading, hold_lock
 from meisho.store.metadata import METADATA_FILE, Metadata, read_metadata, write_metadata
 from meisho.store.records import (
     LOG_COLUMNS,
@@ -43,16 +46,15 @@ from meisho.store.records import (
     resolve_log,
 )
 from meisho.store.tables import DESCRIPTORS, PHOTOS
-from meisho.store.writer import LOCK_FILE, OWNER_FILE, CollectionWriter, hold_lock
+from meisho.store.writer import CollectionWriter
 
 T = TypeVar("T")
 
 READ_ATTEMPTS = 5
 """A reader starts again when a writer has tidied away what it was about to read."""
 
-_OWN_NAMES = frozenset(
-    {f"{PHOTOS}.lance", f"{DESCRIPTORS}.lance", f"{METADATA_FILE}.tmp", LOCK_FILE, OWNER_FILE}
-)
+_OWN_NAMES = {f"{PHOTOS}.lance", f"{DESCRIPTORS}.lance", f"{METADATA_FILE}.tmp", LOCK_FILE, READERS_FILE}
+_OWN_NAMES |= {OWNER_FILE, f"{OWNER_FILE}.tmp"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,7 @@ class Collection:
                 shutil.rmtree(path / f"{name}.lance", ignore_errors=True)
                 tables.create_table(path, name, schema)
             with tables.plain_errors(path, "make a collection"):
+                (path / READERS_FILE).touch()
                 write_metadata(path, Metadata(Path(photo_root).absolute(), provenance, dim))
         return cls.open(path)
 
@@ -201,9 +204,8 @@ class Collection:
         return self._read_once(read)
 
     def _read_once(self, read: Callable[[Any], T]) -> T:
-        photos = tables.open_pinned(self.path, PHOTOS)
-        with tables.plain_errors(self.path, "read it"):
-            return read(photos)
+        with announce_reading(self.path), tables.plain_errors(self.path, "read it"):
+            return read(tables.open_pinned(self.path, PHOTOS))
 
     def _read_snapshot(self, photos: Any) -> Snapshot:
         log = tables.read_columns(photos, [*LOG_COLUMNS, "content_sha256", "error"])

@@ -114,20 +114,27 @@ def delete_sequences(table: Any, sequences: Int64Array, *, at_once: int = 10_000
         table.delete(f"sequence IN ({','.join(map(str, sequences[start : start + at_once]))})")
 
 
-def prune_and_compact(table: Any, keep: timedelta) -> None:
-    """Merge small fragments, and delete versions that were replaced longer than `keep` ago.
+def compact(table: Any) -> None:
+    """Merge small fragments."""
+    table.optimize()
+
+
+def prune(table: Any, keep: timedelta) -> None:
+    """Delete versions replaced longer than `keep` ago, and files that interrupted commits left behind.
 
     LanceDB counts a version's age from when it was made; a reader may have opened one just before it was
-    replaced. So what goes is what is older than the version that was current `keep` ago. Files of commits that
-    a kill interrupted go at once: whoever calls this holds the lock, so that no such commit is under way.
+    replaced. So what goes is what is older than the version that was current `keep` ago. Only whoever holds
+    the writer's lock may call this: a commit under way would lose its files.
     """
-    table.optimize()
     now = datetime.now()
     ages = [now - version["timestamp"] for version in table.list_versions()]
     current_then = min((age for age in ages if age >= keep), default=None)
-    if current_then is not None:
-        # A call of its own: LanceDB reckons ages from the end of the compaction, which may have taken long.
-        table.optimize(cleanup_older_than=current_then + CLOCK_MARGIN, delete_unverified=True)
+    if current_then is None:
+        return
+    # The latest version is never deleted; an older one needs a margin, for LanceDB reads the clock later.
+    margin = timedelta(0) if current_then == min(ages) else CLOCK_MARGIN
+    older_than = max(current_then + margin, timedelta(milliseconds=1))
+    table.optimize(cleanup_older_than=older_than, delete_unverified=True)
 
 
 def count_fragments(table: Any) -> tuple[int, int]:

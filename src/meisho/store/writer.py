@@ -1,10 +1,6 @@
 """The one process that writes to a collection."""
 
-import json
-import os
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 
 from meisho.arrays import Float32Array
-from meisho.errors import CollectionError, InputError, LockedError
+from meisho.errors import CollectionError, InputError
 from meisho.store import tables
+from meisho.store.locks import hold_off_readers
 from meisho.store.records import (
     LOG_COLUMNS,
     PHOTOS_SCHEMA,
@@ -26,50 +22,10 @@ from meisho.store.records import (
     rows_of_removals,
 )
 
-LOCK_FILE = "writer.lock"
-OWNER_FILE = "writer.json"
 KEEP_VERSIONS = timedelta(hours=1)
 MIN_FRAGMENTS, MAX_FRAGMENTS = 128, 1024
 """Compaction rewrites all fragments below a million rows: rarely enough to cost little, often enough that the
 list of fragments, which every commit writes anew, stays short."""
-
-
-@contextmanager
-def hold_lock(directory: Path) -> Iterator[None]:
-    """Hold the lock of a collection; the operating system frees it when the process ends, however it ends.
-
-    Raises:
-        LockedError: Another process or thread holds it.
-    """
-    lock = FileLock(directory / LOCK_FILE, timeout=0, thread_local=False)
-    with tables.plain_errors(directory, "lock it for writing"):
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise LockedError(
-                f"{directory}: {_read_owner(directory)} is writing to it; wait for it to end, or stop it"
-            ) from error
-    try:
-        with tables.plain_errors(directory, "write to it"):
-            _write_owner(directory)
-        yield
-    finally:
-        (directory / OWNER_FILE).unlink(missing_ok=True)
-        lock.release()
-
-
-def _write_owner(directory: Path) -> None:
-    unfinished = directory / f"{OWNER_FILE}.tmp"
-    unfinished.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
-    unfinished.replace(directory / OWNER_FILE)
-
-
-def _read_owner(directory: Path) -> str:
-    try:
-        owner = json.loads((directory / OWNER_FILE).read_text(encoding="utf-8"))
-        return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"  # it has only just begun, or is ending
 
 
 class CollectionWriter:
@@ -158,7 +114,8 @@ class CollectionWriter:
         The rows that readers see do not change, and neither does `Collection.version`.
 
         Args:
-            keep: A reader that began up to this long ago is not disturbed.
+            keep: While someone reads, what was current up to this long ago stays on disk. A reader that is
+                slower than that starts again.
 
         Raises:
             CollectionError: It cannot be written; the collection is as it was, or partly tidied.
@@ -168,7 +125,7 @@ class CollectionWriter:
             self._drop_replaced_records()
             self._drop_unneeded_descriptors()
             for table in (self._photos, self._descriptors):
-                tables.prune_and_compact(table, keep)
+                self._tidy_files(table, keep)
 
     def close(self) -> None:
         """Refuse all writing from now on; the with-block of `Collection.writer` calls this."""
@@ -194,13 +151,18 @@ class CollectionWriter:
         self._contents.difference_update(unneeded["content_sha256"].to_pylist())
         tables.delete_sequences(self._descriptors, unneeded["sequence"].to_numpy())
 
+    def _tidy_files(self, table: Any, keep: timedelta) -> None:
+        tables.compact(table)
+        with hold_off_readers(self._path) as nobody_reads:
+            tables.prune(table, timedelta(0) if nobody_reads else keep)
+
     def _append(self, table: Any, rows: pa.Table) -> None:
         self._check_open()
         with tables.plain_errors(self._path, f"write {len(rows)} rows of {table.name}"):
             fragments, total = tables.count_fragments(table)
             many_new_rows = fragments * len(rows) * 4 >= total
             if fragments >= MAX_FRAGMENTS or (fragments >= MIN_FRAGMENTS and many_new_rows):
-                tables.prune_and_compact(table, KEEP_VERSIONS)
+                self._tidy_files(table, KEEP_VERSIONS)
             table.add(rows)
 
     def _checked_vectors(self, content_sha256s: Sequence[str], vectors: Float32Array) -> Float32Array:
