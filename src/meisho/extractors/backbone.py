@@ -11,7 +11,7 @@ from timm.models import get_pretrained_cfg, split_model_name_tag
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meisho.errors import ConfigError, InputError, WeightsError
+from meisho.errors import InputError, WeightsError
 from meisho.extractors.weights import fetch_hub_file
 
 MIN_SIDE_PX = 32
@@ -29,7 +29,8 @@ class BackboneTraits:
         multiple_px: Both sides of an image must be multiples of this.
         fixed_size_px: (height, width), where it takes no other size; else None.
         channels_last: Whether its maps are (B, H, W, C).
-        prefix_tokens: Tokens before the patch tokens (class token first, then registers).
+        has_class_token: Whether its first token stands for the whole image.
+        prefix_tokens: Tokens before the patch tokens: the class token, registers.
         classifier: Names of the layers that its pretrained weights have and the backbone does not.
     """
 
@@ -39,6 +40,7 @@ class BackboneTraits:
     multiple_px: int
     fixed_size_px: tuple[int, int] | None
     channels_last: bool
+    has_class_token: bool
     prefix_tokens: int
     classifier: tuple[str, ...]
 
@@ -84,8 +86,8 @@ def _check_name(name: str) -> None:
         near = difflib.get_close_matches(base, timm.list_models(), n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them"
         raise InputError(f"timm has no model {base!r}; {hint}")
-    if tag and get_pretrained_cfg(name, allow_unregistered=False) is None:
-        tags = [m.partition(".")[2] for m in timm.list_pretrained(f"{base}.*")]
+    tags = [m.partition(".")[2] for m in timm.list_pretrained(f"{base}.*")]
+    if tag and tag not in tags:
         raise InputError(f"timm's {base!r} has no weights tagged {tag!r}; tags: {', '.join(tags) or 'none'}")
 
 
@@ -108,9 +110,10 @@ def read_traits(model: nn.Module) -> BackboneTraits:
         dim=int(model.num_features),  # type: ignore[arg-type]
         mean=tuple(config.get("mean") or (0.5, 0.5, 0.5)),
         std=tuple(config.get("std") or (0.5, 0.5, 0.5)),
-        multiple_px=1 if fixed else _patch_px(model),
+        multiple_px=_patch_px(model) if config.get("fixed_input_size") and not fixed else 1,
         fixed_size_px=_input_size(model, config) if fixed else None,
         channels_last=str(getattr(model, "output_fmt", "NCHW")).endswith("NHWC"),
+        has_class_token=getattr(model, "cls_token", None) is not None,
         prefix_tokens=int(getattr(model, "num_prefix_tokens", 0)),
         classifier=(classifier,) if isinstance(classifier, str) else tuple(classifier),
     )
@@ -161,13 +164,7 @@ def round_to_multiple(length: int, multiple: int) -> int:
 
 
 def spread_tokens(features: Tensor, traits: BackboneTraits) -> Tensor:
-    """Turn a backbone's features into a (B, C, H', W') map; of tokens, the patch tokens as (B, C, T, 1).
-
-    Raises:
-        ConfigError: The features are neither a map nor tokens.
-    """
+    """Turn a backbone's features into a (B, C, H', W') map; of tokens, the patch tokens as (B, C, T, 1)."""
     if features.ndim == 3:
         return features[:, traits.prefix_tokens :].transpose(1, 2).unsqueeze(-1)
-    if features.ndim != 4:
-        raise ConfigError(f"a backbone with features of shape {tuple(features.shape)} cannot be pooled")
     return features.permute(0, 3, 1, 2) if traits.channels_last else features

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import timm
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ from meisho.extractors.weights import (
     read_state_dict,
 )
 from meisho.images import ImageOptions
-from meisho.layers.pooling import POOLINGS, GeM
+from meisho.layers.pooling import POOLINGS, ClassToken, GeM
 from meisho.whitening import Whitening
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite2"
@@ -135,7 +136,9 @@ class DescriptorNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Describe (B, 3, H, W) images, normalised by `traits` -> (B, D) float32, not L2-normalised."""
         features = self.backbone.forward_features(fit_images(images, self.traits))  # type: ignore[operator]
-        if isinstance(self.pooling, GeM) or features.ndim == 4:
+        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
+            raise ConfigError("this backbone's features are neither a map nor tokens; choose another")
+        if not isinstance(self.pooling, ClassToken):
             features = spread_tokens(features, self.traits)
         pooled: Tensor = self.projection(self.pooling(features))
         return pooled
@@ -192,8 +195,17 @@ class TimmGeM:
         return vectors if self._whitening is None else self._whitening.transform(vectors)
 
     def _describe(self, pixels: Tensor) -> Tensor:
-        with self._autocast:
-            return functional.normalize(self.network(pixels).float())
+        try:
+            with self._autocast:
+                return functional.normalize(self.network(pixels).float())
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            height, width = pixels.shape[-2:]
+            raise ConfigError(
+                f"{self.provenance.extractor} failed on an image of {width} × {height} px ({error}); "
+                "if it takes only sides that are multiples of 32, set multiple_px=32"
+            ) from error
 
 
 def _resize(pixels: Tensor, scale: float) -> Tensor:
@@ -318,7 +330,7 @@ def _random_network(name: str, options: TimmGeMOptions, seed: str) -> Descriptor
 
 
 def _assemble(backbone: nn.Module, options: TimmGeMOptions, projection_dim: int | None) -> DescriptorNetwork:
-    if options.pooling == "cls" and not getattr(backbone, "num_prefix_tokens", 0):
+    if options.pooling == "cls" and not read_traits(backbone).has_class_token:
         raise ConfigError("pooling='cls': this backbone has no class token; choose gem, avg or max")
     return DescriptorNetwork(backbone, POOLINGS[options.pooling](options.p), projection_dim)
 
@@ -389,10 +401,13 @@ def _explain_models(model: str) -> str:
 
     kinds = [k for k in EXTRACTORS if k != "checkpoint"]
     near = difflib.get_close_matches(model.partition(":")[0], kinds, n=1)
+    if not near and model in timm.list_models():
+        near = [f"timm:{model}"]
     what = "is a folder without model.json" if Path(model).is_dir() else "is no model"
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
-        f"{model!r} {what}; {hint}A model is 'default', 'timm:NAME' (for example timm:resnet34), "
+        f"{model!r} {what}. {hint[:1].upper()}{hint[1:]}"
+        "A model is 'default', 'timm:NAME' (for example timm:resnet34), "
         "the path of a checkpoint folder with model.json and model.safetensors, or one of: "
         f"{', '.join(kinds)}"
     )
