@@ -37,7 +37,7 @@ from typing import get_args
 
 from meisho.datasets.base import Dataset
 from meisho.datasets.labelled import LabelledPhoto, Role, dataset_of_labels
-from meisho.datasets.photo_files import find_photos
+from meisho.datasets.photo_files import photos_below
 from meisho.datasets.table import BrokenRows, Row, Table, read_table
 from meisho.errors import ConfigError, DatasetError
 from meisho.ground_truth import GroundTruth, database_rows
@@ -94,7 +94,7 @@ def _load_photo_rows(table: Table) -> Dataset:
 
 
 def _load_query_rows(table: Table) -> Dataset:
-    database = find_photos(table.path.parent.resolve())
+    database = photos_below(table.path.parent.resolve())
     rows_of = {photo.id: row for row, photo in enumerate(database)}
     row_of_path = {photo.path: row for row, photo in enumerate(database)}
     broken = BrokenRows(table.path)
