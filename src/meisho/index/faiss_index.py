@@ -1,0 +1,228 @@
+"""Approximate search with FAISS: a small structure proposes candidates, exact scores decide.
+
+Two structures, both of which keep compressed vectors only; the exact scores of the candidates are computed
+from the caller's own vectors, so that neither memory nor the saved file holds the vectors twice.
+
+Sources: inverted file and product quantiser, Jégou et al. 2011, "Product quantization for nearest neighbor
+search"; 4-bit codes scanned in registers, André et al. 2015, "Cache locality is not enough"; graph, Malkov
+and Yashunin 2018, arXiv 1603.09320; the code is FAISS, Douze et al. 2024, arXiv 2401.08281. Vectors of
+unequal length get one more coordinate that makes them equally long, so that the largest dot product is the
+nearest vector: Bachrach et al. 2014, "Speeding up the Xbox recommender system using a Euclidean
+transformation for inner-product spaces".
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from meisho.arrays import BoolArray, Float32Array, Int64Array
+from meisho.errors import CollectionError, MissingDependencyError
+from meisho.index.exact import ExactIndex
+from meisho.index.files import read_checked, write_checked
+from meisho.index.scoring import check_queries, check_vectors, row_lengths, score_pairs, sort_pairs
+
+_MIN_ROWS = 1000  # below, there is too little to train on and nothing to gain
+_CANDIDATES_PER_ANSWER = 4
+_MIN_CANDIDATES = 40
+_EXACT_FROM_SHARE = 1 / 8  # of the rows as candidates: exact search is then no slower
+_MIN_SCANNED = 4096  # codes looked at for a query, about 0.03 ms
+_BLOCK_ROWS = 16_384
+_SEED = 20_180_601
+
+
+class _FaissIndex:
+    """What both structures share; a subclass says how to make one and how far to look in it."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, structure: Any, vectors: Float32Array, rows: Int64Array) -> None:
+        self._structure = structure  # None where there were too few vectors for one
+        self._vectors = vectors
+        self._rows = rows
+        self._present = rows >= 0
+        self._size = int(self._present.sum())
+
+    @classmethod
+    def build(cls, vectors: Float32Array) -> Self:
+        """Build over (N, D) float32 vectors, the same way every time; fewer than 1,000 are searched exactly.
+
+        Raises:
+            InputError: The vectors are not a matrix or not finite.
+            MissingDependencyError: FAISS is not installed.
+        """
+        vectors = check_vectors(vectors)
+        _import_faiss()
+        structure = cls._make(vectors) if len(vectors) >= _MIN_ROWS else None
+        return cls(structure, vectors, np.arange(len(vectors)))
+
+    def bind(self, vectors: Float32Array, rows: Int64Array) -> Self:
+        """Return the same structure bound to other (N, D) vectors by `rows` (B,); see `Index`.
+
+        Raises:
+            CollectionError: It was built from another number of vectors, or of fewer dimensions.
+        """
+        vectors, rows = check_vectors(vectors), np.asarray(rows, np.int64)
+        built = self._structure
+        if built is not None and (built.ntotal != len(rows) or built.d < vectors.shape[1]):
+            raise CollectionError(
+                f"index {self.kind}: built from {built.ntotal} vectors of {built.d} dimensions, "
+                f"but bound to {len(rows)} of {vectors.shape[1]}; build it again"
+            )
+        return type(self)(built, vectors, rows)
+
+    def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
+        """Find the `top` best rows of each of (Q, D) queries; see `Index.search`.
+
+        A query for which the structure proposes fewer than `top` rows is answered exactly, and so is every
+        query when `top` is more than a thirty-second of the rows.
+        """
+        queries = check_queries(queries, self._vectors.shape[1], top)
+        top = min(top, self._size)
+        count = max(_MIN_CANDIDATES, _CANDIDATES_PER_ANSWER * top)
+        if self._structure is None or count > _EXACT_FROM_SHARE * self._size or not len(queries):
+            return self._search_exactly(queries, top)
+        candidates = self._propose(queries, count)
+        rows, scores = sort_pairs(candidates, score_pairs(queries, self._vectors, candidates), top)
+        short = (rows < 0).any(axis=1)
+        if short.any():
+            rows[short], scores[short] = self._search_exactly(queries[short], top)
+        return rows, scores
+
+    def save(self, path: Path) -> None:
+        """Write the structure to one file, without the vectors."""
+        faiss = _import_faiss()
+        content = b"" if self._structure is None else faiss.serialize_index(self._structure).tobytes()
+        write_checked(path, self.kind, content)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote; see `Index.load`."""
+        content = read_checked(path, cls.kind)
+        faiss = _import_faiss()
+        structure = faiss.deserialize_index(np.frombuffer(content, np.uint8)) if content else None
+        rows = np.full(0 if structure is None else structure.ntotal, -1)
+        return cls(structure, np.empty((0, 0), np.float32), rows)
+
+    @classmethod
+    def _make(cls, vectors: Float32Array) -> Any:
+        raise NotImplementedError
+
+    def _parameters(self, count: int, selector: Any) -> Any:
+        raise NotImplementedError
+
+    def _propose(self, queries: Float32Array, count: int) -> Int64Array:
+        """Return `count` present rows (Q, count) for (Q, D) queries, -1 where fewer were found."""
+        lifted = np.zeros((len(queries), self._structure.d), np.float32)
+        lifted[:, : queries.shape[1]] = queries
+        selector = None if self._present.all() else _select(self._present)
+        _, built = self._structure.search(lifted, count, params=self._parameters(count, selector))
+        candidates: Int64Array = np.where(built < 0, -1, self._rows[built])
+        return candidates
+
+    def _search_exactly(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
+        return ExactIndex(self._vectors, self._rows).search(queries, top)
+
+
+class IVFPQIndex(_FaissIndex):
+    """Inverted lists of product-quantised vectors; about D / 8 bytes for each vector."""
+
+    kind = "ivfpq"
+
+    @classmethod
+    def _make(cls, vectors: Float32Array) -> Any:
+        faiss = _import_faiss()
+        num_rows, dim = vectors.shape
+        num_lists = 2 ** round(math.log2(2 * math.sqrt(num_rows)))
+        per_code = 4 if dim >= 128 else 1  # dimensions that share one 4-bit code
+        lift = _Lift(vectors, multiple_of=per_code)
+        structure = faiss.IndexIVFPQFastScan(
+            faiss.IndexFlatIP(lift.dim),
+            lift.dim,
+            num_lists,
+            lift.dim // per_code,
+            4,
+            faiss.METRIC_INNER_PRODUCT,
+        )
+        structure.nprobe = min(num_lists, max(num_lists // 64, _MIN_SCANNED * num_lists // num_rows + 1))
+        for clustering in (structure.cp, structure.pq.cp):
+            clustering.seed = _SEED
+            clustering.min_points_per_centroid = 1  # else FAISS prints a warning
+        sample = np.random.default_rng(_SEED).permutation(num_rows)[: 64 * num_lists]
+        structure.train(lift.apply(vectors[np.sort(sample)]))
+        for block in _blocks(vectors):
+            structure.add(lift.apply(block))
+        return structure
+
+    def _parameters(self, count: int, selector: Any) -> Any:
+        return _import_faiss().SearchParametersIVF(nprobe=self._structure.nprobe, sel=selector)
+
+
+class HNSWIndex(_FaissIndex):
+    """A graph of near neighbours over 8-bit vectors; about D + 270 bytes for each vector."""
+
+    kind = "hnsw"
+
+    @classmethod
+    def _make(cls, vectors: Float32Array) -> Any:
+        faiss = _import_faiss()
+        lift = _Lift(vectors, multiple_of=1)
+        structure = faiss.IndexHNSWSQ(lift.dim, faiss.ScalarQuantizer.QT_8bit, 32, faiss.METRIC_INNER_PRODUCT)
+        structure.train(lift.apply(vectors[:: max(1, len(vectors) // 65_536)]))
+        with _one_thread(faiss):  # threads would link the graph in the order in which they get there
+            for block in _blocks(vectors):
+                structure.add(lift.apply(block))
+        return structure
+
+    def _parameters(self, count: int, selector: Any) -> Any:
+        return _import_faiss().SearchParametersHNSW(efSearch=max(64, count), sel=selector)
+
+
+class _Lift:
+    """Makes vectors equally long: scaled to at most 1, the missing length put into one more coordinate."""
+
+    def __init__(self, vectors: Float32Array, *, multiple_of: int) -> None:
+        lengths = row_lengths(vectors)
+        self._scale = np.float32(1 / max(float(lengths.max()), 1e-30))
+        self._uneven = float(lengths.min()) * self._scale < 1 - 1e-3
+        self.dim = math.ceil((vectors.shape[1] + self._uneven) / multiple_of) * multiple_of
+
+    def apply(self, vectors: Float32Array) -> Float32Array:
+        """Return (N, dim) for (N, D)."""
+        lifted = np.zeros((len(vectors), self.dim), np.float32)
+        lifted[:, : vectors.shape[1]] = vectors * self._scale
+        if self._uneven:
+            lifted[:, vectors.shape[1]] = np.sqrt(np.maximum(0, 1 - row_lengths(lifted) ** 2))
+        return lifted
+
+
+def _blocks(vectors: Float32Array) -> Iterator[Float32Array]:
+    for first in range(0, len(vectors), _BLOCK_ROWS):
+        yield vectors[first : first + _BLOCK_ROWS]
+
+
+def _select(present: BoolArray) -> Any:
+    return _import_faiss().IDSelectorBitmap(np.packbits(present, bitorder="little"))
+
+
+@contextmanager
+def _one_thread(faiss: Any) -> Iterator[None]:
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def _import_faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingDependencyError(
+            "the indexes ivfpq and hnsw need FAISS: pip install faiss-cpu, or take the index 'exact'"
+        ) from error
+    return faiss

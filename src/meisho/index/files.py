@@ -1,0 +1,50 @@
+"""Files of indexes: written to a temporary name and renamed, and read only when they are whole."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from meisho.errors import CollectionError
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def write_bytes(path: Path, *parts: bytes) -> None:
+    """Write the parts, one after the other, to `path`: after a kill there is the old file or the new one."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(parts)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_checked(path: Path, kind: str, content: bytes) -> None:
+    """Write `content` after a line that names its kind and its SHA-256."""
+    write_bytes(path, _heading(kind), hashlib.sha256(content).digest(), content)
+
+
+def read_checked(path: Path, kind: str) -> bytes:
+    """Read the content that `write_checked` wrote.
+
+    Raises:
+        CollectionError: The file is missing, of another kind, or not as it was written.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CollectionError(
+            f"{path}: the saved index cannot be read ({error.strerror}); build it again"
+        ) from error
+    start = len(_heading(kind)) + _DIGEST_BYTES
+    content = data[start:]
+    if data[:start] != _heading(kind) + hashlib.sha256(content).digest():
+        raise CollectionError(f"{path}: not a whole index of kind {kind}; build it again")
+    return content
+
+
+def _heading(kind: str) -> bytes:
+    return f"meisho index 1 {kind}\n".encode()

@@ -1,0 +1,190 @@
+"""LiveIndex: an index built from an earlier state of a collection, which answers for the present one."""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meisho.arrays import Float32Array, Int64Array
+from meisho.errors import CollectionError, ConfigError, InputError
+from meisho.index.base import INDEXES, Index
+from meisho.index.exact import ExactIndex
+from meisho.index.files import read_checked, write_bytes, write_checked
+from meisho.index.following import FollowingIndex
+
+KeyArray = NDArray[np.uint64]
+
+STALE_FROM_SHARE = 0.2
+"""An index is stale when more rows than this share of those it was built from came or went since."""
+
+_RECORD = "index.json"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class IndexRecord:
+    """What is written beside a saved index.
+
+    Attributes:
+        kind: Its name in `INDEXES`.
+        version: Version of the collection that it was built from.
+        num_rows: Number of vectors that it was built from.
+        dim: Their dimension.
+        keys_sha256: SHA-256 of their keys, in order.
+        format: Version of these files.
+    """
+
+    kind: str
+    version: int
+    num_rows: int
+    dim: int
+    keys_sha256: str
+    format: int = 1
+
+    def path(self, folder: Path, suffix: str) -> Path:
+        """Return where one part of the index stands; parts of different builds never share a name."""
+        return folder / f"{self.kind}-{self.keys_sha256[:16]}.{suffix}"
+
+
+@dataclass(frozen=True, eq=False)
+class LiveIndex:
+    """A structure with the keys of the vectors it was built from; `follow` makes it answer for present ones.
+
+    A key stands for one vector for ever: a photo that changes must get another key. Exact indexes hold
+    nothing and are never stale.
+
+    Attributes:
+        record: What the structure was built from.
+        built_keys: (B,) uint64, the keys of the vectors that it was built from.
+        structure: The index itself.
+    """
+
+    record: IndexRecord
+    built_keys: KeyArray
+    structure: Index
+
+    @classmethod
+    def build(cls, kind: str, vectors: Float32Array, keys: KeyArray, version: int) -> Self:
+        """Build from (N, D) vectors with their keys (N,), which are the collection's `version`.
+
+        Raises:
+            ConfigError: There is no such kind.
+            InputError: The vectors are not finite, or the keys not one per vector and unique.
+            MissingDependencyError: The kind needs a package that is not installed.
+        """
+        structure = _class_of(kind).build(vectors)
+        keys = _check_keys(keys, len(vectors))
+        record = IndexRecord(kind, int(version), len(vectors), vectors.shape[1], _digest(keys))
+        return cls(record, keys, structure)
+
+    @property
+    def kind(self) -> str:
+        """Its name in `INDEXES`."""
+        return self.record.kind
+
+    def is_stale(self, keys: KeyArray) -> bool:
+        """Say whether it should be built again for the present keys (N,); see `STALE_FROM_SHARE`."""
+        if self.kind == "exact":
+            return False
+        rows = _find_rows(self.built_keys, keys)
+        changed = int((rows < 0).sum()) + len(keys) - int((rows >= 0).sum())
+        return changed > STALE_FROM_SHARE * self.record.num_rows
+
+    def follow(self, vectors: Float32Array, keys: KeyArray, version: int) -> FollowingIndex:
+        """Return an index over the present vectors (N, D) with keys (N,), the collection's `version`.
+
+        Raises:
+            CollectionError: It was built from vectors of another dimension.
+            InputError: The vectors are not finite, or the keys not one per vector and unique.
+        """
+        keys = _check_keys(keys, len(vectors))
+        if self.kind == "exact":
+            return FollowingIndex(version, ExactIndex.build(vectors), np.empty(0, np.int64), vectors[:0])
+        if vectors.shape[1] != self.record.dim:
+            raise CollectionError(
+                f"index: built from descriptors of {self.record.dim} dimensions, "
+                f"but they have {vectors.shape[1]} now; build it again"
+            )
+        rows = _find_rows(self.built_keys, keys)
+        present = np.zeros(len(keys), np.bool_)
+        present[rows[rows >= 0]] = True
+        added = np.flatnonzero(~present)
+        return FollowingIndex(version, self.structure.bind(vectors, rows), added, vectors[added])
+
+    def save(self, folder: Path) -> None:
+        """Write it into `folder`, in place of what was saved there.
+
+        The record is written last and names the parts, so that a kill leaves the old index or the new one.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = [self.record.path(folder, suffix) for suffix in ("structure", "keys")]
+        self.structure.save(parts[0])
+        write_checked(parts[1], "keys", self.built_keys.astype("<u8").tobytes())
+        write_bytes(folder / _RECORD, json.dumps(asdict(self.record), indent=2).encode())
+        for path in {*folder.glob("*.structure"), *folder.glob("*.keys"), *folder.glob("*.tmp")} - {*parts}:
+            path.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """Read what `save` wrote; None where there is nothing, or (with a logged warning) where it is broken.
+
+        Raises:
+            MissingDependencyError: The saved kind needs a package that is not installed.
+        """
+        if not (folder / _RECORD).exists():
+            return None
+        try:
+            record = _read_record(folder / _RECORD)
+            keys = np.frombuffer(read_checked(record.path(folder, "keys"), "keys"), "<u8").astype(np.uint64)
+            if _digest(keys) != record.keys_sha256:
+                raise CollectionError(f"{folder}: the saved index was built from other keys; build it again")
+            return cls(record, keys, _class_of(record.kind).load(record.path(folder, "structure")))
+        except CollectionError as error:
+            _logger.warning("%s", error)
+            return None
+
+
+def _class_of(kind: str) -> type[Index]:
+    if kind not in INDEXES:
+        raise ConfigError(f"index: there is no kind {kind!r}; choose one of auto, {', '.join(INDEXES)}")
+    module, _, name = INDEXES[kind].partition(":")
+    found: type[Index] = getattr(import_module(module), name)
+    return found
+
+
+def _check_keys(keys: KeyArray, num_vectors: int) -> KeyArray:
+    keys = np.ascontiguousarray(keys, dtype=np.uint64)
+    if keys.shape != (num_vectors,) or len(np.unique(keys)) != num_vectors:
+        raise InputError(f"index: {num_vectors} vectors need as many unique keys, got shape {keys.shape}")
+    return keys
+
+
+def _find_rows(built_keys: KeyArray, keys: KeyArray) -> Int64Array:
+    """Return for each of (B,) built keys its row (B,) int64 in `keys` (N,), -1 where it is not there."""
+    if len(keys) == 0:
+        return np.full(len(built_keys), -1, np.int64)
+    order = np.argsort(keys)
+    places = np.minimum(np.searchsorted(keys, built_keys, sorter=order), len(keys) - 1)
+    rows = order[places]
+    found: Int64Array = np.where(keys[rows] == built_keys, rows, -1)
+    return found
+
+
+def _digest(keys: KeyArray) -> str:
+    return hashlib.sha256(keys.astype("<u8").tobytes()).hexdigest()
+
+
+def _read_record(path: Path) -> IndexRecord:
+    try:
+        record = IndexRecord(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as error:
+        raise CollectionError(f"{path}: the saved index cannot be read ({error}); build it again") from error
+    if record.format != 1 or record.kind not in INDEXES:
+        raise CollectionError(f"{path}: an index of kind {record.kind!r} by another version; build it again")
+    return record
