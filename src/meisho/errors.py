@@ -13,6 +13,7 @@ MeishoError                   exit code 1
 └── MissingDependencyError    5   an optional package is needed and not installed
 """
 
+import os
 from pathlib import Path
 
 
@@ -37,7 +38,8 @@ class ImageError(InputError):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        printable = os.fsencode(path).decode("utf-8", "backslashreplace")  # a name may hold any bytes
+        super().__init__(f"{printable}: {reason}")
         self.path = path
         self.reason = reason
 
