@@ -1,22 +1,10 @@
 """The real photos beside the repository as data sets (benchmarks/shared_sets.py)."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from meisho.datasets.base import load_dataset, missing_photos
 
 pytestmark = pytest.mark.shared
-SOURCE = Path(__file__).parents[2] / "benchmarks" / "shared_sets.py"
-
-
-@pytest.fixture(scope="module")
-def shared_sets():
-    spec = importlib.util.spec_from_file_location("shared_sets", SOURCE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_the_eval_set_is_63_queries_against_gallery_junk_and_distractors(shared_data, shared_sets, tmp_path):

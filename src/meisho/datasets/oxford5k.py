@@ -142,10 +142,10 @@ def _read_text(file: Path) -> str:
 
 def _photo_paths(root: Path, named: set[str], *, leave_out: frozenset[str]) -> dict[str, Path]:
     folder = root / "jpg" if (root / "jpg").is_dir() else root
-    found = {photo.path.stem: photo.path for photo in photos_below(folder)}
+    found = {photo.path.stem: photo.path for photo in photos_below(folder, leave_out=leave_out)}
     named_paths = {name: root / "jpg" / f"{name}.jpg" for name in named}
     paths = named_paths | found  # a photo that the ground truth names has a row even while it is missing
-    return {name: paths[name] for name in sorted(paths.keys() - leave_out)}
+    return dict(sorted(paths.items()))
 
 
 def _name_with_count(name: str, num_photos: int) -> str:
