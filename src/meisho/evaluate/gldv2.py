@@ -39,14 +39,6 @@ class Recognition:
     score: float
 
 
-@dataclass(frozen=True)
-class RecognitionTruth:
-    """The landmarks that a photo shows; none for a photo that shows no known landmark."""
-
-    query_id: str
-    landmarks: tuple[int, ...]
-
-
 def gldv2_map(
     ranking: Ranking, ground_truth: GroundTruth, *, cut: int = CUT, group: str | None = None
 ) -> float:
@@ -113,7 +105,8 @@ def gldv2_mean_median_position(
 
 def recognition_gap(
     predictions: Iterable[Recognition],
-    truths: Sequence[RecognitionTruth],
+    query_ids: Sequence[str],
+    landmarks: Sequence[Sequence[int]],
     *,
     ignore_queries_without_landmarks: bool = False,
 ) -> float:
@@ -126,7 +119,8 @@ def recognition_gap(
 
     Args:
         predictions: In any order.
-        truths: One per query.
+        query_ids: (Q,) the queries of the solution.
+        landmarks: (Q,) the landmarks that each of them shows; empty for one that shows no known landmark.
         ignore_queries_without_landmarks: Drop predictions for queries that show no landmark; the contest does
             not.
 
@@ -134,12 +128,12 @@ def recognition_gap(
         0 to 1; NaN where no query shows a landmark.
 
     Raises:
-        InputError: A prediction's query is not among the truths, a score is NaN, or a query stands twice in
-            them.
+        InputError: A prediction's query is not in the solution, a score is NaN, a query of it stands
+            twice, or the solution's lists differ in length.
 
     Source: Weyand et al. 2020, section 4.1; the DELF code's `GlobalAveragePrecision`, checked against it.
     """
-    landmarks_of = _landmarks_by_query(truths)
+    landmarks_of = _landmarks_by_query(query_ids, landmarks)
     ordered = sorted(predictions, key=lambda p: (-p.score, p.query_id, p.landmark))
     _check_predictions(ordered, landmarks_of)
     if ignore_queries_without_landmarks:
@@ -150,7 +144,7 @@ def recognition_gap(
         if right and prediction.query_id not in done:
             done.add(prediction.query_id)
             total += len(done) / place
-    num_expected = sum(1 for landmarks in landmarks_of.values() if landmarks)
+    num_expected = sum(1 for shown in landmarks_of.values() if shown)
     return total / num_expected if num_expected else float("nan")
 
 
@@ -200,14 +194,19 @@ def _rows_of(ground_truth: GroundTruth, group: str | None) -> Int64Array:
     return np.flatnonzero(np.array(ground_truth.groups) == group)
 
 
-def _landmarks_by_query(truths: Sequence[RecognitionTruth]) -> dict[str, tuple[int, ...]]:
-    landmarks_of = {truth.query_id: truth.landmarks for truth in truths}
-    if len(landmarks_of) != len(truths):
-        raise InputError("recognition truth: a query id stands more than once")
-    return landmarks_of
+def _landmarks_by_query(
+    query_ids: Sequence[str], landmarks: Sequence[Sequence[int]]
+) -> dict[str, frozenset[int]]:
+    if len(query_ids) != len(landmarks):
+        raise InputError(
+            f"recognition solution: {len(landmarks)} lists of landmarks for {len(query_ids)} queries"
+        )
+    if len(set(query_ids)) != len(query_ids):
+        raise InputError("recognition solution: a query id stands more than once")
+    return {query_id: frozenset(shown) for query_id, shown in zip(query_ids, landmarks, strict=True)}
 
 
-def _check_predictions(predictions: Sequence[Recognition], known: dict[str, tuple[int, ...]]) -> None:
+def _check_predictions(predictions: Sequence[Recognition], known: dict[str, frozenset[int]]) -> None:
     for prediction in predictions:
         if prediction.query_id not in known:
             raise InputError(f"recognition: query {prediction.query_id!r} is not in the solution")

@@ -27,7 +27,7 @@ def oxford5k_map(ranking: Ranking, ground_truth: GroundTruth) -> float:
         DatasetError: The ground truth names a row outside the database.
 
     Source: Philbin et al., CVPR 2007; the benchmark's `compute_ap.cpp`, checked against it (it sums in
-    float32: they agree to 1e-5).
+    float32: they agree to 1e-6).
     """
     positions = positions_per_query(ranking, ground_truth)
     return mean_score(score_queries(trapezoid_average_precision, positions, ground_truth.positives))
