@@ -1,13 +1,20 @@
 """Extraction: photos x extractor -> descriptors, streamed in batches of equal shape."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-from meisho.arrays import Float32Array
+import numpy as np
+
+from meisho.arrays import Float32Array, Int64Array, read_only
+from meisho.decoding import load_images
 from meisho.descriptors import Descriptors
-from meisho.errors import ImageError
+from meisho.errors import ConfigError, ImageError, InputError
 from meisho.extractors.base import GlobalExtractor
-from meisho.images import Photo
+from meisho.images import LoadedImage, Photo
+
+_MAX_WAITING_BATCHES = 8
+"""Images that wait for others of their shape, in batches: memory is bounded however many shapes there are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,14 +22,29 @@ class DescribedBatch:
     """Photos that were described together, and those that could not be read meanwhile.
 
     Attributes:
-        photos: B photos.
-        vectors: (B, D) float32, one row per photo.
+        photos: B photos; none when there is nothing but errors to tell.
+        vectors: (B, D) float32, one row per photo, read-only.
+        sizes_px: (B, 2) int64, width and height of each whole upright photo, px, read-only.
         errors: Photos that could not be read, each with its reason; they are in no batch.
+
+    Raises:
+        InputError: The numbers of rows differ: the extractor did not return one vector per image.
     """
 
     photos: tuple[Photo, ...]
     vectors: Float32Array
+    sizes_px: Int64Array
     errors: tuple[tuple[Photo, ImageError], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", read_only(self.vectors, np.float32))
+        object.__setattr__(self, "sizes_px", read_only(self.sizes_px, np.int64))
+        rows = len(self.photos)
+        if self.vectors.ndim != 2 or len(self.vectors) != rows or self.sizes_px.shape != (rows, 2):
+            raise InputError(
+                f"a batch of {rows} photos needs vectors ({rows}, D) and sizes ({rows}, 2), "
+                f"got {self.vectors.shape} and {self.sizes_px.shape}"
+            )
 
 
 def stream_descriptors(
@@ -31,9 +53,30 @@ def stream_descriptors(
     *,
     batch_size: int = 16,
     num_workers: int | None = None,
-) -> Iterator[DescribedBatch]:
-    """Describe photos batch by batch, in no promised order; memory does not grow with their number."""
-    raise NotImplementedError
+) -> Generator[DescribedBatch]:
+    """Describe photos batch by batch; each photo is in one batch, or in the errors of one.
+
+    The photos are drawn as they are needed, a bounded number of images is held, and the batches are the same
+    whatever the number of workers. They are in no promised order, since those of one shape go together.
+
+    Args:
+        photos: Any number of photos.
+        extractor: What describes them, in this thread.
+        batch_size: Images given to the extractor at once, at most.
+        num_workers: Processes that decode, as for `meisho.decoding.load_images`.
+
+    Raises:
+        ConfigError: `batch_size` or `num_workers` is too small.
+    """
+    if batch_size < 1:
+        raise ConfigError(f"batch_size is {batch_size}, it must be at least 1")
+    loaded = load_images(
+        photos,
+        extractor.image_options,
+        num_workers=num_workers,
+        max_waiting=max(2 * batch_size, 32),
+    )
+    return _describe_loaded(loaded, extractor, batch_size)
 
 
 def describe_photos(
@@ -47,5 +90,88 @@ def describe_photos(
 
     Raises:
         ImageError: The first photo that cannot be read.
+        InputError: Two photos have the same id.
     """
-    raise NotImplementedError
+    photos = tuple(photos)
+    row_of = _number_ids(photos)
+    vectors = np.zeros((len(photos), extractor.dim), np.float32)
+    batches = stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers)
+    with closing(batches):
+        for batch in batches:
+            if batch.errors:
+                raise batch.errors[0][1]
+            vectors[[row_of[photo.id] for photo in batch.photos]] = batch.vectors
+    return Descriptors(tuple(row_of), vectors, extractor.provenance)
+
+
+def _number_ids(photos: tuple[Photo, ...]) -> dict[str, int]:
+    """Return id -> row; an id that stands twice is told before the work, not after it."""
+    row_of: dict[str, int] = {}
+    for row, photo in enumerate(photos):
+        if row_of.setdefault(photo.id, row) != row:
+            raise InputError(f"{photo.path}: the id {photo.id!r} belongs to another photo already")
+    return row_of
+
+
+def _describe_loaded(
+    loaded: Generator[tuple[Photo, LoadedImage | ImageError]], extractor: GlobalExtractor, batch_size: int
+) -> Generator[DescribedBatch]:
+    waiting = _Shapes(batch_size)
+    errors: list[tuple[Photo, ImageError]] = []
+    with closing(loaded):
+        for photo, image in loaded:
+            if isinstance(image, ImageError):
+                errors.append((photo, image))
+                if len(errors) == batch_size:
+                    yield _describe((), extractor, errors)
+                    errors = []
+            elif full := waiting.add(photo, image):
+                yield _describe(full, extractor, errors)
+                errors = []
+    for rest in waiting.drain():
+        yield _describe(rest, extractor, errors)
+        errors = []
+    if errors:
+        yield _describe((), extractor, errors)
+
+
+_Loaded = tuple[Photo, LoadedImage]
+
+
+class _Shapes:
+    """Images that wait until enough of their shape are together."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._num_waiting = 0
+        self._by_shape: dict[tuple[int, ...], list[_Loaded]] = {}
+
+    def add(self, photo: Photo, image: LoadedImage) -> list[_Loaded] | None:
+        """Add an image; returns a batch when one is full, or when too many images wait altogether."""
+        batch = self._by_shape.setdefault(image.pixels.shape, [])
+        batch.append((photo, image))
+        self._num_waiting += 1
+        if len(batch) == self._batch_size:
+            return self._take(image.pixels.shape)
+        if self._num_waiting == _MAX_WAITING_BATCHES * self._batch_size:
+            return self._take(max(self._by_shape, key=lambda shape: len(self._by_shape[shape])))
+        return None
+
+    def drain(self) -> Iterator[list[_Loaded]]:
+        while self._by_shape:
+            yield self._take(next(iter(self._by_shape)))
+
+    def _take(self, shape: tuple[int, ...]) -> list[_Loaded]:
+        batch = self._by_shape.pop(shape)
+        self._num_waiting -= len(batch)
+        return batch
+
+
+def _describe(
+    batch: Sequence[_Loaded], extractor: GlobalExtractor, errors: list[tuple[Photo, ImageError]]
+) -> DescribedBatch:
+    vectors = np.zeros((0, extractor.dim), np.float32)
+    if batch:
+        vectors = extractor.extract(np.stack([image.pixels for _, image in batch]))
+    sizes = np.array([image.size_px for _, image in batch], np.int64).reshape(-1, 2)
+    return DescribedBatch(tuple(photo for photo, _ in batch), vectors, sizes, tuple(errors))

@@ -1,0 +1,223 @@
+"""Decoding: many photos -> loaded images, in the photos' order, here or in worker processes.
+
+A worker is a bare Python that imports `meisho.images` and nothing else: it starts in 0.1 s, never runs the
+caller's script again (so no `if __name__ == "__main__"` is needed), and ends when its standard input does,
+even if this process is killed. A thread here waits for each worker, so it is always known which photo a
+worker was at: when one dies (a decoder's crash, the out-of-memory killer), that photo alone is tried once
+more, then named as an error, and the run goes on.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from itertools import chain, islice
+from queue import SimpleQueue
+from typing import IO, Any, Self
+
+from meisho.errors import ConfigError, ImageError, MeishoError
+from meisho.images import ImageOptions, LoadedImage, Photo, load_sized_image
+
+SMALL_JOB = 8
+"""Up to this many photos are decoded in this process: workers would not be up before they are done."""
+
+MAX_WORKERS = 16
+"""Worker processes at most, unless more are asked for."""
+
+_WORKER = "import sys; sys.path[:] = sys.argv[1:]; from meisho.decoding import serve_photos; serve_photos()"
+
+
+def load_images(
+    photos: Iterable[Photo],
+    options: ImageOptions,
+    *,
+    num_workers: int | None = None,
+    max_waiting: int = 64,
+) -> Generator[tuple[Photo, LoadedImage | ImageError]]:
+    """Load photos ahead of their use, each followed by its image or by the reason why there is none.
+
+    Args:
+        photos: Any number of photos; they are drawn as they are needed, by the caller's thread.
+        options: How they are loaded.
+        num_workers: Worker processes; 0 decodes in this process, None takes one per core (at most
+            `MAX_WORKERS`), and none for up to `SMALL_JOB` photos.
+        max_waiting: Photos that are drawn ahead, at most: what bounds the memory.
+
+    Raises:
+        ConfigError: `num_workers` is negative.
+        MeishoError: Worker processes cannot be started.
+    """
+    if num_workers is not None and num_workers < 0:
+        raise ConfigError(f"num_workers is {num_workers}; give 0 for this process, or a number of workers")
+    photos = iter(photos)
+    if num_workers is None:
+        first = tuple(islice(photos, SMALL_JOB + 1))
+        photos = chain(first, photos)
+        num_workers = 0 if len(first) <= SMALL_JOB else min(count_cores(), MAX_WORKERS)
+    if num_workers == 0:
+        return ((photo, _load(photo, options)) for photo in photos)
+    return _load_in_workers(photos, options, num_workers, max_waiting)
+
+
+def count_cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def serve_photos() -> None:
+    """Be a worker: read options, then photos, from standard input; answer each with its image or error."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    requests = sys.stdin.buffer
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as replies:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a decoder prints is no reply
+        options = pickle.load(requests)
+        _send(replies, "ready")
+        while True:
+            try:
+                photo = pickle.load(requests)
+            except EOFError:
+                return
+            _send(replies, _load(photo, options))
+
+
+def _load(photo: Photo, options: ImageOptions) -> LoadedImage | ImageError:
+    try:
+        return load_sized_image(photo, options)
+    except ImageError as error:
+        return error
+
+
+def _send(pipe: IO[bytes], value: object) -> None:
+    """Write a value past the pipe's buffer, where a dead reader would leave it to fail at the closing."""
+    data = memoryview(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+    while data:
+        data = data[os.write(pipe.fileno(), data) :]
+
+
+def _load_in_workers(
+    photos: Iterator[Photo], options: ImageOptions, num_workers: int, max_waiting: int
+) -> Generator[tuple[Photo, LoadedImage | ImageError]]:
+    waiting: deque[tuple[Photo, Future[LoadedImage | ImageError]]] = deque()
+    with _WorkerPool(num_workers, options) as pool:
+        for photo in photos:
+            waiting.append((photo, pool.submit(photo)))
+            if len(waiting) >= max_waiting:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+
+
+class _WorkerPool:
+    """Worker processes, and as many threads that talk to them."""
+
+    def __init__(self, num_workers: int, options: ImageOptions) -> None:
+        self._workers = [_Worker(options) for _ in range(num_workers)]
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="meisho-decoding")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.end()
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
+            worker.close()
+
+    def submit(self, photo: Photo) -> "Future[LoadedImage | ImageError]":
+        return self._threads.submit(self._load, photo)
+
+    def _load(self, photo: Photo) -> LoadedImage | ImageError:
+        worker = self._idle.get()
+        try:
+            return worker.load(photo)
+        finally:
+            self._idle.put(worker)
+
+
+class _Worker:
+    """One worker process, started when it is first needed and again when it has died."""
+
+    def __init__(self, options: ImageOptions) -> None:
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = False
+        self._lock = threading.Lock()  # no process may start after `end`
+
+    def load(self, photo: Photo) -> LoadedImage | ImageError:
+        for _ in range(2):  # a first death may be due to the memory that others took
+            process = self._process or self._start()
+            try:
+                reply: LoadedImage | ImageError = _ask(process, photo)
+                return reply
+            except (OSError, EOFError, pickle.UnpicklingError):  # it died before or while it replied
+                status = self.close()
+        return ImageError(photo.path, f"decoding it ended the worker process twice ({_describe(status)})")
+
+    def end(self) -> None:
+        """Kill the process for good; the thread that waits for its reply sees it die."""
+        with self._lock:
+            self._ended = True
+            if (process := self._process) is not None:
+                process.kill()
+
+    def close(self) -> int:
+        """Clear away the process and return its exit status, negative for a signal."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.kill()  # in case only its pipes have broken
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        return process.wait()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._ended:
+                raise CancelledError
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _WORKER, *sys.path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # image libraries write their warnings there
+            )
+        try:
+            _ask(self._process, self._options)
+        except (OSError, EOFError, pickle.UnpicklingError) as error:
+            if self._ended:
+                raise CancelledError from error
+            raise MeishoError(
+                f"a process to decode photos did not start ({_describe(self.close())}); "
+                "decode in this process with num_workers=0"
+            ) from error
+        return self._process
+
+
+def _ask(process: subprocess.Popen[bytes], value: object) -> Any:
+    """Send a value to a worker and return its reply."""
+    assert process.stdin is not None and process.stdout is not None  # Popen was asked for both pipes
+    _send(process.stdin, value)
+    return pickle.load(process.stdout)
+
+
+def _describe(status: int) -> str:
+    """Say how a process ended."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"signal {-status}, {signal.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"
