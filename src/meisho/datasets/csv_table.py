@@ -88,7 +88,7 @@ def _load_photo_rows(table: Table) -> Dataset:
         elif photo := _read_photo(table.path, row, row["file"], broken):
             photos.append((row.line, LabelledPhoto(photo, row["label"], role)))
     _check_ids([(line, p.photo.id) for line, p in photos if p.role in ("query", "both")], broken)
-    _check_ids([(line, p.photo.id) for line, p in photos if p.role not in ("query", "both")], broken)
+    _check_ids([(line, p.photo.id) for line, p in photos if p.role != "query"], broken)
     broken.raise_if_any()
     return dataset_of_labels("csv", table.path, [photo for _, photo in photos], sha256=table.sha256)
 

@@ -1,0 +1,162 @@
+"""What every data set of the table must give. A new one needs an example here, written by a function."""
+
+import pickle
+from importlib import import_module
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from meisho.datasets.base import DATASETS, Protocol, check_photos, load_dataset, missing_photos
+from meisho.errors import DatasetError, InputError
+from meisho.ground_truth import GradedGroundTruth, GroundTruth
+
+JPEG = b"\xff\xd8"
+
+
+def write_photos(folder, *names):
+    for name in names:
+        path = folder / f"{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(JPEG)
+
+
+def write_revisitop(name):
+    def write(root):
+        answers = [
+            {"bbx": [0.5, 1, 20, 30], "easy": [0], "hard": [2], "junk": [1]},
+            {"bbx": [0, 0, 9, 9], "easy": [], "hard": [1], "junk": []},
+        ]
+        content = {"imlist": ["a", "b", "c"], "qimlist": ["q", "r"], "gnd": answers}
+        (root / f"gnd_{name}.pkl").write_bytes(pickle.dumps(content))
+        write_photos(root / "jpg", *"abcqr")
+        return root
+
+    return write
+
+
+def write_oxford5k(root):
+    (root / "gt").mkdir()
+    for part, text in (("query", "oxc1_a 0.5 1 20 30"), ("good", "a"), ("ok", "b"), ("junk", "c")):
+        (root / "gt" / f"tower_1_{part}.txt").write_text(text)
+    write_photos(root / "jpg", *"abcd")
+    return root
+
+
+def write_gldv2(root):
+    write_photos(root / "index", "a/a/a/aaa1", "a/a/a/aaa2")
+    write_photos(root / "test", "b/b/b/bbb1")
+    (root / "index" / "index.csv").write_text("id\naaa1\naaa2\n")
+    (root / "test" / "retrieval_solution_v2.1.csv").write_text("id,images,Usage\nbbb1,aaa2,Public\n")
+    return root
+
+
+def write_ukbench(root):
+    write_photos(root, *(f"ukbench{number:05}" for number in range(8)))
+    return root
+
+
+def write_folder(root):
+    write_photos(root, "bridge/1", "bridge/2", "tower/1", "tower/2")
+    return root
+
+
+def write_csv(root):
+    write_photos(root, "q", "a", "b")
+    (root / "photos.csv").write_text("file,label,role\nq.jpg,x,query\na.jpg,x,database\nb.jpg,x,junk\n")
+    return root / "photos.csv"
+
+
+EXAMPLES = {
+    "roxford5k": write_revisitop("roxford5k"),
+    "rparis6k": write_revisitop("rparis6k"),
+    "oxford5k": write_oxford5k,
+    "paris6k": write_oxford5k,
+    "gldv2": write_gldv2,
+    "ukbench": write_ukbench,
+    "folder": write_folder,
+    "csv": write_csv,
+}
+DRAWN = {"toycity"}  # draws its photos instead of reading them
+
+
+@pytest.fixture(params=[name for name in DATASETS if name not in DRAWN])
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def example(name, tmp_path):
+    return EXAMPLES[name](tmp_path)
+
+
+def test_every_data_set_has_an_example_here():
+    assert set(EXAMPLES) == set(DATASETS) - DRAWN
+
+
+@pytest.mark.parametrize("entry", DATASETS.values())
+def test_every_entry_of_the_table_names_a_loader(entry):
+    module, _, function = entry.partition(":")
+    assert callable(getattr(import_module(module), function))
+
+
+def test_queries_database_and_answers_fit_together(name, example):
+    dataset = load_dataset(name, example)
+    assert dataset.root == example
+    assert len(dataset.queries) > 0
+    assert dataset.protocol in get_args(Protocol)
+    truth = dataset.ground_truth
+    assert isinstance(truth, GradedGroundTruth if dataset.protocol == "revisitop" else GroundTruth)
+    parts = ("easy", "hard", "junk") if isinstance(truth, GradedGroundTruth) else ("positives", "junk")
+    for part in parts:
+        rows = getattr(truth, part)
+        assert len(rows) == len(dataset.queries)
+        for some in rows:
+            assert some.dtype == np.int64
+            assert not some.flags.writeable
+            assert np.all((some >= 0) & (some < len(dataset.database)))
+            assert np.all(np.diff(some) > 0)
+    assert sum(len(rows) for part in parts[:-1] for rows in getattr(truth, part)) > 0
+
+
+def test_every_photo_is_a_file_and_ids_can_be_printed(name, example):
+    dataset = load_dataset(name, example)
+    check_photos(dataset)
+    for photo in (*dataset.database, *dataset.queries):
+        assert photo.path.read_bytes() == JPEG
+        photo.id.encode()
+        assert photo.id == photo.id.strip() != ""
+
+
+def test_loading_twice_gives_the_same(name, example):
+    first, second = load_dataset(name, example), load_dataset(name, example)
+    assert (first.database, first.queries, first.name) == (second.database, second.queries, second.name)
+    assert first.ground_truth.sha256 == second.ground_truth.sha256
+    assert len(first.ground_truth.sha256) in (0, 64)
+
+
+def test_a_photo_that_goes_missing_is_named(name, example):
+    dataset = load_dataset(name, example)
+    lost = dataset.database[-1]
+    lost.path.unlink()
+    assert lost.path in [photo.path for photo in missing_photos(dataset)]
+    with pytest.raises(DatasetError, match=lost.path.name):
+        check_photos(dataset)
+
+
+def test_a_root_that_is_not_there_is_an_error_that_names_it(name, tmp_path):
+    with pytest.raises(DatasetError, match="nowhere"):
+        load_dataset(name, tmp_path / "nowhere")
+
+
+def test_an_empty_folder_is_an_error_that_says_what_to_do(name, tmp_path):
+    with pytest.raises(DatasetError) as caught:
+        load_dataset(name, tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert len(str(caught.value)) > len(str(tmp_path)) + 30
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(InputError, match=r"no data set is called 'oxford'; choose one of .*roxford5k"):
+        load_dataset("oxford", Path())
