@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+
+from meisho.datasets.base import Dataset
+from meisho.errors import DatasetError
+from meisho.ground_truth import GroundTruth, database_rows
+from meisho.images import Box, Photo
+
+A, B = Photo("a", Path("a.jpg")), Photo("b", Path("b.jpg"))
+
+
+def dataset(database, queries, positives):
+    truth = GroundTruth(database_rows(positives), database_rows([] for _ in positives))
+    return Dataset("mine", Path("somewhere"), database, queries, truth, "retrieval")
+
+
+def test_an_id_that_stands_twice_is_refused():
+    with pytest.raises(DatasetError, match="somewhere: the database id 'a' stands more than once"):
+        dataset((A, B, A), (A,), [[0]])
+    with pytest.raises(DatasetError, match="somewhere: the query id 'b' stands more than once"):
+        dataset((A, B), (B, B), [[0], [0]])
+
+
+def test_ground_truth_for_another_number_of_queries_is_refused():
+    with pytest.raises(DatasetError, match="somewhere: 2 queries but ground truth for 1"):
+        dataset((A, B), (A, B), [[0]])
+
+
+def test_queries_are_cropped_where_one_has_a_box():
+    boxed = Photo("c", Path("c.jpg"), Box(0, 0, 1, 1))
+    assert not dataset((A,), (A,), [[0]]).queries_cropped
+    assert dataset((A,), (A, boxed), [[0], [0]]).queries_cropped
+
+
+def test_groups_need_one_entry_per_query():
+    rows = database_rows([[0], [1]])
+    assert GroundTruth(rows, database_rows([[], []]), groups=("public", "private")).groups[1] == "private"
+    with pytest.raises(DatasetError, match="1 groups for 2 queries"):
+        GroundTruth(rows, database_rows([[], []]), groups=("public",))
+
+
+def test_database_rows_are_sorted_and_single():
+    (rows,) = database_rows([{3, 1, 2}])
+    assert rows.tolist() == [1, 2, 3]
+    assert database_rows([[2, 2, 0]])[0].tolist() == [0, 2]
