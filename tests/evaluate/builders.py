@@ -22,7 +22,7 @@ def ranking_of(rows, num_database=None):
 
 
 def random_case(seed):
-    """(ranking, ground truth) of 3 queries: ties, short lists, repeats, no positives, all junk, all in turn."""
+    """(ranking, ground truth) of 3 queries: ties, short lists, repeats, no positives, all junk, in turn."""
     rng = np.random.default_rng(seed)
     num_database, num_queries = int(rng.integers(1, 40)), 3
     if seed % 2:  # few distinct scores: many ties

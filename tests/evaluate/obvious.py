@@ -1,10 +1,10 @@
-"""Slow, obvious versions of every metric: one walk down one list, in plain Python, sharing nothing with meisho."""
+"""Slow, obvious versions of every metric: one walk down one list, in plain Python."""
 
 import math
 
 
 def walk(ranked, positives, junk):
-    """The list as a judge sees it: True at a right photo seen for the first time, False at any other place."""
+    """The list as a judge sees it: True at a right photo seen for the first time, else False."""
     seen, places = set(), []
     for photo in ranked:
         if photo == -1:

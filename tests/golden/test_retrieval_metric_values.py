@@ -89,7 +89,7 @@ def test_the_published_test_of_the_revisited_metrics():
     assert precisions == pytest.approx([0.5, 0.5, 2 / 3], abs=EXACT)
 
 
-# The cases of the DELF code's metrics_test.py. Database rows 0..5 are the ids ...200, 210, 220, 230, 240, 250.
+# The cases of the DELF code's metrics_test.py. Database rows 0..5 are ids ...200, 210, 220, 230, 240, 250.
 LANDMARK_TRUTH = GroundTruth([[1, 2], [1], [3, 4, 5], [3]], [[], [], [], []])
 LANDMARK_RANKING = ranking_of([[-1, -1], [0, 1], [4, -1], [3, 4]], 6)
 

@@ -145,7 +145,7 @@ def test_the_report_says_it_all(benchmarks, planted):
     assert without == {"balliol_000187", "hertford_000082"}
 
 
-# The usual mistakes. Each is made here on purpose, gives the number that it is known by, and ours differs from it.
+# The usual mistakes, each made here on purpose: it gives the number that it is known by, and ours differs.
 
 
 def mistaken_map(ranking, positives, junk, average_precision=trapezoid_average_precision):

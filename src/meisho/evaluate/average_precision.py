@@ -61,10 +61,10 @@ def check_fit(ranking: Ranking, ground_truth: GroundTruth) -> None:
     num_database = len(ranking.database_ids)
     for query_id, *groups in zip(ranking.query_ids, ground_truth.positives, ground_truth.junk, strict=True):
         for rows in groups:
-            if len(rows) and (rows.min() < 0 or rows.max() >= num_database):
+            if len(rows) and (rows[0] < 0 or rows[-1] >= num_database):  # rows ascend
                 raise DatasetError(
                     f"ground truth of query {query_id!r} names a row outside the {num_database} database "
-                    f"photos of the ranking (rows {int(rows.min())} to {int(rows.max())}): wrong data set?"
+                    f"photos of the ranking (rows {rows[0]} to {rows[-1]}): wrong data set?"
                 )
 
 

@@ -10,6 +10,8 @@ precision; with the harmonic number H_K = 1 + 1/2 + ... + 1/K,
 
 import numpy as np
 
+_SMALL = 1_000
+
 
 def expected_trapezoid(num_positives: int, num_candidates: int, *, depth: int) -> float:
     """Expected trapezoid average precision of a random ranking; NaN without positives.
@@ -45,5 +47,13 @@ def _share_before(num_positives: int, num_candidates: int) -> float:
 
 
 def _sum_of_precisions(share: float, places: int) -> float:
-    harmonic = float(np.sum(1.0 / np.arange(1, places + 1)))
+    harmonic = harmonic_number(places)
     return harmonic + share * (places - harmonic)
+
+
+def harmonic_number(count: int) -> float:
+    """Return 1 + 1/2 + ... + 1/count, to 1e-13; in constant time and memory for a large count."""
+    if count < _SMALL:
+        return float(np.sum(1.0 / np.arange(1, count + 1)))
+    # Euler and Maclaurin; the next term, 1 / (120 count⁴), is below 1e-14 here
+    return float(np.log(count) + np.euler_gamma + 1 / (2 * count) - 1 / (12 * count**2))

@@ -1,0 +1,148 @@
+import csv
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from meisho.descriptors import Provenance
+from meisho.errors import InputError
+from meisho.evaluate.report import Figure, QueryScore, Report, load_report
+
+
+@pytest.fixture
+def report():
+    return Report(
+        dataset="名所",
+        protocol="revisitop",
+        provenance=Provenance.from_options("timm_gem", {"p": 3.0, "scales": [1, 0.7]}, "cd" * 32),
+        ground_truth_sha256="ba7967754bd2d7d2" * 4,
+        queries_cropped=True,
+        num_database=4993,
+        num_queries=3,
+        figures=(
+            Figure("revisitop_map", "easy", 0.1 + 0.2, 1 / 3, 2 / 3, 2),
+            Figure("revisitop_map", "medium", 0.43661501, 0.4012, 0.4721, 3),
+            Figure("revisitop_mp_at_1", "medium", 1.0, 1.0, 1.0, 3),
+            Figure("revisitop_map", "hard", float("nan"), float("nan"), float("nan"), 0),
+        ),
+        query_scores=(
+            QueryScore('a "quoted", name', "easy", 5e-324, 1),
+            QueryScore("odd\udcff bytes", "easy", 1 / 3, 2),
+            QueryScore("鳥居", "hard", float("nan"), 0),
+        ),
+        warnings=("a score is at chance level",),
+    )
+
+
+def test_a_saved_report_comes_back_exactly(report, tmp_path):
+    file = report.save(tmp_path / "new" / "run")
+    assert load_report(file) == report
+    assert load_report(file.parent) == report
+    assert load_report(file).to_json() == report.to_json()
+
+
+def test_the_file_is_plain_json_without_nan(report, tmp_path):
+    text = report.save(tmp_path).read_text(encoding="utf-8")
+    record = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert record["figures"][3]["value"] is None
+
+
+def test_query_scores_are_a_table_for_other_programs(report, tmp_path):
+    report.save(tmp_path)
+    with (tmp_path / "per_query.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["query_id"] for row in rows] == [q.query_id for q in report.query_scores]
+    assert [float(row["average_precision"] or "nan") for row in rows][:2] == [5e-324, 1 / 3]
+    assert rows[2]["average_precision"] == ""
+    assert [int(row["num_positives"]) for row in rows] == [1, 2, 0]
+
+
+def test_saving_again_replaces_and_leaves_nothing_behind(report, tmp_path):
+    report.save(tmp_path)
+    changed = dataclasses.replace(report, num_database=7)
+    changed.save(tmp_path)
+    assert load_report(tmp_path).num_database == 7
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["per_query.csv", "report.json"]
+
+
+def test_a_write_that_is_cut_short_keeps_the_old_report(report, tmp_path, monkeypatch):
+    report.save(tmp_path)
+
+    def fail(self, target):
+        raise OSError("the power goes")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="the power goes"):
+        dataclasses.replace(report, num_database=7).save(tmp_path)
+    assert load_report(tmp_path) == report
+
+
+def test_the_headline_is_medium_else_private_else_the_first(report):
+    assert (report.headline.metric, report.headline.setup) == ("revisitop_map", "medium")
+    grouped = tuple(Figure("gldv2_map_at_100", s, 0.1, 0, 1, 9) for s in ("all", "public", "private"))
+    assert dataclasses.replace(report, figures=grouped).headline.setup == "private"
+    assert dataclasses.replace(report, figures=grouped[:2]).headline.setup == "all"
+
+
+def test_a_sentence_says_all_that_is_needed_to_read_a_figure(report):
+    assert report.sentence(report.headline) == (
+        "revisitop_map medium 43.66 [40.1, 47.2], 3 queries cropped to their boxes, ground truth ba796775…"
+    )
+    whole = dataclasses.replace(report, queries_cropped=False)
+    assert "3 queries not cropped, ground truth" in whole.sentence(whole.headline)
+
+
+def test_the_n_s_score_is_not_a_per_cent():
+    assert Figure("ukbench_ns", "all", 3.214, 3.1, 3.3, 50).text == "3.21 [3.10, 3.30]"
+
+
+def test_a_figure_is_found_by_its_names(report):
+    assert report.figure("revisitop_map", "easy").value == 0.1 + 0.2
+    with pytest.raises(InputError, match="no figure revisitop_map all; it has: revisitop_map easy"):
+        report.figure("revisitop_map", "all")
+
+
+def test_a_report_needs_a_figure(report):
+    with pytest.raises(InputError, match="at least one figure"):
+        dataclasses.replace(report, figures=())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "null",
+        "{",
+        "{}",
+        '{"format": 1}',
+        '{"format": 99}',
+        '{"format": 1, "dataset": "x", "surprise": 1}',
+        "\ud800",
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, content):
+    file = tmp_path / "report.json"
+    file.write_text(content, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(InputError, match=r"report\.json: not a report of this version"):
+        load_report(file)
+
+
+@pytest.mark.parametrize("key", ["provenance", "figures", "query_scores"])
+@pytest.mark.parametrize("value", [None, 3, [3], [{"x": 1}], {"x": 1}])
+def test_a_file_with_a_broken_part_is_named(report, tmp_path, key, value):
+    record = json.loads(report.to_json())
+    (tmp_path / "report.json").write_text(json.dumps({**record, key: value}))
+    with pytest.raises(InputError, match=r"report\.json: not a report"):
+        load_report(tmp_path)
+
+
+def test_a_missing_report_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"report\.json: no report can be read here"):
+        load_report(tmp_path)
+
+
+def test_nan_is_read_as_no_score(report, tmp_path):
+    assert math.isnan(load_report(report.save(tmp_path)).query_scores[2].average_precision)
