@@ -31,6 +31,7 @@ _MIN_CANDIDATES = 40
 _EXACT_FROM_SHARE = 1 / 8  # of the rows as candidates: exact search is then no slower
 _MIN_SCANNED = 4096  # codes looked at for a query, about 0.03 ms
 _BLOCK_ROWS = 16_384
+_ROWS_FOR_THREADS = 20_000  # below, threads wait for each other longer than they work
 _SEED = 20_180_601
 
 
@@ -152,9 +153,10 @@ class IVFPQIndex(_FaissIndex):
             clustering.seed = _SEED
             clustering.min_points_per_centroid = 1  # else FAISS prints a warning
         sample = np.random.default_rng(_SEED).permutation(num_rows)[: 64 * num_lists]
-        structure.train(lift.apply(vectors[np.sort(sample)]))
-        for block in _blocks(vectors):
-            structure.add(lift.apply(block))
+        with _threads(faiss, 1 if num_rows < _ROWS_FOR_THREADS else None):
+            structure.train(lift.apply(vectors[np.sort(sample)]))
+            for block in _blocks(vectors):
+                structure.add(lift.apply(block))
         return structure
 
     def _parameters(self, count: int, selector: Any) -> Any:
@@ -171,8 +173,8 @@ class HNSWIndex(_FaissIndex):
         faiss = _import_faiss()
         lift = _Lift(vectors, multiple_of=1)
         structure = faiss.IndexHNSWSQ(lift.dim, faiss.ScalarQuantizer.QT_8bit, 32, faiss.METRIC_INNER_PRODUCT)
-        structure.train(lift.apply(vectors[:: max(1, len(vectors) // 65_536)]))
-        with _one_thread(faiss):  # threads would link the graph in the order in which they get there
+        with _threads(faiss, 1):  # several would link the graph in the order in which they get there
+            structure.train(lift.apply(vectors[:: max(1, len(vectors) // 65_536)]))
             for block in _blocks(vectors):
                 structure.add(lift.apply(block))
         return structure
@@ -209,13 +211,14 @@ def _select(present: BoolArray) -> Any:
 
 
 @contextmanager
-def _one_thread(faiss: Any) -> Iterator[None]:
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+def _threads(faiss: Any, count: int | None) -> Iterator[None]:
+    """Let FAISS use `count` threads inside; None changes nothing."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(before if count is None else count)
     try:
         yield
     finally:
-        faiss.omp_set_num_threads(threads)
+        faiss.omp_set_num_threads(before)
 
 
 def _import_faiss() -> Any:

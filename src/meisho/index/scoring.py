@@ -13,6 +13,7 @@ from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import InputError
 
 _GATHER_BYTES = 64 * 2**20  # of vectors copied at a time
+_EINSUM_DIM = 4096  # beyond 8192 the order in which einsum adds depends on the shapes
 _LONGEST = 1e18  # lengths whose products still fit into float32
 
 
@@ -65,7 +66,7 @@ def score_all(queries: Float32Array, vectors: Float32Array) -> Float32Array:
     """Score (Q, D) queries against every one of (N, D) vectors: (Q, N) float32."""
     scores = np.empty((len(queries), len(vectors)), np.float32)
     for row, query in enumerate(queries):
-        np.einsum("nd,d->n", vectors, query, out=scores[row])
+        _multiply("nd,d->n", vectors, query, out=scores[row])
     return scores
 
 
@@ -86,9 +87,16 @@ def score_pairs(queries: Float32Array, vectors: Float32Array, rows: Int64Array) 
     step = max(1, _GATHER_BYTES // (4 * max(1, rows.shape[1] * vectors.shape[1])))
     for first in range(0, len(queries), step):
         block = slice(first, first + step)
-        np.einsum("qcd,qd->qc", vectors[rows[block]], queries[block], out=scores[block])
+        _multiply("qcd,qd->qc", vectors[rows[block]], queries[block], out=scores[block])
     scores[rows < 0] = -np.inf
     return scores
+
+
+def _multiply(subscripts: str, vectors: Float32Array, queries: Float32Array, *, out: Float32Array) -> None:
+    np.einsum(subscripts, vectors[..., :_EINSUM_DIM], queries[..., :_EINSUM_DIM], out=out)
+    for first in range(_EINSUM_DIM, vectors.shape[-1], _EINSUM_DIM):
+        part = slice(first, first + _EINSUM_DIM)
+        out += np.einsum(subscripts, vectors[..., part], queries[..., part])
 
 
 def sort_pairs(rows: Int64Array, scores: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
