@@ -1,8 +1,10 @@
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from meisho.datasets.base import Dataset
+from meisho.datasets import base
+from meisho.datasets.base import Dataset, check_photos
 from meisho.errors import DatasetError
 from meisho.ground_truth import GroundTruth, database_rows
 from meisho.images import Box, Photo
@@ -13,6 +15,24 @@ A, B = Photo("a", Path("a.jpg")), Photo("b", Path("b.jpg"))
 def dataset(database, queries, positives):
     truth = GroundTruth(database_rows(positives), database_rows([] for _ in positives))
     return Dataset("mine", Path("somewhere"), database, queries, truth, "retrieval")
+
+
+def test_the_template_in_the_docstring_runs(tmp_path):
+    (tmp_path / "jpg").mkdir()
+    for name in "abcde":
+        (tmp_path / "jpg" / f"{name}.jpg").touch()
+    template = textwrap.dedent(base.__doc__.partition("::\n")[2])
+    names = {
+        **vars(base),
+        "Path": Path,
+        "Photo": Photo,
+        "GroundTruth": GroundTruth,
+        "database_rows": database_rows,
+    }
+    exec(template, names)
+    mine = names["load_my_set"](tmp_path)
+    assert (len(mine.database), len(mine.queries)) == (5, 2)
+    check_photos(mine)
 
 
 def test_an_id_that_stands_twice_is_refused():

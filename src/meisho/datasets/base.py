@@ -5,7 +5,8 @@ A new data set is one file in this folder and one line in `DATASETS`::
     def load_my_set(root: Path) -> Dataset:
         database = tuple(Photo(p.stem, p) for p in sorted((root / "jpg").glob("*.jpg")))
         queries = database[:2]
-        ground_truth = GroundTruth(positives=[[2, 3], [4]], junk=[[0], [1]])  # database rows, per query
+        positives, junk = database_rows([[2, 3], [4]]), database_rows([[0], [1]])  # per query
+        ground_truth = GroundTruth(positives, junk)
         return Dataset("my_set", root, database, queries, ground_truth, protocol="retrieval")
 """
 
