@@ -223,10 +223,10 @@ class Collection:
                 "run 'meisho index' again to describe them anew"
             )
         sequences = stored["sequence"].to_numpy()[rows.to_numpy()]
-        vectors = tables.gather_vectors(descriptors, sequences, self.dim)
-        keys = photo_keys(log["id"].to_pylist(), log["content_sha256"].to_pylist())
-        keys.setflags(write=False)
         ids = tuple(decode_texts(log["id"]))
+        keys = photo_keys(ids, log["content_sha256"].to_pylist())
+        del log, stored, rows  # before the vectors come, which need the memory
+        vectors = tables.gather_vectors(descriptors, sequences, self.dim)
         return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version)
 
 

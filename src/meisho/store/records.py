@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from meisho.arrays import Int64Array
+from meisho.arrays import Int64Array, read_only
 from meisho.errors import InputError
 
 UInt64Array = NDArray[np.uint64]
@@ -63,7 +63,11 @@ class PhotoRecord:
 
 def encode_texts(texts: Iterable[str]) -> list[bytes]:
     """Encode any text reversibly, also file names that are not UTF-8 (in Python: lone surrogates)."""
-    return [text.encode("utf-8", "surrogatepass") for text in texts]
+    return [_encode(text) for text in texts]
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def decode_texts(column: pa.ChunkedArray) -> list[str]:
@@ -143,14 +147,14 @@ def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:
     return by_time[newest[alive]], first[alive]
 
 
-def photo_keys(ids: Sequence[bytes], content_sha256s: Sequence[str]) -> UInt64Array:
-    """Return (N,) uint64: equal exactly when id and content are equal, but for chance (2^-64 per pair).
+def photo_keys(ids: Sequence[str], content_sha256s: Sequence[str]) -> UInt64Array:
+    """Return (N,) uint64, read-only: equal exactly when id and content are, but for chance (2^-64 per pair).
 
     The first 8 bytes, little-endian, of BLAKE2b of id + NUL + content hash.
     """
-    pairs = zip(ids, content_sha256s, strict=True)
-    digests = [hashlib.blake2b(i + b"\0" + content.encode()).digest()[:8] for i, content in pairs]
-    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+    pairs = (f"{i}\0{content}" for i, content in zip(ids, content_sha256s, strict=True))
+    digests = b"".join(hashlib.blake2b(_encode(pair)).digest()[:8] for pair in pairs)
+    return read_only(np.frombuffer(digests, "<u8"), np.uint64)
 
 
 def _codes(column: pa.ChunkedArray) -> Int64Array:

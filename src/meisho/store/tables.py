@@ -17,6 +17,9 @@ from meisho.errors import CollectionError
 PHOTOS = "photos"
 DESCRIPTORS = "descriptors"
 BATCH_ROWS = 1024
+SMALL_TABLE_BYTES = 64 * 1024**2
+MANY_FRAGMENTS = 128
+TOO_MANY_FRAGMENTS = 1024
 CLOCK_MARGIN = timedelta(milliseconds=200)
 
 
@@ -114,6 +117,18 @@ def delete_sequences(table: Any, sequences: Int64Array, *, at_once: int = 10_000
         table.delete(f"sequence IN ({','.join(map(str, sequences[start : start + at_once]))})")
 
 
+def is_worth_tidying(table: Any) -> bool:
+    """Whether to merge fragments and delete old versions; LanceDB does the one only with the other.
+
+    Merging rewrites every fragment below a million rows, which a large table must deserve.
+    """
+    fragments, _ = count_fragments(table)
+    latest = max(table.list_versions(), key=lambda version: version["version"])["metadata"]
+    rows, deleted = int(latest["total_data_file_rows"]), int(latest["total_deletion_file_rows"])
+    small = int(latest["total_files_size"]) < SMALL_TABLE_BYTES
+    return small or fragments >= MANY_FRAGMENTS or deleted * 4 > rows
+
+
 def compact(table: Any) -> None:
     """Merge small fragments."""
     table.optimize()
@@ -141,3 +156,14 @@ def count_fragments(table: Any) -> tuple[int, int]:
     """Return the number of fragments and of rows of a table."""
     stats = table.stats()
     return int(stats["fragment_stats"]["num_fragments"]), int(stats["num_rows"])
+
+
+def has_too_many_fragments(table: Any, next_rows: int) -> bool:
+    """Whether fragments must be merged before `next_rows` rows are added.
+
+    Every commit writes the list of all fragments; merging rewrites them. So they are merged when about a
+    quarter of the rows lies in new small ones, and in any case before their list gets long.
+    """
+    fragments, rows = count_fragments(table)
+    many_new_rows = fragments * next_rows * 4 >= rows
+    return fragments >= TOO_MANY_FRAGMENTS or (fragments >= MANY_FRAGMENTS and many_new_rows)

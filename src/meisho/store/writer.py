@@ -23,9 +23,6 @@ from meisho.store.records import (
 )
 
 KEEP_VERSIONS = timedelta(hours=1)
-MIN_FRAGMENTS, MAX_FRAGMENTS = 128, 1024
-"""Compaction rewrites all fragments below a million rows: rarely enough to cost little, often enough that the
-list of fragments, which every commit writes anew, stays short."""
 
 
 class CollectionWriter:
@@ -111,7 +108,8 @@ class CollectionWriter:
     def tidy(self, *, keep: timedelta = KEEP_VERSIONS) -> None:
         """Drop replaced records, descriptors that no photo needs and old versions; merge small fragments.
 
-        The rows that readers see do not change, and neither does `Collection.version`.
+        What of it would rewrite a large table for little gain waits for a later call. The rows that readers
+        see do not change, and neither does `Collection.version`.
 
         Args:
             keep: While someone reads, what was current up to this long ago stays on disk. A reader that is
@@ -122,25 +120,28 @@ class CollectionWriter:
         """
         self._check_open()
         with tables.plain_errors(self._path, "tidy it"):
-            self._drop_replaced_records()
+            rewritten = self._drop_replaced_records()
             self._drop_unneeded_descriptors()
-            for table in (self._photos, self._descriptors):
-                self._tidy_files(table, keep)
+            if rewritten or tables.is_worth_tidying(self._photos):
+                self._tidy_files(self._photos, keep)
+            if tables.is_worth_tidying(self._descriptors):
+                self._tidy_files(self._descriptors, keep)
 
     def close(self) -> None:
         """Refuse all writing from now on; the with-block of `Collection.writer` calls this."""
         self._closed = True
 
-    def _drop_replaced_records(self) -> None:
+    def _drop_replaced_records(self) -> bool:
         log = tables.read_columns(self._photos, PHOTOS_SCHEMA.names)
         rows, positions = resolve_log(log)
         if len(log) - len(rows) <= 1 + len(rows) // 10:
-            return
+            return False
         kept = log.take(rows).set_column(1, PHOTOS_SCHEMA.field("position"), pa.array(positions))
         newest = int(np.argmax(log["sequence"].to_numpy()))
         if newest not in rows:  # a removal: kept, so that versions never go back
             kept = pa.concat_tables([kept, log.slice(newest, 1)])
         self._photos.add(kept.cast(PHOTOS_SCHEMA), mode="overwrite")
+        return True
 
     def _drop_unneeded_descriptors(self) -> None:
         log = tables.read_columns(self._photos, [*LOG_COLUMNS, "content_sha256", "error"])
@@ -159,9 +160,7 @@ class CollectionWriter:
     def _append(self, table: Any, rows: pa.Table) -> None:
         self._check_open()
         with tables.plain_errors(self._path, f"write {len(rows)} rows of {table.name}"):
-            fragments, total = tables.count_fragments(table)
-            many_new_rows = fragments * len(rows) * 4 >= total
-            if fragments >= MAX_FRAGMENTS or (fragments >= MIN_FRAGMENTS and many_new_rows):
+            if tables.has_too_many_fragments(table, len(rows)):
                 self._tidy_files(table, KEEP_VERSIONS)
             table.add(rows)
 
