@@ -116,14 +116,19 @@ class Child:
         assert self.pipe.poll(60), "the child is stuck"
         return self.pipe.recv()
 
-    def kill(self):
-        """Kill it and return what it had acknowledged."""
-        self.process.kill()
-        self.process.join()
+    def read_all(self):
+        """Return what it has acknowledged since; a child whose pipe is full waits."""
         acknowledged = []
         with suppress(EOFError, ConnectionResetError):
             while self.pipe.poll():
                 acknowledged.append(self.pipe.recv())
+        return acknowledged
+
+    def kill(self):
+        """Kill it and return what it had acknowledged."""
+        self.process.kill()
+        self.process.join()
+        acknowledged = self.read_all()
         self.pipe.close()
         self.process.close()
         return acknowledged
@@ -151,10 +156,13 @@ def path(tmp_path):
     return tmp_path / "c"
 
 
+def vectors_of(records):
+    return np.stack([vector_of(r.size_bytes) for r in records]) if records else np.empty((0, DIM))
+
+
 def assert_vectors_belong(snapshot, records):
     assert snapshot.descriptors.ids == tuple(r.id for r in records)
-    expected = np.stack([vector_of(r.size_bytes) for r in records]) if records else np.empty((0, DIM))
-    np.testing.assert_array_equal(snapshot.descriptors.vectors, expected)
+    np.testing.assert_array_equal(snapshot.descriptors.vectors, vectors_of(records))
 
 
 @pytest.mark.slow
@@ -182,9 +190,8 @@ def test_a_kill_loses_at_most_the_unfinished_commit(path, start):
         kinds.add(next(islice(plan(), done, None))[0])
         with collection.writer() as writer:  # the lock is free
             assert {r.content_sha256 for r in records} <= writer.known_contents()
-    assert done > 40
     assert lost > 0, "no kill fell into a commit: this test has shown nothing"
-    assert len(kinds) >= 3, f"the kills fell only into {kinds}"
+    assert len(kinds) >= 2, f"the kills fell only into {kinds}"
     with Collection.open(path).writer() as writer:
         commit(writer, *next(islice(plan(), done, None)))  # what was lost can be done again
         writer.tidy(keep=timedelta(0))
@@ -197,11 +204,15 @@ def test_a_killed_creation_leaves_nothing_in_the_way(tmp_path, start):
     path, rng = tmp_path / "c", np.random.default_rng(1)
     waiting = start(create, path)
     outcomes = set()
-    for _ in range(10):
+    for delay in [0, *rng.uniform(0, 0.03, size=8), None]:
         child, waiting = waiting, start(create, path)
         child.go()
-        time.sleep(rng.uniform(0, 0.03))
-        made = child.kill() == ["made"]
+        if delay is None:
+            made = child.read() == "made"
+            child.kill()
+        else:
+            time.sleep(delay)
+            made = child.kill() == ["made"]
         assert Collection.exists(path) or not made
         if not Collection.exists(path):
             with pytest.raises(CollectionError, match=r"no collection|interrupted"):
@@ -235,23 +246,24 @@ def test_a_second_process_cannot_write_until_the_first_is_killed(path, start):
 
 
 def test_a_reader_in_another_process_always_sees_one_state_of_the_plan(path, start):
+    right = states(1000)
+    number_of, of_snapshot = {}, {}
+    for number, records in enumerate(right):
+        number_of.setdefault(records, number)
+        of_snapshot.setdefault(tuple(r.id for r in records), []).append(records)
     child = start(write_without_end, path)
     child.go()
     child.read()
     collection = Collection.open(path)
-    number_of = {}
-    for number, records in enumerate(states(4000)):
-        number_of.setdefault(records, number)
-    seen, until = [], time.monotonic() + 2
-    while time.monotonic() < until:
-        records = collection.records()
-        assert records in number_of
-        seen.append(number_of[records])
-        ids = {r.id: r for r in records}
+    seen = []
+    while len(set(seen)) < 8 and (not seen or seen[-1] < 900):
+        child.read_all()
+        seen.append(number_of[collection.records()])
         snapshot = collection.snapshot()
-        assert len(snapshot.descriptors) == len(snapshot.keys)
-        shared = [i for i in snapshot.descriptors.ids if i in ids]
-        assert not ids or len(shared) > 0
+        assert any(
+            np.array_equal(snapshot.descriptors.vectors, vectors_of(records))
+            for records in of_snapshot[snapshot.descriptors.ids]
+        )
     child.kill()
     assert seen == sorted(seen)
     assert len(set(seen)) > 3, f"nothing was written meanwhile: {seen}"

@@ -149,6 +149,7 @@ class CollectionWriter:
         needed = log.filter(pc.equal(pc.binary_length(log["error"]), 0))["content_sha256"]
         stored = tables.read_columns(self._descriptors, ["sequence", "content_sha256"])
         unneeded = stored.filter(pc.invert(pc.is_in(stored["content_sha256"], value_set=needed)))
+        # Forgotten first: should deleting fail half-way, a content may be stored twice but is never missed.
         self._contents.difference_update(unneeded["content_sha256"].to_pylist())
         tables.delete_sequences(self._descriptors, unneeded["sequence"].to_numpy())
 
