@@ -79,9 +79,15 @@ class TimmGeMOptions:
         object.__setattr__(self, "p", float(self.p))
         _check_choice("pooling", self.pooling, tuple(POOLINGS))
         _check_choice("precision", self.precision, tuple(PRECISIONS))
+        _check_positive("p", self.p)
         _check_positive("scales", *(self.scales or (0.0,)))
-        for name in ("p", "max_side_px", "multiple_px", "projection_dim"):
-            _check_positive(name, 1.0 if getattr(self, name) is None else getattr(self, name))
+        _check_whole("max_side_px", self.max_side_px)
+        for name in ("multiple_px", "projection_dim"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name))
+        for name in ("weights", "whitening"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"{name}={getattr(self, name)!r}: must be text")
 
     @classmethod
     def from_mapping(cls, options: dict[str, Any]) -> Self:
@@ -112,6 +118,11 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _check_positive(name: str, *values: float) -> None:
     if not all(0 < v < float("inf") for v in values):
         raise ConfigError(f"{name}={values}: must be greater than 0 and finite")
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name}={value!r}: must be a whole number of at least 1")
 
 
 class DescriptorNetwork(nn.Module):
@@ -367,7 +378,7 @@ def save_checkpoint(network: DescriptorNetwork, name: str, options: TimmGeMOptio
     """
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(network.pooling, GeM):
-        options = replace(options, p=float(network.pooling.p))
+        options = replace(options, p=float(network.pooling.p.detach()))
     settings = {k: v for k, v in asdict(options).items() if k not in ("weights", "projection_dim")}
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if "pooling" not in k}
     text = json.dumps({"backbone": name, "options": settings}, indent=2)
@@ -403,7 +414,7 @@ def _explain_models(model: str) -> str:
     near = difflib.get_close_matches(model.partition(":")[0], kinds, n=1)
     if not near and model in timm.list_models():
         near = [f"timm:{model}"]
-    what = "is a folder without model.json" if Path(model).is_dir() else "is no model"
+    what = "is a folder without model.json" if model and Path(model).is_dir() else "is no model"
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
         f"{model!r} {what}. {hint[:1].upper()}{hint[1:]}"
