@@ -59,7 +59,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--index", action="append", help="approximate kinds; ivfpq when none is given")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=20)
     return parser.parse_args()
 
 
@@ -99,9 +99,9 @@ def load(folder: Path, database: Float32Array, keys: KeyArray) -> FollowingIndex
 def measure(
     searches: dict[str, Callable[[Float32Array], object]], queries: Float32Array, size: int, rounds: int
 ) -> dict[str, float]:
-    """Return the median seconds of each search for `size` queries; they take turns under the same load."""
+    """Return the least seconds of each search for `size` queries; they take turns under the same load."""
     seconds: dict[str, list[float]] = {name: [] for name in searches}
-    for turn in range(rounds + 1):
+    for turn in range(rounds):
         first = (turn * size) % (len(queries) - size)
         batch = queries[first : first + size]
         for name, search in searches.items():
@@ -109,7 +109,7 @@ def measure(
                 queries[-1:]
             )  # another query, after which the caches hold this search's data, not the last's
             seconds[name].append(timed(functools.partial(search, batch)))
-    return {name: float(np.median(times[1:])) for name, times in seconds.items()}
+    return {name: min(times) for name, times in seconds.items()}
 
 
 def timed(action: Callable[[], object]) -> float:

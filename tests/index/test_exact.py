@@ -15,11 +15,8 @@ def rank_slowly(queries, vectors, alive, top):
 
 def random_case(generator):
     """Return vectors and queries of small whole numbers, so that ties are everywhere, or of any numbers."""
-    num_rows, dim, num_queries = (
-        generator.integers(1, 400),
-        generator.integers(1, 40),
-        generator.integers(1, 9),
-    )
+    num_rows = generator.integers(1, generator.choice([400, 5000], p=[0.9, 0.1]))
+    dim, num_queries = generator.integers(1, 40), generator.integers(1, 9)
     if generator.random() < 0.5:
         vectors = generator.integers(-1, 2, (num_rows, dim))
         queries = generator.integers(-1, 2, (num_queries, dim))

@@ -199,6 +199,15 @@ def test_a_record_by_another_version_is_not_used(change, built, tmp_path):
     assert LiveIndex.load(tmp_path) is None
 
 
+def test_without_faiss_a_saved_index_is_reported_and_not_used(tmp_path, caplog, monkeypatch):
+    vectors = make_vectors(np.random.default_rng(11), 1000)
+    LiveIndex.build("ivfpq", vectors, np.arange(1000, dtype=np.uint64), 1).save(tmp_path)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with caplog.at_level(logging.WARNING):
+        assert LiveIndex.load(tmp_path) is None
+    assert "pip install faiss-cpu" in caplog.text
+
+
 SAVE_FOR_EVER = """
 import sys
 from pathlib import Path

@@ -24,7 +24,7 @@ from meisho.index.scoring import (
 )
 
 _PRODUCT_BYTES = 128 * 2**20  # of scores held at a time
-_STRIDE = 64  # rows that share one maximum
+_GROUP_ROWS = 64  # rows that share one maximum
 _FEW = 4  # queries for which a matrix product gains nothing
 _HALF_ULP = 2.0**-24
 
@@ -55,7 +55,7 @@ class ExactIndex:
     def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
         """Find the `top` best rows of each of (Q, D) queries; see `Index.search`.
 
-        Beside the answer it holds at most 128 MiB of scores, or one query's.
+        Beside the answer it holds at most 128 MiB of products and half as much again, or one query's.
         """
         queries = check_queries(queries, self._vectors.shape[1], top)
         top = min(top, self._size)
@@ -63,8 +63,10 @@ class ExactIndex:
         scores = np.empty((len(queries), top), np.float32)
         step = max(1, _PRODUCT_BYTES // (4 * max(1, len(self._vectors))))
         for first in range(0, len(queries) if top else 0, step):
-            block = slice(first, first + step)
-            rows[block], scores[block] = self._search_block(queries[block], top)
+            for place, contenders in enumerate(
+                self._find_contenders(queries[first : first + step], top), first
+            ):
+                rows[place], scores[place] = self._rank(queries[place], contenders, top)
         return rows, scores
 
     def save(self, path: Path) -> None:
@@ -77,19 +79,22 @@ class ExactIndex:
         read_checked(path, "exact")
         return cls(np.empty((0, 0), np.float32))
 
-    def _search_block(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
-        num_rows = len(self._vectors)
-        if 4 * top > num_rows:
-            return self._rank_all(queries, top)
+    def _find_contenders(self, queries: Float32Array, top: int) -> Iterator[Int64Array | None]:
+        """Yield for each of (Q, D) queries the rows that can be among its `top` best; None for all rows."""
+        if 4 * top > len(self._vectors):
+            yield from [None] * len(queries)
+            return
         if len(queries) <= _FEW:  # reading the vectors takes most of the time: exact scores cost no more
             products, margins = score_all(queries, self._vectors), np.zeros(len(queries), np.float32)
         else:
             products, margins = queries @ self._vectors.T, 4 * self._largest_error(queries)
         if self._alive is not None:
             products[:, ~self._alive] = -np.inf
-        found = zip(queries, _find_contenders(products, top, margins), strict=True)
-        best = [self._rank_contenders(query, contenders, top) for query, contenders in found]
-        return np.stack([rows for rows, _ in best]), np.stack([scores for _, scores in best])
+        bounds = _bound_below(products, top) - margins
+        bounds = np.nextafter(bounds.astype(np.float32), np.float32(-np.inf))
+        for row, bound in zip(products, bounds, strict=True):
+            contenders = np.flatnonzero(row >= bound)
+            yield contenders if 4 * len(contenders) <= len(row) else None  # nearly all are alike
 
     def _largest_error(self, queries: Float32Array) -> Float32Array:
         # of either way of computing a score, so that two of them differ by up to twice as much and two
@@ -103,40 +108,34 @@ class ExactIndex:
     def _longest(self) -> float:
         return float(row_lengths(self._vectors).max(initial=0))
 
-    def _rank_contenders(
-        self, query: Float32Array, contenders: Int64Array, top: int
+    def _rank(
+        self, query: Float32Array, contenders: Int64Array | None, top: int
     ) -> tuple[Int64Array, Float32Array]:
+        """Return the `top` best rows (K,) of the contenders, or of all, and their scores (K,)."""
+        if contenders is None:
+            scores = score_all(query[None], self._vectors)[0]
+            if self._alive is not None:
+                scores[~self._alive] = -np.inf
+            rows = np.argsort(-scores, kind="stable")[:top]
+            return rows, scores[rows]
         if self._alive is not None:
             contenders = contenders[self._alive[contenders]]
-        if 4 * len(contenders) > len(self._vectors):  # nearly all are alike
-            rows, scores = self._rank_all(query[None], top)
-        else:
-            rows, scores = contenders[None], score_pairs(query[None], self._vectors, contenders[None])
-            rows, scores = sort_pairs(rows, scores, top)
-        return rows[0], scores[0]
-
-    def _rank_all(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
-        scores = score_all(queries, self._vectors)
-        if self._alive is not None:
-            scores[:, ~self._alive] = -np.inf
-        rows = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-        return rows, np.take_along_axis(scores, rows, axis=1)
+        pairs = score_pairs(query[None], self._vectors, contenders[None])
+        best_rows, best_scores = sort_pairs(contenders[None], pairs, top)
+        return best_rows[0], best_scores[0]
 
 
-def _find_contenders(products: Float32Array, top: int, margins: Float32Array) -> Iterator[Int64Array]:
-    """Yield for each row of (Q, N) products the columns that can be among its `top` best, and few more.
+def _bound_below(products: Float32Array, top: int) -> Float32Array:
+    """Return for each row of (Q, N) products a value (Q,) that is not above its `top`-th best.
 
-    The k-th best of the maxima of groups is never above the k-th best of all, and is found much sooner.
+    The k-th best of the maxima of groups is such a value, close to it, and found much sooner.
     """
-    groups = products.shape[1] // _STRIDE
-    if 4 * top <= groups:
-        maxima = products[:, : groups * _STRIDE].reshape(len(products), _STRIDE, groups).max(axis=1)
-    else:
-        maxima = products
-    bounds = np.partition(maxima, -top, axis=1)[:, -top]
-    bounds = np.nextafter(bounds - margins.astype(np.float32), np.float32(-np.inf))
-    for row, bound in zip(products, bounds, strict=True):
-        yield np.flatnonzero(row >= bound)
+    groups = products.shape[1] // _GROUP_ROWS
+    if 4 * top > groups:
+        return np.array([np.partition(row, -top)[-top] for row in products], np.float32)
+    maxima = products[:, : groups * _GROUP_ROWS].reshape(len(products), _GROUP_ROWS, groups).max(axis=1)
+    bounds: Float32Array = np.partition(maxima, -top, axis=1)[:, -top]
+    return bounds
 
 
 def _mark(rows: Int64Array, size: int) -> BoolArray | None:

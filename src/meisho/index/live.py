@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, Int64Array
-from meisho.errors import CollectionError, ConfigError, InputError
+from meisho.errors import CollectionError, ConfigError, InputError, MissingDependencyError
 from meisho.index.base import INDEXES, Index
 from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_bytes, write_checked
@@ -132,10 +132,10 @@ class LiveIndex:
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
-        """Read what `save` wrote; None where there is nothing, or (with a logged warning) where it is broken.
+        """Read what `save` wrote.
 
-        Raises:
-            MissingDependencyError: The saved kind needs a package that is not installed.
+        None where there is nothing, or, with a logged warning, where it is broken or needs a package that
+        is not installed: exact search then gives the same answers, later.
         """
         if not (folder / _RECORD).exists():
             return None
@@ -145,7 +145,7 @@ class LiveIndex:
             if _digest(keys) != record.keys_sha256:
                 raise CollectionError(f"{folder}: the saved index was built from other keys; build it again")
             return cls(record, keys, _class_of(record.kind).load(record.path(folder, "structure")))
-        except CollectionError as error:
+        except (CollectionError, MissingDependencyError) as error:
             _logger.warning("%s", error)
             return None
 
