@@ -480,6 +480,7 @@ def test_the_version_grows_with_every_change_and_only_then(collection):
     def changed():
         versions.append(collection.version)
         assert collection.snapshot().version == versions[-1]
+        assert versions[-1] >= versions[-2]
         return versions[-1] > versions[-2]
 
     with collection.writer() as writer:
