@@ -39,7 +39,8 @@ class TimmGeM:
         self, name: str, network: DescriptorNetwork, options: TimmGeMOptions, *, device: str = "auto"
     ) -> None:
         self.device = choose_device(device)
-        self._autocast = _check_precision(options.precision, self.device)
+        check_precision(options.precision, self.device)
+        self._precision = options.precision
         multiple = options.multiple_px or network.traits.multiple_px
         self.image_options = ImageOptions(
             max_side_px=options.max_side_px, multiple_px=multiple, interpolation=options.interpolation
@@ -76,7 +77,7 @@ class TimmGeM:
 
     def _describe(self, pixels: Tensor) -> Tensor:
         try:
-            with self._autocast:
+            with _computing_in(self._precision, self.device):
                 return functional.normalize(self.network(pixels).float())
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
@@ -138,14 +139,27 @@ def describe_device(device: str = "auto") -> str:
     return str(torch.cuda.get_device_name(chosen)) if chosen.type == "cuda" else "cpu"
 
 
-def _check_precision(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision that the device does not have.
+
+    Raises:
+        ConfigError: Saying what to choose.
+    """
     if precision == "float32":
-        return nullcontext()
+        return
     if device.type != "cuda":
         raise ConfigError(f"precision={precision!r} needs CUDA; on {device.type} choose float32")
     if precision == "bf16" and not torch.cuda.is_bf16_supported():
         raise ConfigError("precision='bf16': this GPU has no bfloat16; choose fp16 or float32")
-    return torch.autocast(device.type, dtype=_AUTOCAST[precision])
+
+
+def _computing_in(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    if precision in _AUTOCAST:
+        return torch.autocast(device.type, dtype=_AUTOCAST[precision])
+    if device.type == "cuda":  # cuDNN's default, TF32, differs by 1e-3 with the size of the batch
+        flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return flags
+    return nullcontext()
 
 
 def load_default(rest: str = "", *, device: str = "auto", **options: Any) -> TimmGeM:
@@ -173,5 +187,5 @@ def load_timm(name: str, *, device: str = "auto", **options: Any) -> TimmGeM:
         WeightsError: The weights cannot be had or do not fit.
     """
     resolved = TimmGeMOptions.from_mapping(options)
-    _check_precision(resolved.precision, choose_device(device))
+    check_precision(resolved.precision, choose_device(device))
     return TimmGeM(name, build_network(name, resolved), resolved, device=device)
