@@ -1,0 +1,172 @@
+"""What is written beside the photos: cameras, facades and labels, as values and as JSON."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meisho.arrays import Float64Array
+from meisho.datasets.toycity.camera import Camera
+from meisho.errors import DatasetError
+
+FORMAT = 1
+RECORDS_NAME = "toycity.json"
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a city is made from; two builds with equal parameters have equal photos.
+
+    Attributes:
+        landmarks: Number of landmarks.
+        views: Database photos of each.
+        distractors: Database photos of other streets.
+        seed: Another seed is another city.
+    """
+
+    landmarks: int
+    views: int
+    distractors: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class CameraRecord:
+    """A `Camera` in plain numbers; its fields are explained there."""
+
+    width: int
+    height: int
+    focal_px: float
+    principal: tuple[float, float]
+    rotation: tuple[tuple[float, ...], ...]
+    position: tuple[float, ...]
+
+    def camera(self) -> Camera:
+        """Return the camera."""
+        rotation, position = np.array(self.rotation), np.array(self.position)
+        cx, cy = self.principal
+        return Camera(self.width, self.height, self.focal_px, (cx, cy), rotation, position)
+
+
+@dataclass(frozen=True)
+class PhotoRecord:
+    """One photo.
+
+    Attributes:
+        id: Unique among database and queries together; the file's name without ".jpg".
+        role: "database" or "query".
+        site: What it shows: the landmark's or street's name.
+        landmark: The landmark's number, or -1.
+        camera: Where it was taken from.
+        sky: Weather or time of day.
+        manner: How it was taken.
+        dim: Whether darkness or fog hide the building.
+        share: Part of the photo that the landmark's facades fill.
+        box: (x0, y0, x1, y1) px round them where a query is cropped, or None.
+    """
+
+    id: str
+    role: str
+    site: str
+    landmark: int
+    camera: CameraRecord
+    sky: str
+    manner: str
+    dim: bool
+    share: float
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class FacadePlane:
+    """The plane of one facade.
+
+    Attributes:
+        number: What `visible/*.png` holds where a photo shows it.
+        origin: (3,) metres.
+        u: (3,) unit vector to the right.
+        v: (3,) unit vector downwards.
+    """
+
+    number: int
+    origin: tuple[float, ...]
+    u: tuple[float, ...]
+    v: tuple[float, ...]
+
+    def to_photo(self, camera: Camera) -> Float64Array:
+        """(3, 3) homography: (u, v, 1) in metres on the plane -> homogeneous px; the third is depth."""
+        return camera.plane_frame_to_photo(np.array(self.origin), np.array(self.u), np.array(self.v))
+
+
+@dataclass(frozen=True)
+class SiteRecord:
+    """A landmark or a street: its name, style family, facades and middle (x, y, z) in metres."""
+
+    name: str
+    family: str
+    landmark: int
+    center: tuple[float, ...]
+    planes: tuple[FacadePlane, ...]
+
+
+@dataclass(frozen=True)
+class GradeRecord:
+    """How a database photo answers a query of the same landmark; see `labels.grade_photo`."""
+
+    query: str
+    photo: str
+    grade: str
+    common: float
+    angle_deg: float
+    zoom: float
+
+
+@dataclass(frozen=True)
+class Records:
+    """All that is known about a built city."""
+
+    parameters: Parameters
+    sites: tuple[SiteRecord, ...]
+    photos: tuple[PhotoRecord, ...]
+    grades: tuple[GradeRecord, ...]
+
+
+def write_records(records: Records, root: Path) -> None:
+    """Write `records` as JSON under `root`."""
+    text = json.dumps({"format": FORMAT, **asdict(records)}, separators=(",", ":"))
+    (root / RECORDS_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def read_records(root: Path) -> Records:
+    """Read what `write_records` wrote.
+
+    Raises:
+        DatasetError: There is no complete city under `root`, or one of another format.
+    """
+    path = root / RECORDS_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT:
+            raise DatasetError(
+                f"{path}: format {data['format']}, this version reads {FORMAT}; build the city again"
+            )
+        return _parse(data)
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{root}: no toy city here; run 'meisho demo' or call build_toycity(root)"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path}: not a toy city's records ({error}); delete the folder and build it again"
+        ) from error
+
+
+def _parse(data: dict[str, Any]) -> Records:
+    sites = [
+        SiteRecord(**{**s, "planes": tuple(FacadePlane(**p) for p in s["planes"])}) for s in data["sites"]
+    ]
+    photos = [PhotoRecord(**{**p, "camera": CameraRecord(**p["camera"])}) for p in data["photos"]]
+    grades = [GradeRecord(**g) for g in data["grades"]]
+    return Records(Parameters(**data["parameters"]), tuple(sites), tuple(photos), tuple(grades))
