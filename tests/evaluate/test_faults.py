@@ -79,12 +79,14 @@ def test_constant_scores_are_called_out_but_not_a_single_answer():
     assert fault.startswith("1 of 2 queries have the same score for every photo")
     single = Ranking(names("q", 1), names("d", 3), [[2, -1, -1]], [[0.5, -np.inf, -np.inf]])
     assert describe_ranking_faults(single) == []
+    filled = Ranking(names("q", 1), names("d", 3), [[2, 0, -1]], [[0.5, 0.5, -np.inf]])
+    assert len(describe_ranking_faults(filled)) == 1
 
 
 def test_repeats_are_called_out_and_empty_places_are_not():
-    ranking = ranking_of([[0, 1, 0], [2, 1]])
+    ranking = ranking_of([[0, 1, 0], [2, 1], [2, 2]])
     (fault,) = describe_ranking_faults(ranking)
-    assert fault.startswith("1 of 2 queries have a database photo more than once")
+    assert fault.startswith("2 of 3 queries have a database photo more than once")
 
 
 @pytest.mark.parametrize("protocol", ["gldv2", "ukbench"])

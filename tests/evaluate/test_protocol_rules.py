@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from meisho.errors import DatasetError, InputError
-from meisho.evaluate.gldv2 import Recognition, gldv2_map_at_100, recognition_gap
+from meisho.evaluate.gldv2 import (
+    Recognition,
+    gldv2_map_at_100,
+    gldv2_mean_precisions,
+    recognition_gap,
+    score_gldv2,
+)
 from meisho.evaluate.oxford5k import oxford5k_map
 from meisho.evaluate.random_baseline import random_ranking
 from meisho.evaluate.recall import recall_at
@@ -122,3 +128,15 @@ def test_a_random_ranking_is_the_same_each_time_and_other_for_rparis():
     assert not np.array_equal(first.ranks, random_ranking(*ids, "rparis6k").ranks)
     assert all(sorted(row) == list(range(50)) for row in first.ranks.tolist())
     assert (np.diff(first.scores, axis=1) <= 0).all()
+
+
+def test_landmark_figures_agree_with_the_functions():
+    rng = np.random.default_rng(0)
+    ranking = ranking_of([rng.permutation(200) for _ in range(9)])
+    truth = truth_of([rng.permutation(200)[:30] for _ in range(9)])
+    main, *precisions = score_gldv2(ranking, truth)[0].metrics
+    assert main.values.mean() == pytest.approx(gldv2_map_at_100(ranking, truth), abs=1e-12)
+    expected = gldv2_mean_precisions(ranking, truth)
+    assert [m.name for m in precisions] == [f"gldv2_precision_at_{k}" for k in (1, 10, 100)]
+    for metric, k in zip(precisions, (1, 10, 100), strict=True):
+        assert metric.values.mean() == pytest.approx(expected[k - 1], abs=1e-12)
