@@ -862,3 +862,24 @@ def test_a_collection_goes_to_a_spawned_process(collection):
 def test_values_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         record("a").id = "b"
+
+
+def test_files_are_found_below_the_photo_folder_wherever_it_stands(collection, tmp_path):
+    odd = "caf\udce9.jpg"
+    with collection.writer() as writer:
+        put(
+            writer,
+            record("a", 1, file="trip/a.jpg"),
+            record(odd, 2, file=odd),
+            record("b", 3, file="/other/b.jpg"),
+        )
+        put(writer, record("a", 4, file="journey/a.jpg"))
+    root = tmp_path / "photos"
+    assert collection.files_of([odd, "a", "b"]) == (root / odd, root / "journey/a.jpg", Path("/other/b.jpg"))
+    with pytest.raises(InputError, match="holds no photo 'c'"):
+        collection.files_of(["a", "c"])
+    moved = collection.move_photo_root(tmp_path / "elsewhere")
+    assert moved.files_of(["a"]) == (tmp_path / "elsewhere" / "journey/a.jpg",)
+    assert Collection.open(collection.path).photo_root == tmp_path / "elsewhere"
+    with moved.writer(), pytest.raises(LockedError):
+        moved.move_photo_root(tmp_path)

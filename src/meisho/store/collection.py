@@ -21,9 +21,9 @@ collection must be started by "spawn" or "forkserver".
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -41,6 +41,7 @@ from meisho.store.records import (
     PhotoRecord,
     UInt64Array,
     decode_texts,
+    encode_texts,
     photo_keys,
     records_of_rows,
     resolve_log,
@@ -131,7 +132,7 @@ class Collection:
 
     @property
     def photo_root(self) -> Path:
-        """The folder that ids are relative to."""
+        """The folder that the photos lie below."""
         return self.metadata.photo_root
 
     @property
@@ -157,6 +158,37 @@ class Collection:
                 f"(collection / asked for): {'; '.join(differences)}. "
                 "Use the same as the collection, or make another collection"
             )
+
+    def files_of(self, ids: Sequence[str]) -> tuple[Path, ...]:
+        """Return where the photos of these ids are, by their records.
+
+        Raises:
+            InputError: An id is not in the collection.
+        """
+
+        def read(photos: Any) -> dict[str, str]:
+            log = tables.read_columns(photos, [*LOG_COLUMNS, "file"])
+            log = log.take(resolve_log(log)[0])
+            wanted = pa.array(encode_texts(ids), log["id"].type)
+            log = log.filter(pc.is_in(log["id"], value_set=wanted))
+            return dict(zip(decode_texts(log["id"]), decode_texts(log["file"]), strict=True))
+
+        file_of = self._read(read)
+        missing = [i for i in ids if i not in file_of]
+        if missing:
+            raise InputError(f"{self.path}: holds no photo {missing[0]!r}")
+        return tuple(self.photo_root / file_of[i] for i in ids)
+
+    def move_photo_root(self, photo_root: Path) -> Self:
+        """Say that the photo folder, with the same files in it, stands elsewhere now; return it anew.
+
+        Raises:
+            LockedError: Another process is writing.
+            CollectionError: It cannot be written.
+        """
+        with hold_lock(self.path), tables.plain_errors(self.path, "move its photo folder"):
+            write_metadata(self.path, replace(self.metadata, photo_root=Path(photo_root).absolute()))
+        return self.open(self.path)
 
     @property
     def version(self) -> int:
@@ -269,12 +301,8 @@ def _check_vacant(path: Path) -> None:
 
 
 def _check_schema(table: Any, path: Path, dim: int) -> None:
-    names, expected = (
-        set(table.schema.names),
-        {PHOTOS: PHOTOS_SCHEMA, DESCRIPTORS: tables.descriptors_schema(dim)},
-    )
-    schema: pa.Schema = expected[table.name]
-    fits = names >= set(schema.names) and (
+    expected: pa.Schema = PHOTOS_SCHEMA if table.name == PHOTOS else tables.descriptors_schema(dim)
+    fits = set(table.schema.names) >= set(expected.names) and (
         table.name != DESCRIPTORS or table.schema.field("vector").type.list_size == dim
     )
     if not fits:

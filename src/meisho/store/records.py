@@ -32,6 +32,7 @@ PHOTOS_SCHEMA = pa.schema(
         pa.field("width_px", pa.int32(), nullable=False),
         pa.field("height_px", pa.int32(), nullable=False),
         pa.field("error", pa.large_binary(), nullable=False),
+        pa.field("file", pa.large_binary(), nullable=False),
     ]
 )
 LOG_COLUMNS = ["sequence", "position", "removed", "id"]
@@ -43,13 +44,14 @@ class PhotoRecord:
     """What is known of one photo of a collection.
 
     Attributes:
-        id: Its path below the photo folder, "/" separated.
+        id: Its unique name: for a folder of photos its path below the folder, "/" separated.
         content_sha256: Digest of the file, hexadecimal, or "" where the file could not be read.
         size_bytes: Size of the file.
         mtime_ns: Time of its last change, ns since 1970.
         width_px: Width of the upright photo, 0 where unknown.
         height_px: Height of the upright photo, 0 where unknown.
         error: Why it could not be described, "" when it was.
+        file: The file: its path below the photo folder, or the whole path where it lies elsewhere.
     """
 
     id: str
@@ -59,6 +61,7 @@ class PhotoRecord:
     width_px: int
     height_px: int
     error: str = ""
+    file: str = ""
 
 
 def encode_texts(texts: Iterable[str]) -> list[bytes]:
@@ -93,6 +96,7 @@ def rows_of_records(records: Sequence[PhotoRecord], *, first_sequence: int) -> p
         [r.width_px for r in records],
         [r.height_px for r in records],
         encode_texts(r.error for r in records),
+        encode_texts(r.file for r in records),
     ]
     try:
         return pa.Table.from_arrays(
@@ -114,8 +118,8 @@ def records_of_rows(table: pa.Table) -> tuple[PhotoRecord, ...]:
     """Return the records in rows of the log."""
     names = ("content_sha256", "size_bytes", "mtime_ns", "width_px", "height_px")
     plain = [table[name].to_pylist() for name in names]
-    ids, errors = decode_texts(table["id"]), decode_texts(table["error"])
-    return tuple(map(PhotoRecord, ids, *plain, errors))
+    ids, errors, files = (decode_texts(table[name]) for name in ("id", "error", "file"))
+    return tuple(map(PhotoRecord, ids, *plain, errors, files))
 
 
 def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:

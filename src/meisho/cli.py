@@ -1,0 +1,597 @@
+"""The command line: parse, call, show."""
+
+import json
+import logging
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+import meisho
+from meisho.errors import ConfigError, InputError, MeishoError, SkippedPhotosError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="meisho (名所): find every photo of the same landmark or object.",
+)
+INTERRUPTED = 130
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="default, timm:NAME, a checkpoint directory, or random (evaluate only)."),
+]
+Weights = Annotated[
+    str | None, typer.Option(help="hub, a .safetensors or weights-only .pth file, or none:SEED.")
+]
+Size = Annotated[int | None, typer.Option(min=32, help="Longer side of the working image, px.")]
+Pooling = Annotated[str | None, typer.Option(help="gem, avg, max or cls.")]
+Scales = Annotated[str | None, typer.Option(help="Image scales, for example 1,0.7071,0.5.")]
+Whitening = Annotated[Path | None, typer.Option(help="A whitening made by 'meisho whiten'.")]
+Precision = Annotated[str | None, typer.Option(help="float32, bf16 or fp16 (the last two on CUDA).")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Photos per call of the model.")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Decoding workers; chosen when not given.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
+IndexKind = Literal["auto", "exact", "ivfpq", "hnsw"]
+
+
+@app.command()
+def demo(
+    to: Annotated[
+        Path, typer.Option(help="Folder for the drawn city, its collection and the report.")
+    ] = Path("demo"),
+    landmarks: Annotated[int, typer.Option(min=2, help="Landmarks to draw.")] = 48,
+    views: Annotated[int, typer.Option(min=3, help="Photos of each landmark.")] = 12,
+    distractors: Annotated[int, typer.Option(min=0, help="Photos of other streets.")] = 240,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Draw a toy city, index it, search it, score it, and write a page to look at.
+
+    Example: meisho demo --to demo
+    """
+    from meisho.datasets.base import load_dataset
+    from meisho.datasets.toycity import build_toycity
+
+    city = to / "toycity"
+    with _progress() as report_progress:
+        build_toycity(
+            city,
+            landmarks=landmarks,
+            views=views,
+            distractors=distractors,
+            progress=lambda done, total: report_progress("draw the city", done, total),
+        )
+        dataset = load_dataset("toycity", city)
+        evaluation = _evaluate(dataset, to, _load_model(None, device=device), report_progress)
+    page = _write_evaluation(evaluation, to)
+    if as_json:
+        _print_json({"report": str(page), **_report_json(evaluation.report)})
+        return
+    _print_report(evaluation.report)
+    command = _own_command()
+    query = dataset.queries[0].path
+    out.print(f"\nLook at the answers:      [bold]{page}[/]")
+    out.print(
+        f"Ask the city a question:  {command} search {to / 'collection'} {query} --html {to / 'answer.html'}"
+    )
+    out.print(f"Now your own photos:      [bold]{command} index PATH/TO/YOUR/PHOTOS --to my.meisho[/]")
+
+
+@app.command()
+def index(
+    photos: Annotated[Path, typer.Argument(help="Folder of photos; subfolders too.")],
+    to: Annotated[Path, typer.Option(help="The collection's directory; made when it is not there.")],
+    model: Model = None,
+    weights: Weights = None,
+    size: Size = None,
+    pooling: Pooling = None,
+    scales: Scales = None,
+    whitening: Whitening = None,
+    precision: Precision = None,
+    device: Device = "auto",
+    index: Annotated[IndexKind, typer.Option(help="Search structure.")] = "auto",
+    moved: Annotated[bool, typer.Option(help="The photo folder stands elsewhere than before.")] = False,
+    batch_size: BatchSize = 16,
+    workers: Workers = None,
+    strict: Annotated[bool, typer.Option(help="Exit with 3 when a photo had to be skipped.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Index a folder of photos, or bring its collection up to date.
+
+    Run it again at any time: only new and changed photos are described, and photos that are gone are removed.
+
+    Example: meisho index ~/Pictures --to my.meisho
+    """
+    from meisho.run import index_folder
+
+    options = _model_options(weights, size, pooling, scales, whitening, precision)
+    extractor = _model_for(to, model, options, device)
+    with _progress() as report_progress:
+        summary = index_folder(
+            photos,
+            to,
+            extractor,
+            index=index,
+            moved=moved,
+            batch_size=batch_size,
+            num_workers=workers,
+            progress=report_progress,
+        )
+    if as_json:
+        _print_json(asdict(summary))
+    else:
+        _print_summary(summary, to)
+    if strict and summary.skipped:
+        raise SkippedPhotosError(f"{len(summary.skipped)} photos were skipped (--strict)")
+
+
+@app.command()
+def search(
+    collection: Annotated[Path, typer.Argument(help="A collection made by 'meisho index'.")],
+    query: Annotated[Path, typer.Argument(help="The photo to ask with.")],
+    box: Annotated[
+        str | None, typer.Option(help="Part of the query to use: x0,y0,x1,y1 in px of the upright photo.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Write the answers as a page to look at.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Find the photos of a collection that show what the query shows.
+
+    Example: meisho search my.meisho tower.jpg --top 5 --html answer.html
+    """
+    from meisho.images import Photo
+    from meisho.run import restore_extractor, search_collection
+    from meisho.store import Collection
+
+    opened = Collection.open(collection)
+    photo = Photo(str(query), query, _parse_box(box) if box else None)
+    extractor = restore_extractor(opened.provenance, device=device)
+    ranking = search_collection(opened, [photo], extractor, top=top)
+    ids, scores = ranking.ids_of(0), ranking.scores[0].tolist()
+    answers = [
+        (Photo(i, path), score) for i, path, score in zip(ids, opened.files_of(ids), scores, strict=False)
+    ]
+    if html:
+        from meisho.web.pages import write_search_page
+
+        write_search_page(html, photo, answers, collection=collection, num_database=len(ranking.database_ids))
+    if as_json:
+        found = [{"id": p.id, "path": str(p.path), "score": round(s, 6)} for p, s in answers]
+        _print_json({"query": str(query), "answers": found})
+        return
+    table = Table("rank", "score", "photo", box=None, pad_edge=False, header_style="dim")
+    for rank, (answer, score) in enumerate(answers, start=1):
+        table.add_row(str(rank), f"{score:.4f}", Text(str(answer.path), overflow="fold"))
+    out.print(table)
+    if html:
+        out.print(f"\nLook at the answers: [bold]{html}[/]")
+
+
+@app.command()
+def evaluate(
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help="toycity, roxford5k, rparis6k, oxford5k, paris6k, gldv2, ukbench, folder or csv."
+        ),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="The data set's folder, or the CSV file.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder for the report and descriptors; runs/DATASET when not given.")
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Compare two earlier evaluations by a paired test.")
+    ] = None,
+    model: Model = None,
+    weights: Weights = None,
+    size: Size = None,
+    pooling: Pooling = None,
+    scales: Scales = None,
+    whitening: Whitening = None,
+    precision: Precision = None,
+    device: Device = "auto",
+    batch_size: BatchSize = 16,
+    workers: Workers = None,
+    seed: Annotated[int, typer.Option(help="Seeds the bootstrap of the intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Score a model on a data set by that data set's own protocol, or compare two scores.
+
+    Example: meisho evaluate roxford5k --root data/roxford5k --to runs/roxford5k
+
+    Example: meisho evaluate --compare runs/a runs/b
+    """
+    if compare:
+        _compare(*compare, seed=seed, as_json=as_json)
+        return
+    if dataset is None or root is None:
+        raise InputError("give a data set and its folder, for example: meisho evaluate folder --root photos/")
+    from meisho.datasets.base import load_dataset
+    from meisho.run import evaluate_random
+
+    to = to or Path("runs") / dataset
+    loaded = load_dataset(dataset, root)
+    if model == "random":
+        evaluation = evaluate_random(loaded, seed=seed)
+    else:
+        options = _model_options(weights, size, pooling, scales, whitening, precision)
+        extractor = _model_for(to / "collection", model, options, device)
+        with _progress() as report_progress:
+            evaluation = _evaluate(
+                loaded, to, extractor, report_progress, seed=seed, batch_size=batch_size, num_workers=workers
+            )
+    page = _write_evaluation(evaluation, to)
+    if as_json:
+        _print_json({"page": str(page), **_report_json(evaluation.report)})
+        return
+    _print_report(evaluation.report)
+    out.print(f"\nLook at the answers: [bold]{page}[/]")
+
+
+@app.command()
+def whiten(
+    photos: Annotated[
+        Path, typer.Argument(help="Folder of photos; with --learned PHOTOS/LABEL/... or a CSV.")
+    ],
+    to: Annotated[Path, typer.Option(help="The whitening's file, for example w.safetensors.")],
+    learned: Annotated[bool, typer.Option(help="Learn from pairs of one label instead of by PCA.")] = False,
+    dim: Annotated[
+        int | None, typer.Option(min=1, help="Dimensions that are kept; all when not given.")
+    ] = None,
+    shrinkage: Annotated[
+        float, typer.Option(min=0, help="Makes it gentler where there are few photos.")
+    ] = 0.0,
+    model: Model = None,
+    weights: Weights = None,
+    size: Size = None,
+    pooling: Pooling = None,
+    scales: Scales = None,
+    precision: Precision = None,
+    device: Device = "auto",
+    batch_size: BatchSize = 16,
+    workers: Workers = None,
+) -> None:
+    """Fit a whitening on your own photos, for use with 'meisho index --whitening'.
+
+    Example: meisho whiten ~/Pictures --to w.safetensors --dim 512
+    """
+    from meisho.run import fit_whitening
+
+    extractor = _load_model(
+        model, device=device, **_model_options(weights, size, pooling, scales, None, precision)
+    )
+    with _progress() as report_progress:
+        whitening = fit_whitening(
+            photos,
+            extractor,
+            learned=learned,
+            dim=dim,
+            shrinkage=shrinkage,
+            batch_size=batch_size,
+            num_workers=workers,
+            progress=report_progress,
+        )
+    whitening.save(to)
+    out.print(f"{whitening.kind} whitening, {extractor.dim} to {whitening.dim} dimensions, in [bold]{to}[/]")
+
+
+@app.command()
+def info(
+    collection: Annotated[
+        Path | None, typer.Argument(help="A collection; without one, this machine.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a collection holds, or what this installation can do.
+
+    Example: meisho info my.meisho
+    """
+    facts = _collection_facts(collection) if collection else _machine_facts()
+    if as_json:
+        _print_json(facts)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in facts.items():
+        shown = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+        table.add_row(Text(name, style="dim"), Text(shown, overflow="fold"))
+    out.print(table)
+
+
+def main() -> None:
+    """Run the command line; errors are one line on stderr and an exit code that means something."""
+    logging.basicConfig(level=logging.ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # odd file names must print
+    try:
+        app()
+    except MeishoError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:  # a full disk, a forbidden folder
+        _fail(str(error), 1)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            err.print("interrupted: what was done so far is kept; run the same command to go on")
+        raise
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    err.print(Text.assemble(("error: ", "bold red"), message))
+    sys.exit(exit_code)
+
+
+def _evaluate(dataset: Any, to: Path, extractor: Any, progress: Any, **options: Any) -> Any:
+    from meisho.run import evaluate_dataset
+
+    return evaluate_dataset(dataset, extractor, to / "collection", progress=progress, **options)
+
+
+def _write_evaluation(evaluation: Any, to: Path) -> Path:
+    """Save the figures, the per-query scores and the page; return the page's path."""
+    from meisho.web.pages import write_report_page
+
+    evaluation.report.save(to)
+    page = to / "report.html"
+    write_report_page(page, evaluation.report, evaluation.ranking, evaluation.dataset)
+    return page
+
+
+def _compare(first: Path, second: Path, *, seed: int, as_json: bool) -> None:
+    import numpy as np
+
+    from meisho.evaluate.comparison import compare_reports
+    from meisho.evaluate.report import load_report
+
+    comparison = compare_reports(load_report(first), load_report(second), np.random.default_rng(seed))
+    if as_json:
+        _print_json(asdict(comparison))
+        return
+    out.print(f"[bold]{comparison.dataset}[/]: {first} → {second}")
+    for difference in comparison.differences:
+        out.print(f"  {difference}", style="dim", highlight=False)
+    for setup in comparison:
+        out.print(setup.sentence)
+
+
+def _model_options(
+    weights: str | None,
+    size: int | None,
+    pooling: str | None,
+    scales: str | None,
+    whitening: Path | None,
+    precision: str | None,
+) -> dict[str, Any]:
+    """Return the options that were given on the command line, and no others."""
+    given = {
+        "weights": weights,
+        "max_side_px": size,
+        "pooling": pooling,
+        "scales": _parse_numbers("--scales", scales) if scales else None,
+        "whitening": str(whitening) if whitening else None,
+        "precision": precision,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _model_for(collection: Path, model: str | None, options: dict[str, Any], device: str) -> Any:
+    """Load the model asked for; when none is asked for, the one that the collection was made with."""
+    from meisho.run import restore_extractor
+    from meisho.store import Collection
+
+    if model == "random":
+        raise InputError("--model random describes no photo; it is a baseline of 'meisho evaluate'")
+    if model is None and not options and Collection.exists(collection):
+        return restore_extractor(Collection.open(collection).provenance, device=device)
+    return _load_model(model, device=device, **options)
+
+
+def _load_model(model: str | None, **options: Any) -> Any:
+    from meisho.extractors.base import load_extractor
+
+    return load_extractor(model or "default", **options)
+
+
+def _parse_numbers(option: str, text: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"{option} {text}: give numbers with commas between, without spaces")
+    return numbers
+
+
+def _parse_box(text: str) -> Any:
+    from meisho.images import Box
+
+    numbers = _parse_numbers("--box", text)
+    if len(numbers) != 4:
+        raise ConfigError(f"--box {text}: give four numbers, x0,y0,x1,y1")
+    return Box(*numbers)
+
+
+def _collection_facts(path: Path) -> dict[str, Any]:
+    from meisho.index.live import LiveIndex
+    from meisho.store import Collection
+
+    collection = Collection.open(path)
+    records = collection.records()
+    snapshot = collection.snapshot()
+    saved = LiveIndex.load(path / "index")
+    size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return {
+        "collection": str(path),
+        "photo folder": str(collection.photo_root),
+        "photos": len(snapshot.descriptors),
+        "contents": len({r.content_sha256 for r in records if not r.error}),
+        "skipped": [f"{r.id}: {r.error}" for r in records if r.error] or 0,
+        "dimensions": collection.dim,
+        "model": collection.provenance.extractor,
+        "options": collection.provenance.options,
+        "weights": collection.provenance.weights_sha256[:16],
+        "version": collection.version,
+        "index": saved.kind if saved else "none; searched exactly",
+        "index is stale": bool(saved and saved.is_stale(snapshot.keys)),
+        "size": f"{size_bytes / 1e6:.1f} MB",
+    }
+
+
+def _machine_facts() -> dict[str, Any]:
+    from meisho.datasets.base import DATASETS
+    from meisho.extractors.base import EXTRACTORS
+    from meisho.index.base import INDEXES
+
+    packages = ("torch", "timm", "faiss-cpu", "lancedb", "pillow", "pillow-heif")
+    return {
+        "meisho": meisho.__version__,
+        "python": sys.version.split()[0],
+        **{name: _version(name) for name in packages},
+        "cuda": _cuda_name(),
+        "models": list(EXTRACTORS),
+        "data sets": list(DATASETS),
+        "index kinds": list(INDEXES),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _cuda_name() -> str:
+    from meisho.extractors.timm_gem import describe_device
+
+    return describe_device("auto")
+
+
+def _own_command() -> str:
+    """Return how this program can be started again from here."""
+    if shutil.which("meisho"):
+        return "meisho"
+    program = Path(sys.argv[0])
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
+
+
+def _print_json(value: Any) -> None:
+    def plain(item: Any) -> Any:
+        return None if isinstance(item, float) and not math.isfinite(item) else item
+
+    def walk(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: walk(part) for key, part in item.items()}
+        if isinstance(item, list | tuple):
+            return [walk(part) for part in item]
+        return plain(item)
+
+    sys.stdout.write(json.dumps(walk(value), ensure_ascii=False, indent=2) + "\n")
+
+
+def _print_summary(summary: Any, to: Path) -> None:
+    for photo in summary.skipped:
+        err.print(Text.assemble(("skipped ", "yellow"), f"{photo.id}: {photo.reason}"))
+    parts = [
+        (summary.described, "described"),
+        (summary.duplicates, "duplicates"),
+        (summary.unchanged, "unchanged"),
+        (summary.removed, "removed"),
+        (len(summary.skipped), "skipped"),
+    ]
+    done = ", ".join(f"{count} {what}" for count, what in parts if count) or "nothing to do"
+    out.print(
+        f"{summary.num_photos} photos in [bold]{to}[/] "
+        f"({done}; {summary.index} index; {summary.seconds:.1f} s)"
+    )
+    out.print(f"Ask it: {_own_command()} search {to} QUERY.jpg --html answer.html")
+
+
+def _print_report(report: Any) -> None:
+    cropped = "cropped to their boxes" if report.queries_cropped else "not cropped"
+    truth = report.ground_truth_sha256[:12] or "not from a file"
+    out.print(
+        f"[bold]{report.dataset}[/]: {report.num_queries} queries, {cropped}; {report.num_database} photos; "
+        f"protocol {report.protocol}; ground truth {truth}; model {report.provenance.extractor}"
+    )
+    table = Table(
+        "metric", "setup", "value", "95 % interval", "queries", box=None, pad_edge=False, header_style="dim"
+    )
+    for figure in report.figures:
+        table.add_row(
+            figure.metric,
+            figure.setup,
+            f"[bold]{figure.value * figure.factor:.2f}[/]",
+            f"{figure.low * figure.factor:.2f} … {figure.high * figure.factor:.2f}",
+            str(figure.num_queries),
+        )
+    out.print(table)
+    for warning in report.warnings:
+        err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def _report_json(report: Any) -> dict[str, Any]:
+    return {key: value for key, value in asdict(report).items() if key != "query_scores"}
+
+
+class _Rate(ProgressColumn):
+    """Things per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed and (task.total or 0) > 1 else "", style="dim")
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """Show one bar per stage on stderr: how many, how fast, how long still."""
+    bars = Progress(
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=err,
+    )
+    tasks: dict[str, Any] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    with bars:
+        yield report
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,403 @@
+"""Runs: the only module that knows the order of the walk, from photos to a scored ranking."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from meisho.arrays import Int64Array
+from meisho.datasets.base import Dataset, check_photos, load_dataset
+from meisho.descriptors import Descriptors, Provenance, describe_faults
+from meisho.errors import ImageError, InputError, MismatchError
+from meisho.evaluate.protocols import evaluate_ranking
+from meisho.evaluate.random_baseline import random_ranking
+from meisho.evaluate.report import Report
+from meisho.extraction import describe_photos, stream_descriptors
+from meisho.extractors.base import GlobalExtractor, load_extractor
+from meisho.ground_truth import GradedGroundTruth
+from meisho.images import Photo, find_photos, printable_id
+from meisho.index.choice import choose_index
+from meisho.index.live import LiveIndex
+from meisho.ranking import Ranking
+from meisho.search import search
+from meisho.store import Collection
+from meisho.update import Update, plan_update
+from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, how many are done, how many there are)."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
+@dataclass(frozen=True)
+class SkippedPhoto:
+    """A photo that cannot be read, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """What one indexing run did.
+
+    Attributes:
+        num_photos: Photos that can be found now.
+        described: Photos whose descriptor was computed.
+        duplicates: New paths whose content was there already; they share its descriptor.
+        unchanged: Photos that were there and have not changed, broken ones included.
+        removed: Photos that are gone.
+        skipped: Photos that cannot be read, of this run or an earlier one.
+        index: Kind of the search structure.
+        seconds: Wall time.
+    """
+
+    num_photos: int
+    described: int
+    duplicates: int
+    unchanged: int
+    removed: int
+    skipped: tuple[SkippedPhoto, ...]
+    index: str
+    seconds: float
+
+
+def restore_extractor(provenance: Provenance, *, device: str = "auto") -> GlobalExtractor:
+    """Load the extractor that descriptors came from.
+
+    Raises:
+        MismatchError: Its weights are no longer the ones that were used.
+    """
+    extractor = load_extractor(provenance.extractor, **json.loads(provenance.options), device=device)
+    differences = provenance.differences(extractor.provenance)
+    if differences:
+        raise MismatchError("the model is not what it was (then / now): " + "; ".join(differences))
+    return extractor
+
+
+def index_folder(
+    folder: Path,
+    collection_path: Path,
+    extractor: GlobalExtractor,
+    *,
+    index: str = "auto",
+    moved: bool = False,
+    batch_size: int = 16,
+    num_workers: int | None = None,
+    progress: Progress = silent,
+) -> IndexSummary:
+    """Index every photo below a folder; see `index_photos`.
+
+    Raises:
+        InputError: The folder is not there, or holds no photo.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the folder that holds the photos")
+    photos, problems = find_photos(folder)
+    if not photos:
+        raise InputError(f"{folder}: no photo found below it; nothing was changed in {collection_path}")
+    return index_photos(
+        photos,
+        collection_path,
+        extractor,
+        photo_root=folder,
+        problems=problems,
+        index=index,
+        moved=moved,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        progress=progress,
+    )
+
+
+def index_photos(
+    photos: Sequence[Photo],
+    collection_path: Path,
+    extractor: GlobalExtractor,
+    *,
+    photo_root: Path,
+    problems: Sequence[ImageError] = (),
+    index: str = "auto",
+    moved: bool = False,
+    batch_size: int = 16,
+    num_workers: int | None = None,
+    progress: Progress = silent,
+) -> IndexSummary:
+    """Bring a collection in step with `photos`: add new and changed ones, remove what is gone.
+
+    Args:
+        photos: The photos that the collection shall hold.
+        collection_path: The collection's directory; made when it is not there.
+        extractor: Describes the photos; must be the one that the collection was made with.
+        photo_root: The folder that the photos lie below.
+        problems: Places that could not be looked into; they join the skipped photos.
+        index: "auto", "exact", "ivfpq" or "hnsw".
+        moved: The photo folder was moved since the collection was made; it is found at `photo_root` now.
+        batch_size: Photos per call of the extractor.
+        num_workers: Processes that decode; None chooses.
+        progress: Called as photos are done.
+
+    Raises:
+        MismatchError: The collection was made with another model, option or photo folder.
+        LockedError: Another process is writing to it.
+    """
+    start = time.perf_counter()
+    collection = _open_or_create(collection_path, photo_root.absolute(), extractor, moved=moved)
+    with collection.writer() as writer:
+        plan = plan_update(
+            collection.records(),
+            photos,
+            photo_root=collection.photo_root,
+            known_contents=writer.known_contents(),
+        )
+        update = Update(plan, writer)
+        update.run(extractor, batch_size=batch_size, num_workers=num_workers, progress=progress)
+        writer.tidy()
+        progress("build index", 0, 1)
+        kind = refresh_index(collection, index)
+        progress("build index", 1, 1)
+    broken = tuple(SkippedPhoto(record.id, record.error) for record in collection.records() if record.error)
+    return IndexSummary(
+        num_photos=len(collection.snapshot().descriptors),
+        described=update.num_described,
+        duplicates=update.num_duplicates,
+        unchanged=plan.unchanged,
+        removed=len(plan.gone),
+        skipped=(*broken, *(_skipped(problem, photo_root) for problem in problems)),
+        index=kind,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _skipped(problem: ImageError, photo_root: Path) -> SkippedPhoto:
+    path = problem.path
+    below = path.relative_to(photo_root) if path.is_relative_to(photo_root) else path
+    return SkippedPhoto(printable_id(below), problem.reason)
+
+
+def refresh_index(collection: Collection, kind: str = "auto") -> str:
+    """Build and save the search structure when it is missing, stale or of another kind; return its kind."""
+    snapshot = collection.snapshot()
+    vectors = snapshot.descriptors.vectors
+    kind = choose_index(vectors) if kind == "auto" else kind
+    folder = collection.path / "index"
+    saved = LiveIndex.load(folder)
+    if saved is None or saved.kind != kind or saved.is_stale(snapshot.keys):
+        LiveIndex.build(kind, vectors, snapshot.keys, snapshot.version).save(folder)
+    return kind
+
+
+def search_collection(
+    collection: Collection, queries: Sequence[Photo], extractor: GlobalExtractor, *, top: int = 10
+) -> Ranking:
+    """Describe the query photos and find the `top` best database photos of each.
+
+    Raises:
+        ImageError: A query cannot be read.
+        MismatchError: The extractor is not the one that the collection was made with.
+    """
+    collection.require_provenance(extractor.provenance)
+    snapshot = collection.snapshot()
+    described = describe_photos(queries, extractor)
+    live = LiveIndex.load(collection.path / "index")
+    if live is None:
+        live = LiveIndex.build("exact", snapshot.descriptors.vectors, snapshot.keys, snapshot.version)
+    bound = live.follow(snapshot.descriptors.vectors, snapshot.keys, snapshot.version)
+    return search(described, snapshot.descriptors, index=bound, top=top)
+
+
+def fit_whitening(
+    source: Path,
+    extractor: GlobalExtractor,
+    *,
+    learned: bool = False,
+    dim: int | None = None,
+    shrinkage: float = 0.0,
+    batch_size: int = 16,
+    num_workers: int | None = None,
+    progress: Progress = silent,
+) -> Whitening:
+    """Describe photos and fit a whitening on their descriptors.
+
+    Args:
+        source: A folder of photos; when `learned`, a labelled folder or a CSV, see `meisho.datasets`.
+        extractor: Describes the photos, without a whitening of its own.
+        learned: Fit on pairs of photos of the same label instead of by PCA.
+        dim: Dimensions that are kept; None keeps all.
+        shrinkage: See `meisho.whitening`.
+        batch_size: Photos per call of the extractor.
+        num_workers: Processes that decode; None chooses.
+        progress: Called as photos are done.
+
+    Raises:
+        InputError: There are too few photos or pairs.
+    """
+    dataset = load_dataset("csv" if source.is_file() else "folder", source) if learned else None
+    photos = dataset.database if dataset else find_photos(source)[0]
+    if not photos:
+        raise InputError(f"{source}: no photo found below it")
+    photo_of_row: list[str] = []
+    vectors = [np.empty((0, extractor.dim), np.float32)]
+    for batch in stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers):
+        photo_of_row += [photo.id for photo in batch.photos]
+        vectors.append(batch.vectors)
+        progress("describe", len(photo_of_row), len(photos))
+    descriptors = Descriptors(tuple(photo_of_row), np.concatenate(vectors), extractor.provenance)
+    if dataset is None:
+        return fit_pca_whitening(descriptors, dim=dim, shrinkage=shrinkage)
+    queries, positives = _pairs(dataset, descriptors)
+    return fit_learned_whitening(descriptors, queries, positives, dim=dim, shrinkage=shrinkage)
+
+
+def _pairs(dataset: Dataset, descriptors: Descriptors) -> tuple[Int64Array, Int64Array]:
+    """Return descriptor rows (P,) of queries that are in the database, and (P,) of their positives."""
+    row_of = {photo_id: row for row, photo_id in enumerate(descriptors.ids)}
+    row_of_path = {photo.path: row_of[photo.id] for photo in dataset.database if photo.id in row_of}
+    truth = dataset.ground_truth
+    positives = truth.at("medium").positives if isinstance(truth, GradedGroundTruth) else truth.positives
+    pairs = [
+        (row_of_path[query.path], row_of[dataset.database[row].id])
+        for query, rows in zip(dataset.queries, positives, strict=True)
+        for row in rows
+        if query.path in row_of_path and dataset.database[row].id in row_of
+    ]
+    first, second = np.array(pairs, np.int64).reshape(-1, 2).T
+    return first, second
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A scored ranking.
+
+    Attributes:
+        dataset: What was asked of what.
+        ranking: The whole database ranked for each query.
+        report: The figures.
+    """
+
+    dataset: Dataset
+    ranking: Ranking
+    report: Report
+
+
+def evaluate_dataset(
+    dataset: Dataset,
+    extractor: GlobalExtractor,
+    collection_path: Path,
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+    num_workers: int | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Index the database of a data set, ask its queries, and score the full ranking.
+
+    The database's descriptors stay in the collection: a second evaluation, or one after a kill, goes on
+    from there.
+
+    Args:
+        dataset: The data set.
+        extractor: Describes its photos.
+        collection_path: The collection of its database; made when it is not there.
+        seed: Seeds the bootstrap of the intervals.
+        batch_size: Photos per call of the extractor.
+        num_workers: Processes that decode; None chooses.
+        progress: Called as photos are done.
+
+    Raises:
+        DatasetError: Photos are missing.
+        ImageError: A photo cannot be read: a figure over fewer photos would not be the benchmark's.
+        MismatchError: The collection was made with another model, option or photo folder.
+    """
+    check_photos(dataset)
+    summary = index_photos(
+        dataset.database,
+        collection_path,
+        extractor,
+        photo_root=dataset.root if dataset.root.is_dir() else dataset.root.parent,
+        index="exact",
+        batch_size=batch_size,
+        num_workers=num_workers,
+        progress=progress,
+    )
+    if summary.skipped:
+        first = summary.skipped[0]
+        path = next(photo.path for photo in dataset.database if photo.id == first.id)
+        raise ImageError(
+            path, f"{first.reason}; a score needs every photo of {dataset.name}, repair or replace it"
+        )
+    database = (
+        Collection.open(collection_path).snapshot().descriptors.select([p.id for p in dataset.database])
+    )
+    queries = _describe_queries(dataset, database, extractor, batch_size=batch_size, num_workers=num_workers)
+    progress("search", 0, 1)
+    ranking = search(queries, database)
+    progress("search", 1, 1)
+    faults = [*describe_faults(database), *(f"queries: {fault}" for fault in describe_faults(queries))]
+    return _scored(dataset, ranking, extractor.provenance, seed=seed, warnings=tuple(faults))
+
+
+def evaluate_random(dataset: Dataset, *, seed: int = 0) -> Evaluation:
+    """Score the chapter's random baseline; needs the ground truth only, no photos."""
+    query_ids = tuple(photo.id for photo in dataset.queries)
+    database_ids = tuple(photo.id for photo in dataset.database)
+    ranking = random_ranking(query_ids, database_ids, dataset.name)
+    return _scored(dataset, ranking, Provenance("random"), seed=seed)
+
+
+def _scored(
+    dataset: Dataset, ranking: Ranking, provenance: Provenance, *, seed: int, warnings: tuple[str, ...] = ()
+) -> Evaluation:
+    report = evaluate_ranking(
+        ranking,
+        dataset.ground_truth,
+        protocol=dataset.protocol,
+        dataset=dataset.name,
+        queries_cropped=dataset.queries_cropped,
+        provenance=provenance,
+        rng=np.random.default_rng(seed),
+        warnings=warnings,
+    )
+    return Evaluation(dataset, ranking, report)
+
+
+def _describe_queries(
+    dataset: Dataset,
+    database: Descriptors,
+    extractor: GlobalExtractor,
+    *,
+    batch_size: int,
+    num_workers: int | None,
+) -> Descriptors:
+    """Describe the queries; an uncropped query that is a database photo too is not described again."""
+    row_of = {photo.path: row for row, photo in enumerate(dataset.database)}
+    rows = [row_of.get(query.path) if query.box is None else None for query in dataset.queries]
+    new = [query for query, row in zip(dataset.queries, rows, strict=True) if row is None]
+    described = describe_photos(new, extractor, batch_size=batch_size, num_workers=num_workers)
+    vectors = np.empty((len(rows), database.dim), np.float32)
+    vectors[[row is None for row in rows]] = described.vectors
+    vectors[[row is not None for row in rows]] = database.vectors[[row for row in rows if row is not None]]
+    return Descriptors(tuple(query.id for query in dataset.queries), vectors, database.provenance)
+
+
+def _open_or_create(path: Path, photo_root: Path, extractor: GlobalExtractor, *, moved: bool) -> Collection:
+    if not Collection.exists(path):
+        return Collection.create(
+            path, photo_root=photo_root, provenance=extractor.provenance, dim=extractor.dim
+        )
+    collection = Collection.open(path)
+    collection.require_provenance(extractor.provenance)
+    if collection.photo_root == photo_root:
+        return collection
+    if moved:
+        return collection.move_photo_root(photo_root)
+    raise MismatchError(
+        f"{path}: holds the photos of {collection.photo_root}, not of {photo_root}; "
+        "if that folder was moved, say --moved; otherwise choose another collection with --to"
+    )

@@ -1,0 +1,200 @@
+"""Pages: a report or a search as one HTML file that opens offline."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+import meisho
+from meisho.arrays import Int64Array
+from meisho.datasets.base import Dataset
+from meisho.errors import ImageError
+from meisho.evaluate.report import Figure, QueryScore, Report
+from meisho.ground_truth import GradedGroundTruth, GroundTruth
+from meisho.images import Photo, make_thumbnail
+from meisho.ranking import NO_ROW, Ranking
+
+Verdict = Literal["right", "wrong", "junk", "query", "plain"]
+THUMBNAIL_SIDE_PX = 240
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One photo on a page."""
+
+    id: str
+    image: str
+    verdict: Verdict
+    caption: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One query with its first answers."""
+
+    link: str
+    query: Tile
+    percent: str
+    num_positives: int
+    missed: str
+    answers: tuple[Tile, ...]
+
+
+def write_report_page(
+    path: Path,
+    report: Report,
+    ranking: Ranking,
+    dataset: Dataset,
+    *,
+    num_cases: int = 6,
+    num_answers: int = 10,
+) -> None:
+    """Write the report with the worst and best queries and their first answers.
+
+    Args:
+        path: The HTML file; thumbnails are inside it.
+        report: The figures.
+        ranking: The ranking that was scored, over `dataset.database`.
+        dataset: Where the photos are; a photo that cannot be read is shown by its id.
+        num_cases: How many of the worst and of the best queries.
+        num_answers: How many answers of each.
+    """
+    setup = report.headline.setup
+    scored = [s for s in report.query_scores if s.setup == setup and not np.isnan(s.average_precision)]
+    scored.sort(key=lambda score: score.average_precision)
+    num_empty = sum(s.setup == setup for s in report.query_scores) - len(scored)
+    worst = scored[:num_cases]
+    best = scored[len(worst) :][-num_cases:][::-1]
+    ground_truth = _ground_truth_at(dataset, setup)
+    links = {score.query_id: f"case-{i}" for i, score in enumerate([*worst, *best])}
+    sections = [
+        {
+            "title": title,
+            "cases": [_case(s, links, ranking, dataset, ground_truth, num_answers) for s in scores],
+        }
+        for title, scores in (("The worst queries", worst), ("The best queries", best))
+        if scores
+    ]
+    bars = [
+        {"id": s.query_id, "percent": _percent(s.average_precision), "link": links.get(s.query_id, "")}
+        for s in scored
+    ]
+    _write(
+        path,
+        "report.html",
+        report=report,
+        rows=[_row(figure) for figure in report.figures],
+        setup=setup,
+        bars=bars,
+        num_empty=num_empty,
+        sections=sections,
+        version=meisho.__version__,
+    )
+
+
+def write_search_page(
+    path: Path, query: Photo, answers: Sequence[tuple[Photo, float]], *, collection: Path, num_database: int
+) -> None:
+    """Write one query and its ranked answers (photo, score), best first."""
+    tiles = [
+        Tile(photo.id, _data_uri(photo), "plain", f"{rank}. score {score:.3f}")
+        for rank, (photo, score) in enumerate(answers, start=1)
+    ]
+    _write(
+        path,
+        "search.html",
+        query=Tile(query.id, _data_uri(query), "query", "query"),
+        answers=tiles,
+        collection=collection,
+        num_database=num_database,
+    )
+
+
+def _ground_truth_at(dataset: Dataset, setup: str) -> GroundTruth:
+    truth = dataset.ground_truth
+    if isinstance(truth, GradedGroundTruth):
+        return truth.at(setup)  # type: ignore[arg-type]  # a report of graded truth has its setups
+    return truth
+
+
+def _case(
+    score: QueryScore,
+    links: dict[str, str],
+    ranking: Ranking,
+    dataset: Dataset,
+    ground_truth: GroundTruth,
+    num_answers: int,
+) -> Case:
+    query_row = ranking.query_ids.index(score.query_id)
+    positives, junk = ground_truth.positives[query_row], ground_truth.junk[query_row]
+    ranks = ranking.ranks[query_row]
+    query = dataset.queries[query_row]
+    answers = []
+    for rank, row in enumerate(ranks[:num_answers], start=1):
+        if row == NO_ROW:
+            break
+        verdict: Verdict = "right" if row in positives else "junk" if row in junk else "wrong"
+        photo = dataset.database[row]
+        caption = f"{rank}. {ranking.scores[query_row, rank - 1]:.3f}"
+        answers.append(Tile(photo.id, _data_uri(photo), verdict, caption))
+    return Case(
+        links[score.query_id],
+        Tile(query.id, _data_uri(query), "query", "query" + (", box outlined" if query.box else "")),
+        _percent(score.average_precision),
+        score.num_positives,
+        _missed(ranks, positives, num_answers),
+        tuple(answers),
+    )
+
+
+def _missed(ranks: Int64Array, positives: Int64Array, num_answers: int) -> str:
+    """Say where the positives that are not among the shown answers stand."""
+    where = np.flatnonzero(np.isin(ranks, positives)) + 1
+    later = where[where > num_answers]
+    never = len(positives) - len(where)
+    parts = [f"{len(later)} further down, the last at rank {later[-1]}"] if len(later) else []
+    parts += [f"{never} not found"] if never else []
+    return "; ".join(parts) or f"all among the first {num_answers}"
+
+
+def _row(figure: Figure) -> dict[str, str | int]:
+    factor = figure.factor
+    return {
+        "metric": figure.metric,
+        "setup": figure.setup,
+        "value": f"{figure.value * factor:.2f}",
+        "interval": f"{figure.low * factor:.2f} … {figure.high * factor:.2f}",
+        "num_queries": figure.num_queries,
+    }
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _data_uri(photo: Photo) -> str:
+    """Return the photo's thumbnail as a data URI, or "" when it cannot be read."""
+    try:
+        thumbnail = make_thumbnail(photo, max_side_px=THUMBNAIL_SIDE_PX)
+    except ImageError:
+        return ""
+    return "data:image/jpeg;base64," + base64.b64encode(thumbnail).decode()
+
+
+def _write(path: Path, template: str, **values: object) -> None:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("meisho", "web"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    style = Markup((files("meisho") / "web" / "style.css").read_text())
+    unfinished = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.write_text(
+        environment.get_template(template).render(style=style, **values), encoding="utf-8", errors="replace"
+    )
+    unfinished.replace(path)

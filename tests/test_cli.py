@@ -1,0 +1,345 @@
+"""The command line as a user meets it: what is printed, what is written, which exit code."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meisho import cli
+
+
+def draw(path, seed, size=(120, 90)):
+    """Write a smooth picture that differs by seed."""
+    colours = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC).save(path, quality=92)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for seed in range(6):
+        draw(folder / f"trip/{seed}.jpg", seed)
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; returns (exit code, stdout, stderr)."""
+
+    def run_cli(*arguments):
+        monkeypatch.setattr(sys, "argv", ["meisho", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run_cli
+
+
+SMALL = ("--size", 64, "--workers", 0)
+
+
+@pytest.mark.parametrize("command", ["demo", "index", "search", "evaluate", "info", "whiten"])
+def test_help_of_each_command_shows_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"Example: meisho {command}" in " ".join(out.replace("│", " ").split())
+
+
+def test_index_again_does_only_what_is_new(run, photos, tmp_path):
+    collection = tmp_path / "my.meisho"
+    code, out, _ = run("index", photos, "--to", collection, *SMALL, "--json")
+    first = json.loads(out)
+    assert code == 0
+    assert (first["num_photos"], first["described"], first["index"]) == (6, 6, "exact")
+
+    draw(photos / "trip/0.jpg", 100)  # changed
+    draw(photos / "new.jpg", 101)
+    shutil.copy(photos / "trip/1.jpg", photos / "copy.jpg")
+    (photos / "trip/5.jpg").unlink()
+    second = json.loads(run("index", photos, "--to", collection, "--json")[1])
+    assert second["described"] == 2
+    assert second["duplicates"] == 1
+    assert second["removed"] == 1
+    assert second["unchanged"] == 4
+    assert second["num_photos"] == 7
+
+    third = json.loads(run("index", photos, "--to", collection, "--json")[1])
+    assert third["described"] == third["duplicates"] == third["removed"] == 0
+
+
+def test_a_moved_photo_is_not_described_again(run, photos, tmp_path):
+    collection = tmp_path / "my.meisho"
+    run("index", photos, "--to", collection, *SMALL)
+    (photos / "trip").rename(photos / "journey")
+    summary = json.loads(run("index", photos, "--to", collection, "--json")[1])
+    assert (summary["described"], summary["duplicates"], summary["removed"]) == (0, 6, 6)
+    answers = json.loads(run("search", collection, photos / "journey/2.jpg", "--json")[1])["answers"]
+    assert answers[0]["id"] == "journey/2.jpg"
+
+
+def test_broken_photos_are_named_and_skipped(run, photos, tmp_path):
+    (photos / "empty.jpg").touch()
+    (photos / "text.png").write_text("not a picture")
+    shutil.copy(photos / "text.png", photos / "text too.png")
+    collection = tmp_path / "my.meisho"
+    code, out, err = run("index", photos, "--to", collection, *SMALL)
+    assert code == 0
+    assert "6 photos" in out
+    assert "3 skipped" in out
+    for name in ("empty.jpg", "text.png", "text too.png"):
+        assert f"skipped {name}: " in err
+    code, _, err = run("index", photos, "--to", collection, "--strict")
+    assert code == 3
+    assert "3 photos were skipped" in err
+    assert "text.png" in run("info", collection)[1]
+
+
+def test_search_finds_the_photo_itself_and_its_twin(run, photos, tmp_path):
+    shutil.copy(photos / "trip/3.jpg", photos / "twin.jpg")
+    collection = tmp_path / "my.meisho"
+    run("index", photos, "--to", collection, *SMALL)
+    page = tmp_path / "out" / "answer.html"
+    code, out, _ = run("search", collection, photos / "trip/3.jpg", "--top", 3, "--html", page, "--json")
+    answers = json.loads(out)["answers"]
+    assert code == 0
+    assert [a["id"] for a in answers[:2]] == ["trip/3.jpg", "twin.jpg"]
+    assert answers[0]["score"] == answers[1]["score"] == pytest.approx(1, abs=1e-5)
+    assert answers[1]["path"] == str(photos / "twin.jpg")
+    assert len(answers) == 3
+    assert page.read_text().count("data:image/jpeg;base64,") == 4
+
+    code, out, _ = run("search", collection, photos / "trip/3.jpg", "--box", "10,10,60,60", "--top", 2)
+    assert code == 0
+    assert "1" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("index", "nowhere", "--to", "c"), 2, "no such folder"),
+        (("search", "nowhere", "q.jpg"), 4, "nowhere"),
+        (("info", "nowhere"), 4, "nowhere"),
+        (("evaluate", "folder"), 2, "--root"),
+        (("evaluate", "oxfrod5k", "--root", "."), 2, "roxford5k"),
+        (("evaluate", "--compare", "a", "b"), 2, "no report"),
+        (("index", ".", "--to", "c", "--model", "timm:resnet43"), 2, "resnet"),
+        (("index", ".", "--to", "c", "--scales", "1,x"), 2, "--scales"),
+        (("index", ".", "--to", "c", "--model", "random"), 2, "baseline"),
+    ],
+)
+def test_bad_input_is_one_clear_line(run, tmp_path, monkeypatch, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    got, out, err = run(*arguments)
+    assert got == code
+    assert words in err
+    assert "Traceback" not in out + err
+    assert not (tmp_path / "c").exists()
+
+
+def test_bad_boxes_and_unreadable_queries_are_refused(run, photos, tmp_path):
+    collection = tmp_path / "my.meisho"
+    run("index", photos, "--to", collection, *SMALL)
+    for box in ("1,2,3", "5,5,1,9", "a,b,c,d", "900,900,990,990"):
+        code, _, err = run("search", collection, photos / "trip/0.jpg", "--box", box)
+        assert code == 2, box
+        assert "box" in err
+    code, _, err = run("search", collection, tmp_path / "none.jpg")
+    assert code == 2
+    assert "none.jpg" in err
+
+
+def test_another_option_is_refused_with_both_named(run, photos, tmp_path):
+    collection = tmp_path / "my.meisho"
+    run("index", photos, "--to", collection, *SMALL)
+    code, _, err = run("index", photos, "--to", collection, "--size", 96)
+    assert code == 4
+    assert "max_side_px: 64 / 96" in err
+
+
+def test_another_photo_folder_is_refused_unless_it_moved(run, photos, tmp_path):
+    collection = tmp_path / "my.meisho"
+    run("index", photos, "--to", collection, *SMALL)
+    moved = photos.rename(tmp_path / "elsewhere")
+    code, _, err = run("index", moved, "--to", collection)
+    assert code == 4
+    assert "--moved" in err
+    assert str(photos) in err
+    code, out, _ = run("index", moved, "--to", collection, "--moved", "--json")
+    assert code == 0
+    assert json.loads(out)["unchanged"] == 6
+    answers = json.loads(run("search", collection, moved / "trip/1.jpg", "--json")[1])["answers"]
+    assert answers[0]["path"] == str(moved / "trip/1.jpg")
+
+
+def test_an_emptied_folder_does_not_empty_the_collection(run, photos, tmp_path):
+    collection = tmp_path / "my.meisho"
+    run("index", photos, "--to", collection, *SMALL)
+    shutil.rmtree(photos / "trip")
+    code, _, err = run("index", photos, "--to", collection)
+    assert code == 2
+    assert "nothing was changed" in err
+    assert json.loads(run("info", collection, "--json")[1])["photos"] == 6
+
+
+@pytest.mark.parametrize("kind", ["ivfpq", "hnsw"])
+def test_other_search_structures_answer_the_same(run, photos, tmp_path, kind):
+    exact, other = tmp_path / "exact", tmp_path / kind
+    run("index", photos, "--to", exact, *SMALL)
+    assert (
+        json.loads(run("index", photos, "--to", other, *SMALL, "--index", kind, "--json")[1])["index"] == kind
+    )
+    query = photos / "trip/4.jpg"
+    expected = json.loads(run("search", exact, query, "--json")[1])
+    assert json.loads(run("search", other, query, "--json")[1])["answers"] == expected["answers"]
+    draw(photos / "later.jpg", 77)
+    run("index", photos, "--to", other)
+    found = json.loads(run("search", other, photos / "later.jpg", "--top", 1, "--json")[1])["answers"]
+    assert found[0]["id"] == "later.jpg"
+
+
+def test_evaluate_a_labelled_folder_and_compare_two_runs(run, tmp_path):
+    for label in range(3):
+        for view in range(4):
+            draw(
+                tmp_path / f"set/place{label}/{view}.jpg", label * 10 + view // 2
+            )  # pairs are the same picture
+    arguments = ("evaluate", "folder", "--root", tmp_path / "set", *SMALL)
+    code, out, _ = run(*arguments, "--to", tmp_path / "a", "--json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["num_queries"] == report["num_database"] == 12
+    assert (tmp_path / "a" / "report.html").read_text().count('class="case"') == 12
+    assert (tmp_path / "a" / "per_query.csv").is_file()
+    assert run(*arguments, "--to", tmp_path / "b", "--pooling", "max")[0] == 0
+    code, out, _ = run("evaluate", "--compare", tmp_path / "a", tmp_path / "b")
+    assert code == 0
+    assert "pooling" in out
+    assert "p = " in out
+
+
+def test_a_score_needs_every_photo(run, tmp_path):
+    for label in range(2):
+        for view in range(2):
+            draw(tmp_path / f"set/place{label}/{view}.jpg", label * 10 + view)
+    (tmp_path / "set/place0/0.jpg").write_bytes(b"broken")
+    code, _, err = run("evaluate", "folder", "--root", tmp_path / "set", "--to", tmp_path / "a", *SMALL)
+    assert code == 2
+    assert "0.jpg" in err
+    assert not (tmp_path / "a" / "report.json").exists()
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("dataset", "pickle", "expected"),
+    [
+        ("roxford5k", "gnd_roxford5k.pkl", (1.0766, 1.7867, 0.9832)),
+        ("rparis6k", "gnd_rparis6k.pkl", (1.7032, 4.0668, 2.5176)),
+    ],
+)
+def test_random_baseline_has_the_chapters_values(run, shared_data, tmp_path, dataset, pickle, expected):
+    shutil.copy(shared_data / "gnd" / pickle, tmp_path)
+    arguments = (
+        "evaluate",
+        dataset,
+        "--root",
+        tmp_path,
+        "--model",
+        "random",
+        "--to",
+        tmp_path / "out",
+        "--json",
+    )
+    code, out, _ = run(*arguments)
+    report = json.loads(out)
+    maps = {f["setup"]: 100 * f["value"] for f in report["figures"] if f["metric"] == "revisitop_map"}
+    assert code == 0
+    assert tuple(maps[s] for s in ("easy", "medium", "hard")) == pytest.approx(expected, abs=1e-4)
+    assert any("chance" in warning for warning in report["warnings"])
+
+
+def test_benchmark_without_photos_says_what_is_missing(run, shared_data, tmp_path):
+    shutil.copy(shared_data / "gnd" / "gnd_roxford5k.pkl", tmp_path)
+    code, _, err = run("evaluate", "roxford5k", "--root", tmp_path, "--to", tmp_path / "out", *SMALL)
+    assert code == 2
+    assert "all_souls_000013" in err
+
+
+test_benchmark_without_photos_says_what_is_missing = pytest.mark.shared(
+    test_benchmark_without_photos_says_what_is_missing
+)
+
+
+def test_whitening_is_learned_and_used(run, photos, tmp_path):
+    whitening = tmp_path / "w.npz"
+    code, out, _ = run("whiten", photos, "--to", whitening, "--dim", 4, *SMALL)
+    assert code == 0
+    assert "4" in out
+    collection = tmp_path / "white.meisho"
+    assert run("index", photos, "--to", collection, *SMALL, "--whitening", whitening)[0] == 0
+    assert json.loads(run("info", collection, "--json")[1])["dimensions"] == 4
+
+
+def test_info_tells_what_is_installed(run):
+    code, out, _ = run("info", "--json")
+    assert code == 0
+    assert "toycity" in json.loads(out)["data sets"]
+
+
+def test_demo_draws_scores_and_names_the_next_command(run, tmp_path):
+    arguments = ("demo", "--to", tmp_path, "--landmarks", 4, "--views", 4, "--distractors", 4)
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "revisitop_map" in out
+    assert str(tmp_path / "report.html") in out.replace("\n", "")
+    assert "index PATH/TO/YOUR/PHOTOS" in out.splitlines()[-1]
+    page = (tmp_path / "report.html").read_text()
+    for verdict in ("right", "wrong"):
+        assert f'<figure class="{verdict}">' in page
+
+
+@pytest.mark.slow
+def test_an_interrupted_index_goes_on_where_it_stopped(tmp_path):
+    for seed in range(300):
+        draw(tmp_path / f"photos/{seed:03}.jpg", seed)
+    collection = tmp_path / "c.meisho"
+    command = [
+        sys.executable,
+        "-m",
+        "meisho.cli",
+        "index",
+        tmp_path / "photos",
+        "--to",
+        collection,
+        "--json",
+        "--size",
+        "64",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_commit(process, collection)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command to go on" in err
+    assert "Traceback" not in err
+    summary = json.loads(subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL))
+    assert summary["num_photos"] == 300
+    assert 0 < summary["described"] < 300
+
+
+def wait_for_commit(process, collection):
+    """Wait until the first photos are committed."""
+    from meisho.store import Collection
+
+    while process.poll() is None:
+        if Collection.exists(collection) and len(Collection.open(collection).records()) > 0:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"it ended before it could be interrupted: {process.stderr.read()}")
