@@ -71,21 +71,22 @@ def test_learned_whitening_makes_differences_within_pairs_white():
     np.testing.assert_allclose(differences.T @ differences / 200, np.eye(6), atol=1e-3)
 
 
-def test_learned_whitening_follows_cirtorch_step_by_step():
+def test_learned_whitening_agrees_with_the_formula_by_an_unsymmetric_solver():
     rng = np.random.default_rng(1)
-    x = correlated_vectors(rng, count=60, dim=4).astype(np.float32).astype(np.float64).T  # columns, as there
+    vectors = correlated_vectors(rng, count=60, dim=4).astype(np.float32)
     queries, positives = rng.integers(0, 60, 40), rng.integers(0, 60, 40)
-    # cirtorch/utils/whiten.py, whitenlearn
-    m = x[:, queries].mean(axis=1, keepdims=True)
-    df = x[:, queries] - x[:, positives]
-    p = np.linalg.inv(np.linalg.cholesky(np.dot(df, df.T) / df.shape[1]))
-    df = np.dot(p, x - m)
-    eigval, eigvec = np.linalg.eig(np.dot(df, df.T))
-    p = np.dot(eigvec[:, eigval.argsort()[::-1]].T, p)
-    whitening = fit_learned_whitening(describe(x.T), queries, positives)
-    np.testing.assert_allclose(whitening.mean, m[:, 0], rtol=1e-5)
+    # S = mean of (q - p)(q - p)ᵀ = L Lᵀ; the map is (eigenvectors of the scatter after L⁻¹)ᵀ L⁻¹
+    columns = vectors.T.astype(np.float64)
+    mean = columns[:, queries].mean(axis=1)
+    scatter_of_pairs = sum(np.outer(d, d) for d in (columns[:, queries] - columns[:, positives]).T) / 40
+    inverse = np.linalg.inv(np.linalg.cholesky(scatter_of_pairs))
+    turned = inverse @ (columns - mean[:, None])
+    values, directions = np.linalg.eig(turned @ turned.T)
+    slow = directions[:, np.argsort(-values)].T @ inverse
+    whitening = fit_learned_whitening(describe(vectors), queries, positives)
+    np.testing.assert_allclose(whitening.mean, mean, rtol=1e-5)
     np.testing.assert_allclose(
-        np.abs(whitening.projection), np.abs(p), rtol=1e-3, atol=1e-4
+        np.abs(whitening.projection), np.abs(slow), rtol=1e-3, atol=1e-4
     )  # signs are free
 
 

@@ -155,8 +155,9 @@ def fit_learned_whitening(
     """Fit a discriminative whitening from pairs that show the same thing.
 
     The differences within pairs are whitened first, then all descriptors are turned to their principal
-    directions: "linear discriminant projections" [Mikolajczyk & Matas 2007], as `whitenlearn` of cirtorch
-    does it [Radenović et al. 2018, arXiv:1711.02512, section 4.3].
+    directions: "linear discriminant projections" [Mikolajczyk & Matas 2007], as used by Radenović et al.,
+    arXiv:1711.02512. The formula is that of cirtorch's `whitenlearn`, which adds to the diagonal in silence
+    where this asks for `shrinkage`.
 
     Args:
         descriptors: N descriptors of D dimensions.
