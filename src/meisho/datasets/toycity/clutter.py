@@ -156,6 +156,21 @@ def lamp(rng: np.random.Generator) -> Texture:
     return canvas.texture(cutout=True)
 
 
+def flag(rng: np.random.Generator) -> Texture:
+    """Draw a flag of two or three stripes on a pole 7 m tall."""
+    canvas = _blank(rng, 2.4, 7.0, 26, (150, 152, 156))
+    canvas.rect(1.14, 0, 1.26, 6.9, (150, 152, 156), glow=SHOWN)
+    stripes = [choose(rng, PAINTS + CLOTHES) for _ in range(int(rng.integers(2, 4)))]
+    upright = rng.random() < 0.5
+    for i, cloth in enumerate(stripes):
+        low, high = i / len(stripes), (i + 1) / len(stripes)
+        if upright:
+            canvas.rect(1.26 + 1.1 * low, 5.4, 1.26 + 1.1 * high, 6.8, cloth, glow=SHOWN)
+        else:
+            canvas.rect(1.26, 5.4 + 1.4 * low, 2.36, 5.4 + 1.4 * high, cloth, glow=SHOWN)
+    return canvas.texture(cutout=True)
+
+
 def skyline(rng: np.random.Generator, color: RGB) -> Texture:
     """Draw far roofs, 120 m wide and 26 m tall."""
     canvas = _blank(rng, 120, 26, 5, color)

@@ -20,6 +20,7 @@ BOARDS: tuple[RGB, ...] = (
     (60, 44, 34),
     (20, 84, 110),
 )
+IVY: tuple[RGB, ...] = ((58, 98, 48), (92, 120, 52), (150, 60, 44))
 CREAM: RGB = (246, 240, 222)
 
 
@@ -60,6 +61,7 @@ def draw_facade(rng: np.random.Generator, style: Style, plan: FacadePlan, px_per
     if plan.mark:
         _MARKS[plan.mark](canvas, rng, style, top + plan.extra_m * 0.4)
     if plan.words:
+        _draw_feature(canvas, rng, style, plan)
         _draw_sign(canvas, rng, style, plan)
     _age(canvas, rng, px_per_m)
     return canvas.texture()
@@ -234,6 +236,38 @@ def _draw_sign(canvas: Canvas, rng: np.random.Generator, style: Style, plan: Fac
     )
     ink = CREAM if sum(board) < 420 else (44, 28, 22)
     canvas.text(plan.words, center, z, tall, ink, width=width, glow=255)
+
+
+def _draw_feature(canvas: Canvas, rng: np.random.Generator, style: Style, plan: FacadePlan) -> None:
+    """Hang banners or let ivy grow: what tells a building from its siblings."""
+    kind, top = rng.random(), plan.storeys * style.storey_m
+    if kind < 0.45 and plan.storeys > 1:
+        colors = choose(rng, AWNINGS + BOARDS), choose(rng, AWNINGS + BOARDS)
+        count, emblem = int(rng.integers(2, 6)), int(rng.integers(0, 3))
+        for i in range(count):
+            x = plan.width * (i + 0.5) / count
+            _draw_banner(canvas, colors[i % 2], x, top - 0.5, min(top - style.storey_m - 0.6, 6.0), emblem)
+    elif kind < 0.7:
+        leaf = IVY[int(rng.integers(0, len(IVY)))]
+        root = plan.width * float(rng.choice([0.0, 0.3, 1.0]))
+        for x, z, size in rng.random((260, 3)):
+            at = root + (x - 0.5) * plan.width * 0.7 * (1 - 0.6 * z)
+            canvas.disc(at, z**1.3 * top, 0.2 + 0.3 * float(size), shade(leaf, int(60 * size - 30)))
+
+
+def _draw_banner(canvas: Canvas, color: RGB, x: float, top: float, tall: float, emblem: int) -> None:
+    canvas.polygon(
+        [(x - 0.6, top), (x + 0.6, top), (x + 0.6, top - tall), (x, top - tall + 0.5), (x - 0.6, top - tall)],
+        color,
+    )
+    canvas.rect(x - 0.7, top, x + 0.7, top + 0.1, (60, 52, 46))
+    middle = top - tall / 2
+    if emblem == 0:
+        canvas.disc(x, middle, 0.42, CREAM)
+    elif emblem == 1:
+        canvas.rect(x - 0.6, middle - 0.3, x + 0.6, middle + 0.3, CREAM)
+    else:
+        canvas.polygon([(x - 0.5, middle), (x, middle - 0.7), (x + 0.5, middle), (x, middle + 0.7)], CREAM)
 
 
 def _draw_clock(canvas: Canvas, rng: np.random.Generator, style: Style, z: float) -> None:

@@ -23,7 +23,7 @@ from meisho.arrays import BoolArray, Float64Array, UInt8Array
 from meisho.datasets.toycity.camera import Camera
 from meisho.datasets.toycity.records import FacadePlane, GradeRecord, PhotoRecord, SiteRecord
 
-JUNK_COMMON = 0.12
+JUNK_COMMON = 0.25
 JUNK_SHARE = 0.012
 EASY_COMMON = 0.55
 EASY_ANGLE_DEG = 40.0

@@ -164,9 +164,15 @@ def read_records(root: Path) -> Records:
 
 
 def _parse(data: dict[str, Any]) -> Records:
+    return Records(Parameters(**data["parameters"]), *parse_parts(data))
+
+
+def parse_parts(
+    data: dict[str, Any],
+) -> tuple[tuple[SiteRecord, ...], tuple[PhotoRecord, ...], tuple[GradeRecord, ...]]:
+    """Make records from parsed JSON with the lists `sites`, `photos` and `grades`."""
     sites = [
         SiteRecord(**{**s, "planes": tuple(FacadePlane(**p) for p in s["planes"])}) for s in data["sites"]
     ]
     photos = [PhotoRecord(**{**p, "camera": CameraRecord(**p["camera"])}) for p in data["photos"]]
-    grades = [GradeRecord(**g) for g in data["grades"]]
-    return Records(Parameters(**data["parameters"]), tuple(sites), tuple(photos), tuple(grades))
+    return tuple(sites), tuple(photos), tuple(GradeRecord(**g) for g in data["grades"])

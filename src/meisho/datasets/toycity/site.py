@@ -10,15 +10,18 @@ from meisho.datasets.toycity.canvas import Canvas
 from meisho.datasets.toycity.materials import RGB, Material
 from meisho.datasets.toycity.styles import (
     FAMILIES,
-    PALETTES,
+    LANDMARK_LOOKS,
+    LOOKS,
+    WALLS,
     Style,
+    choose,
     city_styles,
     full_name,
     names,
     quiet_style,
     sibling_style,
 )
-from meisho.datasets.toycity.surfaces import Surface, Texture, floor, wall
+from meisho.datasets.toycity.surfaces import Surface, Texture, box, floor, frustum, revolve, wall
 
 MAIN_PX_PER_M = 34.0
 NEIGHBOUR_PX_PER_M = 18.0
@@ -57,27 +60,28 @@ class Site:
 
 def landmark_site(seed: int, number: int) -> Site:
     """Build the place of landmark `number`; landmarks 12 apart are siblings of one family."""
-    return _site(seed, LANDMARK, number, number)
+    sibling, family = divmod(number, len(FAMILIES))
+    return _site(seed, LANDMARK, number, LANDMARK_LOOKS[sibling % 4], family)
 
 
 def street_site(seed: int, number: int) -> Site:
     """Build distractor street `number`: the same families, but no landmark."""
-    return _site(seed, STREET, number, number * 5)
+    look = number % 3 if number % 4 == 0 else 3 + number % (LOOKS - 3)
+    return _site(seed, STREET, number, look, number * 5 % len(FAMILIES))
 
 
-def _site(seed: int, kind: int, number: int, style_number: int) -> Site:
+def _site(seed: int, kind: int, number: int, look: int, family: int) -> Site:
     city = stream(seed, CITY)
     styles = city_styles(city)
     word = names(city, 2 * number + 2)[2 * number + (kind == STREET)]
     rng = stream(seed, kind, number)
-    palette, family = divmod(style_number, len(FAMILIES))
-    style = sibling_style(styles[palette % PALETTES][family], rng)
+    style = sibling_style(styles[look][family], rng)
     title = full_name(style, word, rng)
     main = build(rng, style, title, MAIN_PX_PER_M)
     surfaces = list(main.surfaces)
     for side in (-1, 1):
-        surfaces += _neighbours(rng, styles[0], side, main)
-    surfaces += _ground(rng)
+        surfaces += _neighbours(rng, styles[int(rng.integers(0, LOOKS))], side, main)
+    surfaces += _monument(rng, main) + _ground(rng)
     lamps, furniture = _furniture(rng, main)
     surfaces += furniture + _skyline(rng)
     slug = title.lower().replace(" ", "_").replace("-", "_")
@@ -97,6 +101,41 @@ def _neighbours(
         surfaces += [replace(s, facade=False) for s in placed]
         edge += house.width + (0.05 if rng.random() < 0.6 else float(rng.uniform(2, 6)))
     return surfaces
+
+
+def _monument(rng: np.random.Generator, main: Building) -> list[Surface]:
+    """Return what stands on the square before the building: a fountain, an obelisk, flags or nothing."""
+    kind, x = rng.random(), round(float(rng.choice([-0.42, 0.42])) * main.width, 3)
+    stone = Canvas(materials.ashlar(rng, (120, 120), 24, choose(rng, WALLS)), 24).texture()
+    if kind < 0.25:
+        tall = float(rng.uniform(5, 9))
+        needle = frustum(
+            (x - 0.8, x + 0.8), (-3.8, -2.2), (1.2, tall), (x - 0.3, x + 0.3), (-3.3, -2.7), stone
+        )
+        tip = frustum((x - 0.3, x + 0.3), (-3.3, -2.7), (tall, tall + 0.7), (x, x), (-3.0, -3.0), stone)
+        return [*box((x - 1.3, x + 1.3), (-4.3, -1.7), (0, 1.2), stone, stone, roof=stone), *needle, *tip]
+    if kind < 0.45:
+        bowl = [
+            (2.3, 0.0),
+            (2.5, 0.8),
+            (0.4, 0.8),
+            (0.3, 2.0),
+            (1.2, 2.3),
+            (0.2, 2.4),
+            (0.1, 3.2),
+            (0.0, 3.3),
+        ]
+        return revolve((x, -2.9), bowl, stone)
+    if kind < 0.75:
+        return _flags(rng, main)
+    return []
+
+
+def _flags(rng: np.random.Generator, main: Building) -> list[Surface]:
+    flag = clutter.flag(rng)
+    count = int(rng.integers(3, 7))
+    places = np.linspace(-0.45, 0.45, count) * main.width
+    return [standing(flag, round(float(x), 3), -3.2) for x in places]
 
 
 def _ground(rng: np.random.Generator) -> list[Surface]:

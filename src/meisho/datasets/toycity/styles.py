@@ -228,8 +228,61 @@ FAMILIES: tuple[Style, ...] = (
 )
 """Order of the families: landmark i belongs to family i modulo 12."""
 
-PALETTES = 2
-"""Repaintings of each family in a city: of four siblings, two and two have the same."""
+
+@dataclass(frozen=True)
+class Choice:
+    """Materials and windows that a family may have."""
+
+    materials: tuple[Material, ...]
+    windows: tuple[str, ...]
+
+
+MADE_OF: dict[str, Choice] = {
+    "palace": Choice((materials.ashlar, materials.brick, materials.plaster), ("sash", "arch", "casement")),
+    "townhall": Choice((materials.brick, materials.ashlar, materials.rubble), ("arch", "pointed", "sash")),
+    "canal": Choice((materials.brick, materials.plaster, materials.planks), ("sash", "casement", "shutter")),
+    "temple": Choice((materials.ashlar, materials.plaster, materials.brick), ("sash", "arch")),
+    "church": Choice(
+        (materials.ashlar, materials.brick, materials.plaster, materials.rubble), ("pointed", "arch")
+    ),
+    "domed": Choice((materials.plaster, materials.ashlar, materials.brick), ("arch", "pointed", "sash")),
+    "timber": Choice((materials.plaster,), ("lattice", "casement", "shutter")),
+    "glass": Choice((materials.concrete, materials.metal), ("strip",)),
+    "pagoda": Choice((materials.planks, materials.plaster), ("lattice",)),
+    "deco": Choice((materials.concrete, materials.plaster, materials.brick), ("casement", "sash", "arch")),
+    "villa": Choice((materials.plaster, materials.rubble), ("shutter", "arch", "casement")),
+    "castle": Choice((materials.rubble, materials.ashlar, materials.brick), ("slit", "arch")),
+}
+WALLS: tuple[RGB, ...] = (
+    (232, 220, 192),
+    (206, 160, 86),
+    (214, 150, 142),
+    (188, 98, 66),
+    (140, 62, 50),
+    (112, 84, 66),
+    (236, 236, 230),
+    (150, 152, 154),
+    (112, 132, 156),
+    (150, 166, 132),
+    (120, 164, 158),
+    (232, 204, 112),
+    (88, 92, 100),
+    (196, 178, 146),
+)
+TRIMS: tuple[RGB, ...] = (
+    (242, 238, 226),
+    (226, 210, 176),
+    (70, 48, 38),
+    (40, 66, 58),
+    (178, 176, 170),
+    (50, 54, 66),
+    (150, 60, 48),
+)
+
+LOOKS = 8
+"""Looks of each family in a city: wall, material, windows, roof and trim."""
+LANDMARK_LOOKS = (0, 1, 2, 2)
+"""Looks of the four siblings of a family: the last two are hard to tell apart."""
 ROW_FAMILIES = ("palace", "canal", "timber", "deco", "villa", "townhall")
 ROOFS: tuple[RGB, ...] = (
     (84, 92, 106),
@@ -281,17 +334,24 @@ _ENDINGS = ("A", "DEN", "FORD", "IA", "LIN", "MOOR", "NA", "RA", "SK", "TON", "V
 
 
 def city_styles(rng: np.random.Generator) -> tuple[tuple[Style, ...], ...]:
-    """Return the families in the palettes of one city: of each family, `PALETTES` repaintings."""
-    return tuple(tuple(_repainted(style, rng) for style in FAMILIES) for _ in range(PALETTES))
+    """Return the looks of one city: `LOOKS` times all families."""
+    walls = [rng.permutation(len(WALLS))[:LOOKS] for _ in FAMILIES]
+    return tuple(
+        tuple(_repainted(style, WALLS[walls[i][look]], rng) for i, style in enumerate(FAMILIES))
+        for look in range(LOOKS)
+    )
 
 
-def _repainted(style: Style, rng: np.random.Generator) -> Style:
+def _repainted(style: Style, wall: RGB, rng: np.random.Generator) -> Style:
+    made_of = MADE_OF[style.name]
     return replace(
         style,
-        wall=_near(style.wall, rng, 34, 22),
-        trim=_near(style.trim, rng, 14, 8),
-        roof=_near(ROOFS[int(rng.integers(0, len(ROOFS)))] if rng.random() < 0.6 else style.roof, rng, 10, 6),
-        accent=_near(ACCENTS[int(rng.integers(0, len(ACCENTS)))], rng, 10, 6),
+        material=made_of.materials[int(rng.integers(0, len(made_of.materials)))],
+        window=made_of.windows[int(rng.integers(0, len(made_of.windows)))],
+        wall=wall,
+        trim=choose(rng, TRIMS),
+        roof=choose(rng, ROOFS),
+        accent=choose(rng, ACCENTS),
     )
 
 
@@ -301,9 +361,7 @@ def sibling_style(style: Style, rng: np.random.Generator) -> Style:
         style,
         wall=_near(style.wall, rng, 10, 8),
         roof=_near(style.roof, rng, 8, 4),
-        accent=_near(
-            style.accent if rng.random() < 0.5 else ACCENTS[int(rng.integers(0, len(ACCENTS)))], rng, 8, 4
-        ),
+        accent=_near(style.accent if rng.random() < 0.5 else choose(rng, ACCENTS), rng, 8, 4),
     )
 
 

@@ -39,14 +39,14 @@ class Manner:
     blocked: float
 
 
-POSTCARD = Manner("postcard", 4.0, (0, 24), (0.62, 0.95), 0.06, 0.03, (0, 6), 0.0)
+POSTCARD = Manner("postcard", 5.0, (0, 20), (0.8, 1.05), 0.06, 0.03, (0, 6), 0.0)
 MANNERS: tuple[Manner, ...] = (
     POSTCARD,
-    Manner("angled", 3.0, (22, 50), (0.55, 0.95), 0.1, 0.06, (0, 8), 0.12),
-    Manner("far", 1.2, (0, 40), (0.28, 0.45), 0.3, 0.15, (2, 10), 0.2),
-    Manner("detail", 1.3, (0, 40), (1.3, 2.3), 0.25, 0.1, (0, 4), 0.1),
-    Manner("crowded", 1.2, (0, 45), (0.5, 0.95), 0.2, 0.2, (12, 30), 0.6),
-    Manner("passing", 0.8, (10, 60), (0.4, 1.2), 0.8, 0.3, (2, 9), 0.5),
+    Manner("angled", 2.6, (20, 44), (0.75, 1.05), 0.1, 0.06, (0, 8), 0.12),
+    Manner("far", 0.8, (0, 35), (0.34, 0.55), 0.3, 0.15, (2, 10), 0.2),
+    Manner("detail", 1.1, (0, 35), (1.3, 2.1), 0.25, 0.1, (0, 4), 0.1),
+    Manner("crowded", 1.0, (0, 40), (0.7, 1.0), 0.2, 0.2, (12, 30), 0.6),
+    Manner("passing", 0.6, (10, 55), (0.5, 1.2), 0.8, 0.3, (2, 9), 0.5),
 )
 
 
@@ -64,7 +64,7 @@ def place_camera(rng: np.random.Generator, site: Site, manner: Manner) -> Camera
     azimuth = math.radians(rng.uniform(*manner.azimuth_deg)) * (1 if rng.random() < 0.5 else -1)
     fill = math.exp(rng.uniform(math.log(manner.fill[0]), math.log(manner.fill[1])))
     seen_width = width * math.cos(azimuth) + site.extent[1] * abs(math.sin(azimuth)) * 0.6
-    if fill > 1:
+    if fill > 1.1:
         distance = min(height * focal / photo[1], seen_width * focal / photo[0]) / fill
     else:
         distance = max(height * focal / photo[1], seen_width * focal / photo[0]) / fill

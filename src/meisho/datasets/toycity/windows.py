@@ -30,14 +30,17 @@ def _rise(t: float, pointed: bool) -> float:
     return float(np.sqrt(t) * 0.75 + t * 0.25 if pointed else round_arch)
 
 
-def _pane(canvas: Canvas, rng: np.random.Generator, outline: list[Point]) -> None:
-    """Fill a window with glass, a curtain and a reflection of the sky."""
+def _pane(canvas: Canvas, rng: np.random.Generator, outline: list[Point], *, tint: RGB | None = None) -> None:
+    """Fill a window with glass, a curtain and a reflection of the sky; tinted panes have no curtains."""
     glow = int(rng.integers(150, 256)) if rng.random() < SHARE_LIT else 0
-    canvas.polygon(outline, choose(rng, GLASS), glow=glow)
+    glass = choose(rng, GLASS)
+    if tint is not None:
+        glass = (glass[0] + tint[0]) // 2, (glass[1] + tint[1]) // 2, (glass[2] + tint[2]) // 2
+    canvas.polygon(outline, glass, glow=glow)
     xs, zs = [p[0] for p in outline], [p[1] for p in outline]
     x0, x1, z0, z1 = min(xs), max(xs), min(zs), max(zs)
     width, height = x1 - x0, z1 - z0
-    if rng.random() < 0.4:
+    if tint is None and rng.random() < 0.4:
         cloth, share = choose(rng, CURTAINS), 0.18 + 0.3 * rng.random()
         canvas.rect(x0, z0, x0 + width * share, z0 + height * 0.72, cloth)
         canvas.rect(x1 - width * share, z0, x1, z0 + height * 0.72, cloth)
@@ -149,7 +152,7 @@ def _lattice(canvas: Canvas, rng: np.random.Generator, x: float, z: float, style
 def _strip(canvas: Canvas, rng: np.random.Generator, x: float, z: float, style: Style) -> None:
     half = style.bay_m / 2
     box = x - half + 0.06, z + 0.55, x + half - 0.06, z + style.storey_m - 0.08
-    _pane(canvas, rng, _rectangle(*box))
+    _pane(canvas, rng, _rectangle(*box), tint=style.wall)
     canvas.rect(x - 0.03, box[1], x + 0.03, box[3], style.trim)
 
 
