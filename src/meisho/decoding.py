@@ -24,7 +24,7 @@ from meisho.errors import ConfigError, ImageError, MeishoError
 from meisho.images import ImageOptions, LoadedImage, Photo, load_sized_image
 
 SMALL_JOB = 8
-"""Up to this many photos are decoded in this process: workers would not be up before they are done."""
+"""Up to this many photos are decoded in this process: starting workers would take about as long."""
 
 MAX_WORKERS = 16
 """Worker processes at most, unless more are asked for."""
