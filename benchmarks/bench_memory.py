@@ -1,4 +1,4 @@
-"""Peak memory of `meisho index` over 1,000 and 4,000 photos: it must not grow beyond the descriptors themselves.
+"""Peak memory of `meisho index` at 1,000 and 4,000 photos: no growth beyond the descriptors themselves.
 
 python benchmarks/bench_memory.py [1000 4000]
 """

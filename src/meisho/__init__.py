@@ -18,6 +18,8 @@ _PUBLIC = {
     "Photo": "meisho.images",
     "Ranking": "meisho.ranking",
     "describe_photos": "meisho.extraction",
+    "evaluate_ranking": "meisho.evaluate.protocols",
+    "find_photos": "meisho.images",
     "load_dataset": "meisho.datasets.base",
     "load_extractor": "meisho.extractors.base",
     "search": "meisho.search",

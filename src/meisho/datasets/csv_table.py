@@ -90,7 +90,7 @@ def _load_photo_rows(table: Table) -> Dataset:
     _check_ids([(line, p.photo.id) for line, p in photos if p.role in ("query", "both")], broken)
     _check_ids([(line, p.photo.id) for line, p in photos if p.role != "query"], broken)
     broken.raise_if_any()
-    return dataset_of_labels("csv", table.path, [photo for _, photo in photos], sha256=table.sha256)
+    return dataset_of_labels(table.path.stem, table.path, [photo for _, photo in photos], sha256=table.sha256)
 
 
 def _load_query_rows(table: Table) -> Dataset:
@@ -115,7 +115,7 @@ def _load_query_rows(table: Table) -> Dataset:
     broken.raise_if_any()
     ground_truth = GroundTruth(database_rows(positives), database_rows(junk), table.sha256)
     return Dataset(
-        "csv", table.path, database, tuple(photo for _, photo in queries), ground_truth, "retrieval"
+        table.path.stem, table.path, database, tuple(photo for _, photo in queries), ground_truth, "retrieval"
     )
 
 

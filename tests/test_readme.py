@@ -1,0 +1,55 @@
+"""The README's Python runs, top to bottom, and its command lines are ones that the program takes."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from meisho import cli
+from meisho.datasets.toycity import build_toycity
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", "README.ja.md", "docs/evaluation.md"]
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def test_python_runs(page, tmp_path, monkeypatch, capsys):
+    build_toycity(tmp_path / "demo/toycity", landmarks=4, views=4, distractors=4)
+    monkeypatch.chdir(tmp_path)
+    exec(compile("\n".join(blocks(page, "python")), page, "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("revisitop_map medium ")
+    assert printed[1] == "(4, 512)"
+
+
+def test_both_readmes_run_the_same_python():
+    def code(page):
+        return [re.sub(r"\s*#.*", "", block) for block in blocks(page, "python")]
+
+    assert code("README.md") == code("README.ja.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_command_lines_are_taken(page):
+    command = typer.main.get_command(cli.app)
+    lines = [line for block in blocks(page, "console") for line in block.splitlines()]
+    lines += re.findall(r"`(meisho [^`]+)`", (ROOT / page).read_text())
+    arguments = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("meisho ")]
+    assert arguments
+    for words in arguments:
+        name, subcommand, rest = command.resolve_command(None, words)
+        if not rest:
+            continue  # only the name of the command
+        subcommand.make_context(name, list(rest))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / target).exists(), target
