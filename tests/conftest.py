@@ -1,9 +1,12 @@
 """Fixtures that many tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+
+from meisho import cli
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -15,3 +18,17 @@ def shared_data() -> Path:
     if not (root / "photos.csv").is_file():
         pytest.skip(f"the shared data are not at {root}; set MEISHO_SHARED_DATA to their folder")
     return root
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; returns (exit code, stdout, stderr)."""
+
+    def run_cli(*arguments):
+        monkeypatch.setattr(sys, "argv", ["meisho", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run_cli

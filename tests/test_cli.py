@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from meisho import cli
-
 
 def draw(path, seed, size=(120, 90)):
     """Write a smooth picture that differs by seed."""
@@ -27,20 +25,6 @@ def photos(tmp_path):
     for seed in range(6):
         draw(folder / f"trip/{seed}.jpg", seed)
     return folder
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; returns (exit code, stdout, stderr)."""
-
-    def run_cli(*arguments):
-        monkeypatch.setattr(sys, "argv", ["meisho", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run_cli
 
 
 SMALL = ("--size", 64, "--workers", 0)
