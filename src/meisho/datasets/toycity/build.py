@@ -36,7 +36,8 @@ def build_toycity(
     there with the same parameters is kept as it is.
 
     The same parameters give the same photos, whatever the number of workers: byte for byte with the same
-    versions of NumPy, OpenCV and Pillow; geometry and labels depend on NumPy's random streams alone.
+    versions of NumPy, OpenCV and Pillow (also seen with their AVX2 and AVX-512 code switched off). Other
+    versions may compress or smooth a little differently; cameras and labels rest on NumPy's random streams.
 
     Args:
         root: The folder; must be missing or empty, or hold such a city.

@@ -370,10 +370,22 @@ def _domed(mason: Mason) -> list[Surface]:
     roof = mason.roof()
     front = mason.front(width, storeys, bays, extra_m=1.4)
     parts = box(x, y, (0, top), front, mason.plain(depth, storeys, extra_m=1.4), facade=True, roof=roof)
-    parts += _dome(mason, (0.0, 6.0), top, 3.4 + 1.6 * float(mason.rng.random()), roof)
-    if mason.chance(0.6):
-        for at in (x[0] + 2.2, x[1] - 2.2):
-            parts += _dome(mason, (at, 2.2), top, 1.6, roof)
+    parts += _dome(mason, (0.0, 6.0), top, 2.8 + 2.8 * float(mason.rng.random()), roof)
+    beside = mason.rng.random()
+    for at in (x[0], x[1]):
+        if beside < 0.35:
+            parts += _dome(mason, (at * 0.75, 2.2), top, 1.6, roof)
+        elif beside < 0.7:
+            shaft = [
+                (0.9, 0.0),
+                (0.75, top + 5),
+                (1.3, top + 5.2),
+                (1.3, top + 6),
+                (0.6, top + 6),
+                (0.5, top + 8),
+            ]
+            parts += revolve((at * 1.12, 2.0), shaft, mason.trim(), sides=8)
+            parts += revolve((at * 1.12, 2.0), [(0.8, top + 8), (0.0, top + 10.5)], roof, sides=8)
     return parts
 
 

@@ -19,6 +19,12 @@ def shade(color: RGB, light: int) -> RGB:
     return r, g, b
 
 
+def mixed(first: RGB, second: RGB) -> RGB:
+    """Return the colour halfway between two."""
+    r, g, b = ((x + y) // 2 for x, y in zip(first, second, strict=True))
+    return r, g, b
+
+
 class Canvas:
     """A wall to draw on.
 

@@ -128,9 +128,8 @@ def car(rng: np.random.Generator) -> Texture:
     return canvas.texture(cutout=True)
 
 
-def tree(rng: np.random.Generator, height: float) -> Texture:
+def tree(rng: np.random.Generator, height: float, leaf: RGB) -> Texture:
     """Draw a leafy tree; its crown is as wide as 0.75 of its height."""
-    leaf = LEAVES[int(rng.integers(0, 3 if rng.random() < 0.75 else len(LEAVES)))]
     canvas = _blank(rng, height * 0.75, height, 22, leaf)
     x, bark = height * 0.375, (74, 58, 46)
     trunk = [(x - 0.2, 0.0), (x + 0.2, 0.0), (x + 0.1, height * 0.6), (x - 0.1, height * 0.6)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from meisho.datasets.toycity import materials
-from meisho.datasets.toycity.canvas import Canvas, shade
+from meisho.datasets.toycity.canvas import Canvas, mixed, shade
 from meisho.datasets.toycity.materials import RGB
 from meisho.datasets.toycity.styles import Style, choose
 from meisho.datasets.toycity.surfaces import Texture
@@ -79,6 +79,9 @@ def _draw_bands(canvas: Canvas, rng: np.random.Generator, style: Style, plan: Fa
     if style.name == "timber":
         _draw_beams(canvas, rng, style, plan)
         return
+    if style.banded:
+        for z in np.arange(0.6, canvas.height, 1.6):
+            canvas.rect(0, float(z), plan.width, float(z) + 0.8, mixed(style.wall, style.accent))
     for floor in range(1, plan.storeys + 1):
         z = floor * style.storey_m
         canvas.rect(0, z - 0.1, plan.width, z + 0.12, style.trim)
@@ -247,7 +250,7 @@ def _draw_feature(canvas: Canvas, rng: np.random.Generator, style: Style, plan: 
         for i in range(count):
             x = plan.width * (i + 0.5) / count
             _draw_banner(canvas, colors[i % 2], x, top - 0.5, min(top - style.storey_m - 0.6, 6.0), emblem)
-    elif kind < 0.7:
+    elif kind < 0.75:
         leaf = IVY[int(rng.integers(0, len(IVY)))]
         root = plan.width * float(rng.choice([0.0, 0.3, 1.0]))
         for x, z, size in rng.random((260, 3)):

@@ -23,11 +23,11 @@ from meisho.arrays import BoolArray, Float64Array, UInt8Array
 from meisho.datasets.toycity.camera import Camera
 from meisho.datasets.toycity.records import FacadePlane, GradeRecord, PhotoRecord, SiteRecord
 
-JUNK_COMMON = 0.25
+JUNK_COMMON = 0.45
 JUNK_SHARE = 0.012
-EASY_COMMON = 0.55
-EASY_ANGLE_DEG = 40.0
-EASY_ZOOM = 2.2
+EASY_COMMON = 0.7
+EASY_ANGLE_DEG = 25.0
+EASY_ZOOM = 1.6
 GRID_PX = 4
 """Every fourth pixel each way is asked."""
 
@@ -72,12 +72,6 @@ def facade_pixels(
         return found
     x0, y0, x1, y1 = box
     return found[(found[:, 0] >= x0) & (found[:, 0] < x1) & (found[:, 1] >= y0) & (found[:, 1] < y1)]
-
-
-def facade_box(shown: UInt8Array) -> tuple[float, float, float, float]:
-    """Return the box (x0, y0, x1, y1) px round all facade pixels."""
-    rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 def grade_photo(

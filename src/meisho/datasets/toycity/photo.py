@@ -28,6 +28,7 @@ class Shot:
         jpeg: The file's bytes.
         camera: Where it was taken from.
         shown: (H, W) uint8: 1 + position of the building's surface that fills the pixel, 0 for all else.
+        box: (x0, y0, x1, y1) px round all that is seen of the building, roofs too; None if nothing is.
         sky: Name of the weather.
         manner: Name of the way in which it was taken.
         dim: Whether night, dusk or fog hide the building.
@@ -37,6 +38,7 @@ class Shot:
     jpeg: bytes
     camera: Camera
     shown: UInt8Array
+    box: tuple[float, float, float, float] | None
     sky: str
     manner: str
     dim: bool
@@ -55,7 +57,8 @@ def take_photo(rng: np.random.Generator, site: Site, *, fair: bool) -> Shot:
     distance = float(np.linalg.norm(camera.position - site.center))
     dim = light.sky.glow >= 0.7 or 0 < light.sky.sight_m < distance
     jpeg = _encode(rng, pixels, fair=fair)
-    return Shot(pixels, jpeg, camera, _shown_facades(drawing, site), light.sky.name, manner.name, dim)
+    shown, box = _shown_facades(drawing, site), _building_box(drawing, site)
+    return Shot(pixels, jpeg, camera, shown, box, light.sky.name, manner.name, dim)
 
 
 def _shown_facades(drawing: Drawing, site: Site) -> UInt8Array:
@@ -68,6 +71,16 @@ def _shown_facades(drawing: Drawing, site: Site) -> UInt8Array:
     kept = (parts == first).all(axis=0) & countable[index]
     shown: UInt8Array = np.where(kept, index + 1, 0).astype(np.uint8)
     return shown
+
+
+def _building_box(drawing: Drawing, site: Site) -> tuple[float, float, float, float] | None:
+    seen = (drawing.shown >= 0) & (drawing.shown < site.num_building)
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if len(rows) == 0:
+        return None
+    x0, y0, x1, y1 = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    n = OVERSAMPLING
+    return float(x0 // n), float(y0 // n), float(-(-x1 // n)), float(-(-y1 // n))
 
 
 def _through_air(drawing: Drawing, sky: Float32Array, light: Light) -> UInt8Array:
@@ -132,7 +145,7 @@ def _develop(rng: np.random.Generator, pixels: UInt8Array, *, fair: bool) -> UIn
     """Blur, exposure, white balance, contrast, vignette and noise of a camera."""
     wild = 0.4 if fair else 1.0
     pixels = _blurred(rng, pixels, wild)
-    gain = (1 + wild * rng.uniform(-0.16, 0.16)) * (1 + wild * rng.uniform(-0.06, 0.06, 3))
+    gain = (1 + wild * rng.uniform(-0.13, 0.13)) * (1 + wild * rng.uniform(-0.05, 0.05, 3))
     contrast = 1 + wild * rng.uniform(-0.18, 0.18)
     table = np.clip((np.arange(256)[:, None] * gain - 120) * contrast + 120, 0, 255)
     toned = cv2.LUT(pixels, np.round(table).astype(np.uint8)[None])

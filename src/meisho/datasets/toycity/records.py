@@ -64,7 +64,7 @@ class PhotoRecord:
         manner: How it was taken.
         dim: Whether darkness or fog hide the building.
         share: Part of the photo that the landmark's facades fill.
-        box: (x0, y0, x1, y1) px round them where a query is cropped, or None.
+        box: (x0, y0, x1, y1) px round the landmark where a query is cropped, or None.
     """
 
     id: str

@@ -28,6 +28,15 @@ NEIGHBOUR_PX_PER_M = 18.0
 CITY, LANDMARK, STREET, VIEW, QUERY = range(5)
 """What a stream of random numbers is for; part of its seed."""
 
+SLABS: tuple[RGB, ...] = (
+    (168, 160, 148),
+    (140, 138, 138),
+    (198, 178, 140),
+    (164, 104, 84),
+    (126, 138, 150),
+    (208, 204, 196),
+)
+
 
 def stream(seed: int, *what: int) -> np.random.Generator:
     """Return the random numbers for one purpose: the same whatever was drawn before, and in any process."""
@@ -42,6 +51,7 @@ class Site:
         name: In lower case with "_", unique in its city.
         family: Name of the style family of its building.
         surfaces: All that stands there, the building's first.
+        num_building: How many of `surfaces` are the building's.
         extent: Width, depth and height of the building, metres.
         lamps: (L, 3) where lamps shine, metres.
     """
@@ -49,6 +59,7 @@ class Site:
     name: str
     family: str
     surfaces: tuple[Surface, ...]
+    num_building: int
     extent: tuple[float, float, float]
     lamps: tuple[tuple[float, float, float], ...]
 
@@ -59,14 +70,18 @@ class Site:
 
 
 def landmark_site(seed: int, number: int) -> Site:
-    """Build the place of landmark `number`; landmarks 12 apart are siblings of one family."""
+    """Build the place of landmark `number`; landmarks 12 apart are siblings of one family.
+
+    In every third family, the third and the fourth sibling also look alike.
+    """
     sibling, family = divmod(number, len(FAMILIES))
-    return _site(seed, LANDMARK, number, LANDMARK_LOOKS[sibling % 4], family)
+    look = 2 if sibling % 4 == 3 and family % 3 == 0 else sibling % LANDMARK_LOOKS
+    return _site(seed, LANDMARK, number, look, family)
 
 
 def street_site(seed: int, number: int) -> Site:
     """Build distractor street `number`: the same families, but no landmark."""
-    look = number % 3 if number % 4 == 0 else 3 + number % (LOOKS - 3)
+    look = number % LOOKS if number % 5 == 0 else LANDMARK_LOOKS + number % (LOOKS - LANDMARK_LOOKS)
     return _site(seed, STREET, number, look, number * 5 % len(FAMILIES))
 
 
@@ -85,7 +100,9 @@ def _site(seed: int, kind: int, number: int, look: int, family: int) -> Site:
     lamps, furniture = _furniture(rng, main)
     surfaces += furniture + _skyline(rng)
     slug = title.lower().replace(" ", "_").replace("-", "_")
-    return Site(slug, style.name, tuple(surfaces), (main.width, main.depth, main.height), lamps)
+    return Site(
+        slug, style.name, tuple(surfaces), len(main.surfaces), (main.width, main.depth, main.height), lamps
+    )
 
 
 def _neighbours(
@@ -96,7 +113,7 @@ def _neighbours(
     while edge < 48:
         style = quiet_style(styles, rng)
         house = build(rng, style, "", NEIGHBOUR_PX_PER_M)
-        back = float(rng.uniform(0.0, 2.5))
+        back = float(rng.uniform(1.0, 4.5))
         placed = house.moved(round(side * (edge + house.width / 2), 3), round(back, 3))
         surfaces += [replace(s, facade=False) for s in placed]
         edge += house.width + (0.05 if rng.random() < 0.6 else float(rng.uniform(2, 6)))
@@ -107,14 +124,14 @@ def _monument(rng: np.random.Generator, main: Building) -> list[Surface]:
     """Return what stands on the square before the building: a fountain, an obelisk, flags or nothing."""
     kind, x = rng.random(), round(float(rng.choice([-0.42, 0.42])) * main.width, 3)
     stone = Canvas(materials.ashlar(rng, (120, 120), 24, choose(rng, WALLS)), 24).texture()
-    if kind < 0.25:
+    if kind < 0.3:
         tall = float(rng.uniform(5, 9))
         needle = frustum(
             (x - 0.8, x + 0.8), (-3.8, -2.2), (1.2, tall), (x - 0.3, x + 0.3), (-3.3, -2.7), stone
         )
         tip = frustum((x - 0.3, x + 0.3), (-3.3, -2.7), (tall, tall + 0.7), (x, x), (-3.0, -3.0), stone)
         return [*box((x - 1.3, x + 1.3), (-4.3, -1.7), (0, 1.2), stone, stone, roof=stone), *needle, *tip]
-    if kind < 0.45:
+    if kind < 0.55:
         bowl = [
             (2.3, 0.0),
             (2.5, 0.8),
@@ -126,7 +143,7 @@ def _monument(rng: np.random.Generator, main: Building) -> list[Surface]:
             (0.0, 3.3),
         ]
         return revolve((x, -2.9), bowl, stone)
-    if kind < 0.75:
+    if kind < 0.9:
         return _flags(rng, main)
     return []
 
@@ -139,8 +156,7 @@ def _flags(rng: np.random.Generator, main: Building) -> list[Surface]:
 
 
 def _ground(rng: np.random.Generator) -> list[Surface]:
-    stones: tuple[RGB, ...] = ((168, 160, 148), (150, 146, 142), (186, 170, 146))
-    slab = stones[int(rng.integers(0, 3))]
+    slab = choose(rng, SLABS)
     plaza = _tile(rng, materials.paving, slab)
     lawn = _tile(rng, materials.grass, (98, 128, 66)) if rng.random() < 0.4 else plaza
     road = _tile(rng, materials.asphalt, (84, 84, 88))
@@ -173,7 +189,8 @@ def _furniture(
         lamps.append((float(x), -5.5, 4.0))
         parts.append(standing(clutter.lamp(rng), float(x), -5.5))
     if rng.random() < 0.75:
-        leafy = [clutter.tree(rng, float(rng.uniform(4.5, 8))) for _ in range(3)]
+        leaf = choose(rng, clutter.LEAVES)
+        leafy = [clutter.tree(rng, float(rng.uniform(4.5, 8)), leaf) for _ in range(3)]
         gap = main.width * 0.34
         for x in np.arange(-42, 43, float(rng.uniform(7, 12))):
             if abs(x) > gap or rng.random() < 0.1:

@@ -27,6 +27,7 @@ class Style:
         storey_m: Height of a floor.
         bay_m: Distance of windows.
         nouns: What its buildings are called.
+        banded: Whether its walls have bands of a second colour.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Style:
     storey_m: float
     bay_m: float
     nouns: tuple[str, ...]
+    banded: bool = False
 
 
 FAMILIES: tuple[Style, ...] = (
@@ -281,8 +283,8 @@ TRIMS: tuple[RGB, ...] = (
 
 LOOKS = 8
 """Looks of each family in a city: wall, material, windows, roof and trim."""
-LANDMARK_LOOKS = (0, 1, 2, 2)
-"""Looks of the four siblings of a family: the last two are hard to tell apart."""
+LANDMARK_LOOKS = 4
+"""Looks that landmarks have; those of streets follow, apart from a few that are borrowed."""
 ROW_FAMILIES = ("palace", "canal", "timber", "deco", "villa", "townhall")
 ROOFS: tuple[RGB, ...] = (
     (84, 92, 106),
@@ -361,6 +363,7 @@ def sibling_style(style: Style, rng: np.random.Generator) -> Style:
         style,
         wall=_near(style.wall, rng, 10, 8),
         roof=_near(style.roof, rng, 8, 4),
+        banded=rng.random() < 0.35 and style.name not in ("glass", "timber", "pagoda"),
         accent=_near(style.accent if rng.random() < 0.5 else choose(rng, ACCENTS), rng, 8, 4),
     )
 
@@ -369,7 +372,8 @@ def quiet_style(styles: Sequence[Style], rng: np.random.Generator) -> Style:
     """Return the style of a neighbour: of a family that stands in rows, in paler colours."""
     row = [style for style in styles if style.name in ROW_FAMILIES]
     style = sibling_style(row[int(rng.integers(0, len(row)))], rng)
-    return replace(style, wall=_paler(style.wall), roof=_paler(style.roof), accent=_paler(style.accent))
+    wall, trim, roof, accent = (_paler(c) for c in (style.wall, style.trim, style.roof, style.accent))
+    return replace(style, wall=wall, trim=trim, roof=roof, accent=accent, banded=False, storeys=(2, 3))
 
 
 def _paler(color: RGB) -> RGB:

@@ -39,14 +39,14 @@ class Manner:
     blocked: float
 
 
-POSTCARD = Manner("postcard", 5.0, (0, 20), (0.8, 1.05), 0.06, 0.03, (0, 6), 0.0)
+POSTCARD = Manner("postcard", 5.4, (0, 20), (0.88, 1.08), 0.06, 0.03, (0, 6), 0.0)
 MANNERS: tuple[Manner, ...] = (
     POSTCARD,
-    Manner("angled", 2.6, (20, 44), (0.75, 1.05), 0.1, 0.06, (0, 8), 0.12),
-    Manner("far", 0.8, (0, 35), (0.34, 0.55), 0.3, 0.15, (2, 10), 0.2),
-    Manner("detail", 1.1, (0, 35), (1.3, 2.1), 0.25, 0.1, (0, 4), 0.1),
-    Manner("crowded", 1.0, (0, 40), (0.7, 1.0), 0.2, 0.2, (12, 30), 0.6),
-    Manner("passing", 0.6, (10, 55), (0.5, 1.2), 0.8, 0.3, (2, 9), 0.5),
+    Manner("angled", 2.4, (18, 40), (0.85, 1.08), 0.1, 0.06, (0, 8), 0.12),
+    Manner("far", 0.45, (0, 30), (0.42, 0.62), 0.3, 0.15, (2, 10), 0.2),
+    Manner("detail", 0.8, (0, 30), (1.3, 1.9), 0.25, 0.1, (0, 4), 0.1),
+    Manner("crowded", 0.9, (0, 35), (0.75, 1.05), 0.2, 0.2, (12, 30), 0.6),
+    Manner("passing", 0.45, (10, 50), (0.55, 1.2), 0.8, 0.3, (2, 9), 0.5),
 )
 
 
@@ -59,7 +59,7 @@ def pick_manner(rng: np.random.Generator) -> Manner:
 def place_camera(rng: np.random.Generator, site: Site, manner: Manner) -> Camera:
     """Stand in front of a building and aim at it."""
     width, _, height = site.extent
-    photo = _size(rng, upright=rng.random() < (0.75 if height > 1.15 * width else 0.22))
+    photo = _size(rng, upright=rng.random() < (0.85 if height > 1.1 * width else 0.12))
     focal = max(photo) / 2 / math.tan(math.radians(rng.uniform(48, 72)) / 2)
     azimuth = math.radians(rng.uniform(*manner.azimuth_deg)) * (1 if rng.random() < 0.5 else -1)
     fill = math.exp(rng.uniform(math.log(manner.fill[0]), math.log(manner.fill[1])))
@@ -137,7 +137,7 @@ def _obstacle(rng: np.random.Generator, site: Site, camera: Camera) -> Surface:
     y = min(y, -1.5)
     kind = rng.random()
     texture = (
-        clutter.tree(rng, float(rng.uniform(5, 8)))
+        clutter.tree(rng, float(rng.uniform(5, 8)), clutter.LEAVES[int(rng.integers(0, 3))])
         if kind < 0.6
         else clutter.car(rng)
         if kind < 0.8

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from meisho.datasets.toycity.canvas import Canvas, shade
+from meisho.datasets.toycity.canvas import Canvas, mixed, shade
 from meisho.datasets.toycity.materials import RGB
 from meisho.datasets.toycity.styles import Style, choose
 from meisho.datasets.toycity.surfaces import Point
@@ -35,7 +35,7 @@ def _pane(canvas: Canvas, rng: np.random.Generator, outline: list[Point], *, tin
     glow = int(rng.integers(150, 256)) if rng.random() < SHARE_LIT else 0
     glass = choose(rng, GLASS)
     if tint is not None:
-        glass = (glass[0] + tint[0]) // 2, (glass[1] + tint[1]) // 2, (glass[2] + tint[2]) // 2
+        glass = mixed(glass, tint)
     canvas.polygon(outline, glass, glow=glow)
     xs, zs = [p[0] for p in outline], [p[1] for p in outline]
     x0, x1, z0, z1 = min(xs), max(xs), min(zs), max(zs)

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 
 from meisho.datasets.toycity.camera import Camera
-from meisho.datasets.toycity.labels import facade_box, grade_photo
+from meisho.datasets.toycity.labels import grade_photo
 from meisho.datasets.toycity.photo import Shot, take_photo
 from meisho.datasets.toycity.records import (
     CameraRecord,
@@ -151,7 +151,7 @@ def _write(job: Job, site: SiteRecord, name: str, shot: Shot, boxed: bool) -> tu
     if site.landmark >= 0:
         cv2.imwrite(str(Path(job.root) / "visible" / f"{photo_id}.png"), shot.shown)
     share = round(float((shot.shown > 0).mean()), 5)
-    box = facade_box(shot.shown) if boxed else None
+    box = shot.box if boxed else None
     camera = _camera_record(shot.camera)
     record = PhotoRecord(
         photo_id, role, site.name, site.landmark, camera, shot.sky, shot.manner, shot.dim, share, box
