@@ -165,7 +165,8 @@ def fit_learned_whitening(
         positive_rows: (P,) row of the other.
         dim: D', the directions that are kept; None keeps all.
         shrinkage: Added to the diagonal of the covariance within pairs, as a fraction of its mean; it must be
-            more than 0 where there are fewer pairs than dimensions.
+            more than 0 where there are fewer pairs than dimensions, and large where landmarks are few: with
+            10 of them 10 was best, and 0.1 much worse than no whitening.
 
     Raises:
         InputError: The rows do not pair, or there are too few of them.
