@@ -542,20 +542,22 @@ def _print_report(report: Any) -> None:
         f"[bold]{report.dataset}[/]: {report.num_queries} queries, {cropped}; {report.num_database} photos; "
         f"protocol {report.protocol}; ground truth {truth}; model {report.provenance.extractor}"
     )
-    table = Table(
-        "metric", "setup", "value", "95 % interval", "queries", box=None, pad_edge=False, header_style="dim"
-    )
-    for figure in report.figures:
-        table.add_row(
-            figure.metric,
-            figure.setup,
-            f"[bold]{figure.value * figure.factor:.2f}[/]",
-            f"{figure.low * figure.factor:.2f} … {figure.high * figure.factor:.2f}",
-            str(figure.num_queries),
-        )
+    setups = list(dict.fromkeys(figure.setup for figure in report.figures))
+    table = Table("metric", *setups, box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for metric in dict.fromkeys(figure.metric for figure in report.figures):
+        cells = {figure.setup: figure.text for figure in report.figures if figure.metric == metric}
+        table.add_row(metric, *(_highlighted(cells.get(setup, "")) for setup in setups))
+    counts = [next(str(f.num_queries) for f in report.figures if f.setup == setup) for setup in setups]
+    table.add_row(*(Text(cell, style="dim") for cell in ("queries counted", *counts)))
     out.print(table)
     for warning in report.warnings:
         err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def _highlighted(cell: str) -> Text:
+    """Show "value [low, high]" with the value in bold."""
+    value, _, interval = cell.partition(" ")
+    return Text.assemble((value, "bold"), " ", (interval, "dim"))
 
 
 def _report_json(report: Any) -> dict[str, Any]:

@@ -27,6 +27,9 @@ SHAPE_STEP_PX = 32
 """Sides are rounded to this where the backbone lets us choose: few shapes fill batches, and oneDNN compiles
 its kernels anew for each shape."""
 
+CPU_IMAGES_AT_ONCE = 2
+"""On a CPU the activations of few images stay in its cache: 2 at once take half the time of 16, per image."""
+
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -74,12 +77,18 @@ class TimmGeM:
             raise InputError(f"images must be (B, H, W, 3) uint8, got {images.shape} {images.dtype}")
         if len(images) == 0:
             return np.zeros((0, self.dim), np.float32)
+        step = CPU_IMAGES_AT_ONCE if self.device.type == "cpu" else len(images)
+        parts = [self._extract_at_once(images[i : i + step]) for i in range(0, len(images), step)]
+        vectors = normalize_rows(np.concatenate(parts))
+        return vectors if self._whitening is None else self._whitening.transform(vectors)
+
+    def _extract_at_once(self, images: UInt8Array) -> Float32Array:
         pixels = torch.from_numpy(np.array(images, order="C"))  # a copy: torch warns of read-only arrays
         pixels = pixels.to(self.device).permute(0, 3, 1, 2).float()  # channels_last by its strides
         pixels = pixels * self._gain + self._bias
         described = torch.stack([self._describe(_resize(pixels, scale)) for scale in self._scales])
-        vectors = normalize_rows(described.mean(dim=0).cpu().numpy())
-        return vectors if self._whitening is None else self._whitening.transform(vectors)
+        averaged: Float32Array = described.mean(dim=0).cpu().numpy()
+        return averaged
 
     def _describe(self, pixels: Tensor) -> Tensor:
         try:

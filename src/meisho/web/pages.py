@@ -15,7 +15,7 @@ import meisho
 from meisho.arrays import Int64Array
 from meisho.datasets.base import Dataset
 from meisho.errors import ImageError
-from meisho.evaluate.report import Figure, QueryScore, Report
+from meisho.evaluate.report import QueryScore, Report
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.images import Photo, make_thumbnail
 from meisho.ranking import NO_ROW, Ranking
@@ -85,11 +85,15 @@ def write_report_page(
         {"id": s.query_id, "percent": _percent(s.average_precision), "link": links.get(s.query_id, "")}
         for s in scored
     ]
+    setups = list(dict.fromkeys(figure.setup for figure in report.figures))
+    metrics = dict.fromkeys(figure.metric for figure in report.figures)
     _write(
         path,
         "report.html",
         report=report,
-        rows=[_row(figure) for figure in report.figures],
+        setups=setups,
+        rows=[(metric, _cells(report, metric, setups)) for metric in metrics],
+        counts=[next(f.num_queries for f in report.figures if f.setup == s) for s in setups],
         setup=setup,
         bars=bars,
         num_empty=num_empty,
@@ -163,15 +167,10 @@ def _missed(ranks: Int64Array, positives: Int64Array, num_answers: int) -> str:
     return "; ".join(parts) or f"all among the first {num_answers}"
 
 
-def _row(figure: Figure) -> dict[str, str | int]:
-    factor = figure.factor
-    return {
-        "metric": figure.metric,
-        "setup": figure.setup,
-        "value": f"{figure.value * factor:.2f}",
-        "interval": f"{figure.low * factor:.2f} … {figure.high * factor:.2f}",
-        "num_queries": figure.num_queries,
-    }
+def _cells(report: Report, metric: str, setups: Sequence[str]) -> list[tuple[str, str]]:
+    """Return (value, interval) of one metric in each setup."""
+    texts = {figure.setup: figure.text for figure in report.figures if figure.metric == metric}
+    return [(value, interval) for value, _, interval in (texts.get(s, "").partition(" ") for s in setups)]
 
 
 def _percent(fraction: float) -> str:
