@@ -39,7 +39,7 @@ app = typer.Typer(
     help="meisho (名所): find every photo of the same landmark or object.",
 )
 INTERRUPTED = 130
-out = Console(soft_wrap=True)
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, soft_wrap=True)
 
 Model = Annotated[
@@ -543,7 +543,7 @@ def _print_report(report: Any) -> None:
         f"protocol {report.protocol}; ground truth {truth}; model {report.provenance.extractor}"
     )
     setups = list(dict.fromkeys(figure.setup for figure in report.figures))
-    table = Table("metric", *setups, box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table = Table("metric", *setups, box=None, pad_edge=False, header_style="dim")
     for metric in dict.fromkeys(figure.metric for figure in report.figures):
         cells = {figure.setup: figure.text for figure in report.figures if figure.metric == metric}
         table.add_row(metric, *(_highlighted(cells.get(setup, "")) for setup in setups))
