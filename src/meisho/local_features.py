@@ -13,12 +13,12 @@ class LocalFeatures:
     """K local features of one photo, best first.
 
     Attributes:
-        keypoints: (K, 2) float32, read-only; x, y in px of the whole upright photo, never rounded; (0, 0) is the
-            centre of the top-left pixel.
+        keypoints: (K, 2) float32, read-only; x, y in px of the whole upright photo, never rounded; (0, 0) is
+            the centre of the top-left pixel.
         descriptors: (K, D) float32, read-only.
         scores: (K,) float32, read-only; higher is better.
         size_px: Width and height of the whole upright photo.
-        scales: (K,) float32, read-only; size of each feature, px of the upright photo; None where there is none.
+        scales: (K,) float32, read-only; size of each feature, px of the upright photo; None: not known.
 
     Raises:
         InputError: The shapes do not fit, or a number is not finite.
