@@ -1,0 +1,148 @@
+"""Matching of local features by mutual nearest neighbours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from meisho.arrays import BoolArray, Float32Array, Int64Array
+from meisho.descriptors import normalize_rows
+from meisho.errors import InputError
+from meisho.local_features import LocalFeatures
+from meisho.matches import Matches
+
+
+@dataclass(frozen=True)
+class MutualMatcher:
+    """Matches local features by `match_many`.
+
+    Args:
+        ratio: See `match_many`.
+        min_similarity: See `match_many`.
+
+    Raises:
+        InputError: An option is outside its range.
+    """
+
+    ratio: float | None = None
+    min_similarity: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_options(self.ratio, self.min_similarity)
+
+    def match(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> list[Matches]:
+        """Match a query with each of several database photos."""
+        return match_many(
+            query.descriptors,
+            [features.descriptors for features in database],
+            ratio=self.ratio,
+            min_similarity=self.min_similarity,
+        )
+
+
+def match_mutual(
+    query: Float32Array,
+    database: Float32Array,
+    *,
+    ratio: float | None = None,
+    min_similarity: float | None = None,
+) -> Matches:
+    """Match the local features of two photos; see `match_many`."""
+    return match_many(query, [database], ratio=ratio, min_similarity=min_similarity)[0]
+
+
+def match_many(
+    query: Float32Array,
+    databases: Sequence[Float32Array],
+    *,
+    ratio: float | None = None,
+    min_similarity: float | None = None,
+) -> list[Matches]:
+    """Match the local features of a query with those of each of B database photos.
+
+    Two features match when each is the other's nearest, by cosine similarity, among the features of the
+    other photo. Of equally near features the lower row is the nearest; what differs by less than the
+    rounding of a float32 product counts as neither equal nor different.
+
+    Args:
+        query: (Kq, D) float32 descriptors; rows of any length, they are normalised here.
+        databases: B arrays (Kd, D) float32, Kd as each photo has it.
+        ratio: Keep a match only where the distance to the query feature's nearest is below `ratio` times the
+            distance to its second nearest [Lowe 2004]; 0 to 1. Without a second one it is kept.
+        min_similarity: Keep a match only where its cosine similarity is at least this; -1 to 1. A largest
+            distance d between unit vectors is the least similarity 1 - d² / 2: 0.68 for d = 0.8.
+
+    Returns:
+        B values, one for each photo, in the order of the query's rows. A photo's matches do not depend on the
+        other photos. At most one (Kd, Kq) matrix is held at a time.
+
+    Raises:
+        InputError: The dimensions differ, a number is not finite, or an option is outside its range.
+    """
+    _check_options(ratio, min_similarity)
+    query = _unit_rows(query, "query", None)
+    least = -np.inf if min_similarity is None else min_similarity
+    found = []
+    for photo, database in enumerate(databases):
+        unit = _unit_rows(database, f"database photo {photo}", query.shape[1])
+        found.append(_match_pair(unit @ query.T, ratio, np.float32(least)))
+    return found
+
+
+def _match_pair(similarities: Float32Array, ratio: float | None, least: np.float32) -> Matches:
+    """Match by a (Kd, Kq) matrix, which is written into."""
+    num_database, num_query = similarities.shape
+    if not num_database or not num_query:
+        return Matches(np.empty((0, 2), np.int64), np.empty(0, np.float32))
+    nearest = similarities.argmax(axis=1)  # query rows, the lower one of equals
+    best = similarities.max(axis=0)  # of each query row; numpy finds it much sooner than its place
+    database_rows = np.flatnonzero(similarities[np.arange(num_database), nearest] == best[nearest])
+    query_rows = nearest[database_rows]
+    keep = _lowest_of_equals(similarities, best, database_rows, query_rows) & (best[query_rows] >= least)
+    database_rows, query_rows = database_rows[keep], query_rows[keep]
+    if ratio is not None:
+        keep = _pass_ratio(similarities, database_rows, query_rows, ratio)
+        database_rows, query_rows = database_rows[keep], query_rows[keep]
+    order = np.argsort(query_rows)
+    rows = np.stack([query_rows[order], database_rows[order]], axis=1)
+    return Matches(rows, best[query_rows[order]])
+
+
+def _lowest_of_equals(
+    similarities: Float32Array, best: Float32Array, database_rows: Int64Array, query_rows: Int64Array
+) -> BoolArray:
+    """Say which pairs hold the lowest database row among those equally near to the query row."""
+    equals = similarities == best
+    if np.count_nonzero(equals) == len(best):  # no query row has two nearest
+        return np.ones(len(database_rows), np.bool_)
+    lowest: BoolArray = equals.argmax(axis=0)[query_rows] == database_rows
+    return lowest
+
+
+def _pass_ratio(
+    similarities: Float32Array, database_rows: Int64Array, query_rows: Int64Array, ratio: float
+) -> BoolArray:
+    """Say which pairs pass Lowe's test; overwrites their similarities."""
+    nearest = similarities[database_rows, query_rows]
+    similarities[database_rows, query_rows] = -np.inf
+    second = similarities.max(axis=0)[query_rows]  # -inf, infinitely far, where there is no second
+    passed: BoolArray = 1 - nearest < ratio**2 * (1 - second)  # squared distances are 2 - 2 cosines
+    return passed
+
+
+def _unit_rows(descriptors: Float32Array, what: str, dim: int | None) -> Float32Array:
+    if descriptors.ndim != 2 or dim not in (None, descriptors.shape[1]):
+        raise InputError(
+            f"matching: descriptors of the {what} must be (K, {dim or 'D'}), got shape {descriptors.shape}; "
+            "extract both photos with the same extractor"
+        )
+    if not np.isfinite(descriptors).all():
+        raise InputError(f"matching: descriptors of the {what} hold NaN or infinity")
+    return normalize_rows(descriptors)
+
+
+def _check_options(ratio: float | None, min_similarity: float | None) -> None:
+    if ratio is not None and not 0 < ratio <= 1:
+        raise InputError(f"matching: ratio must be above 0 and at most 1, got {ratio}")
+    if min_similarity is not None and not -1 <= min_similarity <= 1:
+        raise InputError(f"matching: min_similarity must be from -1 to 1, got {min_similarity}")

@@ -1,0 +1,361 @@
+"""Geometric verification: which matches agree on one model of how the scene moved.
+
+OpenCV's MAGSAC++ [Barath et al. 2020, arXiv:1912.05909] is the default; PoseLib [Larsson, LO-RANSAC] and
+DEGENSAC [Chum et al. 2005] are optional packages, chosen by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from meisho.arrays import BoolArray, Float32Array, Float64Array, read_only
+from meisho.errors import InputError, MissingDependencyError
+
+Model = Literal["homography", "affine", "fundamental"]
+Method = Literal["magsac", "poselib", "degensac"]
+Points = Float32Array | Float64Array
+
+MIN_MATCHES: dict[str, int] = {"homography": 4, "affine": 3, "fundamental": 7}
+"""Model -> matches that determine it; fewer are answered by 0 inliers."""
+
+_LEAST_SPREAD = 1e-3  # of inliers: narrower than this part of their length they lie on a line
+_MOST_ZOOM = 10.0  # linear; SIFT and its successors match up to about 6
+
+
+@dataclass(frozen=True)
+class RansacOptions:
+    """How matches are verified.
+
+    Args:
+        model: "homography" (a plane, or a camera that only turns), "affine" (a distant plane), or
+            "fundamental" (any rigid scene; looser, as a match need only lie near a line).
+        method: "magsac" (OpenCV's MAGSAC++), "poselib" or "degensac", which know no affine model.
+        reproj_threshold_px: Largest error of an inlier, px of the original database photo: the distance
+            from where the model maps the query's point; for a fundamental matrix the Sampson distance.
+        threshold_share: The same as a share of the larger side of the database photo, in place of
+            `reproj_threshold_px`; None: not used.
+        confidence: Probability of having found the best model at which the search stops.
+        max_iterations: Most minimal samples that are drawn.
+        seed: Of the random samples: equal matches, options and seed give an equal answer.
+        plausible_only: Answer 0 inliers where a homography or affine map is none that two photos of one
+            thing can have; see `is_plausible_homography`.
+
+    Raises:
+        InputError: No such model or method, the method does not know the model, or a number is outside its
+            range.
+    """
+
+    model: Model = "homography"
+    method: Method = "magsac"
+    reproj_threshold_px: float = 8.0
+    threshold_share: float | None = None
+    confidence: float = 0.999
+    max_iterations: int = 1000
+    seed: int = 0
+    plausible_only: bool = True
+
+    def __post_init__(self) -> None:
+        if self.model not in MIN_MATCHES:
+            raise InputError(f"no model is called {self.model!r}; choose one of {', '.join(MIN_MATCHES)}")
+        methods = [method for method, model in _ESTIMATORS if model == self.model]
+        if self.method not in methods:
+            raise InputError(
+                f"RANSAC: no method {self.method!r} for a model {self.model!r}; "
+                f"choose one of {', '.join(methods)}"
+            )
+        ranges = {
+            "reproj_threshold_px": self.reproj_threshold_px > 0,
+            "threshold_share": self.threshold_share is None or 0 < self.threshold_share < 1,
+            "confidence": 0 < self.confidence < 1,
+            "max_iterations": self.max_iterations >= 1,
+            "seed": 0 <= self.seed < 2**31,
+        }
+        for name, inside in ranges.items():
+            if not inside:
+                raise InputError(f"RANSAC: {name} = {getattr(self, name)} is outside its range")
+
+    def threshold_for(self, database_size_px: tuple[int, int] | None) -> float:
+        """Return the largest error of an inlier, px of a database photo of (width, height) px.
+
+        Raises:
+            InputError: It is a share of the photo's size, and the size is not known.
+        """
+        if self.threshold_share is None:
+            return self.reproj_threshold_px
+        if database_size_px is None:
+            raise InputError("RANSAC: threshold_share needs the database photo's size in pixels")
+        return self.threshold_share * max(database_size_px)
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """What M matches agree on.
+
+    Attributes:
+        model: "homography", "affine" or "fundamental".
+        query_to_database: (3, 3) float64, read-only, or None where no model was found. A homography or affine
+            map takes homogeneous px of the query to those of the database photo, scaled to 1 at the lower
+            right; a fundamental matrix takes a point of the query to the line on which it lies there:
+            p_database^T F p_query = 0, scaled to unit norm.
+        inliers: (M,) bool, read-only: matches within the threshold of that model.
+    """
+
+    model: Model
+    query_to_database: Float64Array | None
+    inliers: BoolArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inliers", read_only(self.inliers, np.bool_))
+        if self.query_to_database is not None:
+            object.__setattr__(self, "query_to_database", read_only(self.query_to_database, np.float64))
+
+    @property
+    def num_inliers(self) -> int:
+        """Number of inliers."""
+        return int(np.count_nonzero(self.inliers))
+
+
+def verify(
+    query_points: Points,
+    database_points: Points,
+    options: RansacOptions | None = None,
+    *,
+    database_size_px: tuple[int, int] | None = None,
+) -> Verification:
+    """Find the model on which the most matches agree.
+
+    Inliers are counted in the same way for every method: by the error of each match under the model found.
+    Where there are too few matches, no model is found, or the inliers do not determine it (all on one
+    line or at too few places, in either photo), the answer is 0 inliers. Any number of points determines some
+    model: 4 inliers of a homography say nothing.
+
+    Args:
+        query_points: (M, 2) x, y in px of the original query photo.
+        database_points: (M, 2) x, y in px of the original database photo; row by row the same places.
+        options: How; None: a homography by MAGSAC++, 8 px.
+        database_size_px: Width and height of the database photo; only needed for `threshold_share`.
+
+    Raises:
+        InputError: The shapes do not fit, or a number is not finite.
+        MissingDependencyError: The method's package is not installed.
+    """
+    options = RansacOptions() if options is None else options
+    query, database = _check_points(query_points, database_points)
+    threshold_px = options.threshold_for(database_size_px)
+    nothing = Verification(options.model, None, np.zeros(len(query), np.bool_))
+    if len(query) < MIN_MATCHES[options.model]:
+        return nothing
+    matrix = _ESTIMATORS[options.method, options.model](query, database, threshold_px, options)
+    if matrix is None or not np.isfinite(matrix).all():
+        return nothing
+    inliers = matching_errors_px(query, database, matrix, options.model) <= threshold_px
+    if not _is_determined(query[inliers], database[inliers], options.model):
+        return nothing
+    if options.plausible_only and not _is_plausible(matrix, query[inliers], options.model):
+        return nothing
+    return Verification(options.model, matrix, inliers)
+
+
+def is_plausible_homography(H_query_to_database: Float64Array, query_points: Points) -> bool:
+    """Say whether two photos of one thing can be related by a homography, as seen at some points.
+
+    It must keep the points on one side of the horizon and their left and right (no mirror: a plane is not
+    seen from behind), and neither magnify nor shrink any of them by more than 10 in any direction.
+
+    Args:
+        H_query_to_database: (3, 3) map of homogeneous px.
+        query_points: (P, 2) x, y in px where it is looked at: the inliers.
+    """
+    projected = _homogeneous(query_points) @ H_query_to_database.T
+    depth = projected[:, 2]
+    if not len(depth) or not (np.all(depth > 0) or np.all(depth < 0)):
+        return False
+    there = projected[:, :2] / depth[:, None]
+    upper, lower = H_query_to_database[:2, :2], H_query_to_database[2, :2]
+    jacobians = (upper - there[:, :, None] * lower) / depth[:, None, None]  # (P, 2, 2)
+    areas = np.linalg.det(jacobians)
+    zooms = np.linalg.svd(jacobians, compute_uv=False)  # (P, 2), the larger first
+    return bool((areas > 0).all() and zooms.max() <= _MOST_ZOOM and zooms.min() >= 1 / _MOST_ZOOM)
+
+
+def matching_errors_px(
+    query_points: Points, database_points: Points, query_to_database: Float64Array, model: Model
+) -> Float64Array:
+    """Return the error (M,) of each match in px of the database photo.
+
+    For a homography or affine map it is the distance between the mapped point and its match, infinite beyond
+    the horizon; for a fundamental matrix the Sampson distance [Hartley & Zisserman 2004, eq. 11.9], which
+    weighs both photos.
+    """
+    mapped = _homogeneous(query_points) @ query_to_database.T
+    if model == "fundamental":
+        return _sampson_distances(query_points, database_points, query_to_database, mapped)
+    depth = mapped[:, 2:]
+    finite = np.abs(depth) > np.finfo(np.float64).tiny
+    there = mapped[:, :2] / np.where(finite, depth, 1)
+    return np.where(finite[:, 0], np.linalg.norm(there - database_points, axis=1), np.inf)
+
+
+def _sampson_distances(
+    query_points: Points, database_points: Points, F: Float64Array, lines: Float64Array
+) -> Float64Array:
+    there = _homogeneous(database_points)
+    back = there @ F
+    slope = np.sqrt((lines[:, :2] ** 2).sum(axis=1) + (back[:, :2] ** 2).sum(axis=1))
+    residual = np.abs((there * lines).sum(axis=1))
+    return np.where(slope > 0, residual / np.where(slope > 0, slope, 1), np.inf)
+
+
+def _homogeneous(points: Points) -> Float64Array:
+    return np.column_stack([points, np.ones(len(points))])
+
+
+def _check_points(query_points: Points, database_points: Points) -> tuple[Float64Array, Float64Array]:
+    query = np.ascontiguousarray(query_points, np.float64)
+    database = np.ascontiguousarray(database_points, np.float64)
+    if query.ndim != 2 or query.shape[1] != 2 or query.shape != database.shape:
+        raise InputError(
+            f"RANSAC: points must be (M, 2) in both photos, got {query.shape} and {database.shape}"
+        )
+    if not (np.isfinite(query).all() and np.isfinite(database).all()):
+        raise InputError("RANSAC: a point is NaN or infinite")
+    return query, database
+
+
+def _is_plausible(matrix: Float64Array, query: Float64Array, model: Model) -> bool:
+    return model == "fundamental" or is_plausible_homography(matrix, query)
+
+
+def _is_determined(query: Float64Array, database: Float64Array, model: Model) -> bool:
+    return all(_are_spread(points, MIN_MATCHES[model]) for points in (query, database))
+
+
+def _are_spread(points: Float64Array, least: int) -> bool:
+    """Say whether (P, 2) points stand at `least` places or more that are not all on one line."""
+    if len(points) < least or len(np.unique(points[:, 0] + 1j * points[:, 1])) < least:
+        return False
+    covariance = np.cov(points, rowvar=False, bias=True)
+    variances = np.linalg.eigvalsh(covariance)  # ascending
+    return bool(variances[0] > _LEAST_SPREAD**2 * variances[1])
+
+
+# ---- the estimators: (M, 2), (M, 2), threshold, options -> (3, 3) matrix, or None
+
+
+def _usac_params(threshold_px: float, options: RansacOptions) -> Any:
+    """OpenCV's own settings for USAC_MAGSAC, with a seed (modules/calib3d/src/usac)."""
+    params = cv2.UsacParams()
+    params.sampler = cv2.SAMPLING_UNIFORM
+    params.score = cv2.SCORE_METHOD_MAGSAC
+    params.loMethod = cv2.LOCAL_OPTIM_SIGMA
+    params.loSampleSize, params.loIterations = (75, 15) if options.model == "homography" else (50, 10)
+    params.threshold = threshold_px
+    params.confidence = options.confidence
+    params.maxIterations = options.max_iterations
+    params.randomGeneratorState = options.seed
+    params.isParallel = False  # threads would make the answer depend on their order
+    return params
+
+
+def _homography_by_magsac(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    H, _ = cv2.findHomography(query, database, _usac_params(threshold_px, options))
+    return _scaled_to_corner(H)
+
+
+def _affine_by_magsac(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    A, _ = cv2.estimateAffine2D(query, database, _usac_params(threshold_px, options))
+    return None if A is None else np.vstack([A, [0, 0, 1]])
+
+
+def _fundamental_by_magsac(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    F, _ = cv2.findFundamentalMat(query, database, _usac_params(threshold_px, options))
+    return _scaled_to_unit(F)
+
+
+def _homography_by_poselib(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    settings = {**_poselib_settings(options), "max_reproj_error": threshold_px}
+    return _scaled_to_corner(_import("poselib").estimate_homography(query, database, settings)[0])
+
+
+def _fundamental_by_poselib(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    settings = {**_poselib_settings(options), "max_epipolar_error": threshold_px}
+    return _scaled_to_unit(_import("poselib").estimate_fundamental(query, database, settings)[0])
+
+
+def _poselib_settings(options: RansacOptions) -> dict[str, object]:
+    return {
+        "max_iterations": options.max_iterations,
+        "min_iterations": min(100, options.max_iterations),
+        "success_prob": options.confidence,
+        "seed": options.seed,
+    }
+
+
+def _homography_by_degensac(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    pydegensac = _import("pydegensac")
+    H, _ = pydegensac.findHomography(
+        query, database, threshold_px, options.confidence, options.max_iterations, seed=options.seed
+    )
+    return _scaled_to_corner(H)
+
+
+def _fundamental_by_degensac(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    pydegensac = _import("pydegensac")
+    F, _ = pydegensac.findFundamentalMatrix(
+        query, database, threshold_px, options.confidence, options.max_iterations, seed=options.seed
+    )
+    return _scaled_to_unit(F)
+
+
+def _import(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"this RANSAC method needs the package {package}, which is not installed; "
+            f"run: pip install {package}   (or choose method 'magsac')"
+        ) from error
+
+
+def _scaled_to_corner(H: Float64Array | None) -> Float64Array | None:
+    if H is None or H.shape != (3, 3) or H[2, 2] == 0:
+        return None
+    scaled: Float64Array = H / H[2, 2]
+    return scaled
+
+
+def _scaled_to_unit(F: Float64Array | None) -> Float64Array | None:
+    if F is None or F.shape != (3, 3) or not F.any():
+        return None
+    return F / np.linalg.norm(F)
+
+
+_Estimator = Callable[[Float64Array, Float64Array, float, RansacOptions], Float64Array | None]
+_ESTIMATORS: dict[tuple[str, str], _Estimator] = {
+    ("magsac", "homography"): _homography_by_magsac,
+    ("magsac", "affine"): _affine_by_magsac,
+    ("magsac", "fundamental"): _fundamental_by_magsac,
+    ("poselib", "homography"): _homography_by_poselib,
+    ("poselib", "fundamental"): _fundamental_by_poselib,
+    ("degensac", "homography"): _homography_by_degensac,
+    ("degensac", "fundamental"): _fundamental_by_degensac,
+}
+"""(method, model) -> estimator; a new method is one function and one line."""

@@ -1,0 +1,186 @@
+"""Geometric reranking: photos whose local features agree with the query's on one geometry come first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+from meisho.arrays import Float32Array, Float64Array, Int64Array
+from meisho.errors import InputError
+from meisho.geometry.matching import MutualMatcher
+from meisho.geometry.ransac import RansacOptions, Verification, verify
+from meisho.ground_truth import Rows
+from meisho.local_features import LocalFeatures
+from meisho.matches import Matches
+from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.base import LocalFeatureSource
+
+Order = Literal["combined", "inliers"]
+
+
+class LocalMatcher(Protocol):
+    """What matches the local features of a query with those of database photos."""
+
+    def match(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> list[Matches]:
+        """Return the matches with each of B database photos."""
+        ...
+
+
+@dataclass(frozen=True)
+class GeometricReranker:
+    """Verifies the first of each ranking with local features, and puts them in order; see `rerank`.
+
+    Args:
+        first: How many of each list are verified; the others stay behind them.
+        order: "inliers": by number of inliers, ties by first score, then database row.
+            "combined": by first score + `weight` · (1 - exp(-n / `scale`)) with
+            n = max(number of inliers - `chance`, 0): no evidence leaves the score as it is, and much evidence
+            is worth `weight`. Ties as above.
+        weight: Of the evidence, in the unit of the first scores, which are cosine similarities.
+        chance: Number of inliers that photos of different places reach by chance.
+        scale: Number of further inliers that are worth 63 % of `weight`.
+        matcher: What matches local features.
+        ransac: How matches are verified.
+
+    Raises:
+        InputError: An option is outside its range.
+    """
+
+    first: int = 100
+    order: Order = "combined"
+    weight: float = 0.5
+    chance: float = 8.0
+    scale: float = 20.0
+    matcher: LocalMatcher = field(default_factory=MutualMatcher)
+    ransac: RansacOptions = field(default_factory=RansacOptions)
+
+    def __post_init__(self) -> None:
+        if self.order not in ("combined", "inliers"):
+            raise InputError(f"no order is called {self.order!r}; choose combined or inliers")
+        if self.first < 1 or self.weight < 0 or self.chance < 0 or self.scale <= 0:
+            raise InputError(
+                f"geometric reranking: first {self.first} must be 1 or more, weight {self.weight} and chance "
+                f"{self.chance} 0 or more, scale {self.scale} above 0"
+            )
+
+    def rerank(self, ranking: Ranking, evidence: LocalFeatureSource, *, skip: Rows | None = None) -> Ranking:
+        """Verify the first of each list and put them in order; the rest keep theirs, behind.
+
+        The new scores never rise along a list. With "combined" that of a verified photo is the sum that orders
+        it; that of another, skipped ones included, is its first score, or the last verified photo's
+        where that is less. With "inliers" that of a verified photo is its number of inliers, plus less than 1
+        for the order of equal numbers; that of another is its first score less the highest first score of
+        these others, so 0 or less.
+
+        Args:
+            ranking: (Q, K), scores never rising along a list.
+            evidence: Local features of the queries and of the database, by their rows in `ranking`.
+            skip: Q arrays of database rows, such as a protocol's junk, that are neither verified nor counted
+                among the first.
+
+        Raises:
+            InputError: `skip` has another number of queries.
+        """
+        return self.rerank_each(ranking, evidence, skips=[skip])[0]
+
+    def rerank_each(
+        self, ranking: Ranking, evidence: LocalFeatureSource, *, skips: Sequence[Rows | None]
+    ) -> list[Ranking]:
+        """Do as `rerank` for each of several `skips` (say those of Easy, Medium and Hard).
+
+        A pair of photos is verified once, however many of the rankings ask for it.
+        """
+        shortlists = [choose_first(ranking, self.first, skip) for skip in skips]
+        reranked = [(ranking.ranks.copy(), ranking.scores.copy()) for _ in skips]
+        for query_row in range(len(ranking.query_ids)):
+            chosen = [shortlist[query_row] for shortlist in shortlists]
+            rows = np.unique(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
+            counts = self._count_inliers(query_row, rows, evidence)
+            for (ranks, scores), shortlist in zip(reranked, chosen, strict=True):
+                places = _places_of(ranking.ranks[query_row], shortlist)
+                num_inliers = counts[np.searchsorted(rows, shortlist)]
+                self._reorder(ranks[query_row], scores[query_row], places, num_inliers)
+        return [Ranking(ranking.query_ids, ranking.database_ids, *arrays) for arrays in reranked]
+
+    def _count_inliers(self, query_row: int, rows: Int64Array, evidence: LocalFeatureSource) -> Int64Array:
+        if not len(rows):
+            return np.empty(0, np.int64)
+        found = verify_photos(
+            evidence.query(query_row), evidence.database(rows), matcher=self.matcher, ransac=self.ransac
+        )
+        return np.array([verification.num_inliers for verification in found], np.int64)
+
+    def _reorder(
+        self, ranks: Int64Array, scores: Float32Array, places: Int64Array, num_inliers: Int64Array
+    ) -> None:
+        """Put one list (K,) in order, in place: its `places` (S,) were verified with `num_inliers` (S,)."""
+        rest = np.setdiff1d(np.flatnonzero(ranks != NO_ROW), places)
+        key = self._key(scores[places], num_inliers)
+        best = np.lexsort((ranks[places], -scores[places], -key))
+        new_scores = self._scores(key[best], scores[rest])
+        order = np.concatenate([places[best], rest])
+        ranks[: len(order)], scores[: len(order)] = ranks[order], new_scores
+
+    def _key(self, scores: Float32Array, num_inliers: Int64Array) -> Float64Array:
+        if self.order == "inliers":
+            return num_inliers.astype(np.float64)
+        beyond_chance = np.maximum(num_inliers - self.chance, 0)
+        key: Float64Array = scores + self.weight * (1 - np.exp(-beyond_chance / self.scale))
+        return key
+
+    def _scores(self, key: Float64Array, rest: Float32Array) -> Float64Array:
+        """Scores of one list: of the verified, whose `key` (S,) descends, and of the `rest` (R,)."""
+        if self.order == "combined":
+            return np.concatenate([key, np.minimum(rest, key[-1]) if len(key) else rest])
+        size = len(key)
+        fractions = np.arange(size, 0, -1) / (size + 1)
+        return np.concatenate([key + fractions, rest - rest.max(initial=-np.inf)])
+
+
+def verify_photos(
+    query: LocalFeatures,
+    database: Sequence[LocalFeatures],
+    *,
+    matcher: LocalMatcher | None = None,
+    ransac: RansacOptions | None = None,
+) -> list[Verification]:
+    """Match and verify a query with each of B database photos.
+
+    Args:
+        query: Local features of the query.
+        database: Of B photos, made by the same extractor.
+        matcher: Mutual nearest neighbours when none is given.
+        ransac: A homography by MAGSAC++ when none is given.
+    """
+    all_matches = (MutualMatcher() if matcher is None else matcher).match(query, database)
+    return [
+        verify(
+            query.keypoints[matches.rows[:, 0]],
+            features.keypoints[matches.rows[:, 1]],
+            ransac,
+            database_size_px=features.size_px,
+        )
+        for features, matches in zip(database, all_matches, strict=True)
+    ]
+
+
+def choose_first(ranking: Ranking, first: int, skip: Rows | None = None) -> list[Int64Array]:
+    """Return for each query the first database rows of its list, at most `first`, without those to `skip`.
+
+    Raises:
+        InputError: `skip` has another number of queries.
+    """
+    if skip is None:
+        skip = tuple(np.empty(0, np.int64) for _ in ranking.query_ids)
+    if len(skip) != len(ranking.query_ids):
+        raise InputError(f"reranking: {len(skip)} lists of rows to skip for {len(ranking.query_ids)} queries")
+    return [
+        ranks[(ranks != NO_ROW) & ~np.isin(ranks, unwanted)][:first]
+        for ranks, unwanted in zip(ranking.ranks, skip, strict=True)
+    ]
+
+
+def _places_of(ranks: Int64Array, shortlist: Int64Array) -> Int64Array:
+    """Places in one list of a part of its rows."""
+    return np.flatnonzero(np.isin(ranks, shortlist))
