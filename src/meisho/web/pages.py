@@ -1,7 +1,8 @@
 """Pages: a report or a search as one HTML file that opens offline."""
 
 import base64
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,8 @@ import meisho
 from meisho.arrays import Int64Array
 from meisho.datasets.base import Dataset
 from meisho.errors import ImageError
-from meisho.evaluate.report import QueryScore, Report
+from meisho.evaluate.report import QueryScore, Report, printed_factor
+from meisho.evaluate.ukbench import PHOTOS_PER_OBJECT
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.images import Photo, make_thumbnail
 from meisho.ranking import NO_ROW, Ranking
@@ -40,10 +42,33 @@ class Case:
 
     link: str
     query: Tile
-    percent: str
+    score: str
     num_positives: int
     missed: str
     answers: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How the score of one query is shown.
+
+    Attributes:
+        title: Of the chart.
+        most: The best score that a query can have.
+        text: The score in words.
+    """
+
+    title: str
+    most: int
+    text: Callable[[float], str]
+
+    def height(self, score: float) -> str:
+        """Return the height of the score's bar, in per cent of the chart."""
+        return f"{100 * score / self.most:.1f}"
+
+
+PER_CENT = Scale("Average precision", 1, lambda score: f"AP {100 * score:.1f}")
+PHOTOS_FOUND = Scale("N-S score", PHOTOS_PER_OBJECT, lambda score: f"N-S {score:.0f} of {PHOTOS_PER_OBJECT}")
 
 
 def write_report_page(
@@ -65,38 +90,27 @@ def write_report_page(
         num_cases: How many of the worst and of the best queries.
         num_answers: How many answers of each.
     """
-    setup = report.headline.setup
-    scored = [s for s in report.query_scores if s.setup == setup and not np.isnan(s.average_precision)]
-    scored.sort(key=lambda score: score.average_precision)
-    num_empty = sum(s.setup == setup for s in report.query_scores) - len(scored)
+    setup, scale = report.headline.setup, _scale_of(report.headline.metric)
+    of_setup = [score for score in report.query_scores if score.setup == setup]
+    scored = sorted(_counted(of_setup), key=lambda score: score.average_precision)
     worst = scored[:num_cases]
     best = scored[len(worst) :][-num_cases:][::-1]
-    ground_truth = _ground_truth_at(dataset, setup)
     links = {score.query_id: f"case-{i}" for i, score in enumerate([*worst, *best])}
+    ground_truth = _ground_truth_at(dataset, setup)
     sections = [
-        {
-            "title": title,
-            "cases": [_case(s, links, ranking, dataset, ground_truth, num_answers) for s in scores],
-        }
+        (title, [_case(s, links, scale, ranking, dataset, ground_truth, num_answers) for s in scores])
         for title, scores in (("The worst queries", worst), ("The best queries", best))
         if scores
     ]
-    bars = [
-        {"id": s.query_id, "percent": _percent(s.average_precision), "link": links.get(s.query_id, "")}
-        for s in scored
-    ]
-    setups = list(dict.fromkeys(figure.setup for figure in report.figures))
-    metrics = dict.fromkeys(figure.metric for figure in report.figures)
     _write(
         path,
         "report.html",
         report=report,
-        setups=setups,
-        rows=[(metric, _cells(report, metric, setups)) for metric in metrics],
-        counts=[next(f.num_queries for f in report.figures if f.setup == s) for s in setups],
         setup=setup,
-        bars=bars,
-        num_empty=num_empty,
+        **_table(report),
+        scale=scale,
+        bars=[(s, links.get(s.query_id, "")) for s in scored],
+        num_empty=len(of_setup) - len(scored),
         sections=sections,
         version=meisho.__version__,
     )
@@ -120,6 +134,15 @@ def write_search_page(
     )
 
 
+def _scale_of(metric: str) -> Scale:
+    return PER_CENT if printed_factor(metric) == 100 else PHOTOS_FOUND
+
+
+def _counted(scores: Sequence[QueryScore]) -> list[QueryScore]:
+    """Leave out the queries without positives."""
+    return [score for score in scores if not np.isnan(score.average_precision)]
+
+
 def _ground_truth_at(dataset: Dataset, setup: str) -> GroundTruth:
     truth = dataset.ground_truth
     if isinstance(truth, GradedGroundTruth):
@@ -130,6 +153,7 @@ def _ground_truth_at(dataset: Dataset, setup: str) -> GroundTruth:
 def _case(
     score: QueryScore,
     links: dict[str, str],
+    scale: Scale,
     ranking: Ranking,
     dataset: Dataset,
     ground_truth: GroundTruth,
@@ -150,7 +174,7 @@ def _case(
     return Case(
         links[score.query_id],
         Tile(query.id, _data_uri(query), "query", "query" + (", box outlined" if query.box else "")),
-        _percent(score.average_precision),
+        scale.text(score.average_precision),
         score.num_positives,
         _missed(ranks, positives, num_answers),
         tuple(answers),
@@ -167,14 +191,21 @@ def _missed(ranks: Int64Array, positives: Int64Array, num_answers: int) -> str:
     return "; ".join(parts) or f"all among the first {num_answers}"
 
 
+def _table(report: Report) -> dict[str, object]:
+    """Return the template's values for the table of figures: setups, rows of metrics, numbers of queries."""
+    setups = list(dict.fromkeys(figure.setup for figure in report.figures))
+    metrics = dict.fromkeys(figure.metric for figure in report.figures)
+    return {
+        "setups": setups,
+        "rows": [(metric, _cells(report, metric, setups)) for metric in metrics],
+        "counts": [next(f.num_queries for f in report.figures if f.setup == s) for s in setups],
+    }
+
+
 def _cells(report: Report, metric: str, setups: Sequence[str]) -> list[tuple[str, str]]:
     """Return (value, interval) of one metric in each setup."""
     texts = {figure.setup: figure.text for figure in report.figures if figure.metric == metric}
     return [(value, interval) for value, _, interval in (texts.get(s, "").partition(" ") for s in setups)]
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
 
 
 def _data_uri(photo: Photo) -> str:
@@ -191,9 +222,11 @@ def _write(path: Path, template: str, **values: object) -> None:
         loader=jinja2.PackageLoader("meisho", "web"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     style = Markup((files("meisho") / "web" / "style.css").read_text())
-    unfinished = path.with_name(path.name + ".part")
+    text = environment.get_template(template).render(style=style, **values)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.write_text(
-        environment.get_template(template).render(style=style, **values), encoding="utf-8", errors="replace"
-    )
-    unfinished.replace(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(text, encoding="utf-8", errors="replace")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,166 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from meisho.datasets.base import Dataset
+from meisho.descriptors import Provenance
+from meisho.evaluate.protocols import evaluate_ranking
+from meisho.ground_truth import GradedGroundTruth, GroundTruth
+from meisho.images import Photo
+from meisho.ranking import Ranking
+from meisho.web.pages import write_report_page, write_search_page
+
+NASTY = "<b>&\"'</b>"
+
+
+def photos(ids, folder=Path("nowhere")):
+    return tuple(Photo(photo_id, folder / f"{number}.png") for number, photo_id in enumerate(ids))
+
+
+def page_of(tmp_path, ranking, truth, protocol, *, folder=Path("nowhere"), **options):
+    report = evaluate_ranking(
+        ranking, truth, protocol=protocol, dataset="set", queries_cropped=False, provenance=Provenance("x")
+    )
+    queries, database = photos(ranking.query_ids, folder), photos(ranking.database_ids, folder)
+    dataset = Dataset("set", tmp_path, database, queries, truth, protocol)
+    write_report_page(tmp_path / "report.html", report, ranking, dataset, **options)
+    return (tmp_path / "report.html").read_text()
+
+
+def rank_by(query_ids, database_ids, lists):
+    """A ranking from lists of rows; a short one is filled."""
+    depth = max(map(len, lists))
+    ranks = np.array([[*rows, *[-1] * (depth - len(rows))] for rows in lists])
+    scores = np.where(ranks < 0, -np.inf, 1 - np.arange(depth) / 10)
+    return Ranking(query_ids, database_ids, ranks, scores)
+
+
+def heights(page):
+    return [float(height) for height in re.findall(r"height:([\d.]+)%", page)]
+
+
+def verdicts(page):
+    return re.findall(r'<figure class="(\w+)">', page)
+
+
+def test_ukbench_is_shown_from_0_to_4(tmp_path):
+    ids = tuple(f"d{i}" for i in range(8))
+    truth = GroundTruth([range(4)] * 4 + [range(4, 8)] * 4, [[]] * 8)
+    found = [[0, 1, 2, 3], [1, 4, 5, 0], [2, 4, 5, 6], [4, 5, 6, 7]]  # 4, 2, 1 and 0 of the four
+    ranking = rank_by(ids, ids, [*found, *[[4, 5, 6, 7]] * 4])
+    page = page_of(tmp_path, ranking, truth, "ukbench")
+    assert heights(page) == [0, 25, 50, 100, 100, 100, 100, 100]
+    assert re.findall(r"<b>(N-S [^<]*)</b>", page)[:3] == ["N-S 0 of 4", "N-S 1 of 4", "N-S 2 of 4"]
+    assert 'title="d1: N-S 2 of 4"' in page
+    assert "<h2>N-S score of each query" in page
+    assert "N-S score, 0 to 4, with" in page
+    assert "Per cent" not in page
+    assert "AP " not in page
+
+
+def test_average_precisions_are_shown_in_per_cent(tmp_path):
+    ranking = rank_by(("q0", "q1"), ("a", "b", "c"), [[0, 1, 2], [1, 2, 0]])
+    page = page_of(tmp_path, ranking, GroundTruth([[0], [2]], [[], [1]]), "retrieval")
+    assert heights(page) == [100, 100]  # the junk before the right answer takes no place
+    assert re.findall(r"<b>(AP [^<]*)</b>", page) == ["AP 100.0", "AP 100.0"]
+    assert verdicts(page) == ["query", "right", "wrong", "wrong", "query", "junk", "right", "wrong"]
+    assert "<h2>Average precision of each query" in page
+
+
+def test_a_graded_truth_is_shown_at_medium(tmp_path):
+    ranking = rank_by(("q",), ("a", "b", "c"), [[2, 0, 1]])
+    page = page_of(tmp_path, ranking, GradedGroundTruth([[0]], [[1]], [[2]]), "revisitop")
+    assert "of each query, medium" in page
+    assert verdicts(page) == ["query", "junk", "right", "right"]
+
+
+def test_a_query_without_positives_is_left_out_and_counted(tmp_path):
+    ranking = rank_by(("q0", "q1"), ("a", "b"), [[0, 1], [1, 0]])
+    page = page_of(tmp_path, ranking, GroundTruth([[], [1]], [[], []]), "retrieval")
+    assert len(heights(page)) == page.count('class="case"') == 1
+    assert "1 queries; 1 without positives are left out" in page
+
+
+def test_no_query_with_positives_still_gives_a_page(tmp_path):
+    ranking = rank_by(("q",), ("a", "b"), [[0, 1]])
+    page = page_of(tmp_path, ranking, GroundTruth([[]], [[]]), "retrieval")
+    assert heights(page) == []
+    assert "0 queries; 1 without positives are left out" in page
+
+
+def test_short_lists_of_landmarks_show_what_they_hold_and_what_is_not_found(tmp_path):
+    ranking = rank_by(("q0", "q1", "q2"), tuple("abcdefg"), [[0, 1], [], [2, 0, 1, 3, 4, 5]])
+    truth = GroundTruth([[0, 6], [1], [5]], [[]] * 3, groups=("private", "private", "public"))
+    page = page_of(tmp_path, ranking, truth, "gldv2", num_answers=3)
+    assert "of each query, private" in page
+    assert heights(page) == [0, 50]
+    assert verdicts(page) == ["query", "query", "right", "wrong"]  # the second query was not answered
+    assert page.count("1 not found") == 2
+
+
+def test_a_positive_further_down_is_told(tmp_path):
+    ranking = rank_by(("q",), tuple("abcd"), [[0, 1, 2, 3]])
+    page = page_of(tmp_path, ranking, GroundTruth([[0, 3]], [[]]), "retrieval", num_answers=2)
+    assert "1 further down, the last at rank 4" in page
+
+
+class Tags(HTMLParser):
+    """Collects every tag and every text of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.titles, self.texts = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.titles.append(dict(attributes).get("title"))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_ids_are_text_and_never_markup(tmp_path):
+    ids = (NASTY, "</style><script>alert(1)</script>")
+    page = page_of(
+        tmp_path, rank_by(ids, ids, [[0, 1], [1, 0]]), GroundTruth([[1], [1]], [[], []]), "retrieval"
+    )
+    parsed = Tags(page)
+    assert "script" not in parsed.tags
+    assert NASTY in parsed.titles
+    assert NASTY in parsed.texts
+    query = Photo(NASTY, Path("nowhere.jpg"))
+    write_search_page(tmp_path / "s.html", query, [(query, 0.5)], collection=tmp_path, num_database=1)
+    assert Tags((tmp_path / "s.html").read_text()).titles.count(NASTY) == 2
+
+
+def test_photos_are_inside_the_page_and_one_that_is_gone_is_shown_by_its_id(tmp_path):
+    for number in range(2):
+        Image.new("RGB", (40, 30), "red").save(tmp_path / f"{number}.png")
+    (tmp_path / "2.png").write_bytes(b"no photo")
+    ranking = rank_by(("q",), ("a", "b", "broken", "gone"), [[0, 1, 2, 3]])
+    page = page_of(tmp_path, ranking, GroundTruth([[0]], [[]]), "retrieval", folder=tmp_path)
+    assert page.count('src="data:image/jpeg;base64,') == 3  # query, a, b
+    assert page.count('<div class="none">no photo</div>') == 2
+    assert '<span class="id" title="gone">gone</span>' in page
+    assert not re.search(r'(src|href)="(?!data:|#)', page)  # opens offline
+
+
+def test_what_fails_leaves_the_old_page_and_nothing_else(tmp_path, monkeypatch):
+    page = tmp_path / "s.html"
+    query = Photo("q", Path("nowhere.jpg"))
+    write_search_page(page, query, [], collection=tmp_path, num_database=1)
+    before = page.read_text()
+
+    def fail(self, target):
+        raise OSError("the power goes")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(OSError, match="the power goes"):
+        write_search_page(page, query, [(query, 0.5)], collection=tmp_path, num_database=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.html"]
+    assert page.read_text() == before
