@@ -90,6 +90,22 @@ def test_a_broken_query_file_is_named(tmp_path, query):
         load_oxford5k(tmp_path)
 
 
+def test_a_corrupt_photo_of_paris_as_a_query_is_named(tmp_path):
+    write_query(tmp_path / "gt", query="paris_louvre_000136 0 0 5 5")
+    with pytest.raises(DatasetError, match=r"tower_1_query\.txt:1: 'paris_louvre_000136' is a corrupt photo"):
+        load_paris6k(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../tower", "/etc/passwd", "a\\b", "a\0b", "x" * 300])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
+    write_query(tmp_path / "gt", query=f"oxc1_{name} 0 0 5 5")
+    with pytest.raises(DatasetError, match=r"tower_1_query\.txt:1: .*not the name of a photo"):
+        load_oxford5k(tmp_path)
+    write_query(tmp_path / "gt", ok=f"tower_000002\n{name}\n")
+    with pytest.raises(DatasetError, match=r"tower_1_ok\.txt:2: .*not the name of a photo"):
+        load_oxford5k(tmp_path)
+
+
 def test_a_photo_that_is_right_and_junk_at_once_is_named(tmp_path):
     write_query(tmp_path / "gt", ok="tower_000002", junk="tower_000002")
     with pytest.raises(DatasetError, match=r"tower_1_query\.txt: 'tower_000002' is right and junk at once"):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meisho.datasets.base import Dataset
-from meisho.datasets.photo_files import photos_below
+from meisho.datasets.photo_files import photo_name, photos_below
 from meisho.datasets.table import read_bytes
 from meisho.errors import ConfigError, DatasetError
 from meisho.ground_truth import GroundTruth, database_rows
@@ -85,6 +85,11 @@ def _load(name: str, root: Path, *, leave_out: frozenset[str]) -> Dataset:
     files = _find_query_files(root)
     queries = [_read_query(file) for file in files]
     named = {photo for q in queries for photo in q.positives | q.junk | {q.photo}}
+    for file, query in zip(files, queries, strict=True):
+        if query.photo in leave_out:
+            raise DatasetError(
+                f"{file}:1: {query.photo!r} is a corrupt photo and cannot be a query; unpack again"
+            )
     paths = _photo_paths(root, named - leave_out, leave_out=leave_out)
     rows = {photo: row for row, photo in enumerate(paths)}
     ground_truth = GroundTruth(
@@ -116,7 +121,8 @@ def _read_query(file: Path) -> _Query:
     words = _read_text(file).split()
     stem = file.name.removesuffix("_query.txt")
     try:
-        photo, *corners = words
+        name, *corners = words
+        photo = photo_name(name.removeprefix(_QUERY_PREFIX))
         box = Box(*(float(corner) for corner in corners))
     except (ValueError, TypeError, ConfigError) as error:
         raise DatasetError(
@@ -126,11 +132,17 @@ def _read_query(file: Path) -> _Query:
     good, ok, junk = (_read_names(file.with_name(f"{stem}_{part}.txt")) for part in ("good", "ok", "junk"))
     if (good | ok) & junk:
         raise DatasetError(f"{file}: {min((good | ok) & junk)!r} is right and junk at once; unpack it again")
-    return _Query(stem, photo.removeprefix(_QUERY_PREFIX), box, good | ok, junk)
+    return _Query(stem, photo, box, good | ok, junk)
 
 
 def _read_names(file: Path) -> frozenset[str]:
-    return frozenset(line.strip() for line in _read_text(file).splitlines() if line.strip())
+    names = set()
+    for line, text in enumerate(_read_text(file).splitlines(), start=1):
+        try:
+            names |= {photo_name(text.strip())} if text.strip() else set()
+        except ValueError as error:
+            raise DatasetError(f"{file}:{line}: {error}; unpack the published file again") from error
+    return frozenset(names)
 
 
 def _read_text(file: Path) -> str:

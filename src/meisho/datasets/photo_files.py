@@ -6,6 +6,17 @@ from meisho.errors import DatasetError, InputError
 from meisho.images import Photo, find_photos
 
 
+def photo_name(value: object) -> str:
+    """Return the name of a photo as it stands in a ground truth: it becomes part of a path.
+
+    Raises:
+        ValueError: It is not text, is empty or very long, or holds "/", a backslash or NUL.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= 200 or any(sign in value for sign in "/\\\0"):
+        raise ValueError(f"{value!r:.80} is not the name of a photo")
+    return value
+
+
 def photos_below(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> tuple[Photo, ...]:
     """Find every photo below a folder, sorted by id: the path below it with "/".
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from meisho.datasets.base import Dataset
+from meisho.datasets.photo_files import photo_name
 from meisho.datasets.safe_pickle import load_plain_pickle
 from meisho.errors import ConfigError, DatasetError
 from meisho.ground_truth import GradedGroundTruth, database_rows
@@ -114,8 +115,8 @@ def _find_folder(name: str, root: Path) -> Path:
 
 
 def _benchmark(content: object, sha256: str) -> RevisitedBenchmark:
-    database_ids = _list_of(_entry(content, "imlist"), _name)
-    query_ids = _list_of(_entry(content, "qimlist"), _name)
+    database_ids = _list_of(_entry(content, "imlist"), photo_name)
+    query_ids = _list_of(_entry(content, "qimlist"), photo_name)
     answers = _list_of(_entry(content, "gnd"), lambda answer: answer)
     if len(answers) != len(query_ids):
         raise ValueError(f"{len(query_ids)} queries but {len(answers)} answers")
@@ -141,12 +142,6 @@ def _list_of(values: object, read: Callable[[object], T]) -> list[T]:
     if not isinstance(values, list | tuple):
         raise TypeError(f"a {type(values).__name__} stands for a list")
     return [read(value) for value in values]
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not value or "/" in value or "\\" in value or "\0" in value:
-        raise ValueError(f"{value!r:.80} is not the name of a photo")  # it becomes part of a path
-    return value
 
 
 def _number(value: object) -> float:
