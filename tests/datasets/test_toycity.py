@@ -1,4 +1,5 @@
 import io
+import json
 import math
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from PIL import Image, ImageOps
 
 from meisho.datasets.base import load_dataset
 from meisho.datasets.toycity import (
+    build,
     build_toycity,
     facade_homographies,
     labels,
@@ -304,11 +306,52 @@ def test_without_a_city_the_message_says_what_to_run(tmp_path):
         load_toycity(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"format": 1, "parameters": {}}', '{"format": 99}', "[1]"])
+@pytest.mark.parametrize(
+    "content", ["", "{}", '{"format": 2, "parameters": {}}', '{"format": 99}', "[1]", "[" * 200_000]
+)
 def test_damaged_records_are_named(tmp_path, content):
     (tmp_path / "toycity.json").write_text(content)
-    with pytest.raises(DatasetError, match=r"toycity\.json.*build"):
+    with pytest.raises(DatasetError, match=rf"toycity\.json.*delete {tmp_path} and build"):
         load_toycity(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("grades", {"photo": "nowhere"}, "names a photo that is not there"),
+        ("grades", {"query": "nowhere"}, "names a photo that is not there"),
+        ("grades", {"grade": "medium"}, "a grade is one of easy, hard, junk"),
+        ("photos", {"box": [1]}, "y1"),
+        ("photos", {"box": [5, 0, 1, 9]}, "needs finite"),
+        ("photos", {"box": [0, 0, "a", 9]}, "unsupported operand"),
+        ("photos", {"id": "../../etc/passwd"}, "not the name of a photo"),
+        ("photos", {"role": "gallery"}, "not one of database, query"),
+        ("photos", {"site": "nowhere"}, "is not there"),
+        ("sites", {"planes": [{"number": 1, "origin": [0, 0], "u": [1, 0, 0], "v": [0, 0, 1]}]}, "the shape"),
+        ("sites", {"surprise": 1}, "surprise"),
+    ],
+)
+def test_records_that_do_not_fit_together_are_named(city, tmp_path, part, change, reason):
+    records = json.loads((city / "toycity.json").read_text())
+    records[part][0] |= change
+    (tmp_path / "toycity.json").write_text(json.dumps(records))
+    with pytest.raises(DatasetError, match=rf"toycity\.json: not a toy city's records \(.*{reason}"):
+        load_toycity(tmp_path)
+
+
+def test_a_broken_camera_is_named(city, tmp_path):
+    records = json.loads((city / "toycity.json").read_text())
+    records["photos"][0]["camera"]["rotation"].pop()
+    (tmp_path / "toycity.json").write_text(json.dumps(records))
+    with pytest.raises(DatasetError, match=r"the camera's rotation needs the shape \(3, 3\)"):
+        load_toycity(tmp_path)
+
+
+def test_a_city_of_another_drawing_is_refused_and_its_folder_named(city, monkeypatch):
+    monkeypatch.setattr(build, "DRAWING", 99)
+    with pytest.raises(DatasetError, match=rf"drawing=1.*asked for .*drawing=99.*delete {city}"):
+        build_toycity(city, **SMALL)
+    assert len(load_toycity(city).database) == 3 * 5 + 4  # it can still be read
 
 
 @pytest.mark.parametrize("numbers", [{"landmarks": 0}, {"views": 0}, {"distractors": -1}, {"seed": -1}])

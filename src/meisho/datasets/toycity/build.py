@@ -11,7 +11,14 @@ from queue import SimpleQueue
 
 from filelock import FileLock
 
-from meisho.datasets.toycity.records import RECORDS_NAME, Parameters, Records, read_records, write_records
+from meisho.datasets.toycity.records import (
+    DRAWING,
+    RECORDS_NAME,
+    Parameters,
+    Records,
+    read_records,
+    write_records,
+)
 from meisho.datasets.toycity.worker import Drawn, Job, draw_site, worker_process
 from meisho.errors import DatasetError
 
@@ -33,7 +40,7 @@ def build_toycity(
     Writes `database/*.jpg`, `queries/*.jpg`, `visible/*.png` (which facade each pixel of a landmark's photo
     shows, 0 for none) and `toycity.json`. All is drawn beside `root` under another name and renamed at the
     end: what a killed build leaves is never taken for a city, and the next build removes it. A city that is
-    there with the same parameters is kept as it is.
+    there with the same parameters, drawn by a version that draws the same, is kept as it is.
 
     The same parameters give the same photos, whatever the number of workers: byte for byte with the same
     versions of NumPy, OpenCV and Pillow (also seen with their AVX2 and AVX-512 code switched off). Other
@@ -49,10 +56,11 @@ def build_toycity(
         progress: Called with the number of photos done and their total.
 
     Raises:
-        DatasetError: `root` holds something else, or a city with other parameters; or a number is too small.
+        DatasetError: `root` holds something else, or a city with other parameters or of another drawing; or a
+            number is too small.
     """
     root = Path(root)
-    parameters = Parameters(landmarks, views, distractors, seed)
+    parameters = Parameters(landmarks, views, distractors, seed, DRAWING)
     _check(parameters)
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
@@ -82,7 +90,7 @@ def _is_built(root: Path, parameters: Parameters) -> bool:
         if found != parameters:
             raise DatasetError(
                 f"{root}: holds a toy city with {found}, asked for {parameters}; "
-                "choose another folder or delete it"
+                f"delete {root} or choose another folder"
             )
         return True
     if root.exists() and (not root.is_dir() or any(root.iterdir())):

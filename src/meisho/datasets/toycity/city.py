@@ -1,6 +1,7 @@
 """A built city -> Dataset, labels, and true correspondences between its photos."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,16 @@ import numpy as np
 from meisho.arrays import BoolArray, Float64Array, Int64Array, UInt8Array
 from meisho.datasets.base import Dataset
 from meisho.datasets.toycity.labels import facade_pixels, project_visible
-from meisho.datasets.toycity.records import RECORDS_NAME, PhotoRecord, Records, SiteRecord, read_records
+from meisho.datasets.toycity.records import (
+    GRADES,
+    RECORDS_NAME,
+    PhotoRecord,
+    Records,
+    SiteRecord,
+    read_records,
+)
 from meisho.errors import DatasetError, InputError
-from meisho.ground_truth import GradedGroundTruth
+from meisho.ground_truth import GradedGroundTruth, database_rows
 from meisho.images import Box, Photo
 
 FOLDERS = {"database": "database", "query": "queries"}
@@ -45,23 +53,26 @@ def load_toycity(root: Path) -> Dataset:
     records = read_records(root)
     database = [p for p in records.photos if p.role == "database"]
     queries = [p for p in records.photos if p.role == "query"]
-    rows = {photo.id: row for row, photo in enumerate(database)}
-    graded: dict[tuple[str, str], list[int]] = {}
-    for grade in records.grades:
-        graded.setdefault((grade.query, grade.grade), []).append(rows[grade.photo])
-    easy, hard, junk = (
-        tuple(np.array(graded.get((q.id, kind), []), dtype=np.int64) for q in queries)
-        for kind in ("easy", "hard", "junk")
-    )
     digest = hashlib.sha256((root / RECORDS_NAME).read_bytes()).hexdigest()
     return Dataset(
         "toycity",
         root,
         tuple(_photo(root, p) for p in database),
         tuple(_photo(root, p) for p in queries),
-        GradedGroundTruth(easy, hard, junk, digest),
+        _ground_truth(records, database, queries, digest),
         protocol="revisitop",
     )
+
+
+def _ground_truth(
+    records: Records, database: Sequence[PhotoRecord], queries: Sequence[PhotoRecord], digest: str
+) -> GradedGroundTruth:
+    rows = {photo.id: row for row, photo in enumerate(database)}
+    graded: dict[tuple[str, str], list[int]] = {}
+    for grade in records.grades:
+        graded.setdefault((grade.query, grade.grade), []).append(rows[grade.photo])
+    easy, hard, junk = (database_rows(graded.get((q.id, kind), []) for q in queries) for kind in GRADES)
+    return GradedGroundTruth(easy, hard, junk, digest)
 
 
 def _photo(root: Path, record: PhotoRecord) -> Photo:

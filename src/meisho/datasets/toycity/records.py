@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 
 from meisho.arrays import Float64Array
+from meisho.datasets.photo_files import photo_name
 from meisho.datasets.toycity.camera import Camera
-from meisho.errors import DatasetError
+from meisho.errors import ConfigError, DatasetError
+from meisho.images import Box
 
-FORMAT = 1
+FORMAT = 2
+"""Of the file; raise it when the records change their form."""
+DRAWING = 1
+"""Of the photos; raise it with every change of the drawing: a city that was drawn otherwise is not taken for
+this one's, though its parameters are the same."""
 RECORDS_NAME = "toycity.json"
+ROLES = ("database", "query")
+GRADES = ("easy", "hard", "junk")
 
 
 @dataclass(frozen=True)
@@ -24,12 +32,14 @@ class Parameters:
         views: Database photos of each.
         distractors: Database photos of other streets.
         seed: Another seed is another city.
+        drawing: `DRAWING` of the version that drew it.
     """
 
     landmarks: int
     views: int
     distractors: int
     seed: int
+    drawing: int
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,11 @@ class CameraRecord:
     principal: tuple[float, float]
     rotation: tuple[tuple[float, ...], ...]
     position: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _check_shape("camera's principal point", self.principal, (2,))
+        _check_shape("camera's rotation", self.rotation, (3, 3))
+        _check_shape("camera's position", self.position, (3,))
 
     def camera(self) -> Camera:
         """Return the camera."""
@@ -78,6 +93,13 @@ class PhotoRecord:
     share: float
     box: tuple[float, float, float, float] | None = None
 
+    def __post_init__(self) -> None:
+        photo_name(self.id)
+        if self.role not in ROLES:
+            raise ValueError(f"photo {self.id!r}: the role {self.role!r} is not one of {', '.join(ROLES)}")
+        if self.box is not None:
+            Box(*self.box)
+
 
 @dataclass(frozen=True)
 class FacadePlane:
@@ -94,6 +116,10 @@ class FacadePlane:
     origin: tuple[float, ...]
     u: tuple[float, ...]
     v: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        for values in (self.origin, self.u, self.v):
+            _check_shape("facade's origin or axis", values, (3,))
 
     def to_photo(self, camera: Camera) -> Float64Array:
         """(3, 3) homography: (u, v, 1) in metres on the plane -> homogeneous px; the third is depth."""
@@ -132,6 +158,23 @@ class Records:
     photos: tuple[PhotoRecord, ...]
     grades: tuple[GradeRecord, ...]
 
+    def __post_init__(self) -> None:
+        sites = {site.name for site in self.sites}
+        roles = {photo.id: photo.role for photo in self.photos}
+        for photo in self.photos:
+            if photo.site not in sites:
+                raise ValueError(f"photo {photo.id!r} is of the site {photo.site!r}, which is not there")
+        for grade in self.grades:
+            if (roles.get(grade.query), roles.get(grade.photo)) != ("query", "database"):
+                raise ValueError(f"{grade} names a photo that is not there")
+            if grade.grade not in GRADES:
+                raise ValueError(f"{grade}: a grade is one of {', '.join(GRADES)}")
+
+
+def _check_shape(what: str, values: object, shape: tuple[int, ...]) -> None:
+    if np.shape(np.array(values, dtype=np.float64)) != shape:
+        raise ValueError(f"the {what} needs the shape {shape}, got {values!r:.80}")
+
 
 def write_records(records: Records, root: Path) -> None:
     """Write `records` as JSON under `root`."""
@@ -150,16 +193,17 @@ def read_records(root: Path) -> Records:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] != FORMAT:
             raise DatasetError(
-                f"{path}: format {data['format']}, this version reads {FORMAT}; build the city again"
+                f"{path}: format {data['format']}, this version reads {FORMAT}; delete {root} and build it "
+                "again"
             )
         return _parse(data)
     except FileNotFoundError:
         raise DatasetError(
             f"{root}: no toy city here; run 'meisho demo' or call build_toycity(root)"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         raise DatasetError(
-            f"{path}: not a toy city's records ({error}); delete the folder and build it again"
+            f"{path}: not a toy city's records ({error}); delete {root} and build it again"
         ) from error
 
 
