@@ -10,23 +10,50 @@ from meisho.datasets.toycity.materials import RGB, Material
 
 
 @dataclass(frozen=True)
-class Style:
-    """What the siblings of one family share.
+class Family:
+    """What all buildings of one kind share, in every city.
 
     Attributes:
-        name: The family; also chooses how its buildings are put together.
-        material: Of its walls.
-        wall: Wall colour.
-        trim: Colour of frames, sills, cornices and columns.
-        roof: Roof colour.
-        accent: Colour of doors, shutters and signs.
-        window: "sash", "shutter", "arch", "pointed", "casement", "lattice", "strip" or "slit".
+        name: Also chooses how its buildings are put together.
+        materials: Of its walls: one look has one of them.
+        windows: "sash", "shutter", "arch", "pointed", "casement", "lattice", "strip" or "slit": likewise.
         ground: Ground floor: "shop", "arcade", "door" or "plain".
         storeys: Least and most number of floors.
         bays: Least and most number of windows in a row.
         storey_m: Height of a floor.
         bay_m: Distance of windows.
         nouns: What its buildings are called.
+    """
+
+    name: str
+    materials: tuple[Material, ...]
+    windows: tuple[str, ...]
+    ground: str
+    storeys: tuple[int, int]
+    bays: tuple[int, int]
+    storey_m: float
+    bay_m: float
+    nouns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one building, or the siblings of one look, are made; what `Family` has too means the same.
+
+    Attributes:
+        name: The family's.
+        material: Of its walls.
+        wall: Wall colour.
+        trim: Colour of frames, sills, cornices and columns.
+        roof: Roof colour.
+        accent: Colour of doors, shutters and signs.
+        window: One of the family's.
+        ground: The family's.
+        storeys: The family's, fewer for a neighbour.
+        bays: The family's.
+        storey_m: The family's.
+        bay_m: The family's.
+        nouns: The family's.
         banded: Whether its walls have bands of a second colour.
     """
 
@@ -46,15 +73,11 @@ class Style:
     banded: bool = False
 
 
-FAMILIES: tuple[Style, ...] = (
-    Style(
+FAMILIES: tuple[Family, ...] = (
+    Family(
         "palace",
-        materials.ashlar,
-        (214, 200, 170),
-        (232, 224, 204),
-        (88, 98, 114),
-        (40, 52, 74),
-        "sash",
+        (materials.ashlar, materials.brick, materials.plaster),
+        ("sash", "arch", "casement"),
         "shop",
         (3, 5),
         (5, 9),
@@ -62,14 +85,10 @@ FAMILIES: tuple[Style, ...] = (
         2.7,
         ("HOTEL", "GRAND HOTEL", "BANK"),
     ),
-    Style(
+    Family(
         "townhall",
-        materials.brick,
-        (158, 74, 54),
-        (226, 214, 190),
-        (92, 82, 80),
-        (34, 74, 60),
-        "arch",
+        (materials.brick, materials.ashlar, materials.rubble),
+        ("arch", "pointed", "sash"),
         "door",
         (2, 3),
         (5, 9),
@@ -77,14 +96,10 @@ FAMILIES: tuple[Style, ...] = (
         3.0,
         ("TOWN HALL", "STATION", "POST OFFICE"),
     ),
-    Style(
+    Family(
         "canal",
-        materials.brick,
-        (124, 62, 48),
-        (238, 232, 220),
-        (150, 84, 60),
-        (30, 60, 44),
-        "sash",
+        (materials.brick, materials.plaster, materials.planks),
+        ("sash", "casement", "shutter"),
         "door",
         (3, 4),
         (2, 4),
@@ -92,14 +107,10 @@ FAMILIES: tuple[Style, ...] = (
         1.9,
         ("HOUSE", "INN", "BREWERY"),
     ),
-    Style(
+    Family(
         "temple",
-        materials.ashlar,
-        (222, 214, 196),
-        (240, 234, 220),
-        (120, 132, 124),
-        (86, 58, 36),
-        "sash",
+        (materials.ashlar, materials.plaster, materials.brick),
+        ("sash", "arch"),
         "plain",
         (1, 2),
         (6, 9),
@@ -107,14 +118,10 @@ FAMILIES: tuple[Style, ...] = (
         3.0,
         ("MUSEUM", "ACADEMY", "LIBRARY"),
     ),
-    Style(
+    Family(
         "church",
-        materials.ashlar,
-        (176, 164, 144),
-        (208, 198, 178),
-        (94, 108, 104),
-        (74, 44, 30),
-        "pointed",
+        (materials.ashlar, materials.brick, materials.plaster, materials.rubble),
+        ("pointed", "arch"),
         "door",
         (2, 3),
         (3, 5),
@@ -122,14 +129,10 @@ FAMILIES: tuple[Style, ...] = (
         3.2,
         ("CHURCH", "CHAPEL", "MINSTER"),
     ),
-    Style(
+    Family(
         "domed",
-        materials.plaster,
-        (232, 214, 178),
-        (246, 240, 226),
-        (70, 134, 122),
-        (150, 92, 40),
-        "arch",
+        (materials.plaster, materials.ashlar, materials.brick),
+        ("arch", "pointed", "sash"),
         "arcade",
         (2, 3),
         (5, 7),
@@ -137,14 +140,10 @@ FAMILIES: tuple[Style, ...] = (
         3.2,
         ("OPERA", "BATHS", "EXCHANGE"),
     ),
-    Style(
+    Family(
         "timber",
-        materials.plaster,
-        (236, 226, 200),
-        (82, 52, 36),
-        (156, 78, 52),
-        (132, 36, 30),
-        "lattice",
+        (materials.plaster,),
+        ("lattice", "casement", "shutter"),
         "shop",
         (2, 4),
         (4, 7),
@@ -152,14 +151,10 @@ FAMILIES: tuple[Style, ...] = (
         2.0,
         ("TAVERN", "GUILD", "PHARMACY"),
     ),
-    Style(
+    Family(
         "glass",
-        materials.concrete,
-        (190, 196, 200),
-        (70, 80, 90),
-        (120, 126, 130),
-        (220, 66, 40),
-        "strip",
+        (materials.concrete, materials.metal),
+        ("strip",),
         "plain",
         (9, 15),
         (6, 9),
@@ -167,14 +162,10 @@ FAMILIES: tuple[Style, ...] = (
         2.6,
         ("TOWER", "CENTER", "PLAZA"),
     ),
-    Style(
+    Family(
         "pagoda",
-        materials.planks,
-        (176, 52, 38),
-        (242, 234, 216),
-        (66, 74, 82),
-        (196, 156, 60),
-        "lattice",
+        (materials.planks, materials.plaster),
+        ("lattice",),
         "plain",
         (3, 5),
         (3, 5),
@@ -182,14 +173,10 @@ FAMILIES: tuple[Style, ...] = (
         2.4,
         ("-JI", "-IN", "-DO"),
     ),
-    Style(
+    Family(
         "deco",
-        materials.concrete,
-        (218, 196, 164),
-        (60, 96, 98),
-        (150, 138, 120),
-        (206, 60, 52),
-        "casement",
+        (materials.concrete, materials.plaster, materials.brick),
+        ("casement", "sash", "arch"),
         "shop",
         (4, 6),
         (5, 8),
@@ -197,14 +184,10 @@ FAMILIES: tuple[Style, ...] = (
         2.6,
         ("CINEMA", "THEATRE", "PALACE"),
     ),
-    Style(
+    Family(
         "villa",
-        materials.plaster,
-        (222, 148, 92),
-        (244, 232, 208),
-        (186, 96, 64),
-        (50, 104, 92),
-        "shutter",
+        (materials.plaster, materials.rubble),
+        ("shutter", "arch", "casement"),
         "arcade",
         (2, 4),
         (4, 7),
@@ -212,14 +195,10 @@ FAMILIES: tuple[Style, ...] = (
         2.8,
         ("VILLA", "TRATTORIA", "ALBERGO"),
     ),
-    Style(
+    Family(
         "castle",
-        materials.rubble,
-        (150, 142, 130),
-        (180, 172, 158),
-        (110, 70, 66),
-        (96, 30, 34),
-        "slit",
+        (materials.rubble, materials.ashlar, materials.brick),
+        ("slit", "arch"),
         "door",
         (2, 3),
         (3, 5),
@@ -230,31 +209,6 @@ FAMILIES: tuple[Style, ...] = (
 )
 """Order of the families: landmark i belongs to family i modulo 12."""
 
-
-@dataclass(frozen=True)
-class Choice:
-    """Materials and windows that a family may have."""
-
-    materials: tuple[Material, ...]
-    windows: tuple[str, ...]
-
-
-MADE_OF: dict[str, Choice] = {
-    "palace": Choice((materials.ashlar, materials.brick, materials.plaster), ("sash", "arch", "casement")),
-    "townhall": Choice((materials.brick, materials.ashlar, materials.rubble), ("arch", "pointed", "sash")),
-    "canal": Choice((materials.brick, materials.plaster, materials.planks), ("sash", "casement", "shutter")),
-    "temple": Choice((materials.ashlar, materials.plaster, materials.brick), ("sash", "arch")),
-    "church": Choice(
-        (materials.ashlar, materials.brick, materials.plaster, materials.rubble), ("pointed", "arch")
-    ),
-    "domed": Choice((materials.plaster, materials.ashlar, materials.brick), ("arch", "pointed", "sash")),
-    "timber": Choice((materials.plaster,), ("lattice", "casement", "shutter")),
-    "glass": Choice((materials.concrete, materials.metal), ("strip",)),
-    "pagoda": Choice((materials.planks, materials.plaster), ("lattice",)),
-    "deco": Choice((materials.concrete, materials.plaster, materials.brick), ("casement", "sash", "arch")),
-    "villa": Choice((materials.plaster, materials.rubble), ("shutter", "arch", "casement")),
-    "castle": Choice((materials.rubble, materials.ashlar, materials.brick), ("slit", "arch")),
-}
 WALLS: tuple[RGB, ...] = (
     (232, 220, 192),
     (206, 160, 86),
@@ -336,24 +290,29 @@ _ENDINGS = ("A", "DEN", "FORD", "IA", "LIN", "MOOR", "NA", "RA", "SK", "TON", "V
 
 
 def city_styles(rng: np.random.Generator) -> tuple[tuple[Style, ...], ...]:
-    """Return the looks of one city: `LOOKS` times all families."""
+    """Return the looks of one city: `LOOKS` times a style of each family."""
     walls = [rng.permutation(len(WALLS))[:LOOKS] for _ in FAMILIES]
     return tuple(
-        tuple(_repainted(style, WALLS[walls[i][look]], rng) for i, style in enumerate(FAMILIES))
+        tuple(_look_of(family, WALLS[walls[i][look]], rng) for i, family in enumerate(FAMILIES))
         for look in range(LOOKS)
     )
 
 
-def _repainted(style: Style, wall: RGB, rng: np.random.Generator) -> Style:
-    made_of = MADE_OF[style.name]
-    return replace(
-        style,
-        material=made_of.materials[int(rng.integers(0, len(made_of.materials)))],
-        window=made_of.windows[int(rng.integers(0, len(made_of.windows)))],
+def _look_of(family: Family, wall: RGB, rng: np.random.Generator) -> Style:
+    return Style(
+        name=family.name,
+        material=family.materials[int(rng.integers(0, len(family.materials)))],
+        window=family.windows[int(rng.integers(0, len(family.windows)))],
         wall=wall,
         trim=choose(rng, TRIMS),
         roof=choose(rng, ROOFS),
         accent=choose(rng, ACCENTS),
+        ground=family.ground,
+        storeys=family.storeys,
+        bays=family.bays,
+        storey_m=family.storey_m,
+        bay_m=family.bay_m,
+        nouns=family.nouns,
     )
 
 
