@@ -318,6 +318,8 @@ def _homography_by_degensac(
 def _fundamental_by_degensac(
     query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
 ) -> Float64Array | None:
+    if len(query) < 8:  # it refuses 7, which determine up to three matrices
+        return None
     pydegensac = _import("pydegensac")
     F, _ = pydegensac.findFundamentalMatrix(
         query, database, threshold_px, options.confidence, options.max_iterations, seed=options.seed
