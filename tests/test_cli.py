@@ -100,9 +100,8 @@ def test_search_finds_the_photo_itself_and_its_twin(run, photos, tmp_path):
     assert len(answers) == 3
     assert page.read_text().count("data:image/jpeg;base64,") == 4
 
-    code, out, _ = run("search", collection, photos / "trip/3.jpg", "--box", "10,10,60,60", "--top", 2)
-    assert code == 0
-    assert "1" in out
+    boxed = run("search", collection, photos / "trip/3.jpg", "--box", "10,10,60,60", "--top", 2, "--json")
+    assert json.loads(boxed[1])["answers"][0]["score"] < 1 - 1e-3
 
 
 @pytest.mark.parametrize(
@@ -195,7 +194,7 @@ def test_evaluate_a_labelled_folder_and_compare_two_runs(run, tmp_path):
             draw(
                 tmp_path / f"set/place{label}/{view}.jpg", label * 10 + view // 2
             )  # pairs are the same picture
-    arguments = ("evaluate", "folder", "--root", tmp_path / "set", *SMALL)
+    arguments = ("evaluate", "folder", "--root", tmp_path / "set", *SMALL)  # a plain run has other options
     code, out, _ = run(*arguments, "--to", tmp_path / "a", "--json")
     report = json.loads(out)
     assert code == 0
@@ -207,6 +206,9 @@ def test_evaluate_a_labelled_folder_and_compare_two_runs(run, tmp_path):
     assert code == 0
     assert "pooling" in out
     assert "p = " in out
+    code, _, err = run("evaluate", "folder", "--root", tmp_path / "set", "--to", tmp_path / "b")
+    assert code == 4  # never another model's descriptors without a word
+    assert "pooling: max / gem" in err
 
 
 def test_a_score_needs_every_photo(run, tmp_path):
@@ -249,6 +251,7 @@ def test_random_baseline_has_the_chapters_values(run, shared_data, tmp_path, dat
     assert any("chance" in warning for warning in report["warnings"])
 
 
+@pytest.mark.shared
 def test_benchmark_without_photos_says_what_is_missing(run, shared_data, tmp_path):
     shutil.copy(shared_data / "gnd" / "gnd_roxford5k.pkl", tmp_path)
     code, _, err = run("evaluate", "roxford5k", "--root", tmp_path, "--to", tmp_path / "out", *SMALL)
@@ -256,19 +259,61 @@ def test_benchmark_without_photos_says_what_is_missing(run, shared_data, tmp_pat
     assert "all_souls_000013" in err
 
 
-test_benchmark_without_photos_says_what_is_missing = pytest.mark.shared(
-    test_benchmark_without_photos_says_what_is_missing
-)
-
-
 def test_whitening_is_learned_and_used(run, photos, tmp_path):
-    whitening = tmp_path / "w.npz"
+    whitening = tmp_path / "new folder" / "w.safetensors"
+    (photos / "broken.jpg").write_bytes(b"x")
     code, out, _ = run("whiten", photos, "--to", whitening, "--dim", 4, *SMALL)
     assert code == 0
-    assert "4" in out
+    assert "pca whitening, 1280 to 4 dimensions" in out
     collection = tmp_path / "white.meisho"
     assert run("index", photos, "--to", collection, *SMALL, "--whitening", whitening)[0] == 0
     assert json.loads(run("info", collection, "--json")[1])["dimensions"] == 4
+    moved = whitening.rename(tmp_path / "moved.safetensors")
+    arguments = ("search", collection, photos / "trip/2.jpg", "--top", 1, "--json")
+    assert run(*arguments)[0] == 5
+    answers = json.loads(run(*arguments, "--whitening", moved)[1])["answers"]
+    assert answers[0]["id"] == "trip/2.jpg"
+
+
+def test_learned_whitening_takes_labelled_photos(run, tmp_path):
+    for label in range(4):
+        for view in range(3):
+            draw(tmp_path / f"set/place{label}/{view}.jpg", label * 10 + view)
+    arguments = (
+        "whiten",
+        tmp_path / "set",
+        "--to",
+        tmp_path / "w.safetensors",
+        "--learned",
+        *SMALL,
+        "--json",
+    )
+    made = json.loads(run(*arguments)[1])
+    assert made["kind"] == "learned"
+    assert (tmp_path / "w.safetensors").is_file()
+
+
+def test_paths_with_brackets_and_spaces_are_printed_as_they_are(run, photos, tmp_path):
+    folder = photos.rename(tmp_path / "photos [old] [b]")
+    code, out, _ = run("index", folder, "--to", tmp_path / "my [x].meisho", *SMALL)
+    assert code == 0
+    assert str(tmp_path / "my [x].meisho") in out
+    assert f"'{tmp_path / 'my [x].meisho'}'" in out  # quoted, in the command to copy
+
+
+def test_a_chosen_search_structure_stays(run, photos, tmp_path):
+    collection = tmp_path / "c"
+    run("index", photos, "--to", collection, *SMALL, "--index", "hnsw")
+    assert json.loads(run("index", photos, "--to", collection, "--json")[1])["index"] == "hnsw"
+    assert run("index", photos, "--to", collection, "--index", "nonsense")[0] == 2
+
+
+def test_the_same_folder_by_another_path_is_the_same_folder(run, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(photos)
+    assert run("index", "../photos", "--to", "../c", *SMALL)[0] == 0
+    monkeypatch.chdir(tmp_path)
+    summary = json.loads(run("index", "photos", "--to", "c", "--json")[1])
+    assert summary["unchanged"] == 6
 
 
 def test_info_tells_what_is_installed(run):

@@ -22,7 +22,7 @@ _PUBLIC = {
     "find_photos": "meisho.images",
     "load_dataset": "meisho.datasets.base",
     "load_extractor": "meisho.extractors.base",
-    "search": "meisho.search",
+    "search": "meisho.searching",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

@@ -3,15 +3,16 @@
 import json
 import logging
 import math
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -39,8 +40,8 @@ app = typer.Typer(
     help="meisho (名所): find every photo of the same landmark or object.",
 )
 INTERRUPTED = 130
-out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-err = Console(stderr=True, soft_wrap=True)
+out = Console(soft_wrap=True, markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
+err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
 
 Model = Annotated[
     str | None,
@@ -55,10 +56,9 @@ Scales = Annotated[str | None, typer.Option(help="Image scales, for example 1,0.
 Whitening = Annotated[Path | None, typer.Option(help="A whitening made by 'meisho whiten'.")]
 Precision = Annotated[str | None, typer.Option(help="float32, bf16 or fp16 (the last two on CUDA).")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Photos per call of the model.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Photos per batch on a GPU; a CPU takes two at once.")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Decoding workers; chosen when not given.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
-IndexKind = Literal["auto", "exact", "ivfpq", "hnsw"]
 
 
 @app.command()
@@ -97,11 +97,11 @@ def demo(
     _print_report(evaluation.report)
     command = _own_command()
     query = dataset.queries[0].path
-    out.print(f"\nLook at the answers:      [bold]{page}[/]")
-    out.print(
-        f"Ask the city a question:  {command} search {to / 'collection'} {query} --html {to / 'answer.html'}"
-    )
-    out.print(f"Now your own photos:      [bold]{command} index PATH/TO/YOUR/PHOTOS --to my.meisho[/]")
+    question = _shell(command, "search", to / "collection", query, "--html", to / "answer.html")
+    own = _shell(command, "index", "PATH/TO/YOUR/PHOTOS", "--to", "my.meisho")
+    _say("\nLook at the answers:      ", strong(page))
+    _say("Ask the city a question:  ", question)
+    _say("Now your own photos:      ", strong(own))
 
 
 @app.command()
@@ -116,7 +116,9 @@ def index(
     whitening: Whitening = None,
     precision: Precision = None,
     device: Device = "auto",
-    index: Annotated[IndexKind, typer.Option(help="Search structure.")] = "auto",
+    index: Annotated[
+        str | None, typer.Option(help="auto, exact, ivfpq or hnsw; the kind that is there, auto at first.")
+    ] = None,
     moved: Annotated[bool, typer.Option(help="The photo folder stands elsewhere than before.")] = False,
     batch_size: BatchSize = 16,
     workers: Workers = None,
@@ -145,7 +147,7 @@ def index(
             progress=report_progress,
         )
     if as_json:
-        _print_json(asdict(summary))
+        _print_json(summary)
     else:
         _print_summary(summary, to)
     if strict and summary.skipped:
@@ -161,6 +163,10 @@ def search(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
     html: Annotated[Path | None, typer.Option(help="Write the answers as a page to look at.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Where the model's file is now, if it was moved.")
+    ] = None,
+    whitening: Annotated[Path | None, typer.Option(help="Where the whitening is, if it was moved.")] = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -174,12 +180,12 @@ def search(
 
     opened = Collection.open(collection)
     photo = Photo(str(query), query, _parse_box(box) if box else None)
-    extractor = restore_extractor(opened.provenance, device=device)
+    places = _model_options(weights, None, None, None, whitening, None)
+    extractor = restore_extractor(opened.provenance, device=device, places=places)
     ranking = search_collection(opened, [photo], extractor, top=top)
-    ids, scores = ranking.ids_of(0), ranking.scores[0].tolist()
-    answers = [
-        (Photo(i, path), score) for i, path, score in zip(ids, opened.files_of(ids), scores, strict=False)
-    ]
+    scores = dict(zip(ranking.ids_of(0), ranking.scores[0].tolist(), strict=False))
+    files = opened.files_of(list(scores))  # without those removed since the search began
+    answers = [(Photo(i, files[i]), score) for i, score in scores.items() if i in files]
     if html:
         from meisho.web.pages import write_search_page
 
@@ -193,7 +199,7 @@ def search(
         table.add_row(str(rank), f"{score:.4f}", Text(str(answer.path), overflow="fold"))
     out.print(table)
     if html:
-        out.print(f"\nLook at the answers: [bold]{html}[/]")
+        _say("\nLook at the answers: ", strong(html))
 
 
 @app.command()
@@ -238,13 +244,14 @@ def evaluate(
     from meisho.datasets.base import load_dataset
     from meisho.run import evaluate_random
 
-    to = to or Path("runs") / dataset
     loaded = load_dataset(dataset, root)
+    name = loaded.name if dataset in ("folder", "csv") else dataset
+    to = to or Path("runs") / (f"{name}-random" if model == "random" else name)
     if model == "random":
         evaluation = evaluate_random(loaded, seed=seed)
     else:
         options = _model_options(weights, size, pooling, scales, whitening, precision)
-        extractor = _model_for(to / "collection", model, options, device)
+        extractor = _load_model(model, device=device, **options)
         with _progress() as report_progress:
             evaluation = _evaluate(
                 loaded, to, extractor, report_progress, seed=seed, batch_size=batch_size, num_workers=workers
@@ -254,7 +261,7 @@ def evaluate(
         _print_json({"page": str(page), **_report_json(evaluation.report)})
         return
     _print_report(evaluation.report)
-    out.print(f"\nLook at the answers: [bold]{page}[/]")
+    _say("\nLook at the answers: ", strong(page))
 
 
 @app.command()
@@ -268,8 +275,8 @@ def whiten(
         int | None, typer.Option(min=1, help="Dimensions that are kept; all when not given.")
     ] = None,
     shrinkage: Annotated[
-        float, typer.Option(min=0, help="Makes it gentler where there are few photos.")
-    ] = 0.0,
+        float | None, typer.Option(min=0, help="Makes it gentler; 0 by PCA and 10 learned when not given.")
+    ] = None,
     model: Model = None,
     weights: Weights = None,
     size: Size = None,
@@ -279,6 +286,7 @@ def whiten(
     device: Device = "auto",
     batch_size: BatchSize = 16,
     workers: Workers = None,
+    as_json: Json = False,
 ) -> None:
     """Fit a whitening on your own photos, for use with 'meisho index --whitening'.
 
@@ -289,8 +297,9 @@ def whiten(
     extractor = _load_model(
         model, device=device, **_model_options(weights, size, pooling, scales, None, precision)
     )
+    to.parent.mkdir(parents=True, exist_ok=True)
     with _progress() as report_progress:
-        whitening = fit_whitening(
+        whitening, skipped = fit_whitening(
             photos,
             extractor,
             learned=learned,
@@ -301,7 +310,11 @@ def whiten(
             progress=report_progress,
         )
     whitening.save(to)
-    out.print(f"{whitening.kind} whitening, {extractor.dim} to {whitening.dim} dimensions, in [bold]{to}[/]")
+    if as_json:
+        _print_json({"whitening": str(to), "kind": whitening.kind, "dim": whitening.dim, "skipped": skipped})
+        return
+    _print_skipped(skipped)
+    _say(f"{whitening.kind} whitening, {extractor.dim} to {whitening.dim} dimensions, in ", strong(to))
 
 
 @app.command()
@@ -373,11 +386,11 @@ def _compare(first: Path, second: Path, *, seed: int, as_json: bool) -> None:
 
     comparison = compare_reports(load_report(first), load_report(second), np.random.default_rng(seed))
     if as_json:
-        _print_json(asdict(comparison))
+        _print_json(comparison)
         return
-    out.print(f"[bold]{comparison.dataset}[/]: {first} → {second}")
+    _say(strong(comparison.dataset), f": {first} → {second}")
     for difference in comparison.differences:
-        out.print(f"  {difference}", style="dim", highlight=False)
+        out.print(f"  {difference}", style="dim")
     for setup in comparison:
         out.print(setup.sentence)
 
@@ -392,14 +405,19 @@ def _model_options(
 ) -> dict[str, Any]:
     """Return the options that were given on the command line, and no others."""
     given = {
-        "weights": weights,
+        "weights": _absolute(weights),
         "max_side_px": size,
         "pooling": pooling,
         "scales": _parse_numbers("--scales", scales) if scales else None,
-        "whitening": str(whitening) if whitening else None,
+        "whitening": str(whitening.absolute()) if whitening else None,
         "precision": precision,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _absolute(weights: str | None) -> str | None:
+    """Return the path of a file of weights such that it is found from any folder; a name stays as it is."""
+    return str(Path(weights).absolute()) if weights and Path(weights).exists() else weights
 
 
 def _model_for(collection: Path, model: str | None, options: dict[str, Any], device: str) -> Any:
@@ -417,7 +435,7 @@ def _model_for(collection: Path, model: str | None, options: dict[str, Any], dev
 def _load_model(model: str | None, **options: Any) -> Any:
     from meisho.extractors.base import load_extractor
 
-    return load_extractor(model or "default", **options)
+    return load_extractor(_absolute(model) or "default", **options)
 
 
 def _parse_numbers(option: str, text: str) -> list[float]:
@@ -445,24 +463,31 @@ def _collection_facts(path: Path) -> dict[str, Any]:
 
     collection = Collection.open(path)
     records = collection.records()
-    snapshot = collection.snapshot()
+    described = [record for record in records if not record.error]
     saved = LiveIndex.load(path / "index")
-    size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return {
         "collection": str(path),
         "photo folder": str(collection.photo_root),
-        "photos": len(snapshot.descriptors),
-        "contents": len({r.content_sha256 for r in records if not r.error}),
-        "skipped": [f"{r.id}: {r.error}" for r in records if r.error] or 0,
+        "photos": len(described),
+        "contents": len({record.content_sha256 for record in described}),
+        "skipped": [f"{record.id}: {record.error}" for record in records if record.error],
         "dimensions": collection.dim,
         "model": collection.provenance.extractor,
         "options": collection.provenance.options,
         "weights": collection.provenance.weights_sha256[:16],
         "version": collection.version,
         "index": saved.kind if saved else "none; searched exactly",
-        "index is stale": bool(saved and saved.is_stale(snapshot.keys)),
-        "size": f"{size_bytes / 1e6:.1f} MB",
+        "index built at version": saved.record.version if saved else None,
+        "size": f"{_size_bytes(path) / 1e6:.1f} MB",
     }
+
+
+def _size_bytes(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a writer tidies meanwhile
+            total += file.stat().st_size
+    return total
 
 
 def _machine_facts() -> dict[str, Any]:
@@ -503,23 +528,43 @@ def _own_command() -> str:
     return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
 
 
+def _shell(*words: str | Path) -> str:
+    """Return a command line that can be copied into a shell."""
+    return shlex.join(map(str, words))
+
+
+def strong(what: object) -> tuple[str, str]:
+    """Mark a piece of `_say` as important."""
+    return str(what), "bold"
+
+
+def _say(*pieces: str | tuple[str, str]) -> None:
+    """Print pieces of text, never read as markup: a path may hold brackets."""
+    out.print(Text.assemble(*pieces))
+
+
 def _print_json(value: Any) -> None:
-    def plain(item: Any) -> Any:
-        return None if isinstance(item, float) and not math.isfinite(item) else item
+    sys.stdout.write(json.dumps(_plain(value), ensure_ascii=False, indent=2) + "\n")
 
-    def walk(item: Any) -> Any:
-        if isinstance(item, dict):
-            return {key: walk(part) for key, part in item.items()}
-        if isinstance(item, list | tuple):
-            return [walk(part) for part in item]
-        return plain(item)
 
-    sys.stdout.write(json.dumps(walk(value), ensure_ascii=False, indent=2) + "\n")
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: NaN and infinity become null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print_skipped(skipped: Any) -> None:
+    for photo in skipped:
+        err.print(Text.assemble(("skipped ", "yellow"), f"{photo.id}: {photo.reason}"))
 
 
 def _print_summary(summary: Any, to: Path) -> None:
-    for photo in summary.skipped:
-        err.print(Text.assemble(("skipped ", "yellow"), f"{photo.id}: {photo.reason}"))
+    _print_skipped(summary.skipped)
     parts = [
         (summary.described, "described"),
         (summary.duplicates, "duplicates"),
@@ -528,20 +573,23 @@ def _print_summary(summary: Any, to: Path) -> None:
         (len(summary.skipped), "skipped"),
     ]
     done = ", ".join(f"{count} {what}" for count, what in parts if count) or "nothing to do"
-    out.print(
-        f"{summary.num_photos} photos in [bold]{to}[/] "
-        f"({done}; {summary.index} index; {summary.seconds:.1f} s)"
+    _say(
+        f"{summary.num_photos} photos in ",
+        strong(to),
+        f" ({done}; {summary.index} index; {summary.seconds:.1f} s)",
     )
-    out.print(f"Ask it: {_own_command()} search {to} QUERY.jpg --html answer.html")
+    _say("Ask it: ", _shell(_own_command(), "search", to, "QUERY.jpg", "--html", "answer.html"))
 
 
 def _print_report(report: Any) -> None:
-    cropped = "cropped to their boxes" if report.queries_cropped else "not cropped"
+    cropped = "cropped where they have a box" if report.queries_cropped else "not cropped"
     truth = report.ground_truth_sha256[:12] or "not from a file"
-    out.print(
-        f"[bold]{report.dataset}[/]: {report.num_queries} queries, {cropped}; {report.num_database} photos; "
-        f"protocol {report.protocol}; ground truth {truth}; model {report.provenance.extractor}"
+    _say(
+        strong(report.dataset),
+        f": {report.num_queries} queries, {cropped}; {report.num_database} photos; "
+        f"protocol {report.protocol}; ground truth {truth}",
     )
+    out.print(f"model {report.provenance.extractor} {_differing_options(report.provenance)}".rstrip())
     setups = list(dict.fromkeys(figure.setup for figure in report.figures))
     table = Table("metric", *setups, box=None, pad_edge=False, header_style="dim")
     for metric in dict.fromkeys(figure.metric for figure in report.figures):
@@ -552,6 +600,12 @@ def _print_report(report: Any) -> None:
     out.print(table)
     for warning in report.warnings:
         err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def _differing_options(provenance: Any) -> str:
+    """Return the options that shape the descriptors, without those that are off."""
+    options = json.loads(provenance.options)
+    return ", ".join(f"{name} {value}" for name, value in options.items() if value not in (None, [1.0]))
 
 
 def _highlighted(cell: str) -> Text:

@@ -10,6 +10,9 @@ import numpy as np
 from meisho.arrays import Float32Array, read_only
 from meisho.errors import InputError
 
+PLACES = ("weights", "whitening")
+"""Options that say where a file is; `weights_sha256` covers what is in it."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -31,8 +34,14 @@ class Provenance:
         return cls(extractor, json.dumps(options, sort_keys=True, ensure_ascii=False), weights_sha256)
 
     def differences(self, other: "Provenance") -> list[str]:
-        """Name every option in which the two differ, as "option: mine / theirs"; empty when equal."""
+        """Name every option in which the two differ, as "option: mine / theirs"; empty when equal.
+
+        Where files of weights were read from does not matter as long as their content is the same.
+        """
         mine, theirs = self._flat(), other._flat()
+        if self.weights_sha256 and self.weights_sha256 == other.weights_sha256:
+            mine |= dict.fromkeys(PLACES)
+            theirs |= dict.fromkeys(PLACES)
         keys = sorted(mine.keys() | theirs.keys())
         return [f"{k}: {mine.get(k)} / {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
 

@@ -297,6 +297,8 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], problems: list[Image
             yield from _walk(entry, (*above, identity), problems)
         elif entry.suffix.lower() in PHOTO_SUFFIXES:
             yield entry
+        elif entry.is_symlink() and not entry.exists():
+            problems.append(ImageError(entry, "a link to a folder or file that does not exist"))
 
 
 def _is_folder(entry: Path) -> bool:

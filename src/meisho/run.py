@@ -1,8 +1,10 @@
 """Runs: the only module that knows the order of the walk, from photos to a scored ranking."""
 
 import json
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +24,20 @@ from meisho.images import Photo, find_photos, printable_id
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.ranking import Ranking
-from meisho.search import search
+from meisho.searching import search
 from meisho.store import Collection
 from meisho.update import Update, plan_update
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how many are done, how many there are)."""
+
+
+LEARNED_SHRINKAGE = 10.0
+"""The best of 0.1, 1 and 10 with a few hundred photos (docs/LOG.md); less needs far more pairs."""
+
+RANKED = {"gldv2": 100}
+"""How many places a protocol looks at; the others score the whole ranking."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -68,13 +77,21 @@ class IndexSummary:
     seconds: float
 
 
-def restore_extractor(provenance: Provenance, *, device: str = "auto") -> GlobalExtractor:
+def restore_extractor(
+    provenance: Provenance, *, device: str = "auto", places: dict[str, str] | None = None
+) -> GlobalExtractor:
     """Load the extractor that descriptors came from.
+
+    Args:
+        provenance: Of the descriptors.
+        device: "auto", "cpu" or "cuda".
+        places: Where its files, "weights" or "whitening", are now when they were moved.
 
     Raises:
         MismatchError: Its weights are no longer the ones that were used.
     """
-    extractor = load_extractor(provenance.extractor, **json.loads(provenance.options), device=device)
+    options = json.loads(provenance.options) | (places or {})
+    extractor = load_extractor(provenance.extractor, **options, device=device)
     differences = provenance.differences(extractor.provenance)
     if differences:
         raise MismatchError("the model is not what it was (then / now): " + "; ".join(differences))
@@ -86,7 +103,7 @@ def index_folder(
     collection_path: Path,
     extractor: GlobalExtractor,
     *,
-    index: str = "auto",
+    index: str | None = None,
     moved: bool = False,
     batch_size: int = 16,
     num_workers: int | None = None,
@@ -123,7 +140,7 @@ def index_photos(
     *,
     photo_root: Path,
     problems: Sequence[ImageError] = (),
-    index: str = "auto",
+    index: str | None = None,
     moved: bool = False,
     batch_size: int = 16,
     num_workers: int | None = None,
@@ -137,7 +154,7 @@ def index_photos(
         extractor: Describes the photos; must be the one that the collection was made with.
         photo_root: The folder that the photos lie below.
         problems: Places that could not be looked into; they join the skipped photos.
-        index: "auto", "exact", "ivfpq" or "hnsw".
+        index: "auto", "exact", "ivfpq" or "hnsw"; None keeps the kind that is there, "auto" at first.
         moved: The photo folder was moved since the collection was made; it is found at `photo_root` now.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode; None chooses.
@@ -148,23 +165,26 @@ def index_photos(
         LockedError: Another process is writing to it.
     """
     start = time.perf_counter()
-    collection = _open_or_create(collection_path, photo_root.absolute(), extractor, moved=moved)
+    photo_root = Path(os.path.abspath(photo_root))  # noqa: PTH100  # resolve() would follow links
+    collection = _open_or_create(collection_path, photo_root, extractor, moved=moved)
     with collection.writer() as writer:
         plan = plan_update(
             collection.records(),
             photos,
             photo_root=collection.photo_root,
             known_contents=writer.known_contents(),
+            problems=problems,
         )
-        update = Update(plan, writer)
-        update.run(extractor, batch_size=batch_size, num_workers=num_workers, progress=progress)
+        update = Update(plan, writer, progress)
+        update.run(extractor, batch_size=batch_size, num_workers=num_workers)
         writer.tidy()
         progress("build index", 0, 1)
         kind = refresh_index(collection, index)
         progress("build index", 1, 1)
-    broken = tuple(SkippedPhoto(record.id, record.error) for record in collection.records() if record.error)
+    records = collection.records()
+    broken = tuple(SkippedPhoto(record.id, record.error) for record in records if record.error)
     return IndexSummary(
-        num_photos=len(collection.snapshot().descriptors),
+        num_photos=len(records) - len(broken),
         described=update.num_described,
         duplicates=update.num_duplicates,
         unchanged=plan.unchanged,
@@ -176,18 +196,17 @@ def index_photos(
 
 
 def _skipped(problem: ImageError, photo_root: Path) -> SkippedPhoto:
-    path = problem.path
-    below = path.relative_to(photo_root) if path.is_relative_to(photo_root) else path
-    return SkippedPhoto(printable_id(below), problem.reason)
+    return SkippedPhoto(printable_id(Path(os.path.relpath(problem.path, photo_root))), problem.reason)
 
 
-def refresh_index(collection: Collection, kind: str = "auto") -> str:
+def refresh_index(collection: Collection, kind: str | None = None) -> str:
     """Build and save the search structure when it is missing, stale or of another kind; return its kind."""
     snapshot = collection.snapshot()
     vectors = snapshot.descriptors.vectors
-    kind = choose_index(vectors) if kind == "auto" else kind
     folder = collection.path / "index"
     saved = LiveIndex.load(folder)
+    kind = kind or (saved.kind if saved and saved.kind != "exact" else "auto")
+    kind = choose_index(vectors) if kind == "auto" else kind
     if saved is None or saved.kind != kind or saved.is_stale(snapshot.keys):
         LiveIndex.build(kind, vectors, snapshot.keys, snapshot.version).save(folder)
     return kind
@@ -218,19 +237,19 @@ def fit_whitening(
     *,
     learned: bool = False,
     dim: int | None = None,
-    shrinkage: float = 0.0,
+    shrinkage: float | None = None,
     batch_size: int = 16,
     num_workers: int | None = None,
     progress: Progress = silent,
-) -> Whitening:
-    """Describe photos and fit a whitening on their descriptors.
+) -> tuple[Whitening, tuple[SkippedPhoto, ...]]:
+    """Describe photos, fit a whitening on their descriptors, and say which photos cannot be read.
 
     Args:
         source: A folder of photos; when `learned`, a labelled folder or a CSV, see `meisho.datasets`.
         extractor: Describes the photos, without a whitening of its own.
         learned: Fit on pairs of photos of the same label instead of by PCA.
         dim: Dimensions that are kept; None keeps all.
-        shrinkage: See `meisho.whitening`.
+        shrinkage: See `meisho.whitening`; None: 0 for PCA, `LEARNED_SHRINKAGE` for a learned one.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode; None chooses.
         progress: Called as photos are done.
@@ -239,20 +258,25 @@ def fit_whitening(
         InputError: There are too few photos or pairs.
     """
     dataset = load_dataset("csv" if source.is_file() else "folder", source) if learned else None
-    photos = dataset.database if dataset else find_photos(source)[0]
+    photos, problems = (dataset.database, ()) if dataset else find_photos(source)
     if not photos:
         raise InputError(f"{source}: no photo found below it")
-    photo_of_row: list[str] = []
+    ids: list[str] = []
     vectors = [np.empty((0, extractor.dim), np.float32)]
-    for batch in stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers):
-        photo_of_row += [photo.id for photo in batch.photos]
-        vectors.append(batch.vectors)
-        progress("describe", len(photo_of_row), len(photos))
-    descriptors = Descriptors(tuple(photo_of_row), np.concatenate(vectors), extractor.provenance)
+    skipped = [_skipped(problem, source) for problem in problems]
+    stream = stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers)
+    with closing(stream):
+        for batch in stream:
+            ids += [photo.id for photo in batch.photos]
+            vectors.append(batch.vectors)
+            skipped += [SkippedPhoto(photo.id, error.reason) for photo, error in batch.errors]
+            progress("describe", len(ids) + len(skipped), len(photos) + len(problems))
+    descriptors = Descriptors(tuple(ids), np.concatenate(vectors), extractor.provenance)
     if dataset is None:
-        return fit_pca_whitening(descriptors, dim=dim, shrinkage=shrinkage)
+        return fit_pca_whitening(descriptors, dim=dim, shrinkage=shrinkage or 0.0), tuple(skipped)
     queries, positives = _pairs(dataset, descriptors)
-    return fit_learned_whitening(descriptors, queries, positives, dim=dim, shrinkage=shrinkage)
+    gentle = LEARNED_SHRINKAGE if shrinkage is None else shrinkage
+    return fit_learned_whitening(descriptors, queries, positives, dim=dim, shrinkage=gentle), tuple(skipped)
 
 
 def _pairs(dataset: Dataset, descriptors: Descriptors) -> tuple[Int64Array, Int64Array]:
@@ -335,11 +359,15 @@ def evaluate_dataset(
     database = (
         Collection.open(collection_path).snapshot().descriptors.select([p.id for p in dataset.database])
     )
-    queries = _describe_queries(dataset, database, extractor, batch_size=batch_size, num_workers=num_workers)
-    progress("search", 0, 1)
-    ranking = search(queries, database)
-    progress("search", 1, 1)
+    queries = _describe_queries(
+        dataset, database, extractor, batch_size=batch_size, num_workers=num_workers, progress=progress
+    )
     faults = [*describe_faults(database), *(f"queries: {fault}" for fault in describe_faults(queries))]
+    if not (np.isfinite(database.vectors).all() and np.isfinite(queries.vectors).all()):
+        raise InputError(f"{dataset.name}: {'; '.join(faults)}; the model or its precision is at fault")
+    progress("search", 0, 1)
+    ranking = search(queries, database, top=RANKED.get(dataset.protocol))
+    progress("search", 1, 1)
     return _scored(dataset, ranking, extractor.provenance, seed=seed, warnings=tuple(faults))
 
 
@@ -374,16 +402,25 @@ def _describe_queries(
     *,
     batch_size: int,
     num_workers: int | None,
+    progress: Progress,
 ) -> Descriptors:
-    """Describe the queries; an uncropped query that is a database photo too is not described again."""
-    row_of = {photo.path: row for row, photo in enumerate(dataset.database)}
-    rows = [row_of.get(query.path) if query.box is None else None for query in dataset.queries]
+    """Describe the queries; one that is a database photo too, with the same box, is not described again."""
+    row_of = {(photo.path, photo.box): row for row, photo in enumerate(dataset.database)}
+    rows = [row_of.get((query.path, query.box)) for query in dataset.queries]
     new = [query for query, row in zip(dataset.queries, rows, strict=True) if row is None]
-    described = describe_photos(new, extractor, batch_size=batch_size, num_workers=num_workers)
+    counted = _counted(new, lambda done: progress("describe queries", done, len(new)))
+    described = describe_photos(counted, extractor, batch_size=batch_size, num_workers=num_workers)
     vectors = np.empty((len(rows), database.dim), np.float32)
     vectors[[row is None for row in rows]] = described.vectors
     vectors[[row is not None for row in rows]] = database.vectors[[row for row in rows if row is not None]]
     return Descriptors(tuple(query.id for query in dataset.queries), vectors, database.provenance)
+
+
+def _counted(photos: Sequence[Photo], report: Callable[[int], None]) -> Iterator[Photo]:
+    for number, photo in enumerate(photos, start=1):
+        report(number - 1)
+        yield photo
+    report(len(photos))
 
 
 def _open_or_create(path: Path, photo_root: Path, extractor: GlobalExtractor, *, moved: bool) -> Collection:
@@ -399,5 +436,5 @@ def _open_or_create(path: Path, photo_root: Path, extractor: GlobalExtractor, *,
         return collection.move_photo_root(photo_root)
     raise MismatchError(
         f"{path}: holds the photos of {collection.photo_root}, not of {photo_root}; "
-        "if that folder was moved, say --moved; otherwise choose another collection with --to"
+        "choose another place with --to, or, if that folder was moved, run 'meisho index --moved'"
     )

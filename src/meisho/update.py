@@ -1,7 +1,9 @@
 """Update: what must be done to bring a collection in step with a set of photos, and doing it."""
 
+import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from meisho.arrays import Float32Array
 from meisho.errors import ImageError
 from meisho.extraction import DescribedBatch, stream_descriptors
 from meisho.extractors.base import GlobalExtractor
-from meisho.images import Photo, content_sha256, read_size
+from meisho.images import Box, Photo, content_sha256, printable_id, read_size
 from meisho.store import CollectionWriter, PhotoRecord
 
 COMMIT_PHOTOS = 64
@@ -20,19 +22,23 @@ COMMIT_PHOTOS = 64
 COMMIT_SECONDS = 10.0
 """Slower batches are committed after this time."""
 
+Progress = Callable[[str, int, int], None]
+Pending = tuple[Photo, PhotoRecord]
+"""A photo and its unfinished record: place, size and time, no content hash yet."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """What differs between a collection and the photos that it shall hold.
 
     Attributes:
-        pending: New and changed photos, each with an unfinished record (size and time, no content hash yet).
+        pending: New and changed photos, and those that could not be read before.
         gone: Ids in the collection that are no longer among the photos.
-        unchanged: Number of photos whose size and time are as recorded.
-        sizes_px: Content hash -> (width, height) of every content that is recorded now.
+        unchanged: Number of photos that are as recorded.
+        sizes_px: Content -> (width, height) of every content that is recorded now.
     """
 
-    pending: tuple[tuple[Photo, PhotoRecord], ...]
+    pending: tuple[Pending, ...]
     gone: tuple[str, ...]
     unchanged: int
     sizes_px: dict[str, tuple[int, int]]
@@ -44,22 +50,29 @@ def plan_update(
     *,
     photo_root: Path,
     known_contents: frozenset[str],
+    problems: Sequence[ImageError] = (),
 ) -> Plan:
-    """Compare records with the files as they are now, by place, size and modification time.
+    """Compare records with the files as they are now, by place, box, size and modification time.
 
-    A record whose descriptor was lost (`known_contents` lacks it) counts as changed.
+    Args:
+        records: What is recorded.
+        photos: What shall be there.
+        photo_root: The folder that the photos lie below, absolute.
+        known_contents: Contents that have a descriptor; a record whose descriptor was lost counts as changed.
+        problems: Places that could not be looked into; what is recorded below a folder among them is kept.
     """
-    recorded = {r.id: r for r in records if r.error or r.content_sha256 in known_contents}
+    sound = {r.id: r for r in records if not r.error and r.content_sha256 in known_contents}
     pending = []
     for photo in photos:
         now = _unfinished_record(photo, photo_root)
-        before = recorded.get(photo.id)
-        if before is None or _state(before) != _state(now):
+        before = sound.get(photo.id)
+        if before is None or _state(before, _box_of(before.content_sha256)) != _state(now, _text(photo.box)):
             pending.append((photo, now))
     ids = {photo.id for photo in photos}
+    unseen = tuple(f"{printable_id(Path(os.path.relpath(p.path, photo_root)))}/" for p in problems)
     return Plan(
         pending=tuple(pending),
-        gone=tuple(record.id for record in records if record.id not in ids),
+        gone=tuple(r.id for r in records if r.id not in ids and not r.id.startswith(unseen)),
         unchanged=len(photos) - len(pending),
         sizes_px={r.content_sha256: (r.width_px, r.height_px) for r in records if not r.error},
     )
@@ -69,123 +82,159 @@ def plan_update(
 class Update:
     """One update under way: the counts so far, and what waits for the next commit.
 
+    A content is what a descriptor belongs to: the digest of a file, with the box where only a part of the
+    photo is used. Photos of a content that is known already, or comes earlier in the same run, are its twins.
+
     Attributes:
         plan: What is to be done.
         writer: Where it is written.
         num_described: Photos whose descriptor was computed.
-        num_duplicates: Photos that share the descriptor of the same content under another path.
+        num_duplicates: Twins.
         num_failed: Photos that cannot be read.
     """
 
     plan: Plan
     writer: CollectionWriter
+    progress: Progress
     num_described: int = 0
     num_duplicates: int = 0
     num_failed: int = 0
+    _sizes_px: dict[str, tuple[int, int]] = field(init=False)
     _records: dict[str, PhotoRecord] = field(default_factory=dict)
-    _twins: list[Photo] = field(default_factory=list)
-    _errors: dict[str, str] = field(default_factory=dict)
+    _waiting_twins: list[Pending] = field(default_factory=list)
     _ready: list[PhotoRecord] = field(default_factory=list)
     _vectors: list[Float32Array] = field(default_factory=list)
     _vector_contents: list[str] = field(default_factory=list)
     _committed_at: float = field(default_factory=time.monotonic)
 
-    @property
-    def num_done(self) -> int:
-        """Photos that are described, recognised as duplicates, or known to be broken."""
-        return self.num_described + self.num_duplicates + self.num_failed
+    def __post_init__(self) -> None:
+        self._sizes_px = dict(self.plan.sizes_px)
 
-    def run(
-        self,
-        extractor: GlobalExtractor,
-        *,
-        batch_size: int,
-        num_workers: int | None,
-        progress: Callable[[str, int, int], None],
-    ) -> None:
-        """Remove what is gone, describe what is new, commit batch by batch."""
-        total = len(self.plan.pending)
+    def run(self, extractor: GlobalExtractor, *, batch_size: int, num_workers: int | None) -> None:
+        """Describe what is new, commit batch by batch, and remove what is gone at the end.
+
+        A photo that was moved is its own twin: removed last, its content is never without a record.
+        """
+        self._report()
+        self._describe(self._new_contents(), extractor, batch_size, num_workers)
+        self._commit()
+        left = [pending for pending in self._waiting_twins if not self._record_twin(*pending)]
+        self._records |= {photo.id: record for photo, record in left}  # the first of their content failed
+        self._describe((photo for photo, _ in left), extractor, batch_size, num_workers)
+        self._commit()
         if self.plan.gone:
             self.writer.remove(self.plan.gone)
-        stream = stream_descriptors(
-            self._new_photos(), extractor, batch_size=batch_size, num_workers=num_workers
-        )
-        for batch in stream:
-            self._take(batch)
-            progress("describe", self.num_done, total)
-        self._resolve_twins()
-        self._commit()
-        progress("describe", total, total)
 
-    def _new_photos(self) -> Iterator[Photo]:
+    def _describe(
+        self, photos: Iterable[Photo], extractor: GlobalExtractor, batch_size: int, num_workers: int | None
+    ) -> None:
+        with closing(
+            stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers)
+        ) as stream:
+            for batch in stream:
+                self._take(batch)
+                self._commit_when_due()
+
+    def _new_contents(self) -> Iterator[Photo]:
         """Yield pending photos of new content; each is hashed only when its turn comes."""
-        known = set(self.writer.known_contents())
-        for photo, record in self.plan.pending:
+        met = set()
+        for photo, unfinished in self.plan.pending:
             try:
-                content = content_sha256(photo.path)
+                content = f"{content_sha256(photo.path)}{_text(photo.box)}"
             except ImageError as error:
-                self._fail(record, error.reason)
+                self._fail(unfinished, error.reason)
                 continue
-            self._records[photo.id] = replace(record, content_sha256=content)
-            if content in known:
-                self._twins.append(photo)
+            record = replace(unfinished, content_sha256=content)
+            if self._record_twin(photo, record):
+                self._commit_when_due()
+            elif content in met:
+                self._waiting_twins.append((photo, record))
             else:
-                known.add(content)
+                met.add(content)
+                self._records[photo.id] = record
                 yield photo
 
+    def _record_twin(self, photo: Photo, record: PhotoRecord) -> bool:
+        """Record a photo whose content has a descriptor; False where it has none."""
+        if not self.writer.has_content(record.content_sha256):
+            return False
+        size = self._sizes_px.get(record.content_sha256)
+        try:
+            size = size or read_size(photo.path)  # not recorded: a kill came between two commits
+        except ImageError as error:
+            self._fail(record, error.reason)
+            return True
+        self._ready.append(replace(record, width_px=size[0], height_px=size[1]))
+        self.num_duplicates += 1
+        self._report()
+        return True
+
     def _take(self, batch: DescribedBatch) -> None:
-        for photo, (width, height) in zip(batch.photos, batch.sizes_px.tolist(), strict=True):
+        stays = np.zeros(len(batch.photos), np.bool_)
+        for row, (photo, (width, height)) in enumerate(
+            zip(batch.photos, batch.sizes_px.tolist(), strict=True)
+        ):
             record = replace(self._records.pop(photo.id), width_px=width, height_px=height)
-            self.plan.sizes_px[record.content_sha256] = (width, height)
+            if (record.size_bytes, record.mtime_ns) != _size_and_time(photo.path):
+                self._fail(record, "it changed while it was being read; index again")
+                continue
+            stays[row] = True
+            self._sizes_px[record.content_sha256] = (width, height)
             self._vector_contents.append(record.content_sha256)
             self._ready.append(record)
-        if len(batch.photos):
-            self._vectors.append(batch.vectors)
-        self.num_described += len(batch.photos)
+        self._vectors.append(batch.vectors[stays])
+        self.num_described += int(stays.sum())
         for photo, error in batch.errors:
-            record = self._records.pop(photo.id)
-            self._errors[record.content_sha256] = error.reason
-            self._fail(record, error.reason)
-        late = time.monotonic() - self._committed_at > COMMIT_SECONDS
-        if len(self._ready) >= COMMIT_PHOTOS or late:
-            self._commit()
-
-    def _resolve_twins(self) -> None:
-        """Record the photos whose content was there already, or came earlier in this run."""
-        for photo in self._twins:
-            record = self._records.pop(photo.id)
-            if record.content_sha256 in self._errors:
-                self._fail(record, self._errors[record.content_sha256])
-                continue
-            size = self.plan.sizes_px.get(record.content_sha256)
-            if size is None:  # its descriptor was committed before a kill, its record was not
-                size = read_size(photo.path)
-            self._ready.append(replace(record, width_px=size[0], height_px=size[1]))
-            self.num_duplicates += 1
+            self._fail(self._records.pop(photo.id), error.reason)
+        self._report()
 
     def _fail(self, record: PhotoRecord, reason: str) -> None:
         self._ready.append(replace(record, error=reason))
         self.num_failed += 1
 
+    def _report(self) -> None:
+        done = self.num_described + self.num_duplicates + self.num_failed
+        self.progress("describe", done, len(self.plan.pending))
+
+    def _commit_when_due(self) -> None:
+        if len(self._ready) >= COMMIT_PHOTOS or time.monotonic() - self._committed_at > COMMIT_SECONDS:
+            self._commit()
+
     def _commit(self) -> None:
         """Write descriptors first: a kill in between leaves only descriptors that no record points to."""
-        if self._vectors:
+        if self._vector_contents:
             self.writer.add_descriptors(self._vector_contents, np.concatenate(self._vectors))
         if self._ready:
             self.writer.put_records(self._ready)
         self._ready, self._vectors, self._vector_contents = [], [], []
         self._committed_at = time.monotonic()
+        self._report()
 
 
 def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:
-    path = photo.path.absolute()
+    path = Path(os.path.abspath(photo.path))  # noqa: PTH100  # resolve() would follow links
     file = str(path.relative_to(photo_root) if path.is_relative_to(photo_root) else path)
+    size_bytes, mtime_ns = _size_and_time(path)
+    return PhotoRecord(photo.id, "", size_bytes, mtime_ns, 0, 0, file=file)
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
     try:
         state = path.stat()
-    except OSError:  # said when its turn comes
-        return PhotoRecord(photo.id, "", 0, 0, 0, 0, file=file)
-    return PhotoRecord(photo.id, "", state.st_size, state.st_mtime_ns, 0, 0, file=file)
+    except OSError:  # said when its turn comes to be read
+        return 0, 0
+    return state.st_size, state.st_mtime_ns
 
 
-def _state(record: PhotoRecord) -> tuple[str, int, int]:
-    return record.file, record.size_bytes, record.mtime_ns
+def _state(record: PhotoRecord, box: str) -> tuple[str, str, int, int]:
+    return record.file, box, record.size_bytes, record.mtime_ns
+
+
+def _text(box: Box | None) -> str:
+    """Return what is added to a file's digest where only a part of the photo is used."""
+    return f"#{box.x0!r},{box.y0!r},{box.x1!r},{box.y1!r}" if box else ""
+
+
+def _box_of(content: str) -> str:
+    _, mark, box = content.partition("#")
+    return mark + box

@@ -88,7 +88,7 @@ def test_the_headline_is_medium_else_private_else_the_first(report):
 
 def test_a_sentence_says_all_that_is_needed_to_read_a_figure(report):
     assert report.sentence(report.headline) == (
-        "revisitop_map medium 43.66 [40.1, 47.2], 3 queries cropped to their boxes, ground truth ba796775…"
+        "revisitop_map medium 43.66 [40.1, 47.2], 3 queries cropped where they have a box, ground truth ba796775…"
     )
     whole = dataclasses.replace(report, queries_cropped=False)
     assert "3 queries not cropped, ground truth" in whole.sentence(whole.headline)
@@ -121,6 +121,7 @@ def test_a_report_needs_a_figure(report):
         '{"format": 99}',
         '{"format": 1, "dataset": "x", "surprise": 1}',
         "\ud800",
+        "[" * 200_000,
     ],
 )
 def test_a_broken_file_is_named(tmp_path, content):

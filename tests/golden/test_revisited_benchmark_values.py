@@ -140,7 +140,7 @@ def test_the_report_says_it_all(benchmarks, planted):
     assert report.figure("revisitop_map", "hard").num_queries == 70
     sentence = report.sentence(report.headline)
     assert sentence.startswith("revisitop_map medium 43.66 [")
-    assert sentence.endswith(", 70 queries cropped to their boxes, ground truth ba796775…")
+    assert sentence.endswith(", 70 queries cropped where they have a box, ground truth ba796775…")
     without = {q.query_id for q in report.query_scores if np.isnan(q.average_precision)}
     assert without == {"balliol_000187", "hertford_000082"}
 

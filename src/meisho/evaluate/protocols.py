@@ -49,7 +49,7 @@ def evaluate_ranking(
             reported as a setup of its own beside the whole.
         protocol: A name in `PROTOCOLS`.
         dataset: The data set's name, for the report.
-        queries_cropped: Whether the queries were cropped to their boxes, for the report.
+        queries_cropped: Whether queries that have a box were cropped to it, for the report.
         provenance: Where the descriptors came from, for the report.
         rng: Where the bootstrap's resamples come from; None: seed 0, so that the report is the same every
             time.

@@ -97,7 +97,7 @@ class Report:
         protocol: Name of the protocol, one of `meisho.evaluate.protocols.PROTOCOLS`.
         provenance: Where the descriptors came from.
         ground_truth_sha256: Digest of the ground truth's file, or of its content where it has no file.
-        queries_cropped: Whether queries were cropped to their boxes.
+        queries_cropped: Whether queries that have a box were cropped to it.
         num_database: N.
         num_queries: Q, those without positives included.
         figures: All figures; in each setup the main one comes first.
@@ -143,7 +143,7 @@ class Report:
 
     def sentence(self, figure: Figure) -> str:
         """Say one figure in one line with all that is needed to read it."""
-        crop = "cropped to their boxes" if self.queries_cropped else "not cropped"
+        crop = "cropped where they have a box" if self.queries_cropped else "not cropped"
         truth = f"{self.ground_truth_sha256[:8]}…" if self.ground_truth_sha256 else "of unknown origin"
         return (
             f"{figure.metric} {figure.setup} {figure.text}, {figure.num_queries} queries {crop}, "
@@ -203,7 +203,7 @@ def load_report(path: Path) -> Report:
         return Report.from_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{file}: no report can be read here ({error.strerror})") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{file}: not a report of this version of meisho ({error}); evaluate again"
         ) from error

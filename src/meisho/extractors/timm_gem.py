@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.descriptors import Provenance, normalize_rows
-from meisho.errors import ConfigError, InputError
+from meisho.errors import ConfigError, InputError, MeishoError
 from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.weights import digest_state
@@ -95,9 +95,12 @@ class TimmGeM:
             with _computing_in(self._precision, self.device):
                 return functional.normalize(self.network(pixels).float())
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
             height, width = pixels.shape[-2:]
+            if isinstance(error, torch.OutOfMemoryError):
+                raise MeishoError(
+                    f"{self.device} ran out of memory on {len(pixels)} images of {width} × {height} px; "
+                    "lower --batch-size or --size"
+                ) from error
             raise ConfigError(
                 f"{self.provenance.extractor} failed on an image of {width} × {height} px ({error}); "
                 "if it takes only sides that are multiples of 32, set multiple_px=32"

@@ -159,12 +159,8 @@ class Collection:
                 "Use the same as the collection, or make another collection"
             )
 
-    def files_of(self, ids: Sequence[str]) -> tuple[Path, ...]:
-        """Return where the photos of these ids are, by their records.
-
-        Raises:
-            InputError: An id is not in the collection.
-        """
+    def files_of(self, ids: Sequence[str]) -> dict[str, Path]:
+        """Return where the photos of these ids are now; those that were removed meanwhile are left out."""
 
         def read(photos: Any) -> dict[str, str]:
             log = tables.read_columns(photos, [*LOG_COLUMNS, "file"])
@@ -173,11 +169,7 @@ class Collection:
             log = log.filter(pc.is_in(log["id"], value_set=wanted))
             return dict(zip(decode_texts(log["id"]), decode_texts(log["file"]), strict=True))
 
-        file_of = self._read(read)
-        missing = [i for i in ids if i not in file_of]
-        if missing:
-            raise InputError(f"{self.path}: holds no photo {missing[0]!r}")
-        return tuple(self.photo_root / file_of[i] for i in ids)
+        return {photo_id: self.photo_root / file for photo_id, file in self._read(read).items()}
 
     def move_photo_root(self, photo_root: Path) -> Self:
         """Say that the photo folder, with the same files in it, stands elsewhere now; return it anew.

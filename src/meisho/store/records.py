@@ -45,7 +45,8 @@ class PhotoRecord:
 
     Attributes:
         id: Its unique name: for a folder of photos its path below the folder, "/" separated.
-        content_sha256: Digest of the file, hexadecimal, or "" where the file could not be read.
+        content_sha256: Digest of the file, hexadecimal, with "#x0,y0,x1,y1" after it where only that box is
+            used; "" where the file could not be read.
         size_bytes: Size of the file.
         mtime_ns: Time of its last change, ns since 1970.
         width_px: Width of the upright photo, 0 where unknown.

@@ -46,6 +46,10 @@ class CollectionWriter:
         """Return the content hashes that have a descriptor."""
         return frozenset(self._contents)
 
+    def has_content(self, content_sha256: str) -> bool:
+        """Whether a content has a descriptor."""
+        return content_sha256 in self._contents
+
     def add_descriptors(self, content_sha256s: Sequence[str], vectors: Float32Array) -> None:
         """Add descriptors; a content that has one already keeps it.
 

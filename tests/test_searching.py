@@ -6,7 +6,7 @@ from meisho.errors import InputError, MismatchError
 from meisho.index.faiss_index import IVFPQIndex
 from meisho.index.live import LiveIndex
 from meisho.ranking import Ranking
-from meisho.search import search
+from meisho.searching import search
 
 MADE = Provenance.from_options("timm_gem", {"max_side_px": 384, "p": 3})
 
