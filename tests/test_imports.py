@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "extractors": NOUNS | {"layers", "whitening"},
     "decoding": NOUNS,
     "extraction": NOUNS | {"extractors", "decoding"},
+    "local_extraction": NOUNS | {"extractors", "decoding"},
     "whitening": NOUNS,
     "geometry": NOUNS,
     "index": NOUNS,

