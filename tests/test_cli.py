@@ -30,7 +30,7 @@ def photos(tmp_path):
 SMALL = ("--size", 64, "--workers", 0)
 
 
-@pytest.mark.parametrize("command", ["demo", "index", "search", "evaluate", "info", "whiten"])
+@pytest.mark.parametrize("command", ["demo", "index", "search", "evaluate", "info", "whiten", "match"])
 def test_help_of_each_command_shows_an_example(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -372,3 +372,54 @@ def wait_for_commit(process, collection):
             return
         time.sleep(0.05)
     pytest.fail(f"it ended before it could be interrupted: {process.stderr.read()}")
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory):
+    from meisho.datasets.toycity import build_toycity
+
+    root = tmp_path_factory.mktemp("city")
+    build_toycity(root / "toycity", landmarks=3, views=5, distractors=2, num_workers=0)
+    return root / "toycity"
+
+
+def test_match_tells_the_same_place_from_another_and_draws_why(run, city, tmp_path):
+    queries = sorted((city / "queries").glob("*_q0.jpg"))
+    same = next(path for path in (city / "database").glob("*.jpg") if path.stem[:-3] == queries[0].stem[:-3])
+    picture = tmp_path / "pictures" / "matches.png"
+    code, out, _ = run("match", queries[0], queries[0], "--local", "sift", "--out", picture, "--outliers")
+    assert code == 0
+    assert "inliers" in out
+    with Image.open(picture) as drawn:
+        assert drawn.height == 640
+    counts = [
+        json.loads(run("match", queries[0], other, "--local", "sift", "--json")[1])["inliers"]
+        for other in (same, queries[1])
+    ]
+    assert counts[0] > counts[1]
+
+
+def test_match_of_shifted_photos_finds_the_shift(run, tmp_path):
+    draw(tmp_path / "a.png", 5, size=(600, 400))
+    noise = np.random.default_rng(1).integers(0, 256, (50, 75, 3), dtype=np.uint8)
+    texture = Image.fromarray(noise).resize((600, 400), Image.Resampling.BICUBIC)
+    texture.save(tmp_path / "a.png")
+    texture.crop((30, 20, 600, 400)).save(tmp_path / "b.png")
+    pair = json.loads(run("match", tmp_path / "a.png", tmp_path / "b.png", "--local", "sift", "--json")[1])
+    np.testing.assert_allclose(pair["query_to_database"], [[1, 0, -30], [0, 1, -20], [0, 0, 1]], atol=0.5)
+    assert pair["inliers"] > 50
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--local", "surf", "sift, xfeat, aliked"),
+        ("--matcher", "kdtree", "mutual"),
+        ("--model", "line", "homography"),
+    ],
+)
+def test_match_names_the_choices(run, city, option, value, words):
+    photo = next((city / "queries").glob("*.jpg"))
+    code, _, err = run("match", photo, photo, "--local", "sift", option, value)
+    assert code == 2
+    assert words in err

@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "searching": NOUNS | {"index"},
     "store": NOUNS,
     "update": NOUNS | {"extractors", "extraction", "store"},
+    "photo_pair": NOUNS | {"extractors", "local_extraction", "geometry", "rerank"},
     "rerank": NOUNS | {"geometry"},
     "evaluate": NOUNS,
     "submission": NOUNS,

@@ -1,0 +1,89 @@
+"""Photo pair: two photos -> local features -> matches -> the geometry on which they agree."""
+
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from meisho.errors import InputError
+from meisho.extractors.local_base import LocalExtractor
+from meisho.geometry.ransac import RansacOptions, Verification, verify
+from meisho.images import Photo
+from meisho.local_extraction import extract_local
+from meisho.local_features import LocalFeatures
+from meisho.matches import Matches
+from meisho.rerank.geometric import LocalMatcher
+
+MATCHERS: dict[str, str] = {
+    "mutual": "meisho.geometry.matching:MutualMatcher",
+    "lightglue": "meisho.extractors.learned_matching:LightGlue",
+    "lighterglue": "meisho.extractors.learned_matching:LighterGlue",
+}
+"""Name -> "module:Class", called with the options; LightGlue is for aliked, LighterGlue for xfeat."""
+
+
+def load_matcher(name: str, **options: Any) -> LocalMatcher:
+    """Load a matcher of local features by its name.
+
+    Raises:
+        InputError: No such matcher.
+        MissingDependencyError: Its package is not installed.
+    """
+    if name not in MATCHERS:
+        raise InputError(f"no matcher is called {name!r}; choose one of {', '.join(MATCHERS)}")
+    module, class_name = MATCHERS[name].split(":")
+    matcher: LocalMatcher = getattr(import_module(module), class_name)(**options)
+    return matcher
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoPair:
+    """Two photos that were compared.
+
+    Attributes:
+        query: The one; with a box, only its features in the box count.
+        database: The other.
+        query_features: Local features of the query.
+        database_features: Local features of the other.
+        matches: M matches between them.
+        verification: The model that the most matches agree on, and which those are.
+        extraction_seconds: Wall time of decoding and extracting both.
+        matching_seconds: Wall time of matching and verifying.
+    """
+
+    query: Photo
+    database: Photo
+    query_features: LocalFeatures
+    database_features: LocalFeatures
+    matches: Matches
+    verification: Verification
+    extraction_seconds: float
+    matching_seconds: float
+
+
+def compare_photos(
+    query: Photo,
+    database: Photo,
+    extractor: LocalExtractor,
+    matcher: LocalMatcher,
+    ransac: RansacOptions | None = None,
+) -> PhotoPair:
+    """Find the local features of two photos, match them, and verify the matches.
+
+    Raises:
+        ImageError: A photo cannot be read.
+    """
+    start = time.perf_counter()
+    ours, theirs = extract_local(query, extractor), extract_local(database, extractor)
+    extracted = time.perf_counter()
+    matches = matcher.match(ours, [theirs])[0]
+    verification = verify(
+        ours.keypoints[matches.rows[:, 0]],
+        theirs.keypoints[matches.rows[:, 1]],
+        ransac,
+        database_size_px=theirs.size_px,
+    )
+    matched = time.perf_counter()
+    return PhotoPair(
+        query, database, ours, theirs, matches, verification, extracted - start, matched - extracted
+    )
