@@ -5,12 +5,10 @@ positive like any other. The average precision is the same trapezoid as in the r
 took it over from here.
 """
 
-import numpy as np
-
 from meisho.errors import InputError
 from meisho.evaluate.average_precision import positions_per_query, trapezoid_average_precision
-from meisho.evaluate.revisitop import chance_of_trapezoid
-from meisho.evaluate.scores import MetricScores, SetupScores, count_positives, mean_score, score_queries
+from meisho.evaluate.revisitop import score_with_junk
+from meisho.evaluate.scores import SetupScores, mean_score, score_queries
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.ranking import Ranking
 
@@ -43,14 +41,5 @@ def score_oxford5k(
     """
     if isinstance(ground_truth, GradedGroundTruth):
         raise InputError("protocol oxford5k needs positives and junk, got easy / hard / junk: use revisitop")
-    positions = positions_per_query(ranking, ground_truth)
-    values = score_queries(trapezoid_average_precision, positions, ground_truth.positives)
-    return (
-        SetupScores(
-            setup="all",
-            query_rows=np.arange(len(values)),
-            num_positives=count_positives(ground_truth.positives),
-            metrics=(MetricScores("oxford5k_map", values),),
-            chance=chance_of_trapezoid(ranking, ground_truth),
-        ),
-    )
+    metrics = {"oxford5k_map": trapezoid_average_precision}
+    return (score_with_junk("all", ranking, ground_truth, metrics),)

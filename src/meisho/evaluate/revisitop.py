@@ -4,6 +4,7 @@ Easy: positives = easy, junk = junk + hard. Medium: easy + hard, junk. Hard: har
 out of the ranking before positions are counted. A query without positives is left out of every mean.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,14 @@ from meisho.arrays import Float64Array, Int64Array
 from meisho.evaluate.average_precision import positions_per_query, trapezoid_average_precision
 from meisho.evaluate.chance import expected_trapezoid
 from meisho.evaluate.recall import recall_within
-from meisho.evaluate.scores import MetricScores, SetupScores, count_positives, mean_score, score_queries
+from meisho.evaluate.scores import (
+    MetricScores,
+    Score,
+    SetupScores,
+    count_positives,
+    mean_score,
+    score_queries,
+)
 from meisho.ground_truth import SETUPS, GradedGroundTruth, GroundTruth
 from meisho.ranking import Ranking
 
@@ -51,7 +59,7 @@ def revisitop_mean_precision(ranking: Ranking, ground_truth: GroundTruth, *, k: 
         DatasetError: The ground truth names a row outside the database.
     """
     positions = positions_per_query(ranking, ground_truth)
-    return mean_score(_precisions(positions, ground_truth, k))
+    return mean_score(score_queries(partial(precision_within, k=k), positions, ground_truth.positives))
 
 
 def precision_within(positions: Int64Array, num_positives: int, *, k: int) -> float:
@@ -81,9 +89,7 @@ def score_revisitop(
     ranking: Ranking, ground_truth: GroundTruth | GradedGroundTruth
 ) -> tuple[SetupScores, ...]:
     """Score Easy, Medium and Hard (or the one setup "all" of a plain ground truth): mAP and mP@1, 5, 10."""
-    if isinstance(ground_truth, GroundTruth):
-        return (_score_setup("all", ranking, ground_truth, recall_depths=()),)
-    return tuple(_score_setup(s, ranking, ground_truth.at(s), recall_depths=()) for s in SETUPS)
+    return _score_setups(ranking, ground_truth, _PRECISIONS)
 
 
 def score_retrieval(
@@ -94,35 +100,41 @@ def score_retrieval(
     The figures keep the name `revisitop_map`, because that is the formula; a plain ground truth has one
     setup, "all".
     """
+    return _score_setups(ranking, ground_truth, {**_PRECISIONS, **_RECALLS})
+
+
+_PRECISIONS: dict[str, Score] = {
+    f"revisitop_mp_at_{k}": partial(precision_within, k=k) for k in PRECISION_DEPTHS
+}
+_RECALLS: dict[str, Score] = {f"recall_at_{k}": partial(recall_within, k=k) for k in PRECISION_DEPTHS}
+
+
+def _score_setups(
+    ranking: Ranking, ground_truth: GroundTruth | GradedGroundTruth, beside: Mapping[str, Score]
+) -> tuple[SetupScores, ...]:
+    metrics = {"revisitop_map": trapezoid_average_precision, **beside}
     if isinstance(ground_truth, GroundTruth):
-        return (_score_setup("all", ranking, ground_truth, recall_depths=PRECISION_DEPTHS),)
-    return tuple(_score_setup(s, ranking, ground_truth.at(s), recall_depths=PRECISION_DEPTHS) for s in SETUPS)
+        return (score_with_junk("all", ranking, ground_truth, metrics),)
+    return tuple(score_with_junk(setup, ranking, ground_truth.at(setup), metrics) for setup in SETUPS)
 
 
-def _score_setup(
-    setup: str, ranking: Ranking, ground_truth: GroundTruth, *, recall_depths: tuple[int, ...]
+def score_with_junk(
+    setup: str, ranking: Ranking, ground_truth: GroundTruth, metrics: Mapping[str, Score]
 ) -> SetupScores:
-    positions = positions_per_query(ranking, ground_truth)
-    positives = ground_truth.positives
-    main = MetricScores("revisitop_map", score_queries(trapezoid_average_precision, positions, positives))
-    precisions = [
-        MetricScores(f"revisitop_mp_at_{k}", _precisions(positions, ground_truth, k))
-        for k in PRECISION_DEPTHS
-    ]
-    recalls = [
-        MetricScores(f"recall_at_{k}", score_queries(partial(recall_within, k=k), positions, positives))
-        for k in recall_depths
-    ]
+    """Score one setup once junk is taken out: `metrics`, of which the first is a trapezoid mAP, by name."""
+    positions, positives = positions_per_query(ranking, ground_truth), ground_truth.positives
     return SetupScores(
         setup=setup,
         query_rows=np.arange(len(positives)),
         num_positives=count_positives(positives),
-        metrics=(main, *precisions, *recalls),
-        chance=chance_of_trapezoid(ranking, ground_truth),
+        metrics=tuple(
+            MetricScores(name, score_queries(score, positions, positives)) for name, score in metrics.items()
+        ),
+        chance=_chance_of_trapezoid(ranking, ground_truth),
     )
 
 
-def chance_of_trapezoid(ranking: Ranking, ground_truth: GroundTruth) -> Float64Array:
+def _chance_of_trapezoid(ranking: Ranking, ground_truth: GroundTruth) -> Float64Array:
     """(Q,) average precision that each query is expected to get from a random ranking of the same depth."""
     num_database = len(ranking.database_ids)
     return np.array(
@@ -131,7 +143,3 @@ def chance_of_trapezoid(ranking: Ranking, ground_truth: GroundTruth) -> Float64A
             for positives, junk in zip(ground_truth.positives, ground_truth.junk, strict=True)
         ]
     )
-
-
-def _precisions(positions: tuple[Int64Array, ...], ground_truth: GroundTruth, k: int) -> Float64Array:
-    return score_queries(partial(precision_within, k=k), positions, ground_truth.positives)

@@ -8,6 +8,9 @@ import numpy as np
 from meisho.arrays import Float64Array, Int64Array, read_only
 from meisho.errors import InputError
 
+Score = Callable[[Int64Array, int], float]
+"""(positions of the positives found, number of positives) -> score of one query, NaN to leave it out."""
+
 
 @dataclass(frozen=True, eq=False)
 class MetricScores:
@@ -71,7 +74,7 @@ class SetupScores:
 
 
 def score_queries(
-    score: Callable[[Int64Array, int], float],
+    score: Score,
     positions: Sequence[Int64Array],
     positives: Sequence[Int64Array],
 ) -> Float64Array:
