@@ -35,6 +35,16 @@ def _check_disjoint(groups: dict[str, Rows]) -> None:
             )
 
 
+def _check_rows(groups: Sequence[Rows], query_ids: Sequence[str], num_database: int) -> None:
+    for query_id, *parts in zip(query_ids, *groups, strict=True):
+        for rows in parts:
+            if len(rows) and (rows[0] < 0 or rows[-1] >= num_database):  # rows ascend
+                raise DatasetError(
+                    f"ground truth of query {query_id!r} names a row outside the {num_database} database "
+                    f"photos (rows {rows[0]} to {rows[-1]}): wrong data set?"
+                )
+
+
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
     """Positives and junk of Q queries, as database rows.
@@ -66,6 +76,14 @@ class GroundTruth:
     def __len__(self) -> int:
         return len(self.positives)
 
+    def check_rows(self, query_ids: Sequence[str], num_database: int) -> None:
+        """Check that every row lies in a database of `num_database` photos; the ids are for the message.
+
+        Raises:
+            DatasetError: One does not.
+        """
+        _check_rows((self.positives, self.junk), query_ids, num_database)
+
 
 @dataclass(frozen=True, eq=False)
 class GradedGroundTruth:
@@ -90,6 +108,14 @@ class GradedGroundTruth:
 
     def __len__(self) -> int:
         return len(self.easy)
+
+    def check_rows(self, query_ids: Sequence[str], num_database: int) -> None:
+        """Check that every row lies in a database of `num_database` photos; the ids are for the message.
+
+        Raises:
+            DatasetError: One does not.
+        """
+        _check_rows((self.easy, self.hard, self.junk), query_ids, num_database)
 
     def at(self, setup: Setup) -> GroundTruth:
         """Return the positives and junk of one setup: easy, medium (easy + hard) or hard."""

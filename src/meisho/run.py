@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from meisho.arrays import Int64Array
-from meisho.datasets.base import Dataset, check_photos, load_dataset
+from meisho.datasets.base import Dataset, load_dataset
+from meisho.datasets.photo_files import check_photos
 from meisho.descriptors import Descriptors, Provenance, describe_faults
 from meisho.errors import ImageError, InputError, MismatchError
 from meisho.evaluate.protocols import evaluate_ranking

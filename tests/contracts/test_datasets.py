@@ -9,9 +9,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from meisho.datasets.base import DATASETS, Protocol, check_photos, load_dataset, missing_photos
+from meisho.datasets.base import DATASETS, Protocol, load_dataset
+from meisho.datasets.photo_files import check_photos, missing_photos
 from meisho.datasets.toycity import build_toycity
 from meisho.errors import DatasetError, InputError
+from meisho.evaluate.protocols import PROTOCOLS
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 
 JPEG = b"\xff\xd8"
@@ -109,6 +111,10 @@ def test_every_data_set_has_an_example_here():
 def test_every_entry_of_the_table_names_a_loader(entry):
     module, _, function = entry.partition(":")
     assert callable(getattr(import_module(module), function))
+
+
+def test_every_protocol_can_be_asked_for_by_a_data_set():
+    assert set(get_args(Protocol)) == set(PROTOCOLS)
 
 
 def test_queries_database_and_answers_fit_together(name, example):

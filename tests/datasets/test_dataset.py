@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from meisho.datasets import base
-from meisho.datasets.base import Dataset, check_photos
+from meisho.datasets.base import Dataset
+from meisho.datasets.photo_files import check_photos
 from meisho.errors import DatasetError
-from meisho.ground_truth import GroundTruth, database_rows
+from meisho.ground_truth import GradedGroundTruth, GroundTruth, database_rows
 from meisho.images import Box, Photo
 
 A, B = Photo("a", Path("a.jpg")), Photo("b", Path("b.jpg"))
@@ -45,6 +46,28 @@ def test_an_id_that_stands_twice_is_refused():
 def test_ground_truth_for_another_number_of_queries_is_refused():
     with pytest.raises(DatasetError, match="somewhere: 2 queries but ground truth for 1"):
         dataset((A, B), (A, B), [[0]])
+
+
+def test_a_data_set_needs_queries_and_a_database():
+    with pytest.raises(DatasetError, match="somewhere: has 0 queries and 2 database photos; there must be"):
+        dataset((A, B), (), [])
+    with pytest.raises(DatasetError, match="somewhere: has 1 queries and 0 database photos; there must be"):
+        dataset((), (A,), [[]])
+
+
+@pytest.mark.parametrize("row", [-1, 2, 99])
+def test_ground_truth_outside_the_database_is_refused(row):
+    with pytest.raises(DatasetError, match=rf"somewhere: .*query 'b' names a row outside the 2 .*{row}"):
+        dataset((A, B), (A, B), [[0], [row]])
+    parts = [database_rows([[]]), database_rows([[]]), database_rows([[row]])]
+    for turn in range(3):  # easy, hard and junk in turn
+        graded = GradedGroundTruth(*parts[turn:], *parts[:turn])
+        with pytest.raises(DatasetError, match="names a row outside the 2 database photos"):
+            Dataset("mine", Path("somewhere"), (A, B), (A,), graded, "revisitop")
+
+
+def test_the_file_of_a_newcomer_is_short():
+    assert Path(base.__file__).read_text().count("\n") < 80
 
 
 def test_queries_are_cropped_where_one_has_a_box():

@@ -2,8 +2,9 @@ import shutil
 
 import pytest
 
-from meisho.datasets.base import load_dataset, missing_photos
+from meisho.datasets.base import load_dataset
 from meisho.datasets.gldv2 import load_gldv2, load_recognition_solution
+from meisho.datasets.photo_files import missing_photos
 from meisho.errors import DatasetError
 
 DATABASE = ["aaaa000000000000", "bbbb000000000000", "cccc000000000000"]

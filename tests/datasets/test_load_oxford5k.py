@@ -3,8 +3,9 @@ import zipfile
 
 import pytest
 
-from meisho.datasets.base import load_dataset, missing_photos
+from meisho.datasets.base import load_dataset
 from meisho.datasets.oxford5k import CORRUPT_PARIS_PHOTOS, load_oxford5k, load_paris6k
+from meisho.datasets.photo_files import missing_photos
 from meisho.datasets.revisitop import load_ground_truth
 from meisho.errors import DatasetError
 from meisho.images import Box

@@ -4,7 +4,8 @@ import shutil
 import numpy as np
 import pytest
 
-from meisho.datasets.base import check_photos, load_dataset, missing_photos
+from meisho.datasets.base import load_dataset
+from meisho.datasets.photo_files import check_photos, missing_photos
 from meisho.datasets.revisitop import load_ground_truth, load_roxford5k
 from meisho.errors import DatasetError
 from meisho.images import Box

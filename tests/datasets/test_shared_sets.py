@@ -2,7 +2,8 @@
 
 import pytest
 
-from meisho.datasets.base import load_dataset, missing_photos
+from meisho.datasets.base import load_dataset
+from meisho.datasets.photo_files import missing_photos
 
 pytestmark = pytest.mark.shared
 

@@ -56,20 +56,13 @@ def load_csv_table(root: Path) -> Dataset:
     """
     table = read_table(root, required=())
     if "file" in table.columns:
-        dataset = _load_photo_rows(table)
-    elif "query" in table.columns:
-        dataset = _load_query_rows(table)
-    else:
-        raise DatasetError(
-            f"{root}:1: the header needs a column 'file' (one row per photo: file,label,role) "
-            "or 'query' (one row per query: query,positives,junk)"
-        )
-    if not dataset.queries or not dataset.database:
-        raise DatasetError(
-            f"{root}: has {len(dataset.queries)} queries and {len(dataset.database)} database photos; "
-            "there must be some of each"
-        )
-    return dataset
+        return _load_photo_rows(table)
+    if "query" in table.columns:
+        return _load_query_rows(table)
+    raise DatasetError(
+        f"{root}:1: the header needs a column 'file' (one row per photo: file,label,role) "
+        "or 'query' (one row per query: query,positives,junk)"
+    )
 
 
 def _load_photo_rows(table: Table) -> Dataset:
@@ -87,8 +80,8 @@ def _load_photo_rows(table: Table) -> Dataset:
             broken.add(row.line, f"a photo of the role {role} needs a label; only a distractor goes without")
         elif photo := _read_photo(table.path, row, row["file"], broken):
             photos.append((row.line, LabelledPhoto(photo, row["label"], role)))
-    _check_ids([(line, p.photo.id) for line, p in photos if p.role in ("query", "both")], broken)
-    _check_ids([(line, p.photo.id) for line, p in photos if p.role != "query"], broken)
+    broken.add_repeats((line, p.photo.id) for line, p in photos if p.role in ("query", "both"))
+    broken.add_repeats((line, p.photo.id) for line, p in photos if p.role != "query")
     broken.raise_if_any()
     return dataset_of_labels(table.path.stem, table.path, [photo for _, photo in photos], sha256=table.sha256)
 
@@ -111,7 +104,7 @@ def _load_query_rows(table: Table) -> Dataset:
             junk.append(
                 not_counted | ({row_of_path[photo.path]} - right if photo.path in row_of_path else set())
             )
-    _check_ids([(line, photo.id) for line, photo in queries], broken)
+    broken.add_repeats((line, photo.id) for line, photo in queries)
     broken.raise_if_any()
     ground_truth = GroundTruth(database_rows(positives), database_rows(junk), table.sha256)
     return Dataset(
@@ -156,13 +149,3 @@ def _listed_rows(row: Row, column: str, rows_of: dict[str, int], broken: BrokenR
     for unknown in sorted(ids - rows_of.keys()):
         broken.add(row.line, f"{column}: no photo {unknown!r:.200} below the folder; correct the path")
     return {rows_of[known] for known in ids & rows_of.keys()}
-
-
-def _check_ids(ids: list[tuple[int, str]], broken: BrokenRows) -> None:
-    first: dict[str, int] = {}
-    for line, photo_id in ids:
-        if photo_id in first:
-            broken.add(
-                line, f"the id {photo_id!r:.200} stands already on line {first[photo_id]}; remove one of them"
-            )
-        first.setdefault(photo_id, line)

@@ -128,16 +128,10 @@ def _scored_rows(table: Table) -> list[Row]:
 
 def _check_ids(table: Table, rows: Sequence[Row]) -> None:
     broken = BrokenRows(table.path)
-    first: dict[str, int] = {}
     for row in rows:
-        photo_id = row["id"]
-        if not _ID.fullmatch(photo_id):
-            broken.add(row.line, f"{photo_id!r:.80} is not a photo id like 0123456789abcdef; correct it")
-        elif photo_id in first:
-            broken.add(
-                row.line, f"the id {photo_id!r} stands already on line {first[photo_id]}; remove one of them"
-            )
-        first.setdefault(photo_id, row.line)
+        if not _ID.fullmatch(row["id"]):
+            broken.add(row.line, f"{row['id']!r:.80} is not a photo id like 0123456789abcdef; correct it")
+    broken.add_repeats((row.line, row["id"]) for row in rows)
     broken.raise_if_any()
 
 

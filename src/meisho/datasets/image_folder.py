@@ -44,13 +44,12 @@ def load_image_folder(root: Path) -> Dataset:
     """
     is_split = (root / "queries").is_dir() and (root / "database").is_dir()
     photos = _split_photos(root) if is_split else _pooled_photos(root)
-    dataset = dataset_of_labels(root.resolve().name, root, photos)
-    if not dataset.queries:
+    if not any(photo.role in ("query", "both") for photo in photos):
         raise DatasetError(
             f"{root}: no photo to ask for; put two or more photos of a thing into one folder, ROOT/LABEL/, "
             "or queries into ROOT/queries/LABEL/ and what is searched into ROOT/database/LABEL/"
         )
-    return dataset
+    return dataset_of_labels(root.resolve().name, root, photos)
 
 
 def _pooled_photos(root: Path) -> list[LabelledPhoto]:

@@ -1,7 +1,9 @@
-"""The photos below a folder, all of them or an error: a figure over some of them is not the data set's."""
+"""Photo files, all of them or an error: a figure over some of a data set's photos is not the data set's."""
 
+import os
 from pathlib import Path
 
+from meisho.datasets.base import Dataset
 from meisho.errors import DatasetError, InputError
 from meisho.images import Photo, find_photos
 
@@ -38,3 +40,28 @@ def photos_below(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> tu
             "mend or remove them"
         )
     return tuple(photo for photo in photos if photo.path.stem not in leave_out)
+
+
+def missing_photos(dataset: Dataset) -> tuple[Photo, ...]:
+    """Return the photos, queries first, whose files are not there, each file once."""
+    photos = {photo.path: photo for photo in (*dataset.database, *dataset.queries)}
+    queries = {photo.path: photo for photo in dataset.queries}
+    return tuple(photo for path, photo in (queries | photos).items() if not path.is_file())
+
+
+def check_photos(dataset: Dataset) -> None:
+    """Check that every photo of the data set is there, before the first one is read.
+
+    Raises:
+        DatasetError: Photos are missing; the message counts them, names the first and says where to put them.
+    """
+    missing = missing_photos(dataset)
+    if not missing:
+        return
+    total = len({photo.path for photo in (*dataset.database, *dataset.queries)})
+    folder = os.path.commonpath([photo.path.parent for photo in missing])
+    lines = [f"{dataset.name}: {len(missing)} of {total} photos are missing; put them under {folder}:"]
+    lines += [str(photo.path) for photo in missing[:5]]
+    if len(missing) > 5:
+        lines.append(f"... and {len(missing) - 5} more")
+    raise DatasetError("\n  ".join(lines))

@@ -7,7 +7,7 @@ that is not as it should be is an error: a ground truth read past a broken row g
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +62,16 @@ class BrokenRows:
     def add(self, line: int, reason: str) -> None:
         """Note that the row on `line` is broken; the reason says what is wrong and what to do."""
         self.reasons.append(f"{self.path}:{line}: {reason}")
+
+    def add_repeats(self, ids: Iterable[tuple[int, str]]) -> None:
+        """Note the rows whose id stands already on an earlier line; `ids` are (line, id)."""
+        first: dict[str, int] = {}
+        for line, photo_id in ids:
+            if first.setdefault(photo_id, line) != line:
+                self.add(
+                    line,
+                    f"the id {photo_id!r:.200} stands already on line {first[photo_id]}; remove one of them",
+                )
 
     def raise_if_any(self) -> None:
         """Raise one error that names up to five rows and the count.

@@ -8,7 +8,7 @@ Google Landmarks differ on the same ranking: hits at 1-based ranks 1, 3, 6 of 3 
 import numpy as np
 
 from meisho.arrays import BoolArray, Int64Array
-from meisho.errors import DatasetError, InputError
+from meisho.errors import InputError
 from meisho.ground_truth import GroundTruth
 from meisho.ranking import Ranking
 
@@ -58,14 +58,7 @@ def check_fit(ranking: Ranking, ground_truth: GroundTruth) -> None:
             f"ranking has {len(ranking.query_ids)} queries but the ground truth {len(ground_truth)}: "
             "rank the queries of the same data set, in its order"
         )
-    num_database = len(ranking.database_ids)
-    for query_id, *groups in zip(ranking.query_ids, ground_truth.positives, ground_truth.junk, strict=True):
-        for rows in groups:
-            if len(rows) and (rows[0] < 0 or rows[-1] >= num_database):  # rows ascend
-                raise DatasetError(
-                    f"ground truth of query {query_id!r} names a row outside the {num_database} database "
-                    f"photos of the ranking (rows {rows[0]} to {rows[-1]}): wrong data set?"
-                )
+    ground_truth.check_rows(ranking.query_ids, len(ranking.database_ids))
 
 
 def trapezoid_average_precision(positions: Int64Array, num_positives: int) -> float:
