@@ -23,7 +23,8 @@ class Ranking:
         scores: (Q, K) float32, read-only; higher is better; -inf where `ranks` is -1.
 
     Raises:
-        InputError: The shapes do not fit, or a row lies outside the database.
+        InputError: The shapes do not fit, a row lies outside the database, or an empty place stands before
+            the end of a list.
     """
 
     query_ids: tuple[str, ...]
@@ -40,6 +41,9 @@ class Ranking:
             )
         if ranks.size and (ranks.min() < NO_ROW or ranks.max() >= len(self.database_ids)):
             raise InputError(f"ranking: a rank lies outside the {len(self.database_ids)} database rows")
+        for query_id, row in zip(self.query_ids, ranks, strict=True):  # row by row: bounds the memory
+            if np.any((row[:-1] == NO_ROW) & (row[1:] != NO_ROW)):
+                raise InputError(f"ranking: query {query_id!r} has an empty place before the end of its list")
         object.__setattr__(self, "ranks", ranks)
         object.__setattr__(self, "scores", scores)
 
