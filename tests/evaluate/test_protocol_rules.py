@@ -1,5 +1,7 @@
 """What each protocol counts, where they differ: repeats, short lists, empty queries, groups, bad input."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,26 @@ def test_a_random_ranking_is_the_same_each_time_and_other_for_rparis():
     assert not np.array_equal(first.ranks, random_ranking(*ids, "rparis6k").ranks)
     assert all(sorted(row) == list(range(50)) for row in first.ranks.tolist())
     assert (np.diff(first.scores, axis=1) <= 0).all()
+
+
+@pytest.mark.parametrize("name", ["mine", "roxford5k", "rparis6k"])
+def test_the_best_of_a_random_ranking_are_those_of_the_whole(name):
+    ids = ("q0", "q1", "q2"), tuple(f"d{i}" for i in range(50))
+    whole, best = random_ranking(*ids, name), random_ranking(*ids, name, top=7)
+    assert np.array_equal(best.ranks, whole.ranks[:, :7])
+    assert np.array_equal(best.scores, whole.scores[:, :7])
+    assert random_ranking(*ids, name, top=99).depth == 50
+    assert not np.array_equal(whole.ranks[0], whole.ranks[1])
+
+
+def test_a_random_ranking_takes_the_memory_of_a_few_lists():
+    queries, database = tuple(f"q{i}" for i in range(40)), tuple(f"d{i}" for i in range(20_000))
+    tracemalloc.start()
+    ranking = random_ranking(queries, database, "gldv2", top=100)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert ranking.depth == 100
+    assert peak < 6 * 8 * len(database)
 
 
 def test_landmark_figures_agree_with_the_functions():
