@@ -160,7 +160,7 @@ def edit_metadata(collection, **changes):
 
 def test_a_newer_format_is_refused_with_both_versions(collection):
     edit_metadata(collection, format_version=7, created_by="meisho 9.9")
-    with pytest.raises(CollectionError, match=r"meisho 9\.9 in format 7.*reads up to 1; upgrade"):
+    with pytest.raises(CollectionError, match=r"meisho 9\.9 in format 7.*reads up to 2; upgrade"):
         Collection.open(collection.path)
 
 

@@ -20,14 +20,15 @@ from meisho.evaluate.random_baseline import random_ranking
 from meisho.evaluate.report import Report
 from meisho.extraction import describe_photos, stream_descriptors
 from meisho.extractors.base import GlobalExtractor, load_extractor
+from meisho.extractors.local_base import LocalExtractor, load_local_extractor
 from meisho.ground_truth import GradedGroundTruth
 from meisho.images import Photo, find_photos, printable_id
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.ranking import Ranking
 from meisho.searching import search
-from meisho.store import Collection
-from meisho.update import Update, plan_update
+from meisho.store import Collection, CollectionWriter
+from meisho.update import LocalUpdate, Update, plan_local_update, plan_update
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
 Progress = Callable[[str, int, int], None]
@@ -66,6 +67,8 @@ class IndexSummary:
         skipped: Photos that cannot be read, of this run or an earlier one.
         index: Kind of the search structure.
         seconds: Wall time.
+        local_described: Photos whose local features were found; of photos of one content the first.
+        local_skipped: Photos that stay without local features, because they cannot be read any more.
     """
 
     num_photos: int
@@ -76,6 +79,8 @@ class IndexSummary:
     skipped: tuple[SkippedPhoto, ...]
     index: str
     seconds: float
+    local_described: int = 0
+    local_skipped: tuple[SkippedPhoto, ...] = ()
 
 
 def restore_extractor(
@@ -99,6 +104,21 @@ def restore_extractor(
     return extractor
 
 
+def restore_local_extractor(provenance: Provenance) -> LocalExtractor:
+    """Load the extractor that local features came from.
+
+    Raises:
+        MismatchError: Its weights are no longer the ones that were used.
+    """
+    extractor = load_local_extractor(provenance.extractor, **json.loads(provenance.options))
+    differences = provenance.differences(extractor.provenance)
+    if differences:
+        raise MismatchError(
+            "the extractor of local features is not what it was (then / now): " + "; ".join(differences)
+        )
+    return extractor
+
+
 def index_folder(
     folder: Path,
     collection_path: Path,
@@ -106,6 +126,7 @@ def index_folder(
     *,
     index: str | None = None,
     moved: bool = False,
+    local_extractor: LocalExtractor | None = None,
     batch_size: int = 16,
     num_workers: int | None = None,
     progress: Progress = silent,
@@ -128,6 +149,7 @@ def index_folder(
         problems=problems,
         index=index,
         moved=moved,
+        local_extractor=local_extractor,
         batch_size=batch_size,
         num_workers=num_workers,
         progress=progress,
@@ -143,6 +165,7 @@ def index_photos(
     problems: Sequence[ImageError] = (),
     index: str | None = None,
     moved: bool = False,
+    local_extractor: LocalExtractor | None = None,
     batch_size: int = 16,
     num_workers: int | None = None,
     progress: Progress = silent,
@@ -157,17 +180,22 @@ def index_photos(
         problems: Places that could not be looked into; they join the skipped photos.
         index: "auto", "exact", "ivfpq" or "hnsw"; None keeps the kind that is there, "auto" at first.
         moved: The photo folder was moved since the collection was made; it is found at `photo_root` now.
+        local_extractor: Finds local features, which are kept beside the descriptors. None: whatever found
+            those that the collection holds; where it holds none, none are looked for.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode; None chooses.
         progress: Called as photos are done.
 
     Raises:
-        MismatchError: The collection was made with another model, option or photo folder.
+        MismatchError: The collection was made with another model, option, photo folder or extractor of local
+            features.
         LockedError: Another process is writing to it.
     """
     start = time.perf_counter()
     photo_root = Path(os.path.abspath(photo_root))  # noqa: PTH100  # resolve() would follow links
     collection = _open_or_create(collection_path, photo_root, extractor, moved=moved)
+    if local_extractor is not None:
+        collection = collection.enable_local(local_extractor.provenance, local_extractor.dim)
     with collection.writer() as writer:
         plan = plan_update(
             collection.records(),
@@ -182,6 +210,9 @@ def index_photos(
         progress("build index", 0, 1)
         kind = refresh_index(collection, index)
         progress("build index", 1, 1)
+        local = _describe_local(
+            collection, writer, photos, local_extractor, num_workers=num_workers, progress=progress
+        )
     records = collection.records()
     broken = tuple(SkippedPhoto(record.id, record.error) for record in records if record.error)
     return IndexSummary(
@@ -193,7 +224,33 @@ def index_photos(
         skipped=(*broken, *(_skipped(problem, photo_root) for problem in problems)),
         index=kind,
         seconds=time.perf_counter() - start,
+        local_described=local.num_described if local else 0,
+        local_skipped=tuple(SkippedPhoto(p.id, reason) for p, reason in local.failed) if local else (),
     )
+
+
+def _describe_local(
+    collection: Collection,
+    writer: CollectionWriter,
+    photos: Sequence[Photo],
+    extractor: LocalExtractor | None,
+    *,
+    num_workers: int | None,
+    progress: Progress,
+) -> LocalUpdate | None:
+    """Find the local features that are missing; None where the collection holds none or misses none.
+
+    The index is there by then: whoever searches meanwhile need not wait for local features.
+    """
+    if collection.local_provenance is None:
+        return None
+    pending = plan_local_update(collection.records(), photos, has_local=writer.has_local_features)
+    if not pending:
+        return None
+    update = LocalUpdate(pending, writer, progress)
+    update.run(extractor or restore_local_extractor(collection.local_provenance), num_workers=num_workers)
+    writer.tidy()
+    return update
 
 
 def _skipped(problem: ImageError, photo_root: Path) -> SkippedPhoto:
@@ -316,6 +373,7 @@ def evaluate_dataset(
     extractor: GlobalExtractor,
     collection_path: Path,
     *,
+    local_extractor: LocalExtractor | None = None,
     seed: int = 0,
     batch_size: int = 16,
     num_workers: int | None = None,
@@ -330,6 +388,7 @@ def evaluate_dataset(
         dataset: The data set.
         extractor: Describes its photos.
         collection_path: The collection of its database; made when it is not there.
+        local_extractor: Finds local features of the database too, see `index_photos`.
         seed: Seeds the bootstrap of the intervals.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode; None chooses.
@@ -347,12 +406,13 @@ def evaluate_dataset(
         extractor,
         photo_root=dataset.root if dataset.root.is_dir() else dataset.root.parent,
         index="exact",
+        local_extractor=local_extractor,
         batch_size=batch_size,
         num_workers=num_workers,
         progress=progress,
     )
-    if summary.skipped:
-        first = summary.skipped[0]
+    if summary.skipped or summary.local_skipped:
+        first = (*summary.skipped, *summary.local_skipped)[0]
         path = next(photo.path for photo in dataset.database if photo.id == first.id)
         raise ImageError(
             path, f"{first.reason}; a score needs every photo of {dataset.name}, repair or replace it"

@@ -13,7 +13,10 @@ from meisho.arrays import Float32Array
 from meisho.errors import ImageError
 from meisho.extraction import DescribedBatch, stream_descriptors
 from meisho.extractors.base import GlobalExtractor
+from meisho.extractors.local_base import LocalExtractor
 from meisho.images import Box, Photo, content_sha256, printable_id, read_size
+from meisho.local_extraction import stream_local_features
+from meisho.local_features import LocalFeatures
 from meisho.store import CollectionWriter, PhotoRecord
 
 COMMIT_PHOTOS = 64
@@ -209,6 +212,81 @@ class Update:
         self._ready, self._vectors, self._vector_contents = [], [], []
         self._committed_at = time.monotonic()
         self._report()
+
+
+def plan_local_update(
+    records: Sequence[PhotoRecord], photos: Sequence[Photo], *, has_local: Callable[[str], bool]
+) -> tuple[Pending, ...]:
+    """Find what local features are missing: the first photo, and its record, of each content without some.
+
+    Args:
+        records: What is recorded, in step with the photos.
+        photos: The photos of the collection.
+        has_local: Whether a content has local features.
+    """
+    recorded = {record.id: record for record in records if not record.error}
+    pending: dict[str, Pending] = {}
+    for photo in photos:
+        record = recorded.get(photo.id)
+        if record is not None and not has_local(record.content_sha256):
+            pending.setdefault(record.content_sha256, (photo, record))
+    return tuple(pending.values())
+
+
+@dataclass
+class LocalUpdate:
+    """The second pass of an update, under way: local features of contents that have none.
+
+    A photo whose local features cannot be had stays in the collection without them, and is tried again by the
+    next update.
+
+    Attributes:
+        pending: What is to be done, of each content one photo.
+        writer: Where it is written.
+        num_described: Contents whose local features were found.
+        failed: Photos that cannot be read any more, and why.
+    """
+
+    pending: Sequence[Pending]
+    writer: CollectionWriter
+    progress: Progress
+    num_described: int = 0
+    failed: list[tuple[Photo, str]] = field(default_factory=list)
+    _ready: dict[str, LocalFeatures] = field(default_factory=dict)
+    _committed_at: float = field(default_factory=time.monotonic)
+
+    def run(self, extractor: LocalExtractor, *, num_workers: int | None) -> None:
+        """Find local features and commit them batch by batch."""
+        self._report()
+        photos = (photo for photo, _ in self.pending)
+        with closing(stream_local_features(photos, extractor, num_workers=num_workers)) as stream:
+            for (photo, found), (_, record) in zip(stream, self.pending, strict=True):
+                self._take(photo, found, record)
+                if self._is_due():
+                    self._commit()
+                self._report()
+        self._commit()
+
+    def _take(self, photo: Photo, found: LocalFeatures | ImageError, record: PhotoRecord) -> None:
+        if isinstance(found, ImageError):
+            self.failed.append((photo, found.reason))
+        elif (record.size_bytes, record.mtime_ns) != _size_and_time(photo.path):
+            self.failed.append((photo, "it changed since it was described; index again"))
+        else:
+            self._ready[record.content_sha256] = found
+            self.num_described += 1
+
+    def _is_due(self) -> bool:
+        return len(self._ready) >= COMMIT_PHOTOS or time.monotonic() - self._committed_at > COMMIT_SECONDS
+
+    def _commit(self) -> None:
+        if self._ready:
+            self.writer.add_local_features([*self._ready], [*self._ready.values()])
+        self._ready = {}
+        self._committed_at = time.monotonic()
+
+    def _report(self) -> None:
+        self.progress("local features", self.num_described + len(self.failed), len(self.pending))
 
 
 def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:

@@ -1,9 +1,10 @@
-"""The collection on disk: photo records and descriptors, the truth from which every index is derived."""
+"""The collection on disk: photo records, descriptors and local features; indexes are derived from it."""
 
 from meisho.errors import MissingDependencyError
 
 try:
     from meisho.store.collection import Collection, Snapshot
+    from meisho.store.local_reader import LocalFeatureReader
     from meisho.store.records import PhotoRecord
     from meisho.store.writer import CollectionWriter
 except ImportError as error:
@@ -12,4 +13,4 @@ except ImportError as error:
         "run: pip install lancedb pyarrow filelock (extraction and training work without it)"
     ) from error
 
-__all__ = ["Collection", "CollectionWriter", "PhotoRecord", "Snapshot"]
+__all__ = ["Collection", "CollectionWriter", "LocalFeatureReader", "PhotoRecord", "Snapshot"]

@@ -5,12 +5,14 @@ Layout of the directory::
     collection.json    what it was made with: model, options, dimension, photo folder, format version
     photos.lance/      a log of photo records, see `meisho.store.records`
     descriptors.lance/ one vector per distinct content: sequence, content_sha256, vector
+    local_features.lance/  those of each distinct content, see `meisho.store.local_rows`; made when wanted
     writer.lock        locked by the one process that writes
     writer.json        which process that is, for messages
     readers.lock       share-locked by whoever reads, so that no file is deleted meanwhile
 
-Local features will be a third table beside these two, keyed by content like the descriptors. Files that are
-derived from a collection, such as an index, may lie beside these and name the `version` they were built from.
+A collection with local features has format version 2, one without them 1, and this program reads both. What
+reads or writes no local features never opens their table. Files that are derived from a collection, such as
+an index, may lie beside these and name the `version` they were built from.
 
 Every write is one atomic commit, descriptors before the records that need them: whenever a process is killed,
 the directory opens and holds every commit that was acknowledged. Readers and the writer do not wait for each
@@ -27,12 +29,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError, MismatchError
+from meisho.local_features import LocalFeatures
 from meisho.store import tables
+from meisho.store.local_reader import LocalFeatureReader
+from meisho.store.local_rows import LOCAL_SCHEMA
 from meisho.store.locks import LOCK_FILE, OWNER_FILE, READERS_FILE, announce_reading, hold_lock
 from meisho.store.metadata import METADATA_FILE, Metadata, read_metadata, write_metadata
 from meisho.store.records import (
@@ -46,7 +52,7 @@ from meisho.store.records import (
     records_of_rows,
     resolve_log,
 )
-from meisho.store.tables import DESCRIPTORS, PHOTOS
+from meisho.store.tables import DESCRIPTORS, LOCAL_FEATURES, PHOTOS
 from meisho.store.writer import CollectionWriter
 
 T = TypeVar("T")
@@ -55,7 +61,7 @@ READ_ATTEMPTS = 5
 """A reader starts again when a writer has tidied away what it was about to read."""
 
 _OWN_NAMES = {f"{PHOTOS}.lance", f"{DESCRIPTORS}.lance", f"{METADATA_FILE}.tmp", LOCK_FILE, READERS_FILE}
-_OWN_NAMES |= {OWNER_FILE, f"{OWNER_FILE}.tmp"}
+_OWN_NAMES |= {f"{LOCAL_FEATURES}.lance", OWNER_FILE, f"{OWNER_FILE}.tmp"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +165,81 @@ class Collection:
                 "Use the same as the collection, or make another collection"
             )
 
+    @property
+    def local_provenance(self) -> Provenance | None:
+        """Where the local features come from; None where the collection holds none."""
+        return self.metadata.local_provenance
+
+    @property
+    def local_dim(self) -> int | None:
+        """Number of dimensions of a local feature's descriptor; None where the collection holds none."""
+        return self.metadata.local_dim
+
+    def enable_local(self, provenance: Provenance, dim: int) -> Self:
+        """Say that the collection holds local features, of this provenance only; return it anew.
+
+        Where it holds such already, nothing is changed.
+
+        Args:
+            provenance: Where they will come from.
+            dim: Number of dimensions of their descriptors.
+
+        Raises:
+            MismatchError: It holds local features of another provenance; names what differs.
+            LockedError: Another process is writing.
+            CollectionError: It cannot be written.
+            InputError: `dim` is not positive.
+        """
+        if dim < 1:
+            raise InputError(f"{self.path}: local features need at least 1 dimension, got {dim}")
+        if read_metadata(self.path).local_provenance is None:
+            self._make_local_table(provenance, dim)
+        collection = self.open(self.path)
+        collection._require_local(provenance, dim)
+        return collection
+
+    def _make_local_table(self, provenance: Provenance, dim: int) -> None:
+        with hold_lock(self.path):
+            metadata = read_metadata(self.path)
+            if metadata.local_provenance is not None:  # another process was faster
+                return
+            shutil.rmtree(self.path / f"{LOCAL_FEATURES}.lance", ignore_errors=True)  # a kill left it
+            tables.create_table(self.path, LOCAL_FEATURES, LOCAL_SCHEMA)
+            with tables.plain_errors(self.path, "add local features to it"):
+                write_metadata(self.path, metadata.with_local_features(provenance, dim))
+
+    def _require_local(self, provenance: Provenance, dim: int) -> None:
+        differences = self.local_provenance.differences(provenance) if self.local_provenance else []
+        if not differences and self.local_dim != dim:
+            differences = [f"dimensions: {self.local_dim} / {dim}"]
+        if differences:
+            raise MismatchError(
+                f"{self.path}: holds local features of another extractor or option than those asked for "
+                f"(collection / asked for): {'; '.join(differences)}. "
+                "Use the same as the collection, or make another collection"
+            )
+
+    def local_reader(self, ids: Sequence[str]) -> LocalFeatureReader:
+        """Return what reads the local features of these photos, a few at a time.
+
+        Raises:
+            CollectionError: The collection holds none, see `enable_local`, or is damaged.
+        """
+        if self.local_dim is None:
+            raise CollectionError(
+                f"{self.path}: holds no local features; run 'meisho index' with --local to add them"
+            )
+        return LocalFeatureReader(self.path, self.local_dim, ids)
+
+    def local_features_of(self, ids: Sequence[str]) -> dict[str, LocalFeatures]:
+        """Read the local features of these photos in one batch; ids without some are left out.
+
+        Raises:
+            CollectionError: The collection holds none, see `enable_local`, or is damaged.
+        """
+        found = self.local_reader(ids).read(np.arange(len(ids)))
+        return {i: features for i, features in zip(ids, found, strict=True) if features is not None}
+
     def files_of(self, ids: Sequence[str]) -> dict[str, Path]:
         """Return where the photos of these ids are now; those that were removed meanwhile are left out."""
 
@@ -179,7 +260,8 @@ class Collection:
             CollectionError: It cannot be written.
         """
         with hold_lock(self.path), tables.plain_errors(self.path, "move its photo folder"):
-            write_metadata(self.path, replace(self.metadata, photo_root=Path(photo_root).absolute()))
+            metadata = read_metadata(self.path)
+            write_metadata(self.path, replace(metadata, photo_root=Path(photo_root).absolute()))
         return self.open(self.path)
 
     @property
@@ -214,7 +296,7 @@ class Collection:
             LockedError: Another process or thread is writing; names it.
         """
         with hold_lock(self.path):
-            writer = CollectionWriter(self.path, self.dim)
+            writer = CollectionWriter(self.path, self.dim, self.local_dim)
             try:
                 yield writer
             finally:

@@ -16,6 +16,7 @@ from meisho.errors import CollectionError
 
 PHOTOS = "photos"
 DESCRIPTORS = "descriptors"
+LOCAL_FEATURES = "local_features"
 BATCH_ROWS = 1024
 SMALL_TABLE_BYTES = 64 * 1024**2
 MANY_FRAGMENTS = 128
@@ -109,6 +110,21 @@ def gather_vectors(table: Any, sequences: Int64Array, dim: int) -> Float32Array:
         values = batch["vector"].flatten().to_numpy(zero_copy_only=True).reshape(-1, dim)
         vectors[order[low[source] + within]] = values[source]
     return vectors
+
+
+def read_row_ids(table: Any, columns: Sequence[str]) -> pa.Table:
+    """Read whole columns, and beside them in `_rowid` what `take_rows` takes; rows in no promised order."""
+    return table.search().select(list(columns)).with_row_id(True).to_arrow()
+
+
+def take_rows(table: Any, row_ids: Int64Array) -> pa.Table:
+    """Read the rows of these ids alone, distinct ones; in no promised order.
+
+    Args:
+        table: Pinned where the ids were read: merging fragments renumbers rows.
+        row_ids: From `read_row_ids`.
+    """
+    return table.take_row_ids(row_ids.tolist()).to_arrow()
 
 
 def delete_sequences(table: Any, sequences: Int64Array, *, at_once: int = 10_000) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pyarrow.compute as pc
 
 from meisho.arrays import Float32Array
 from meisho.errors import CollectionError, InputError
+from meisho.local_features import LocalFeatures
 from meisho.store import tables
+from meisho.store.local_rows import rows_of_local_features
 from meisho.store.locks import hold_off_readers
 from meisho.store.records import (
     LOG_COLUMNS,
@@ -25,6 +28,17 @@ from meisho.store.records import (
 KEEP_VERSIONS = timedelta(hours=1)
 
 
+class _LocalTable:
+    """The table of local features, opened when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self.table = tables.open_latest(path, tables.LOCAL_FEATURES)
+        with tables.plain_errors(path, "read it"):
+            stored = tables.read_columns(self.table, ["sequence", "content_sha256"])
+        self.next_sequence = int(pc.max(stored["sequence"]).as_py()) + 1 if len(stored) else 0
+        self.contents = set(stored["content_sha256"].to_pylist())
+
+
 class CollectionWriter:
     """Writes to a locked collection; made by `Collection.writer`.
 
@@ -32,8 +46,8 @@ class CollectionWriter:
     kill; before, nothing of it is. Write the descriptors of a batch first, then its records.
     """
 
-    def __init__(self, path: Path, dim: int) -> None:
-        self._path, self._dim, self._closed = path, dim, False
+    def __init__(self, path: Path, dim: int, local_dim: int | None = None) -> None:
+        self._path, self._dim, self._local_dim, self._closed = path, dim, local_dim, False
         self._photos = tables.open_latest(path, tables.PHOTOS)
         self._descriptors = tables.open_latest(path, tables.DESCRIPTORS)
         with tables.plain_errors(path, "read it"):
@@ -41,6 +55,14 @@ class CollectionWriter:
             stored = tables.read_columns(self._descriptors, ["sequence", "content_sha256"])
         self._next_descriptor = int(pc.max(stored["sequence"]).as_py()) + 1 if len(stored) else 0
         self._contents = set(stored["content_sha256"].to_pylist())
+
+    @cached_property
+    def _local(self) -> _LocalTable:
+        if self._local_dim is None:
+            raise CollectionError(
+                f"{self._path}: holds no local features; call Collection.enable_local, then make the writer"
+            )
+        return _LocalTable(self._path)
 
     def known_contents(self) -> frozenset[str]:
         """Return the content hashes that have a descriptor."""
@@ -80,6 +102,35 @@ class CollectionWriter:
         self._append(self._descriptors, pa.Table.from_arrays(columns, schema=schema))
         self._contents.update(new)
 
+    def has_local_features(self, content_sha256: str) -> bool:
+        """Whether a content has local features; also where none were found in it."""
+        return self._local_dim is not None and content_sha256 in self._local.contents
+
+    def add_local_features(self, content_sha256s: Sequence[str], features: Sequence[LocalFeatures]) -> None:
+        """Add local features, in one commit; a content that has some already keeps them.
+
+        Args:
+            content_sha256s: B contents, as for the descriptors.
+            features: Of each content.
+
+        Raises:
+            InputError: Their numbers differ, a content is empty, or the descriptors have another dimension.
+            CollectionError: The collection holds no local features, see `Collection.enable_local`, or they
+                cannot be written; nothing of the batch was.
+        """
+        self._check_local_features(content_sha256s, features)
+        new = {
+            content: each
+            for content, each in zip(reversed(content_sha256s), reversed(features), strict=True)
+            if content not in self._local.contents
+        }
+        if not new:
+            return
+        rows = rows_of_local_features(new, [*new.values()], first_sequence=self._local.next_sequence)
+        self._local.next_sequence += len(new)  # counted even if it fails: a number is never used twice
+        self._append(self._local.table, rows)
+        self._local.contents.update(new)
+
     def put_records(self, records: Sequence[PhotoRecord]) -> None:
         """Insert records, or replace those of the same id; of two with one id the later wins.
 
@@ -110,7 +161,7 @@ class CollectionWriter:
             self._append(self._photos, rows)
 
     def tidy(self, *, keep: timedelta = KEEP_VERSIONS) -> None:
-        """Drop replaced records, descriptors that no photo needs and old versions; merge small fragments.
+        """Drop replaced records, what no photo needs of the rest, and old versions; merge small fragments.
 
         What of it would rewrite a large table for little gain waits for a later call. The rows that readers
         see do not change, and neither does `Collection.version`.
@@ -125,11 +176,13 @@ class CollectionWriter:
         self._check_open()
         with tables.plain_errors(self._path, "tidy it"):
             rewritten = self._drop_replaced_records()
-            self._drop_unneeded_descriptors()
+            self._drop_unneeded()
             if rewritten or tables.is_worth_tidying(self._photos):
                 self._tidy_files(self._photos, keep)
             if tables.is_worth_tidying(self._descriptors):
                 self._tidy_files(self._descriptors, keep)
+            if self._local_dim is not None and tables.is_worth_tidying(self._local.table):
+                self._tidy_files(self._local.table, keep)
 
     def close(self) -> None:
         """Refuse all writing from now on; the with-block of `Collection.writer` calls this."""
@@ -147,15 +200,13 @@ class CollectionWriter:
         self._photos.add(kept.cast(PHOTOS_SCHEMA), mode="overwrite")
         return True
 
-    def _drop_unneeded_descriptors(self) -> None:
+    def _drop_unneeded(self) -> None:
         log = tables.read_columns(self._photos, [*LOG_COLUMNS, "content_sha256", "error"])
         log = log.take(resolve_log(log)[0])
         needed = log.filter(pc.equal(pc.binary_length(log["error"]), 0))["content_sha256"]
-        stored = tables.read_columns(self._descriptors, ["sequence", "content_sha256"])
-        unneeded = stored.filter(pc.invert(pc.is_in(stored["content_sha256"], value_set=needed)))
-        # Forgotten first: should deleting fail half-way, a content may be stored twice but is never missed.
-        self._contents.difference_update(unneeded["content_sha256"].to_pylist())
-        tables.delete_sequences(self._descriptors, unneeded["sequence"].to_numpy())
+        _drop_others(self._descriptors, self._contents, needed)
+        if self._local_dim is not None:
+            _drop_others(self._local.table, self._local.contents, needed)
 
     def _tidy_files(self, table: Any, keep: timedelta) -> None:
         tables.compact(table)
@@ -187,8 +238,34 @@ class CollectionWriter:
             )
         return vectors
 
+    def _check_local_features(
+        self, content_sha256s: Sequence[str], features: Sequence[LocalFeatures]
+    ) -> None:
+        if len(content_sha256s) != len(features):
+            raise InputError(
+                f"{self._path}: {len(content_sha256s)} contents need as many local features, "
+                f"got {len(features)}"
+            )
+        if "" in content_sha256s:
+            raise InputError(f"{self._path}: local features need the content that they belong to, got ''")
+        for content, each in zip(content_sha256s, features, strict=True):
+            if each.descriptors.shape[1] != self._local_dim and self._local_dim is not None:
+                raise InputError(
+                    f"{self._path}: its local features have {self._local_dim} dimensions, those of content "
+                    f"{content} have {each.descriptors.shape[1]}"
+                )
+
     def _check_open(self) -> None:
         if self._closed:
             raise CollectionError(
                 f"{self._path}: this writer has given its lock back; write inside the with-block"
             )
+
+
+def _drop_others(table: Any, contents: set[str], needed: pa.ChunkedArray) -> None:
+    """Delete the rows of contents that are not needed."""
+    stored = tables.read_columns(table, ["sequence", "content_sha256"])
+    unneeded = stored.filter(pc.invert(pc.is_in(stored["content_sha256"], value_set=needed)))
+    # Forgotten first: should deleting fail half-way, a content may be stored twice but is never missed.
+    contents.difference_update(unneeded["content_sha256"].to_pylist())
+    tables.delete_sequences(table, unneeded["sequence"].to_numpy())

@@ -1,0 +1,93 @@
+"""Reading the local features of a few photos out of many, in one batch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from meisho.arrays import Int64Array
+from meisho.errors import CollectionError
+from meisho.local_features import LocalFeatures
+from meisho.store import tables
+from meisho.store.local_rows import local_features_of_rows
+from meisho.store.locks import announce_reading
+from meisho.store.records import LOG_COLUMNS, encode_texts, resolve_log
+
+NONE = -1
+"""In place of a sequence number: the photo has no local features."""
+
+
+class LocalFeatureReader:
+    """Reads the local features of given photos; made by `Collection.local_reader`.
+
+    Where they lie is looked up once, for which the records are read; after that a batch costs the reading of
+    its own rows. What is read is as it was at that moment, or later where tidying has come in between.
+
+    Args:
+        path: The collection's directory.
+        dim: Number of dimensions of the descriptors.
+        ids: (N,) ids of the photos.
+
+    Raises:
+        CollectionError: It is damaged.
+    """
+
+    def __init__(self, path: Path, dim: int, ids: Sequence[str]) -> None:
+        self._path, self._dim, self._ids = path, dim, tuple(ids)
+        with announce_reading(path):
+            self._look_up()
+
+    def read(self, rows: Int64Array) -> list[LocalFeatures | None]:
+        """Read those of the photos `ids[rows]`, in that order; None for a photo without some.
+
+        Args:
+            rows: (B,) rows into the ids, repetition allowed.
+
+        Raises:
+            CollectionError: It is damaged.
+        """
+        with announce_reading(self._path):
+            try:
+                return self._read(rows)
+            except CollectionError:  # as when tidying has deleted that version
+                self._look_up()
+                return self._read(rows)
+
+    def _look_up(self) -> None:
+        with tables.plain_errors(self._path, "read its local features"):
+            contents = self._contents()
+            # Opened after the records were read, as for the descriptors.
+            self._table = tables.open_pinned(self._path, tables.LOCAL_FEATURES)
+            stored = tables.read_row_ids(self._table, ["sequence", "content_sha256"])
+            places = pc.index_in(contents, value_set=stored["content_sha256"])
+            known = places.is_valid().to_numpy(zero_copy_only=False)
+            places = places.drop_null().to_numpy()
+            self._sequences = np.full(len(self._ids), NONE, np.int64)
+            self._sequences[known] = stored["sequence"].to_numpy()[places]
+            self._row_ids = np.zeros(len(self._ids), np.int64)
+            self._row_ids[known] = stored["_rowid"].to_numpy()[places]
+
+    def _contents(self) -> pa.Array:
+        """Contents (N,) of the photos, null where a photo is not there or could not be read."""
+        log = tables.read_columns(
+            tables.open_pinned(self._path, tables.PHOTOS), [*LOG_COLUMNS, "content_sha256", "error"]
+        )
+        log = log.take(resolve_log(log)[0])
+        log = log.filter(pc.equal(pc.binary_length(log["error"]), 0))
+        wanted = pa.array(encode_texts(self._ids), log["id"].type)
+        return log["content_sha256"].combine_chunks().take(pc.index_in(wanted, value_set=log["id"]))
+
+    def _read(self, rows: Int64Array) -> list[LocalFeatures | None]:
+        sequences = self._sequences[rows]
+        distinct, first = np.unique(sequences, return_index=True)
+        row_ids = self._row_ids[rows][first[distinct != NONE]]
+        found: dict[int, LocalFeatures | None] = {NONE: None}
+        if len(row_ids):
+            with tables.plain_errors(self._path, f"read the local features of {len(row_ids)} photos"):
+                stored = tables.take_rows(self._table, row_ids)
+            found.update(
+                zip(stored["sequence"].to_pylist(), local_features_of_rows(stored, self._dim), strict=True)
+            )
+        return [found[sequence] for sequence in sequences.tolist()]

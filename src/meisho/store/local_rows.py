@@ -1,0 +1,127 @@
+"""Local features as rows of their table: 8 bits per number of a descriptor, 16 per other number.
+
+Each array of a photo is laid on a grid of 256 or 65 536 equal steps from its least to its greatest number,
+and no number moves by more than half a step: keypoints by at most 1/131 070 of the longer side of the photo
+(0.03 px of a photo 4 000 px wide), numbers of a descriptor by 1/510 of their range. Formats were chosen by
+measurement, see docs/LOG.md.
+"""
+
+import struct
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from meisho.arrays import Float32Array
+from meisho.errors import CollectionError
+from meisho.local_features import LocalFeatures
+
+LOCAL_SCHEMA = pa.schema(
+    [
+        pa.field("sequence", pa.int64(), nullable=False),  # order of writing; never used twice
+        pa.field("content_sha256", pa.large_string(), nullable=False),
+        pa.field("count", pa.int32(), nullable=False),
+        pa.field("width_px", pa.int32(), nullable=False),
+        pa.field("height_px", pa.int32(), nullable=False),
+        pa.field("keypoints", pa.large_binary(), nullable=False),
+        pa.field("scores", pa.large_binary(), nullable=False),
+        pa.field("scales", pa.large_binary(), nullable=True),
+        pa.field("descriptors", pa.large_binary(), nullable=False),
+    ]
+)
+"""One row per content. The binary columns hold what `pack` returns."""
+
+_GRID = struct.Struct("<dd")  # least number, step
+
+
+def rows_of_local_features(
+    contents: Iterable[str], features: Sequence[LocalFeatures], *, first_sequence: int
+) -> pa.Table:
+    """Return the rows that hold the local features of contents."""
+    columns = [
+        np.arange(first_sequence, first_sequence + len(features)),
+        list(contents),
+        [len(f) for f in features],
+        [f.size_px[0] for f in features],
+        [f.size_px[1] for f in features],
+        [pack(f.keypoints, np.uint16) for f in features],
+        [pack(f.scores, np.uint16) for f in features],
+        [None if f.scales is None else pack(f.scales, np.uint16) for f in features],
+        [pack(f.descriptors, np.uint8) for f in features],
+    ]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, LOCAL_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=LOCAL_SCHEMA)
+
+
+def local_features_of_rows(rows: pa.Table, dim: int) -> list[LocalFeatures]:
+    """Return the local features in rows of the table.
+
+    Args:
+        rows: N rows.
+        dim: D of the descriptors.
+
+    Raises:
+        CollectionError: A row does not hold what it says.
+    """
+    sizes = zip(*(rows[name].to_pylist() for name in ("count", "width_px", "height_px")), strict=True)
+    packed = zip(*(rows[name] for name in ("keypoints", "scores", "scales", "descriptors")), strict=True)
+    return [_unpack_row(*size, *columns, dim=dim) for size, columns in zip(sizes, packed, strict=True)]
+
+
+def _unpack_row(
+    count: int,
+    width: int,
+    height: int,
+    keypoints: pa.Scalar,
+    scores: pa.Scalar,
+    scales: pa.Scalar,
+    descriptors: pa.Scalar,
+    *,
+    dim: int,
+) -> LocalFeatures:
+    return LocalFeatures(
+        unpack(keypoints.as_buffer(), np.uint16, (count, 2)),
+        unpack(descriptors.as_buffer(), np.uint8, (count, dim)),
+        unpack(scores.as_buffer(), np.uint16, (count,)),
+        (width, height),
+        unpack(scales.as_buffer(), np.uint16, (count,)) if scales.is_valid else None,
+    )
+
+
+def pack(numbers: Float32Array, codes: type[np.uint8] | type[np.uint16]) -> bytes:
+    """Round finite numbers to the nearest of equal steps over their range; order is kept, equals stay equal.
+
+    Args:
+        numbers: Any shape.
+        codes: Type of the numbers that are stored.
+
+    Returns:
+        The least number and the step as little-endian float64, then the codes, little-endian, row by row.
+    """
+    exact = numbers.astype(np.float64)
+    low, high = float(exact.min(initial=np.inf)), float(exact.max(initial=-np.inf))
+    step = (high - low) / np.iinfo(codes).max if numbers.size else 0.0
+    steps = (exact - low) / step if step else np.zeros(exact.shape)
+    little = np.dtype(codes).newbyteorder("<")
+    return _GRID.pack(low if numbers.size else 0.0, step) + np.rint(steps).astype(little).tobytes()
+
+
+def unpack(
+    packed: "bytes | pa.Buffer", codes: type[np.uint8] | type[np.uint16], shape: tuple[int, ...]
+) -> Float32Array:
+    """Undo `pack`, but for half a step.
+
+    Raises:
+        CollectionError: It is not as long as the shape says.
+    """
+    view = memoryview(packed)
+    if len(view) != _GRID.size + int(np.prod(shape)) * np.dtype(codes).itemsize:
+        raise CollectionError(
+            f"local features of shape {shape} are damaged: {len(view)} bytes; restore the collection from a "
+            "copy, or delete it and index again"
+        )
+    low, step = _GRID.unpack_from(view)
+    little = np.frombuffer(view, np.dtype(codes).newbyteorder("<"), offset=_GRID.size)
+    real = np.float32 if codes is np.uint8 else np.float64  # the many numbers of descriptors the fast way
+    numbers = little * real(step) + real(low)
+    return numbers.reshape(shape).astype(np.float32, copy=False)

@@ -1,0 +1,64 @@
+"""Local features of ranked photos, read from a collection as a reranker asks for them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from meisho.arrays import Int64Array
+from meisho.local_features import LocalFeatures
+from meisho.store import Collection
+
+
+class CollectionFeatures:
+    """A `meisho.rerank.base.LocalFeatureSource`: queries in memory, the database in a collection.
+
+    The features of the photos that were asked for last are kept, for queries often share their answers.
+
+    Args:
+        collection: Holds local features of the database.
+        database_ids: (N,) ids of the database photos, by the rows of the ranking.
+        query_features: Of the queries, by their rows; made by the same extractor.
+        max_kept: Photos whose features are kept: about 0.5 MB each of 1,000 features of 128 dimensions.
+
+    Raises:
+        CollectionError: The collection holds no local features, or is damaged.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        database_ids: Sequence[str],
+        query_features: Sequence[LocalFeatures],
+        *,
+        max_kept: int = 256,
+    ) -> None:
+        self._reader = collection.local_reader(database_ids)
+        self._queries = tuple(query_features)
+        self._max_kept = max_kept
+        self._kept: dict[int, LocalFeatures] = {}  # the one asked for longest ago comes first
+        dim = collection.local_dim or 0
+        self._none = LocalFeatures(
+            np.empty((0, 2), np.float32), np.empty((0, dim), np.float32), np.empty(0, np.float32), (0, 0)
+        )
+
+    def query(self, query_row: int) -> LocalFeatures:
+        """Return those of one query."""
+        return self._queries[query_row]
+
+    def database(self, rows: Int64Array) -> list[LocalFeatures]:
+        """Return those of (B,) database rows in that order; of a photo without some, 0 features.
+
+        What is not kept is read in one batch.
+
+        Raises:
+            CollectionError: The collection is damaged.
+        """
+        asked = dict.fromkeys(rows.tolist())
+        new = [row for row in asked if row not in self._kept]
+        read = zip(new, self._reader.read(np.array(new, np.int64)), strict=True)
+        found = {row: self._none if features is None else features for row, features in read}
+        found |= {row: self._kept.pop(row) for row in asked if row in self._kept}
+        self._kept |= found
+        for row in list(self._kept)[: max(len(self._kept) - self._max_kept, 0)]:
+            del self._kept[row]
+        return [found[row] for row in rows.tolist()]
