@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
+from timm.models import get_pretrained_cfg
 
 from meisho.errors import ConfigError, InputError
+from meisho.extractors import backbone
 from meisho.extractors.backbone import (
     create_backbone,
     fit_images,
@@ -130,3 +134,26 @@ def test_maps_with_channels_last_are_turned():
     traits = read_traits(create_backbone("mambaout_femto"))
     assert traits.channels_last
     assert spread_tokens(torch.zeros(2, 5, 7, 288), traits).shape == (2, 288, 5, 7)
+
+
+def test_making_a_backbone_leaves_every_generator_as_it_was(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPUs were seeded"))
+    before = torch.get_rng_state()
+    first, again, other = (create_backbone("test_resnet", seed=seed) for seed in (3, 3, 4))
+    load_extractor("timm:test_resnet", weights="none:1", projection_dim=8)
+    assert torch.equal(torch.get_rng_state(), before)
+    weights = [next(model.parameters()) for model in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_the_hub_file_of_a_model_that_timm_reads_its_own_way_is_plain_weights(monkeypatch, tmp_path):
+    name = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    assert get_pretrained_cfg(name).custom_load  # the first publisher's are .npz
+    published = timm.create_model(name)
+    save_file(published.state_dict(), tmp_path / "model.safetensors")
+    monkeypatch.setattr(backbone, "fetch_hub_file", lambda _: tmp_path / "model.safetensors")
+    loaded = create_backbone(name, pretrained=True).state_dict()
+    assert loaded
+    for key, value in loaded.items():
+        assert torch.equal(value, published.state_dict()[key])

@@ -51,7 +51,7 @@ def create_backbone(name: str, *, pretrained: bool = False, seed: int = 0) -> nn
     Args:
         name: A timm model, with a tag or without: "resnet34", "resnet34.a1_in1k".
         pretrained: Whether to load timm's pretrained weights from the hub.
-        seed: Of the random weights that it has otherwise; torch's own generator is left as it was.
+        seed: Of the random weights that it has otherwise; torch's own generators are left as they were.
 
     Raises:
         InputError: timm has no such model; the nearest names are given.
@@ -60,9 +60,11 @@ def create_backbone(name: str, *, pretrained: bool = False, seed: int = 0) -> nn
     _check_name(name)
     settings: dict[str, Any] = {"num_classes": 0}
     if pretrained:
-        settings |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(_fetch_pretrained(name))}}
+        # the hub's files are plain weights, also where timm reads those of the first publisher its own way
+        overlay = {"file": str(_fetch_pretrained(name)), "custom_load": False}
+        settings |= {"pretrained": True, "pretrained_cfg_overlay": overlay}
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs' generators too
         return _create_with_any_size(name, settings).eval()
 
 

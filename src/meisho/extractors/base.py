@@ -1,12 +1,15 @@
 """Extractors of global descriptors: the interface, and the table of those that are known by name.
 
 A timm backbone needs no new file: `load_extractor("timm:resnet34")`. Another kind of extractor is one file
-in this folder and one line in `EXTRACTORS`::
+in this folder and one line in `EXTRACTORS`, `"mean_color": "meisho.extractors.mean_color:MeanColor"`::
 
     class MeanColor:
         dim = 3
         provenance = Provenance.from_options("mean_color", {})
         image_options = ImageOptions(max_side_px=64)
+
+        def __init__(self, rest: str = "", *, device: str = "auto") -> None:
+            '''Take what stands after "mean_color:", and where to compute.'''
 
         def extract(self, images: UInt8Array) -> Float32Array:
             return normalize_rows(images.mean(axis=(1, 2), dtype=np.float32))
@@ -24,7 +27,8 @@ EXTRACTORS: dict[str, str] = {
     "timm": "meisho.extractors.timm_gem:load_timm",
     "checkpoint": "meisho.extractors.checkpoint:load_checkpoint",
 }
-"""Name before the colon of a model specification -> loader(rest of the specification, **options)."""
+"""Name before the colon of a model specification -> loader(rest of the specification, **options): a function
+or a class; `device` is always among the options that it takes."""
 
 
 class GlobalExtractor(Protocol):

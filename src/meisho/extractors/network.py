@@ -81,7 +81,7 @@ def _random_network(name: str, options: TimmGeMOptions, seed: str) -> Descriptor
         raise ConfigError(f"weights='none:{seed}': random weights need a seed, for example 'none:0'")
     backbone = create_backbone(name, seed=int(seed))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed))
+        torch.default_generator.manual_seed(int(seed))  # torch.manual_seed would seed the GPUs too
         return _assemble(backbone, options, options.projection_dim)
 
 
