@@ -47,7 +47,7 @@ def to_features(keypoints: Tensor, descriptors: Tensor, scores: Tensor, image: U
 
 def lies_within(keypoints: Tensor, image: UInt8Array) -> Tensor:
     """Say of (K, 2) keypoints which lie on the image, not on what `to_pixels` has added: (K,) bool."""
-    corner = keypoints.new_tensor([image.shape[1], image.shape[0]]) - 0.5
+    corner = torch.tensor([image.shape[1], image.shape[0]], device=keypoints.device) - 0.5
     return (keypoints <= corner).all(dim=1)
 
 
