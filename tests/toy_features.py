@@ -1,0 +1,35 @@
+"""Extractors for tests of the second pass: cheap, and every answer can be told from another."""
+
+import numpy as np
+
+from meisho.descriptors import Provenance, normalize_rows
+from meisho.images import ImageOptions
+from meisho.local_features import LocalFeatures
+
+
+class MeanColor:
+    dim = 3
+    provenance = Provenance.from_options("mean_color", {})
+    image_options = ImageOptions(max_side_px=64)
+
+    def extract(self, images):
+        return normalize_rows(images.mean(axis=(1, 2), dtype=np.float32))
+
+
+class Corners:
+    """Two corners of the image with their colors; counts what it was asked for."""
+
+    dim = 3
+    image_options = ImageOptions(max_side_px=64)
+
+    def __init__(self, *, version: int = 1):
+        self.provenance = Provenance.from_options("corners", {"version": version})
+        self.count = 0
+
+    def extract(self, image):
+        self.count += 1
+        height, width = image.shape[:2]
+        colors = np.stack([image[0, 0], image[-1, -1]]).astype(np.float32)
+        return LocalFeatures(
+            np.array([[0, 0], [width - 1, height - 1]]), colors, np.array([2.0, 1.0]), (width, height)
+        )
