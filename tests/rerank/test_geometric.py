@@ -181,7 +181,9 @@ def test_the_options_of_matching_and_ransac_are_used(evidence):
 def test_a_share_of_the_photo_s_size_is_a_threshold_for_each_photo(evidence):
     by_share = RansacOptions(threshold_share=8 / 640)
     found = verify_photos(evidence.query(0), evidence.of_database, ransac=by_share)
-    usual = verify_photos(evidence.query(0), evidence.of_database)
+    usual = verify_photos(
+        evidence.query(0), evidence.of_database, ransac=RansacOptions(reproj_threshold_px=8)
+    )
     assert [f.num_inliers for f in found] == [f.num_inliers for f in usual]
 
 
