@@ -423,3 +423,40 @@ def test_match_names_the_choices(run, city, option, value, words):
     code, _, err = run("match", photo, photo, "--local", "sift", option, value)
     assert code == 2
     assert words in err
+
+
+def test_answers_can_be_verified_by_local_features(run, city, tmp_path):
+    collection = tmp_path / "c"
+    arguments = ("index", city / "database", "--to", collection, *SMALL)
+    assert json.loads(run(*arguments, "--json")[1])["local_described"] == 0
+    query = next((city / "queries").glob("*_q0.jpg"))
+    code, _, err = run("search", collection, query, "--verify", 5)
+    assert code == 2
+    assert "--local" in err
+    made = json.loads(run(*arguments, "--local", "sift", "--json")[1])
+    assert made["local_described"] == made["num_photos"] > 10
+    plain = json.loads(run("search", collection, query, "--json", "--top", 12)[1])["answers"]
+    verified = json.loads(run("search", collection, query, "--verify", 12, "--json", "--top", 12)[1])[
+        "answers"
+    ]
+    assert {a["id"] for a in verified} == {a["id"] for a in plain}
+    scores = [a["score"] for a in verified]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > plain[0]["score"]  # evidence was found
+    assert json.loads(run("info", collection, "--json")[1])["local features"] == "sift"
+
+
+def test_evaluate_reranks_each_setup_without_its_junk(run, city, tmp_path):
+    arguments = ("evaluate", "toycity", "--root", city, *SMALL, "--json")
+    plain = json.loads(run(*arguments, "--to", tmp_path / "a")[1])
+    code, out, _ = run(
+        *arguments, "--to", tmp_path / "b", "--local", "sift", "--rerank", "geometric", "--first", 20
+    )
+    assert code == 0
+    reranked = json.loads(out)
+    assert "junk of each setup" in reranked["reranking"]
+    assert [f["setup"] for f in reranked["figures"]] == [f["setup"] for f in plain["figures"]]
+    assert reranked["figures"] != plain["figures"]
+    assert "reranking: none / geometric" in run("evaluate", "--compare", tmp_path / "a", tmp_path / "b")[1]
+    assert run(*arguments, "--to", tmp_path / "a", "--rerank", "geometric")[0] == 2  # no local features there
+    assert run(*arguments, "--to", tmp_path / "a", "--rerank", "magic")[0] == 2

@@ -119,6 +119,9 @@ def index(
     index: Annotated[
         str | None, typer.Option(help="auto, exact, ivfpq or hnsw; the kind that is there, auto at first.")
     ] = None,
+    local: Annotated[
+        str | None, typer.Option(help="Keep local features too, for --verify: sift, xfeat or aliked.")
+    ] = None,
     moved: Annotated[bool, typer.Option(help="The photo folder stands elsewhere than before.")] = False,
     batch_size: BatchSize = 16,
     workers: Workers = None,
@@ -141,6 +144,7 @@ def index(
             to,
             extractor,
             index=index,
+            local_extractor=_load_local(local),
             moved=moved,
             batch_size=batch_size,
             num_workers=workers,
@@ -162,6 +166,9 @@ def search(
         str | None, typer.Option(help="Part of the query to use: x0,y0,x1,y1 in px of the upright photo.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
+    verify: Annotated[
+        int, typer.Option(min=0, help="Verify this many answers by local features and put them in order.")
+    ] = 0,
     html: Annotated[Path | None, typer.Option(help="Write the answers as a page to look at.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="Where the model's file is now, if it was moved.")
@@ -182,7 +189,7 @@ def search(
     photo = Photo(str(query), query, _parse_box(box) if box else None)
     places = _model_options(weights, None, None, None, whitening, None)
     extractor = restore_extractor(opened.provenance, device=device, places=places)
-    ranking = search_collection(opened, [photo], extractor, top=top)
+    ranking = search_collection(opened, [photo], extractor, top=top, reranker=_geometric(verify))
     scores = dict(zip(ranking.ids_of(0), ranking.scores[0].tolist(), strict=False))
     files = opened.files_of(list(scores))  # without those removed since the search began
     answers = [(Photo(i, files[i]), score) for i, score in scores.items() if i in files]
@@ -227,6 +234,11 @@ def evaluate(
     device: Device = "auto",
     batch_size: BatchSize = 16,
     workers: Workers = None,
+    local: Annotated[
+        str | None, typer.Option(help="Local features for reranking: sift, xfeat, aliked.")
+    ] = None,
+    rerank: Annotated[str | None, typer.Option(help="geometric: verify the first answers.")] = None,
+    first: Annotated[int, typer.Option(min=1, help="How many answers are reranked.")] = 100,
     seed: Annotated[int, typer.Option(help="Seeds the bootstrap of the intervals.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -244,6 +256,8 @@ def evaluate(
     from meisho.datasets.base import load_dataset
     from meisho.run import evaluate_random
 
+    if rerank not in (None, "geometric"):
+        raise InputError(f"no reranker is called {rerank!r}; choose geometric")
     loaded = load_dataset(dataset, root)
     name = loaded.name if dataset in ("folder", "csv") else dataset
     to = to or Path("runs") / (f"{name}-random" if model == "random" else name)
@@ -254,7 +268,15 @@ def evaluate(
         extractor = _load_model(model, device=device, **options)
         with _progress() as report_progress:
             evaluation = _evaluate(
-                loaded, to, extractor, report_progress, seed=seed, batch_size=batch_size, num_workers=workers
+                loaded,
+                to,
+                extractor,
+                report_progress,
+                local_extractor=_load_local(local),
+                reranker=_geometric(first if rerank else 0),
+                seed=seed,
+                batch_size=batch_size,
+                num_workers=workers,
             )
     page = _write_evaluation(evaluation, to)
     if as_json:
@@ -517,6 +539,19 @@ def _load_model(model: str | None, **options: Any) -> Any:
     return load_extractor(_absolute(model) or "default", **options)
 
 
+def _load_local(name: str | None) -> Any:
+    from meisho.extractors.local_base import load_local_extractor
+
+    return load_local_extractor(name) if name else None
+
+
+def _geometric(first: int) -> Any:
+    """Return the reranker that verifies the `first` answers; None for none."""
+    from meisho.rerank.geometric import GeometricReranker
+
+    return GeometricReranker(first=first) if first else None
+
+
 def _parse_numbers(option: str, text: str) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
@@ -554,6 +589,7 @@ def _collection_facts(path: Path) -> dict[str, Any]:
         "model": collection.provenance.extractor,
         "options": collection.provenance.options,
         "weights": collection.provenance.weights_sha256[:16],
+        "local features": collection.local_provenance.extractor if collection.local_provenance else "none",
         "version": collection.version,
         "index": saved.kind if saved else "none; searched exactly",
         "index built at version": saved.record.version if saved else None,
@@ -669,6 +705,8 @@ def _print_report(report: Any) -> None:
         f"protocol {report.protocol}; ground truth {truth}",
     )
     out.print(f"model {report.provenance.extractor} {_differing_options(report.provenance)}".rstrip())
+    if report.reranking:
+        out.print(f"reranked: {report.reranking}")
     setups = list(dict.fromkeys(figure.setup for figure in report.figures))
     table = Table("metric", *setups, box=None, pad_edge=False, header_style="dim")
     for metric in dict.fromkeys(figure.metric for figure in report.figures):

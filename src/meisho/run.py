@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,16 @@ from meisho.evaluate.report import Report
 from meisho.extraction import describe_photos, stream_descriptors
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.local_base import LocalExtractor, load_local_extractor
-from meisho.ground_truth import GradedGroundTruth
+from meisho.ground_truth import SETUPS, GradedGroundTruth
 from meisho.images import Photo, find_photos, printable_id
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
+from meisho.local_extraction import extract_local
 from meisho.ranking import Ranking
+from meisho.rerank.geometric import GeometricReranker
 from meisho.searching import search
 from meisho.store import Collection, CollectionWriter
+from meisho.stored_features import CollectionFeatures
 from meisho.update import LocalUpdate, Update, plan_local_update, plan_update
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
@@ -271,9 +274,21 @@ def refresh_index(collection: Collection, kind: str | None = None) -> str:
 
 
 def search_collection(
-    collection: Collection, queries: Sequence[Photo], extractor: GlobalExtractor, *, top: int = 10
+    collection: Collection,
+    queries: Sequence[Photo],
+    extractor: GlobalExtractor,
+    *,
+    top: int = 10,
+    reranker: GeometricReranker | None = None,
 ) -> Ranking:
     """Describe the query photos and find the `top` best database photos of each.
+
+    Args:
+        collection: Where to look.
+        queries: Photos to ask with, cropped where they have a box.
+        extractor: The one that the collection was made with.
+        top: How many answers.
+        reranker: Puts the first answers into a better order by the collection's local features.
 
     Raises:
         ImageError: A query cannot be read.
@@ -286,7 +301,21 @@ def search_collection(
     if live is None:
         live = LiveIndex.build("exact", snapshot.descriptors.vectors, snapshot.keys, snapshot.version)
     bound = live.follow(snapshot.descriptors.vectors, snapshot.keys, snapshot.version)
-    return search(described, snapshot.descriptors, index=bound, top=top)
+    if reranker is None:
+        return search(described, snapshot.descriptors, index=bound, top=top)
+    ranking = search(described, snapshot.descriptors, index=bound, top=max(top, reranker.first))
+    return reranker.rerank(ranking, _local_evidence(collection, ranking, queries)).top(top)
+
+
+def _local_evidence(collection: Collection, ranking: Ranking, queries: Sequence[Photo]) -> CollectionFeatures:
+    """Find the local features of the queries; those of the database are read when they are asked for."""
+    if collection.local_provenance is None:
+        raise InputError(
+            f"{collection.path}: holds no local features to verify with; "
+            "run 'meisho index' again with --local xfeat (or sift, aliked)"
+        )
+    local = restore_local_extractor(collection.local_provenance)
+    return CollectionFeatures(collection, ranking.database_ids, [extract_local(q, local) for q in queries])
 
 
 def fit_whitening(
@@ -374,6 +403,7 @@ def evaluate_dataset(
     collection_path: Path,
     *,
     local_extractor: LocalExtractor | None = None,
+    reranker: GeometricReranker | None = None,
     seed: int = 0,
     batch_size: int = 16,
     num_workers: int | None = None,
@@ -389,6 +419,7 @@ def evaluate_dataset(
         extractor: Describes its photos.
         collection_path: The collection of its database; made when it is not there.
         local_extractor: Finds local features of the database too, see `index_photos`.
+        reranker: Reranks by local features; the junk of each setup is taken out before the first are chosen.
         seed: Seeds the bootstrap of the intervals.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode; None chooses.
@@ -429,7 +460,43 @@ def evaluate_dataset(
     progress("search", 0, 1)
     ranking = search(queries, database, top=RANKED.get(dataset.protocol))
     progress("search", 1, 1)
-    return _scored(dataset, ranking, extractor.provenance, seed=seed, warnings=tuple(faults))
+    evaluation = _scored(dataset, ranking, extractor.provenance, seed=seed, warnings=tuple(faults))
+    if reranker is None:
+        return evaluation
+    progress("rerank", 0, 1)
+    evidence = _local_evidence(Collection.open(collection_path), ranking, dataset.queries)
+    reranked = _rerank_each_setup(evaluation, reranker, evidence, seed=seed)
+    progress("rerank", 1, 1)
+    return reranked
+
+
+def _rerank_each_setup(
+    evaluation: Evaluation, reranker: GeometricReranker, evidence: CollectionFeatures, *, seed: int
+) -> Evaluation:
+    """Rerank once for each setup, without its junk, and take each setup's figures from its own ranking."""
+    dataset, before = evaluation.dataset, evaluation.report
+    truth = dataset.ground_truth
+    skips = (
+        {setup: truth.at(setup).junk for setup in SETUPS}
+        if isinstance(truth, GradedGroundTruth)
+        else dict.fromkeys(dict.fromkeys(figure.setup for figure in before.figures), truth.junk)
+    )
+    rankings = reranker.rerank_each(evaluation.ranking, evidence, skips=list(skips.values()))
+    reports = {
+        setup: _scored(dataset, ranking, before.provenance, seed=seed).report
+        for setup, ranking in zip(skips, rankings, strict=True)
+    }
+    report = replace(
+        before,
+        figures=tuple(f for setup, r in reports.items() for f in r.figures if f.setup == setup),
+        query_scores=tuple(q for setup, r in reports.items() for q in r.query_scores if q.setup == setup),
+        reranking=(
+            f"geometric, the first {reranker.first} in order {reranker.order}, {reranker.ransac.model} by "
+            f"{reranker.ransac.method}; junk of each setup was taken out before the first were chosen"
+        ),
+    )
+    shown = rankings[list(skips).index(report.headline.setup)]
+    return Evaluation(dataset, shown, report)
 
 
 def evaluate_random(dataset: Dataset, *, seed: int = 0) -> Evaluation:

@@ -147,4 +147,8 @@ def _differences(first: Report, second: Report) -> tuple[str, ...]:
         f"queries_cropped: {first.queries_cropped} / {second.queries_cropped}"
         for _ in range(first.queries_cropped != second.queries_cropped)
     ]
-    return (*first.provenance.differences(second.provenance), *cropped)
+    reranking = [
+        f"reranking: {first.reranking or 'none'} / {second.reranking or 'none'}"
+        for _ in range(first.reranking != second.reranking)
+    ]
+    return (*first.provenance.differences(second.provenance), *cropped, *reranking)

@@ -103,6 +103,7 @@ class Report:
         figures: All figures; in each setup the main one comes first.
         query_scores: One per query and setup, in the order of the queries.
         warnings: What is doubtful about the run, in words.
+        reranking: What was done to the ranking after the search, in words; "" for nothing.
 
     Raises:
         InputError: There are no figures.
@@ -118,6 +119,7 @@ class Report:
     figures: tuple[Figure, ...]
     query_scores: tuple[QueryScore, ...]
     warnings: tuple[str, ...] = ()
+    reranking: str = ""
 
     def __post_init__(self) -> None:
         if not self.figures:
