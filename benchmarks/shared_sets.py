@@ -2,17 +2,16 @@
 
     python benchmarks/shared_sets.py ../shared/data /tmp/sets
 
-writes one CSV per set, each of which `--dataset csv` reads (see `meisho.datasets.csv_table`):
+writes
 
-- `eval.csv`: 63 queries against gallery + junk + distractors. Report on it, never choose by it.
-- `validation.csv`: the same kind of set from the split `train`, whose landmarks are others. Choose by it.
-
-UKBench comes as a folder of links with the names of the publisher, for `--dataset ukbench`.
+- `/tmp/sets/eval.csv`: 63 queries against gallery + junk + distractors, for `meisho evaluate csv --root
+  /tmp/sets/eval.csv`. Report on it, never choose by it: `choose_default.py` chooses on the split `train`.
+- `/tmp/sets/ukbench`: a folder of links with the names of the publisher, for `meisho evaluate ukbench --root
+  /tmp/sets/ukbench`.
 """
 
 import argparse
 import csv
-from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,26 +30,6 @@ def write_eval_csv(shared: Path, to: Path) -> Path:
     records = read_records(shared)
     rows = [(r["file"], r["landmark"], roles[r["role"]]) for r in records if r["split"] == "eval"]
     return _write_csv(shared, to, [*rows, *_distractors(records)])
-
-
-def write_validation_csv(shared: Path, to: Path, *, every: int = 6, distractors: bool = True) -> Path:
-    """Write the split `train` as a table for `load_csv_table`; returns `to`.
-
-    Args:
-        shared: The folder of the shared data.
-        to: The CSV file to write.
-        every: A landmark's photos 0, every, 2 · every, ... are queries; the others are the database.
-        distractors: Add the split `distractor` to the database, as `eval` has it.
-    """
-    records = read_records(shared)
-    seen: defaultdict[str, int] = defaultdict(int)
-    rows = []
-    for record in records:
-        if record["split"] == "train":
-            role = "database" if seen[record["landmark"]] % every else "query"
-            seen[record["landmark"]] += 1
-            rows.append((record["file"], record["landmark"], role))
-    return _write_csv(shared, to, [*rows, *(_distractors(records) if distractors else [])])
 
 
 def link_ukbench(shared: Path, to: Path) -> Path:
@@ -86,7 +65,6 @@ def main() -> None:
     parser.add_argument("to", type=Path, help="the folder to write to")
     arguments = parser.parse_args()
     print(write_eval_csv(arguments.shared, arguments.to / "eval.csv"))
-    print(write_validation_csv(arguments.shared, arguments.to / "validation.csv"))
     print(link_ukbench(arguments.shared, arguments.to / "ukbench"))
 
 

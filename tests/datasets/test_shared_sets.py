@@ -33,15 +33,3 @@ def test_a_query_of_the_eval_set_shares_its_landmark_with_its_positives_and_junk
     ):
         same = [row for row, name in enumerate(names) if name == landmark_of[query.id]]
         assert same == sorted([*rows, *junk])
-
-
-def test_the_validation_set_shares_no_landmark_with_eval(shared_data, shared_sets, tmp_path):
-    landmark_of = {r["file"]: r["landmark"] for r in shared_sets.read_records(shared_data)}
-    chosen = load_dataset("csv", shared_sets.write_validation_csv(shared_data, tmp_path / "validation.csv"))
-    report = load_dataset("csv", shared_sets.write_eval_csv(shared_data, tmp_path / "eval.csv"))
-    assert len(chosen.queries) + len(chosen.database) == 620 + 360
-    validation = {landmark_of[photo.id] for photo in chosen.queries}
-    assert len(validation) == 21
-    assert not validation & {landmark_of[photo.id] for photo in report.queries}
-    assert not {photo.id for photo in chosen.queries} & {photo.id for photo in chosen.database}
-    assert min(len(rows) for rows in chosen.ground_truth.positives) > 0
