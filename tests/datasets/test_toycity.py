@@ -1,3 +1,4 @@
+import inspect
 import io
 import json
 import math
@@ -30,6 +31,9 @@ from meisho.datasets.toycity.records import read_records
 from meisho.datasets.toycity.site import VIEW, landmark_site, stream
 from meisho.datasets.toycity.views import MANNERS, place_camera
 from meisho.errors import DatasetError, InputError
+from meisho.evaluate.chance import expected_trapezoid
+from meisho.extractors.base import load_extractor
+from meisho.run import evaluate_dataset, evaluate_random
 
 SMALL = {"landmarks": 3, "views": 5, "distractors": 4}
 
@@ -420,3 +424,31 @@ def test_surfaces_are_never_changed_by_drawing():
     for surface, image in zip(site.surfaces, before, strict=True):
         np.testing.assert_array_equal(surface.texture.image, image)
     assert replace(site.surfaces[0], two_sided=True).normal @ [0, -1, 0] == 1
+
+
+def test_the_default_city_is_as_large_as_promised():
+    defaults = {name: p.default for name, p in inspect.signature(build_toycity).parameters.items()}
+    assert defaults["landmarks"] >= 40
+    assert defaults["views"] >= 12
+    assert defaults["distractors"] >= 200
+
+
+def expected_medium(dataset):
+    """Medium mAP that a random ranking is expected to get."""
+    truth, total = dataset.ground_truth.at("medium"), len(dataset.database)
+    expected = [
+        expected_trapezoid(len(positives), total - len(junk), depth=total)
+        for positives, junk in zip(truth.positives, truth.junk, strict=True)
+    ]
+    return np.nanmean(expected)
+
+
+@pytest.mark.slow
+def test_the_default_descriptor_finds_much_and_misses_much_and_a_random_ranking_finds_nothing(tmp_path):
+    build_toycity(tmp_path / "city", landmarks=24, views=5, distractors=30)
+    dataset = load_toycity(tmp_path / "city")
+    report = evaluate_dataset(dataset, load_extractor("default"), tmp_path / "collection").report
+    assert 0.40 <= report.figure("revisitop_map", "medium").value <= 0.85
+    chance = evaluate_random(dataset).report.figure("revisitop_map", "medium").value
+    assert abs(chance - expected_medium(dataset)) < 0.02
+    assert chance < 0.1
