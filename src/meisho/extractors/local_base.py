@@ -30,6 +30,7 @@ LOCAL_EXTRACTORS: dict[str, str] = {
     "sift": "meisho.extractors.sift:Sift",
     "xfeat": "meisho.extractors.xfeat:XFeat",
     "aliked": "meisho.extractors.aliked:Aliked",
+    "delg": "meisho.extractors.delg:Delg",
 }
 """Name -> "module:Class", called with the options; its arguments are the only defaults."""
 

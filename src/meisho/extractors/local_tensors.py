@@ -39,10 +39,18 @@ def to_pixels(image: UInt8Array, device: torch.device, *, multiple_px: int = 1) 
     return functional.pad(pixels, (0, right, 0, below), mode="replicate") if below or right else pixels
 
 
-def to_features(keypoints: Tensor, descriptors: Tensor, scores: Tensor, image: UInt8Array) -> LocalFeatures:
-    """Turn (K, 2), (K, D) and (K,) tensors into the local features of `image`."""
+def to_features(
+    keypoints: Tensor,
+    descriptors: Tensor,
+    scores: Tensor,
+    image: UInt8Array,
+    *,
+    scales: Tensor | None = None,
+) -> LocalFeatures:
+    """Turn (K, 2), (K, D), (K,) and, if given, (K,) tensors into the local features of `image`."""
     places, described, scored = (t.float().cpu().numpy() for t in (keypoints, descriptors, scores))
-    return LocalFeatures(places, described, scored, (image.shape[1], image.shape[0]))
+    sizes = None if scales is None else scales.float().cpu().numpy()
+    return LocalFeatures(places, described, scored, (image.shape[1], image.shape[0]), sizes)
 
 
 def lies_within(keypoints: Tensor, image: UInt8Array) -> Tensor:

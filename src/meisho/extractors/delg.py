@@ -1,0 +1,208 @@
+"""DELG: global descriptor and local features from one network, on any timm backbone with feature maps.
+
+The official weights (r50delg_gldv2clean and others) are TensorFlow's and cannot be had here. The trunk starts
+from any weights that `TimmGeMOptions.weights` names; the local head is random until it is trained, and its
+features are then worth little. To train it, add `LocalMaps.reconstruction_error` and a classifier's loss on
+`LocalMaps.pooled` to the global loss; no gradient of the two reaches the trunk. Save
+`network.local_head.state_dict()` with safetensors and give the file as `local_weights`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from meisho.arrays import UInt8Array
+from meisho.descriptors import Provenance
+from meisho.errors import ConfigError, InputError
+from meisho.extractors.backbone import fit_images
+from meisho.extractors.local_input import check_positive, check_whole
+from meisho.extractors.local_tensors import lies_within, to_features, to_pixels
+from meisho.extractors.network import DescriptorNetwork, build_network
+from meisho.extractors.options import TimmGeMOptions
+from meisho.extractors.timm_gem import choose_device
+from meisho.extractors.weights import check_fit, digest_state, read_state_dict
+from meisho.images import ImageOptions
+from meisho.layers.local_head import LocalHead, LocalMaps
+from meisho.local_features import LocalFeatures
+
+SCALES = (0.25, 2**-1.5, 0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
+"""The paper's image pyramid, relative to the working size."""
+
+
+@dataclass(frozen=True, eq=False)
+class DelgOutput:
+    """What a `DelgNetwork` gives for B images.
+
+    Attributes:
+        vectors: (B, D) global descriptors, float32, not L2-normalised.
+        local: Of the last feature map but one.
+    """
+
+    vectors: Tensor
+    local: LocalMaps
+
+
+class DelgNetwork(nn.Module):
+    """Trunk, global branch and local branch: what training makes and extraction uses.
+
+    Args:
+        global_branch: Backbone, pooling and projection; its backbone is the trunk of both.
+        dim: Dimensions of the local descriptors.
+
+    Raises:
+        InputError: The backbone has no feature maps, such as a plain vision transformer.
+    """
+
+    def __init__(self, global_branch: DescriptorNetwork, dim: int = 128) -> None:
+        super().__init__()
+        stages = getattr(global_branch.backbone, "feature_info", [])
+        reductions = [stage["reduction"] for stage in stages[-2:]]
+        traits = global_branch.traits
+        if len(set(reductions)) < 2 or traits.fixed_size_px is not None or traits.multiple_px > 1:
+            raise InputError("delg: this backbone has no row of feature maps; choose a ResNet, say resnet50")
+        self.global_branch = global_branch
+        self.stride_px: int = stages[-2]["reduction"]
+        self.local_head = LocalHead(stages[-2]["num_chs"], dim)
+
+    def forward(self, images: Tensor) -> DelgOutput:
+        """Describe (B, 3, H, W) images, normalised by `global_branch.traits`."""
+        branch = self.global_branch
+        maps = branch.backbone.forward_intermediates(  # type: ignore[operator]
+            fit_images(images, branch.traits), indices=2, intermediates_only=True
+        )
+        return DelgOutput(branch.projection(branch.pooling(maps[1])), self.local_head(maps[0]))
+
+    def find_local(self, images: Tensor) -> LocalMaps:
+        """Find the local maps alone; for (B, 3, H, W) as above."""
+        trunk = self.global_branch.backbone
+        images = fit_images(images, self.global_branch.traits)
+        maps: LocalMaps = self.local_head(
+            trunk.forward_intermediates(images, indices=2, intermediates_only=True)[0]  # type: ignore[operator]
+        )
+        return maps
+
+
+class Delg:
+    """Local features by DELG [Cao et al. 2020, arXiv:2001.05027].
+
+    Args:
+        backbone: timm's name.
+        weights: Of the trunk, as `TimmGeMOptions.weights`: "hub", "none:SEED" or a file.
+        local_weights: A .safetensors file of the local head; None: random, of seed 0, for tests.
+        dim: Dimensions of the descriptors.
+        max_keypoints: The features of highest attention that are kept, all scales together.
+        max_side_px: The longer side of the image becomes this at scale 1.
+        min_score: Cells of less attention than this are no features.
+        scales: Of the image pyramid.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        ConfigError: An option is wrong, or there is no such device.
+        InputError: timm has no such backbone, or it has no feature maps.
+        WeightsError: The weights cannot be had or do not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str = "resnet50",
+        weights: str = "hub",
+        local_weights: str | None = None,
+        dim: int = 128,
+        max_keypoints: int = 1000,
+        max_side_px: int = 640,
+        min_score: float = 0.1,
+        scales: tuple[float, ...] = SCALES,
+        device: str = "auto",
+    ) -> None:
+        check_whole(dim=dim, max_keypoints=max_keypoints, max_side_px=max_side_px)
+        if not scales:
+            raise ConfigError("scales=(): give at least one")
+        check_positive(min_score=min_score, **{f"scales[{i}]": scale for i, scale in enumerate(scales)})
+        self.dim = dim
+        self.image_options = ImageOptions(max_side_px=max_side_px)
+        self._device = choose_device(device)
+        self._max_keypoints, self._min_score = max_keypoints, float(min_score)
+        self._scales = tuple(float(scale) for scale in scales)
+        network = build_delg(backbone, weights, local_weights, dim)
+        options: dict[str, object] = {
+            "backbone": backbone,
+            "weights": weights,
+            "local_weights": local_weights,
+            "dim": dim,
+            "max_keypoints": max_keypoints,
+            "max_side_px": max_side_px,
+            "min_score": self._min_score,
+            "scales": self._scales,
+        }
+        self.provenance = Provenance.from_options("delg", options, digest_state(network.state_dict()))
+        self.network = network.eval().to(self._device)
+        traits = network.global_branch.traits
+        self._mean, self._std = (
+            torch.tensor(values, device=self._device).view(1, 3, 1, 1) for values in (traits.mean, traits.std)
+        )
+
+    @torch.inference_mode()
+    def extract(self, image: UInt8Array) -> LocalFeatures:
+        """Find the features of (H, W, 3) uint8 RGB; see `LocalExtractor.extract`. Scales are sides of cells.
+
+        Raises:
+            InputError: The image is of another shape or type.
+        """
+        pixels = (to_pixels(image, self._device) - self._mean) / self._std
+        levels = [self._extract_level(pixels, scale) for scale in self._scales]
+        keypoints, descriptors, scores, sizes = (torch.cat(parts) for parts in zip(*levels, strict=True))
+        kept = torch.nonzero((scores >= self._min_score) & lies_within(keypoints, image))[:, 0]
+        order = torch.sort(scores[kept], descending=True, stable=True).indices
+        best = kept[order[: self._max_keypoints]]
+        return to_features(keypoints[best], descriptors[best], scores[best], image, scales=sizes[best])
+
+    def _extract_level(self, pixels: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Describe all cells at one scale: (K, 2) px of `pixels`, (K, D), (K,) attention, (K,) px."""
+        sides = pixels.new_tensor([pixels.shape[3], pixels.shape[2]])
+        resized = _resize(pixels, scale)
+        enlargement = sides / sides.new_tensor([resized.shape[3], resized.shape[2]])
+        maps = self.network.find_local(resized)
+        stride_px = self.network.stride_px
+        keypoints = (stride_px * list_cells(maps.attention) + 0.5) * enlargement - 0.5
+        descriptors = functional.normalize(maps.descriptors[0].flatten(1).T, dim=1)
+        sizes = keypoints.new_full((len(keypoints),), stride_px * float(enlargement.prod().sqrt()))
+        return keypoints, descriptors, maps.attention.flatten(), sizes
+
+
+def build_delg(backbone: str, weights: str, local_weights: str | None, dim: int) -> DelgNetwork:
+    """Build the network and load its weights, all on the CPU.
+
+    Raises:
+        InputError: timm has no such backbone, or it has no feature maps.
+        WeightsError: The weights cannot be had or do not fit.
+    """
+    global_branch = build_network(backbone, TimmGeMOptions(weights=weights))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = DelgNetwork(global_branch, dim)
+    if local_weights is not None:
+        state = read_state_dict(Path(local_weights))
+        check_fit(network.local_head.state_dict(), state, local_weights)
+        network.local_head.load_state_dict(state)
+    return network
+
+
+def list_cells(feature_map: Tensor) -> Tensor:
+    """List the cells of (1, C, h, w) in reading order: (h w, 2) float32 column, row.
+
+    Padding by half of each kernel puts the middle of cell (i, j) on pixel (stride i, stride j).
+    """
+    height, width = feature_map.shape[-2:]
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([column.flatten(), row.flatten()], dim=1).float().to(feature_map.device)
+
+
+def _resize(pixels: Tensor, scale: float) -> Tensor:
+    if scale == 1:
+        return pixels
+    size = [max(1, round(side * scale)) for side in pixels.shape[-2:]]
+    return functional.interpolate(pixels, size=size, mode="bilinear", antialias=scale < 1)
