@@ -503,7 +503,7 @@ def evaluate_random(dataset: Dataset, *, seed: int = 0) -> Evaluation:
     """Score the chapter's random baseline; needs the ground truth only, no photos."""
     query_ids = tuple(photo.id for photo in dataset.queries)
     database_ids = tuple(photo.id for photo in dataset.database)
-    ranking = random_ranking(query_ids, database_ids, dataset.name)
+    ranking = random_ranking(query_ids, database_ids, dataset.name, top=RANKED.get(dataset.protocol))
     return _scored(dataset, ranking, Provenance("random"), seed=seed)
 
 
