@@ -49,7 +49,7 @@ def main() -> None:
     options = parse_arguments()
     sets = {"EVD": load_evd(options.shared), "WxBS": load_wxbs(options.shared)}
     print(
-        "| features | matcher | set | solved at 10 px | 5 px | 2.5 px | median inliers | seconds per pair |"
+        "| features | matcher | set (pairs) | solved at 10 px | 5 px | 2.5 px | median inliers | s per pair |"
     )
     print("|---|---|---|---:|---:|---:|---:|---:|")
     for name in options.local or LOCAL_EXTRACTORS:
@@ -75,7 +75,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def matchers(extractor_name: str, ratio: float) -> dict[str, LocalMatcher]:
     found: dict[str, LocalMatcher] = {
-        "mutual": MutualMatcher(),
+        "mutual": MutualMatcher(ratio=None),
         f"mutual, ratio {ratio}": MutualMatcher(ratio=ratio),
     }
     if extractor_name in LEARNED:
@@ -105,10 +105,13 @@ def read_evd_pair(root: Path, name: str) -> TruePair:
 
 def load_wxbs(shared: Path) -> list[TruePair]:
     paths = sorted((shared / "pairs" / "WxBS").glob("*/*/corrs.txt"))
-    return [
-        TruePair(path.parent.name, path.parent / "01.jpg", path.parent / "02.jpg", np.loadtxt(path))
+    pairs = [
+        TruePair(path.parent.name, path.with_name("01.jpg"), path.with_name("02.jpg"), np.loadtxt(path))
         for path in paths
     ]
+    missing = [pair.name for pair in pairs if not (pair.first.is_file() and pair.second.is_file())]
+    print(f"WxBS: without a photo, left out: {missing}\n")
+    return [pair for pair in pairs if pair.name not in missing]
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -180,7 +183,14 @@ def measure(
         errors = np.array([error_px(*each) for each in zip(found, pairs, strict=True)])
         solved = [f"{100 * np.mean(errors < limit):.1f} %" for limit in SOLVED_PX]
         inliers = np.median([verification.num_inliers for verification in found])
-        cells = (name, matcher_name, set_name, *solved, f"{inliers:.0f}", f"{seconds:.2f}")
+        cells = (
+            name,
+            matcher_name,
+            f"{set_name} ({len(pairs)})",
+            *solved,
+            f"{inliers:.0f}",
+            f"{seconds:.2f}",
+        )
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
