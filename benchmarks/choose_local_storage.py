@@ -14,11 +14,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import faiss
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array
+from meisho.descriptors import Provenance
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import RansacOptions, verify
@@ -26,9 +29,12 @@ from meisho.images import Photo
 from meisho.local_extraction import stream_local_features
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
+from meisho.store import Collection, PhotoRecord
 from meisho.store.local_rows import pack, unpack
 from shared_sets import read_records
 
+T = TypeVar("T")
+COLLECTION_PHOTOS = 2000
 Pair = tuple[str, str]
 Change = Callable[[LocalFeatures], LocalFeatures]
 
@@ -64,6 +70,7 @@ def main() -> None:
     for name in options.local or ("sift", "xfeat"):
         features = extract(options.shared, name, sorted({file for pair in pairs for file in pair}))
         report(name, features, pairs, is_same)
+        report_collection(list(features.values()), load_local_extractor(name).provenance)
 
 
 def draw_pairs(shared: Path, count: int, rng: np.random.Generator) -> tuple[list[Pair], list[bool]]:
@@ -148,6 +155,46 @@ def area_under_roc(inliers: Int64Array, same: np.ndarray) -> float:
     """Probability that a pair of one landmark has more inliers than one of two; equals count half."""
     ours, others = inliers[same][:, None], inliers[~same][None]
     return float((ours > others).mean() + (ours == others).mean() / 2)
+
+
+def report_collection(features: list[LocalFeatures], provenance: Provenance) -> None:
+    """Write a collection with these features, over and over, and read 100 photos at a time from it."""
+    ids = [f"{number:064x}" for number in range(COLLECTION_PHOTOS)]
+    rng = np.random.default_rng(0)
+    choices = [rng.choice(len(ids), 100, replace=False) for _ in range(20)]
+    with TemporaryDirectory() as folder:
+        made, written = timed(lambda: write_collection(Path(folder) / "c", ids, features, provenance))
+        size = sum(file.stat().st_size for file in (made.path / "local_features.lance").rglob("*.lance"))
+        reader, look_up = timed(lambda: made.local_reader(ids))
+        reading = [timed(lambda rows=rows: reader.read(rows))[1] for rows in choices]
+    print(
+        f"in a collection of {len(ids)} photos: {size / len(ids) / 1000:.1f} KB per photo on disk, "
+        f"{1e3 * written / len(ids):.1f} ms to write one, {1e3 * look_up:.0f} ms to look up where all lie, "
+        f"{1e3 * np.median(reading):.0f} ms (best {1e3 * min(reading):.0f}) to read 100 of them"
+    )
+
+
+def write_collection(
+    path: Path, ids: list[str], features: list[LocalFeatures], provenance: Provenance
+) -> Collection:
+    """Write a collection of photos with these ids, which stand for their contents too."""
+    made = Collection.create(path, photo_root=path, provenance=provenance, dim=1)
+    made = made.enable_local(provenance, features[0].descriptors.shape[1])
+    with made.writer() as writer:
+        for first in range(0, len(ids), 64):
+            some = ids[first : first + 64]
+            writer.add_descriptors(some, np.ones((len(some), 1), np.float32))
+            writer.put_records([PhotoRecord(each, each, 0, 0, 0, 0) for each in some])
+            writer.add_local_features(
+                some, [features[number % len(features)] for number in range(first, first + len(some))]
+            )
+    return made
+
+
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    start = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - start
 
 
 # ---- the formats

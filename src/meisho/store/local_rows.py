@@ -2,19 +2,23 @@
 
 Each array of a photo is laid on a grid of 256 or 65 536 equal steps from its least to its greatest number,
 and no number moves by more than half a step: keypoints by at most 1/131 070 of the longer side of the photo
-(0.03 px of a photo 4 000 px wide), numbers of a descriptor by 1/510 of their range. Formats were chosen by
-measurement, see docs/LOG.md.
+(0.03 px of a photo 4 000 px wide), numbers of a descriptor by 1/510 of their range. Both were chosen by
+measurement (benchmarks/choose_local_storage.py, docs/LOG.md).
 """
 
 import struct
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array
 from meisho.errors import CollectionError
 from meisho.local_features import LocalFeatures
+
+_AS_IT_IS = {"lance-encoding:compression": "none"}  # zstd would save 9 to 15 %, and double the time to read
 
 LOCAL_SCHEMA = pa.schema(
     [
@@ -23,10 +27,10 @@ LOCAL_SCHEMA = pa.schema(
         pa.field("count", pa.int32(), nullable=False),
         pa.field("width_px", pa.int32(), nullable=False),
         pa.field("height_px", pa.int32(), nullable=False),
-        pa.field("keypoints", pa.large_binary(), nullable=False),
-        pa.field("scores", pa.large_binary(), nullable=False),
-        pa.field("scales", pa.large_binary(), nullable=True),
-        pa.field("descriptors", pa.large_binary(), nullable=False),
+        pa.field("keypoints", pa.large_binary(), nullable=False, metadata=_AS_IT_IS),
+        pa.field("scores", pa.large_binary(), nullable=False, metadata=_AS_IT_IS),
+        pa.field("scales", pa.large_binary(), nullable=True, metadata=_AS_IT_IS),
+        pa.field("descriptors", pa.large_binary(), nullable=False, metadata=_AS_IT_IS),
     ]
 )
 """One row per content. The binary columns hold what `pack` returns."""
@@ -123,5 +127,6 @@ def unpack(
     low, step = _GRID.unpack_from(view)
     little = np.frombuffer(view, np.dtype(codes).newbyteorder("<"), offset=_GRID.size)
     real = np.float32 if codes is np.uint8 else np.float64  # the many numbers of descriptors the fast way
-    numbers = little * real(step) + real(low)
+    numbers: NDArray[Any] = little * real(step)
+    numbers += real(low)
     return numbers.reshape(shape).astype(np.float32, copy=False)
