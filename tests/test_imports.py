@@ -122,5 +122,7 @@ def test_every_public_name_exists():
 
 @pytest.mark.parametrize("first", ["run", "searching", "cli"])
 def test_a_public_name_stays_itself_whatever_was_imported_before(first):
-    code = f"import meisho.{first}, meisho; assert all(callable(getattr(meisho, n)) for n in meisho.__all__[1:])"
+    code = (
+        f"import meisho.{first}, meisho; assert all(callable(getattr(meisho, n)) for n in meisho.__all__[1:])"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
