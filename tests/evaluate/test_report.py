@@ -88,7 +88,8 @@ def test_the_headline_is_medium_else_private_else_the_first(report):
 
 def test_a_sentence_says_all_that_is_needed_to_read_a_figure(report):
     assert report.sentence(report.headline) == (
-        "revisitop_map medium 43.66 [40.1, 47.2], 3 queries cropped where they have a box, ground truth ba796775…"
+        "revisitop_map medium 43.66 [40.1, 47.2], 3 queries cropped where they have a box, "
+        "ground truth ba796775…"
     )
     whole = dataclasses.replace(report, queries_cropped=False)
     assert "3 queries not cropped, ground truth" in whole.sentence(whole.headline)
