@@ -260,7 +260,7 @@ def train_quantizer(
 ) -> faiss.ProductQuantizer:
     """Train product codes on features of all photos of the pairs: better than they can be in use."""
     quantizer = faiss.ProductQuantizer(dim, num_bytes or dim // 4, 8)
-    quantizer.train(np.concatenate([each.descriptors[::20] for each in features]))
+    quantizer.train(np.concatenate([each.descriptors[::5] for each in features]))
     return quantizer
 
 
