@@ -766,3 +766,15 @@ def test_a_thumbnail_shows_the_box(tmp_path):
     assert abs(columns.min() - 50) <= 1
     assert abs(columns.max() - 149) <= 1
     assert not changed[60:90, 60:140].any()
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_nothing_outside_a_box_is_blended_in(tmp_path, ending):
+    """The box holds one colour, what lies beside it another; JPEG blocks of 8 px are kept apart."""
+    picture = Image.new("RGB", (160, 96), (250, 20, 20))
+    picture.paste((20, 20, 250), (48, 32, 112, 80))
+    path = tmp_path / f"two.{ending}"
+    picture.save(path, quality=98, subsampling=0) if ending == "jpg" else picture.save(path)
+    for side in (32, 40, 64, 200):
+        image = load_image(Photo("a", path, Box(48, 32, 112, 80)), ImageOptions(max_side_px=side))
+        assert np.abs(image.astype(int) - [20, 20, 250]).max() <= 12

@@ -1,6 +1,6 @@
 """Extraction: photos x extractor -> descriptors, streamed in batches of equal shape."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -85,8 +85,16 @@ def describe_photos(
     *,
     batch_size: int = 16,
     num_workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Descriptors:
     """Describe photos and return their descriptors in the photos' order.
+
+    Args:
+        photos: N photos with unique ids.
+        extractor: What describes them.
+        batch_size: As for `stream_descriptors`.
+        num_workers: As for `stream_descriptors`.
+        progress: Called with how many are done and how many there are.
 
     Raises:
         ImageError: The first photo that cannot be read.
@@ -95,12 +103,15 @@ def describe_photos(
     photos = tuple(photos)
     row_of = _number_ids(photos)
     vectors = np.zeros((len(photos), extractor.dim), np.float32)
+    done = 0
     batches = stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers)
     with closing(batches):
         for batch in batches:
             if batch.errors:
                 raise batch.errors[0][1]
             vectors[[row_of[photo.id] for photo in batch.photos]] = batch.vectors
+            done += len(batch.photos)
+            progress(done, len(photos))
     return Descriptors(tuple(row_of), vectors, extractor.provenance)
 
 

@@ -411,7 +411,13 @@ def _render(
     beyond_y = -size[1] % reduction if orientation in (3, 4, 7, 8) else 0
     shifts = (beyond_x, beyond_y, beyond_x, beyond_y)
     x0, y0, x1, y1 = ((edge + shift) / reduction for edge, shift in zip(crop, shifts, strict=True))
-    return _to_rgb(_to_resizable(picture).resize(working, resampling, (x0, y0, x1, y1), _REDUCING_GAP))
+    left, top = (
+        math.floor(x0),
+        math.floor(y0),
+    )  # cut out first: resizing alone would blend in what lies outside
+    part = picture.crop((left, top, min(math.ceil(x1), picture.width), min(math.ceil(y1), picture.height)))
+    box = (x0 - left, y0 - top, min(x1 - left, part.width), min(y1 - top, part.height))
+    return _to_rgb(_to_resizable(part).resize(working, resampling, box, _REDUCING_GAP))
 
 
 def _draft(image: Image.Image, crop: tuple[int, int, int, int], working: tuple[int, int]) -> int:

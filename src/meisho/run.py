@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -536,19 +536,17 @@ def _describe_queries(
     row_of = {(photo.path, photo.box): row for row, photo in enumerate(dataset.database)}
     rows = [row_of.get((query.path, query.box)) for query in dataset.queries]
     new = [query for query, row in zip(dataset.queries, rows, strict=True) if row is None]
-    counted = _counted(new, lambda done: progress("describe queries", done, len(new)))
-    described = describe_photos(counted, extractor, batch_size=batch_size, num_workers=num_workers)
+    described = describe_photos(
+        new,
+        extractor,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        progress=lambda done, total: progress("describe queries", done, total),
+    )
     vectors = np.empty((len(rows), database.dim), np.float32)
     vectors[[row is None for row in rows]] = described.vectors
     vectors[[row is not None for row in rows]] = database.vectors[[row for row in rows if row is not None]]
     return Descriptors(tuple(query.id for query in dataset.queries), vectors, database.provenance)
-
-
-def _counted(photos: Sequence[Photo], report: Callable[[int], None]) -> Iterator[Photo]:
-    for number, photo in enumerate(photos, start=1):
-        report(number - 1)
-        yield photo
-    report(len(photos))
 
 
 def _open_or_create(path: Path, photo_root: Path, extractor: GlobalExtractor, *, moved: bool) -> Collection:
