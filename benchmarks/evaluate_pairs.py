@@ -14,19 +14,18 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from meisho.arrays import Float64Array
-from meisho.extractors.learned_matching import LEARNED_MATCHERS
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, LocalExtractor, load_local_extractor
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import RansacOptions, Verification
 from meisho.images import Photo
 from meisho.local_extraction import extract_local
+from meisho.photo_pair import load_matcher
 from meisho.rerank.geometric import LocalMatcher, verify_photos
 
 SOLVED_PX = (10.0, 5.0, 2.5)
@@ -79,8 +78,7 @@ def matchers(extractor_name: str, ratio: float) -> dict[str, LocalMatcher]:
         f"mutual, ratio {ratio}": MutualMatcher(ratio=ratio),
     }
     if extractor_name in LEARNED:
-        module, _, matcher = LEARNED_MATCHERS[LEARNED[extractor_name]].partition(":")
-        found[LEARNED[extractor_name]] = getattr(import_module(module), matcher)()
+        found[LEARNED[extractor_name]] = load_matcher(LEARNED[extractor_name])
     return found
 
 

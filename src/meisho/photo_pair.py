@@ -7,12 +7,12 @@ from typing import Any
 
 from meisho.errors import InputError
 from meisho.extractors.local_base import LocalExtractor
-from meisho.geometry.ransac import RansacOptions, Verification, verify
+from meisho.geometry.ransac import RansacOptions, Verification
 from meisho.images import Photo
 from meisho.local_extraction import extract_local
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
-from meisho.rerank.geometric import LocalMatcher
+from meisho.rerank.geometric import LocalMatcher, verify_matches
 
 MATCHERS: dict[str, str] = {
     "mutual": "meisho.geometry.matching:MutualMatcher",
@@ -77,12 +77,7 @@ def compare_photos(
     ours, theirs = extract_local(query, extractor), extract_local(database, extractor)
     extracted = time.perf_counter()
     matches = matcher.match(ours, [theirs])[0]
-    verification = verify(
-        ours.keypoints[matches.rows[:, 0]],
-        theirs.keypoints[matches.rows[:, 1]],
-        ransac,
-        database_size_px=theirs.size_px,
-    )
+    verification = verify_matches(ours, theirs, matches, ransac)
     matched = time.perf_counter()
     return PhotoPair(
         query, database, ours, theirs, matches, verification, extracted - start, matched - extracted

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,12 +31,8 @@ from meisho.rerank.geometric import GeometricReranker
 from meisho.searching import search
 from meisho.store import Collection, CollectionWriter
 from meisho.stored_features import CollectionFeatures
-from meisho.update import LocalUpdate, Update, plan_local_update, plan_update
+from meisho.update import LocalUpdate, Progress, Update, plan_local_update, plan_update
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
-
-Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, how many are done, how many there are)."""
-
 
 LEARNED_SHRINKAGE = 10.0
 """The best of 0.1, 1 and 10 with a few hundred photos (docs/LOG.md); less needs far more pairs."""
@@ -139,8 +135,6 @@ def index_folder(
     Raises:
         InputError: The folder is not there, or holds no photo.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the folder that holds the photos")
     photos, problems = find_photos(folder)
     if not photos:
         raise InputError(f"{folder}: no photo found below it; nothing was changed in {collection_path}")

@@ -26,6 +26,8 @@ COMMIT_SECONDS = 10.0
 """Slower batches are committed after this time."""
 
 Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, how many are done, how many there are)."""
+
 Pending = tuple[Photo, PhotoRecord]
 """A photo and its unfinished record: place, size and time, no content hash yet."""
 

@@ -5,14 +5,16 @@ import torch
 from meisho.errors import ConfigError, InputError, MissingDependencyError
 from meisho.extractors import local_tensors
 from meisho.extractors.aliked import Aliked
-from meisho.extractors.learned_matching import LEARNED_MATCHERS, LighterGlue, LightGlue
+from meisho.extractors.learned_matching import LighterGlue, LightGlue
 from meisho.extractors.local_base import load_local_extractor
 from meisho.extractors.local_input import no_features
 from meisho.extractors.xfeat import XFeat
 from meisho.local_features import LocalFeatures
 
 
-@pytest.fixture(scope="module", params=[(Aliked, LightGlue), (XFeat, LighterGlue)], ids=LEARNED_MATCHERS)
+@pytest.fixture(
+    scope="module", params=[(Aliked, LightGlue), (XFeat, LighterGlue)], ids=["lightglue", "lighterglue"]
+)
 def matched(request, quadrangles):
     """A matcher, and the features of an image and of the same 24 px to the left and 16 px up."""
     extractor, matcher = request.param[0](device="cpu"), request.param[1](device="cpu")

@@ -19,12 +19,6 @@ from meisho.extractors.weights import StateDict, check_fit, digest_state, read_s
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 
-LEARNED_MATCHERS: dict[str, str] = {
-    "lightglue": "meisho.extractors.learned_matching:LightGlue",
-    "lighterglue": "meisho.extractors.learned_matching:LighterGlue",
-}
-"""Name -> "module:Class", called with the options."""
-
 
 class LearnedMatcher:
     """What LightGlue and LighterGlue share: attention within and between two photos' features.

@@ -163,14 +163,21 @@ def verify_photos(
     """
     all_matches = (MutualMatcher() if matcher is None else matcher).match(query, database)
     return [
-        verify(
-            query.keypoints[matches.rows[:, 0]],
-            features.keypoints[matches.rows[:, 1]],
-            ransac,
-            database_size_px=features.size_px,
-        )
+        verify_matches(query, features, matches, ransac)
         for features, matches in zip(database, all_matches, strict=True)
     ]
+
+
+def verify_matches(
+    query: LocalFeatures, database: LocalFeatures, matches: Matches, ransac: RansacOptions | None = None
+) -> Verification:
+    """Verify the matches between the local features of two photos; see `meisho.geometry.ransac.verify`."""
+    return verify(
+        query.keypoints[matches.rows[:, 0]],
+        database.keypoints[matches.rows[:, 1]],
+        ransac,
+        database_size_px=database.size_px,
+    )
 
 
 def choose_first(ranking: Ranking, first: int, skip: Rows | None = None) -> list[Int64Array]:
