@@ -1,0 +1,257 @@
+"""Configuration: a TOML file -> frozen dataclasses, checked key by key, and back.
+
+The dataclasses say everything: their fields are the keys, their annotations the types, their defaults the
+only defaults. A field may be `bool`, `int`, `float`, `str`, `Path`, a `Literal`, another dataclass (a table),
+any of these with `| None` and the default None, `tuple[X, ...]` of them (an array), or `dict[str, Any]` (a
+table that somebody else checks)::
+
+    @dataclass(frozen=True)
+    class Schedule:
+        epochs: int = 10
+
+    @dataclass(frozen=True)
+    class Recipe:
+        name: str
+        schedule: Schedule = Schedule()
+
+    recipe = load_config(Path("recipe.toml"), Recipe, overrides=["schedule.epochs=3"])
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from meisho.errors import ConfigError
+
+C = TypeVar("C")
+
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+
+
+def load_config(path: Path, cls: type[C], *, overrides: Sequence[str] = ()) -> C:
+    """Read a TOML file as the dataclass `cls`.
+
+    Args:
+        path: The file.
+        cls: A dataclass.
+        overrides: "key=value" or "table.key=value", which replace what the file says; the value is TOML, or
+            plain text where it is no TOML.
+
+    Raises:
+        ConfigError: The file cannot be read, a key is unknown (the nearest known one is named) or missing, or
+            a value is of the wrong type or refused by its class; the message says file, key and what was
+            expected.
+    """
+    values = read_toml(path)
+    for text in overrides:
+        values = _override(values, text)
+    return parse_config(values, cls, source=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: It cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no TOML ({error}); correct it there") from error
+
+
+def parse_config(values: Mapping[str, Any], cls: type[C], *, source: str) -> C:
+    """Build the dataclass `cls` from nested mappings, as they stand in TOML or JSON.
+
+    Args:
+        values: Key -> value.
+        cls: A dataclass.
+        source: Where they come from, for messages.
+
+    Raises:
+        ConfigError: As for `load_config`.
+    """
+    return _parse_table(values, cls, source, key="")
+
+
+def config_values(config: Any) -> dict[str, Any]:
+    """Return a dataclass as nested plain values, None left out: what TOML and JSON hold."""
+    values = {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def config_toml(config: Any) -> str:
+    """Return a dataclass as TOML text, every default said; `load_config` reads an equal one from it."""
+    return _toml_table(config_values(config), "").lstrip("\n")
+
+
+def _parse_table(values: object, cls: type[C], source: str, key: str) -> C:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{source}: {key} is {values!r:.80}, expected a table of {cls.__name__}")
+    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise ConfigError(
+                f"{source}: the key {_join(key, name)!r} is not known; {_nearest(name, key, known)}"
+            )
+    missing = [name for name, field in known.items() if name not in values and not _has_default(field)]
+    if missing:
+        raise ConfigError(f"{source}: the key {_join(key, missing[0])!r} is missing; add it")
+    hints = get_type_hints(cls)
+    parsed = {name: _parse(value, hints[name], source, _join(key, name)) for name, value in values.items()}
+    try:
+        return cls(**parsed)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {f'[{key}] ' if key else ''}{error}") from error
+
+
+def _parse(value: Any, hint: Any, source: str, key: str) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        return _parse_union(value, hint, source, key)
+    if get_origin(hint) is Literal:
+        if not isinstance(value, str | int) or value not in get_args(hint):
+            choices = ", ".join(map(str, get_args(hint)))
+            raise ConfigError(f"{source}: {key} is {value!r:.80}, expected one of {choices}")
+        return value
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{source}: {key} is {value!r:.80}, expected {_describe(hint)}")
+        part = get_args(hint)[0]
+        return tuple(_parse(v, part, source, f"{key}[{i}]") for i, v in enumerate(value))
+    if is_dataclass(hint):
+        return _parse_table(value, hint, source, key)  # type: ignore[arg-type]
+    return _parse_plain(value, hint, source, key)
+
+
+def _parse_union(value: Any, hint: Any, source: str, key: str) -> Any:
+    parts = [part for part in get_args(hint) if part is not type(None)]
+    if value is None and len(parts) < len(get_args(hint)):
+        return None
+    if len(parts) == 1:
+        return _parse(value, parts[0], source, key)
+    for part in parts:
+        try:
+            return _parse(value, part, source, key)
+        except ConfigError:
+            continue
+    raise ConfigError(f"{source}: {key} is {value!r:.80}, expected {_describe(hint)}")
+
+
+def _parse_plain(value: Any, hint: Any, source: str, key: str) -> Any:
+    if hint is Any:
+        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and is_number:
+        return float(value)
+    if hint is Path and isinstance(value, str | Path):
+        return Path(value)
+    if hint in (bool, str, int) and type(value) is hint:
+        return value
+    if get_origin(hint) is dict and isinstance(value, Mapping):
+        return dict(value)
+    raise ConfigError(f"{source}: {key} is {value!r:.80}, expected {_describe(hint)}")
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_describe(part) for part in get_args(hint) if part is not type(None))
+    if get_origin(hint) is tuple:
+        return f"an array, each {_describe(get_args(hint)[0])}"
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    return _NAMES.get(hint, "a table")
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _nearest(name: str, key: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0)
+    if not near:
+        return "there are none here"
+    return f"the nearest is {_join(key, near[0])!r} (all: {', '.join(known)})"
+
+
+def _has_default(field: "Field[Any]") -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def _override(values: Mapping[str, Any], text: str) -> dict[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"--set {text!r:.80}: expected KEY=VALUE, for example schedule.epochs=3")
+    return _replace(values, key.strip().split("."), _value(value.strip()), text)
+
+
+def _replace(values: Mapping[str, Any], path: list[str], value: Any, text: str) -> dict[str, Any]:
+    name, *rest = path
+    if not rest:
+        return {**values, name: value}
+    inner = values.get(name, {})
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"--set {text!r:.80}: {name} is no table")
+    return {**values, name: _replace(inner, rest, value, text)}
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return config_values(value)
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items() if v is not None}
+    return str(value) if isinstance(value, Path) else value
+
+
+def _toml_table(values: Mapping[str, Any], key: str) -> str:
+    tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+    arrays = {name: value for name, value in values.items() if _is_array_of_tables(value)}
+    lines = [
+        f"{_toml_key(name)} = {_toml_value(value)}"
+        for name, value in values.items()
+        if name not in tables and name not in arrays
+    ]
+    parts = ["\n".join(lines) + "\n"] if lines else []
+    for name, value in tables.items():
+        inner = _join(key, _toml_key(name))
+        parts.append(f"\n[{inner}]\n{_toml_table(value, inner)}")
+    for name, rows in arrays.items():
+        inner = _join(key, _toml_key(name))
+        parts += [f"\n[[{inner}]]\n{_toml_table(row, inner)}" for row in rows]
+    return "".join(parts)
+
+
+def _is_array_of_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
+
+
+def _toml_key(name: str) -> str:
+    plain = name.isascii() and name.replace("_", "").replace("-", "").isalnum()
+    return name if plain else _toml_value(name)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_toml_key(k)} = {_toml_value(v)}' for k, v in value.items())} }}"
+    return repr(value)  # inf and nan are TOML's words too
