@@ -34,3 +34,15 @@ class Matches:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def check_match_options(ratio: float | None, min_similarity: float | None) -> None:
+    """Refuse what no matcher by nearest neighbours can be asked for.
+
+    Raises:
+        InputError: An option is outside its range.
+    """
+    if ratio is not None and not 0 < ratio <= 1:
+        raise InputError(f"matching: ratio must be above 0 and at most 1, got {ratio}")
+    if min_similarity is not None and not -1 <= min_similarity <= 1:
+        raise InputError(f"matching: min_similarity must be from -1 to 1, got {min_similarity}")

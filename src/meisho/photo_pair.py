@@ -16,6 +16,7 @@ from meisho.rerank.geometric import LocalMatcher, verify_matches
 
 MATCHERS: dict[str, str] = {
     "mutual": "meisho.geometry.matching:MutualMatcher",
+    "mutual-torch": "meisho.extractors.torch_matching:TorchMutualMatcher",
     "lightglue": "meisho.extractors.learned_matching:LightGlue",
     "lighterglue": "meisho.extractors.learned_matching:LighterGlue",
 }

@@ -9,7 +9,7 @@ from meisho.arrays import BoolArray, Float32Array, Int64Array
 from meisho.descriptors import normalize_rows
 from meisho.errors import InputError
 from meisho.local_features import LocalFeatures
-from meisho.matches import Matches
+from meisho.matches import Matches, check_match_options
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MutualMatcher:
     min_similarity: float | None = None
 
     def __post_init__(self) -> None:
-        _check_options(self.ratio, self.min_similarity)
+        check_match_options(self.ratio, self.min_similarity)
 
     def match(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> list[Matches]:
         """Match a query with each of several database photos."""
@@ -80,7 +80,7 @@ def match_many(
     Raises:
         InputError: The dimensions differ, a number is not finite, or an option is outside its range.
     """
-    _check_options(ratio, min_similarity)
+    check_match_options(ratio, min_similarity)
     query = _unit_rows(query, "query", None)
     least = -np.inf if min_similarity is None else min_similarity
     found = []
@@ -140,10 +140,3 @@ def _unit_rows(descriptors: Float32Array, what: str, dim: int | None) -> Float32
     if not np.isfinite(descriptors).all():
         raise InputError(f"matching: descriptors of the {what} hold NaN or infinity")
     return normalize_rows(descriptors)
-
-
-def _check_options(ratio: float | None, min_similarity: float | None) -> None:
-    if ratio is not None and not 0 < ratio <= 1:
-        raise InputError(f"matching: ratio must be above 0 and at most 1, got {ratio}")
-    if min_similarity is not None and not -1 <= min_similarity <= 1:
-        raise InputError(f"matching: min_similarity must be from -1 to 1, got {min_similarity}")
