@@ -89,7 +89,7 @@ class TorchMutualMatcher:
             return [_no_matches() for _ in photos]
         counts = [len(photo) for photo in photos]
         stacked = self._unit_rows(np.concatenate([photo.descriptors for photo in photos]))
-        padded = pad_sequence(torch.split(stacked, counts), batch_first=True)  # (B, K, D)
+        padded = pad_sequence(list(torch.split(stacked, counts)), batch_first=True)  # (B, K, D)
         similarities = padded @ ours.T  # (B, K, Kq)
         places = torch.arange(padded.shape[1], device=self._device)
         lengths = torch.tensor(counts, device=self._device)
