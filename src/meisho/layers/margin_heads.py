@@ -6,6 +6,7 @@ logits is never held: the cross-entropy and its gradient are computed over some 
 so that 203 k classes fit, and the classes may be spread over the ranks of a process group (`Shard`).
 """
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -171,29 +172,45 @@ def make_head(
     num_classes: int,
     dim: int,
     *,
-    margin: float = 0.3,
     class_sizes: Sequence[int] | None = None,
+    shard: Shard | None = None,
     **options: Any,
 ) -> MarginHead:
-    """Make a head by the name of its margin.
+    """Make a head by name.
 
     Args:
-        name: One of `MARGINS`.
+        name: One of `HEADS`.
         num_classes: C.
         dim: D, of the features.
-        margin: An angle, rad, or for "cosface" a cosine; for "dynamic" that of a class of one photo is
-            `margin` + 0.05; not used by "softmax".
-        class_sizes: (C,) photos per class; "dynamic" needs them.
-        **options: Those of `MarginHead`.
+        class_sizes: (C,) photos per class, which "dynamic" needs.
+        shard: Where the classes are spread over ranks.
+        **options: Of `MarginHead` and of the margin: scale, margin_rad, sub_centres, label_smoothing, ...
 
     Raises:
-        ValueError: There is no such head, or the sizes are missing or not one per class.
+        ValueError: There is no such head or option, or a value is out of its range.
     """
-    if name not in MARGINS:
-        raise ValueError(f"there is no head {name!r}; choose one of {', '.join(MARGINS)}")
-    if name == "dynamic" and (class_sizes is None or len(class_sizes) != num_classes):
-        raise ValueError("head 'dynamic' needs the number of photos of each class")
-    return MarginHead(num_classes, dim, MARGINS[name](margin, class_sizes or ()), **options)
+    if name not in HEADS:
+        raise ValueError(f"there is no head {name!r}; choose one of {', '.join(HEADS)}")
+    of_margin = _option_names(HEADS[name])
+    of_head = [key for key in _option_names(MarginHead) if key not in _NO_OPTIONS]
+    known = sorted({*of_margin, *of_head} - {"class_sizes"})
+    if unknown := [key for key in options if key not in known]:
+        raise ValueError(f"head {name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")
+    margin_options = {key: value for key, value in options.items() if key in of_margin}
+    if "class_sizes" in of_margin:
+        margin_options["class_sizes"] = class_sizes or ()
+    head_options = {key: value for key, value in options.items() if key in of_head}
+    return MarginHead(num_classes, dim, HEADS[name](**margin_options), shard=shard, **head_options)
+
+
+HEADS = MARGINS
+"""Name of a head -> the class of its margin. Sub-centre ArcFace is "arcface" with `sub_centres=3`."""
+
+_NO_OPTIONS = {"num_classes", "dim", "margin", "shard"}
+
+
+def _option_names(kind: type) -> list[str]:
+    return [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
 
 
 def _first_weight(num_classes: int, classes: range, sub_centres: int, dim: int, seed: int) -> Tensor:

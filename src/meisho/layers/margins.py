@@ -1,6 +1,6 @@
 """Margins: how the cosines between photos and class centres become logits; training alone needs them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,7 @@ class Margin(nn.Module):
     """What a head asks of a photo beyond being nearest to its own class; this one asks nothing."""
 
     def observe(self, target_cosines: Tensor) -> None:
-        """Learn from the (B,) cosines of a training batch to its own classes, before its rule is asked for."""
+        """Learn from the (B,) cosines of a training batch to its own classes, before `rule` is asked for."""
 
     def rule(self, labels: Tensor, target_cosines: Tensor) -> Rule:
         """Return the rule for one batch.
@@ -59,7 +59,7 @@ class ArcMargin(Margin):
     Where angle and margin pass 180°, the logit goes on falling as cos θ - m sin m, as in the official code.
 
     Args:
-        margin_rad: Of the angle, rad; one for all classes, or one for each (see `dynamic_margins`).
+        margin_rad: Of the angle, rad; one for all classes, or one for each.
     """
 
     def __init__(self, margin_rad: float | Sequence[float] = 0.3) -> None:
@@ -72,6 +72,33 @@ class ArcMargin(Margin):
         """See `Margin.rule`."""
         margins = self.margins_rad if self.margins_rad.ndim else self.margins_rad.expand(1)
         return _ArcRule((margins[labels] if len(margins) > 1 else margins.expand(len(labels)))[:, None])
+
+
+class DynamicMargin(ArcMargin):
+    """ArcFace with a greater margin for rarer classes: a n^-λ + b rad for a class of n photos.
+
+    Source: Ha et al. 2020, arXiv:2010.05350, the third place of the Google Landmarks recognition of 2020.
+
+    Args:
+        class_sizes: n of each class, all at least 1.
+        factor: a.
+        power: λ.
+        least_rad: b.
+
+    Raises:
+        ValueError: There are no sizes, or a class has no photo.
+    """
+
+    def __init__(
+        self,
+        class_sizes: Sequence[int] = (),
+        factor: float = 0.5,
+        power: float = 0.25,
+        least_rad: float = 0.05,
+    ) -> None:
+        if min(class_sizes, default=0) < 1:
+            raise ValueError("dynamic margins need the number of photos of each class, all at least 1")
+        super().__init__([factor * size**-power + least_rad for size in class_sizes])
 
 
 class CurricularMargin(Margin):
@@ -137,35 +164,6 @@ class _CurricularRule:
         return torch.where(cosines > self.thresholds, cosines * (self.t + cosines), cosines)
 
 
-def dynamic_margins(
-    class_sizes: Sequence[int], *, factor: float = 0.5, power: float = 0.25, least: float = 0.05
-) -> list[float]:
-    """Return a margin, rad, for each class: rare classes need more [Ha et al. 2020, arXiv:2010.05350, eq. 2].
-
-    Args:
-        class_sizes: n, the photos of each class; all at least 1.
-        factor: a of a n^-λ + b.
-        power: λ.
-        least: b.
-
-    Raises:
-        ValueError: A class has no photo.
-    """
-    if min(class_sizes, default=1) < 1:
-        raise ValueError("a class without photos has no margin")
-    return [factor * size**-power + least for size in class_sizes]
-
-
-MARGINS: dict[str, Callable[[float, Sequence[int]], Margin]] = {
-    "softmax": lambda _margin, _sizes: Margin(),
-    "arcface": lambda margin, _sizes: ArcMargin(margin),
-    "cosface": lambda margin, _sizes: CosMargin(margin),
-    "dynamic": lambda margin, sizes: ArcMargin(dynamic_margins(sizes, factor=margin)),
-    "curricular": lambda margin, _sizes: CurricularMargin(margin),
-}
-"""Name of a head -> what makes its margin, given the number that the recipe names and the class sizes."""
-
-
 def _add_angle(cosines: Tensor, margins_rad: Tensor) -> Tensor:
     """Return cos(θ + margin), for any θ whose cosine is given."""
     sines = (1 - cosines.square()).clamp(min=_LEAST_SINE_SQUARED).sqrt()
@@ -184,3 +182,13 @@ def _mean_over_ranks(value: Tensor) -> Tensor:
     total = value.clone()
     dist.all_reduce(total)
     return total / dist.get_world_size()
+
+
+MARGINS: dict[str, type[Margin]] = {
+    "softmax": Margin,
+    "arcface": ArcMargin,
+    "cosface": CosMargin,
+    "dynamic": DynamicMargin,
+    "curricular": CurricularMargin,
+}
+"""Name of a margin -> its class. Sub-centre ArcFace is "arcface" in a head with `sub_centres`."""
