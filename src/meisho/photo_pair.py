@@ -1,10 +1,12 @@
 """Photo pair: two photos -> local features -> matches -> the geometry on which they agree."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from meisho.arrays import Int64Array
 from meisho.errors import InputError
 from meisho.extractors.local_base import LocalExtractor
 from meisho.geometry.ransac import RansacOptions, Verification
@@ -12,6 +14,7 @@ from meisho.images import Photo
 from meisho.local_extraction import extract_local
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
+from meisho.rerank.base import LocalFeatureSource
 from meisho.rerank.geometric import LocalMatcher, verify_matches
 
 MATCHERS: dict[str, str] = {
@@ -48,8 +51,8 @@ class PhotoPair:
         database_features: Local features of the other.
         matches: M matches between them.
         verification: The model that the most matches agree on, and which those are.
-        extraction_seconds: Wall time of decoding and extracting both.
-        matching_seconds: Wall time of matching and verifying.
+        extraction_seconds: Wall time of decoding and extracting both; 0 where that was done before.
+        matching_seconds: Wall time of matching and verifying; of several photos at once, each one's share.
     """
 
     query: Photo
@@ -58,8 +61,8 @@ class PhotoPair:
     database_features: LocalFeatures
     matches: Matches
     verification: Verification
-    extraction_seconds: float
-    matching_seconds: float
+    extraction_seconds: float = 0.0
+    matching_seconds: float = 0.0
 
 
 def compare_photos(
@@ -83,3 +86,33 @@ def compare_photos(
     return PhotoPair(
         query, database, ours, theirs, matches, verification, extracted - start, matched - extracted
     )
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPairs:
+    """Compares queries with database photos by local features that were found before.
+
+    Attributes:
+        queries: Q photos.
+        features: Local features of the queries and of the database, by their rows.
+        matcher: What matches them.
+        ransac: How matches are verified.
+    """
+
+    queries: Sequence[Photo]
+    features: LocalFeatureSource
+    matcher: LocalMatcher
+    ransac: RansacOptions
+
+    def compare(self, query_row: int, rows: Int64Array, photos: Sequence[Photo]) -> list[PhotoPair]:
+        """Compare a query with B database photos, given by their rows (B,) and as photos."""
+        ours, theirs = self.features.query(query_row), self.features.database(rows)
+        start = time.perf_counter()
+        matches = self.matcher.match(ours, theirs)
+        found = [verify_matches(ours, *each, self.ransac) for each in zip(theirs, matches, strict=True)]
+        seconds = (time.perf_counter() - start) / max(len(found), 1)
+        query = self.queries[query_row]
+        return [
+            PhotoPair(query, photo, ours, features, m, v, matching_seconds=seconds)
+            for photo, features, m, v in zip(photos, theirs, matches, found, strict=True)
+        ]

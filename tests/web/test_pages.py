@@ -9,8 +9,12 @@ from PIL import Image
 from meisho.datasets.base import Dataset
 from meisho.descriptors import Provenance
 from meisho.evaluate.protocols import evaluate_ranking
+from meisho.geometry.ransac import Verification
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.images import Photo
+from meisho.local_features import LocalFeatures
+from meisho.matches import Matches
+from meisho.photo_pair import PhotoPair
 from meisho.ranking import Ranking
 from meisho.web.pages import write_report_page, write_search_page
 
@@ -164,3 +168,75 @@ def test_what_fails_leaves_the_old_page_and_nothing_else(tmp_path, monkeypatch):
         write_search_page(page, query, [(query, 0.5)], collection=tmp_path, num_database=1)
     assert [path.name for path in tmp_path.iterdir()] == ["s.html"]
     assert page.read_text() == before
+
+
+def make_pair(query, database, *, num_inliers):
+    """Three features at the same places of both photos, the first `num_inliers` of which agree."""
+    places = np.array([[5, 5], [20, 10], [30, 25]], np.float32)
+    features = LocalFeatures(places, np.eye(3), np.ones(3), (40, 30))
+    matches = Matches(np.array([[0, 0], [1, 1], [2, 2]]), np.ones(3))
+    found = Verification("affine", np.eye(3) if num_inliers else None, np.arange(3) < num_inliers)
+    return PhotoPair(query, database, features, features, matches, found)
+
+
+def draw_photos(folder, count):
+    for number in range(count):
+        Image.new("RGB", (40, 30), "white").save(folder / f"{number}.png")
+
+
+def links(page):
+    return re.findall(r'<a href="([^"#]+)" title="See the matches">(?!<img)(\d+ inliers?)</a>', page)
+
+
+def test_each_answer_links_to_the_picture_of_its_matches(tmp_path):
+    draw_photos(tmp_path, 3)
+    asked = []
+
+    def compare(query_row, rows, photos):
+        asked.append((query_row, rows.tolist(), [photo.id for photo in photos]))
+        return [make_pair(photos[0], photo, num_inliers=3 - place) for place, photo in enumerate(photos)]
+
+    ranking = rank_by(("q0", "q1"), ("a", "b", "c"), [[2, 0, 1], [1]])
+    truth = GroundTruth([[0], [1]], [[], []])
+    page = page_of(tmp_path, ranking, truth, "retrieval", folder=tmp_path, compare=compare, num_answers=2)
+    assert sorted(asked) == [(0, [2, 0], ["c", "a"]), (1, [1], ["b"])]
+    folder = tmp_path / "report_matches"
+    assert links(page) == [
+        ("report_matches/matches-case-0-1.jpg", "3 inliers"),
+        ("report_matches/matches-case-0-2.jpg", "2 inliers"),
+        ("report_matches/matches-case-1-1.jpg", "3 inliers"),
+    ]
+    assert {path.name for path in folder.iterdir()} == {Path(link).name for link, _ in links(page)}
+    with Image.open(folder / "matches-case-0-1.jpg") as drawn:
+        assert drawn.height == 640
+        assert len(drawn.convert("RGB").getcolors(1 << 20)) > 100  # lines on white photos
+
+
+def test_pictures_of_an_earlier_page_are_removed_and_other_files_are_not(tmp_path):
+    draw_photos(tmp_path, 2)
+    folder = tmp_path / "s_matches"
+    query, *answers = photos(("q", "a", "b"), tmp_path)[:2]
+    page = {"collection": tmp_path, "num_database": 2}
+    found = [(answers[0], 0.5), (query, 0.4)]
+    pairs = [make_pair(query, photo, num_inliers=1) for photo, _ in found]
+    write_search_page(tmp_path / "s.html", query, found, pairs=pairs, **page)
+    (folder / "mine.jpg").write_bytes(b"mine")
+    assert sorted(path.name for path in folder.iterdir()) == ["matches-1.jpg", "matches-2.jpg", "mine.jpg"]
+    write_search_page(tmp_path / "s.html", query, found[:1], pairs=pairs[:1], **page)
+    assert sorted(path.name for path in folder.iterdir()) == ["matches-1.jpg", "mine.jpg"]
+    write_search_page(tmp_path / "s.html", query, found, **page)
+    assert [path.name for path in folder.iterdir()] == ["mine.jpg"]
+    assert links((tmp_path / "s.html").read_text()) == []
+
+
+def test_an_answer_that_cannot_be_drawn_tells_its_inliers_without_a_link(tmp_path):
+    draw_photos(tmp_path, 1)
+    query, gone = photos(("q", "gone"), tmp_path)
+    pairs = [make_pair(query, query, num_inliers=0), make_pair(query, gone, num_inliers=1)]
+    found = [(query, 0.5), (gone, 0.4)]
+    write_search_page(
+        tmp_path / 'odd "name" #1.html', query, found, pairs=pairs, collection=tmp_path, num_database=2
+    )
+    page = (tmp_path / 'odd "name" #1.html').read_text()
+    assert links(page) == [("odd%20%22name%22%20%231_matches/matches-1.jpg", "0 inliers")]
+    assert "· 1 inlier<" in page

@@ -14,6 +14,8 @@ from meisho.photo_pair import PhotoPair
 HEIGHT_PX = 640
 GAP_PX = 12
 OUTLIER = (150, 150, 150)
+QUALITY = 85
+"""Of a JPEG; PNG knows none."""
 
 
 def draw_matches(pair: PhotoPair, path: Path, *, outliers: bool = False) -> None:
@@ -21,7 +23,7 @@ def draw_matches(pair: PhotoPair, path: Path, *, outliers: bool = False) -> None
 
     Args:
         pair: The photos that were compared.
-        path: The picture, PNG or another format by its ending.
+        path: The picture, PNG, JPEG or another format by its ending.
         outliers: Draw the other matches too, thin and grey, below the inliers.
 
     Raises:
@@ -55,7 +57,7 @@ def _read(photo: Photo) -> Image.Image:
 
 def _on_picture(keypoints: Float32Array, size_px: tuple[int, int]) -> Float64Array:
     """Carry keypoints (M, 2) of a photo over to px of the drawing of that photo."""
-    scale = HEIGHT_PX / size_px[1]
+    scale = HEIGHT_PX / max(size_px[1], 1)  # a photo without features may have no size
     placed: Float64Array = (keypoints.astype(np.float64) + 0.5) * scale - 0.5
     return placed
 
@@ -72,7 +74,7 @@ def _save(canvas: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        canvas.save(unfinished)
+        canvas.save(unfinished, quality=QUALITY)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -3,10 +3,11 @@
 import base64
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import jinja2
 import numpy as np
@@ -20,7 +21,12 @@ from meisho.evaluate.report import QueryScore, Report, printed_factor
 from meisho.evaluate.ukbench import PHOTOS_PER_OBJECT
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.images import Photo, make_thumbnail
+from meisho.photo_pair import PhotoPair
 from meisho.ranking import NO_ROW, Ranking
+from meisho.web.drawing import draw_matches
+
+Compare = Callable[[int, Int64Array, Sequence[Photo]], Sequence[PhotoPair]]
+"""(query row, (B,) database rows, their photos) -> B pairs; see `meisho.photo_pair.StoredPairs`."""
 
 Verdict = Literal["right", "wrong", "junk", "query", "plain"]
 THUMBNAIL_SIDE_PX = 240
@@ -28,12 +34,23 @@ THUMBNAIL_SIDE_PX = 240
 
 @dataclass(frozen=True)
 class Tile:
-    """One photo on a page."""
+    """One photo on a page.
+
+    Attributes:
+        id: Of the photo.
+        image: Data URI of its thumbnail, or "" when it cannot be read.
+        verdict: What it is to the query.
+        caption: Words below it.
+        evidence: What was found when it was compared with the query, or "".
+        drawing: Link to the picture of its matches, or "".
+    """
 
     id: str
     image: str
     verdict: Verdict
     caption: str
+    evidence: str = ""
+    drawing: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +63,45 @@ class Case:
     num_positives: int
     missed: str
     answers: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MatchPictures:
+    """Pictures of matches in a folder PAGE_matches beside a page.
+
+    Attributes:
+        page: The HTML file.
+        drawn: Names of the files that were written.
+    """
+
+    page: Path
+    drawn: set[str] = field(default_factory=set)
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+        return self.page.with_name(f"{self.page.stem}_matches")
+
+    def add_to(self, tile: Tile, pair: PhotoPair, name: str) -> Tile:
+        """Draw the matches of a pair, and link the tile of the answer to the picture.
+
+        Where no match is an inlier, all are drawn, in grey: what looks alike and agrees on nothing.
+        """
+        count = pair.verification.num_inliers
+        tile = replace(tile, evidence=f"{count} inlier{'s' if count != 1 else ''}")
+        file = f"{name}.jpg"
+        try:
+            draw_matches(pair, self.folder / file, outliers=count == 0)
+        except ImageError:  # told by the missing thumbnail
+            return tile
+        self.drawn.add(file)
+        return replace(tile, drawing=quote(f"{self.folder.name}/{file}"))
+
+    def tidy(self) -> None:
+        """Remove the pictures of an earlier page in the same place."""
+        for old in self.folder.glob("matches-*.jpg"):
+            if old.name not in self.drawn:
+                old.unlink()
 
 
 @dataclass(frozen=True)
@@ -77,6 +133,7 @@ def write_report_page(
     ranking: Ranking,
     dataset: Dataset,
     *,
+    compare: Compare | None = None,
     num_cases: int = 6,
     num_answers: int = 10,
 ) -> None:
@@ -87,6 +144,8 @@ def write_report_page(
         report: The figures.
         ranking: The ranking that was scored, over `dataset.database`.
         dataset: Where the photos are; a photo that cannot be read is shown by its id.
+        compare: Compares a query with the answers that are shown; each then tells its inliers and links to a
+            picture of its matches, in a folder PAGE_matches beside the page.
         num_cases: How many of the worst and of the best queries.
         num_answers: How many answers of each.
     """
@@ -97,8 +156,10 @@ def write_report_page(
     best = scored[len(worst) :][-num_cases:][::-1]
     links = {score.query_id: f"case-{i}" for i, score in enumerate([*worst, *best])}
     ground_truth = _ground_truth_at(dataset, setup)
+    pictures = MatchPictures(path)
+    shown = Shown(ranking, dataset, ground_truth, num_answers, compare, pictures)
     sections = [
-        (title, [_case(s, links, scale, ranking, dataset, ground_truth, num_answers) for s in scores])
+        (title, [_case(score, links[score.query_id], scale, shown) for score in scores])
         for title, scores in (("The worst queries", worst), ("The best queries", best))
         if scores
     ]
@@ -114,16 +175,38 @@ def write_report_page(
         sections=sections,
         version=meisho.__version__,
     )
+    pictures.tidy()
 
 
 def write_search_page(
-    path: Path, query: Photo, answers: Sequence[tuple[Photo, float]], *, collection: Path, num_database: int
+    path: Path,
+    query: Photo,
+    answers: Sequence[tuple[Photo, float]],
+    *,
+    collection: Path,
+    num_database: int,
+    pairs: Sequence[PhotoPair] | None = None,
 ) -> None:
-    """Write one query and its ranked answers (photo, score), best first."""
+    """Write one query and its ranked answers, best first.
+
+    Args:
+        path: The HTML file; thumbnails are inside it.
+        query: The photo that was asked with.
+        answers: Photos and scores.
+        collection: Where they were found.
+        num_database: How many photos it holds.
+        pairs: The query and each answer, when they were compared; see `write_report_page`.
+    """
+    pictures = MatchPictures(path)
     tiles = [
         Tile(photo.id, _data_uri(photo), "plain", f"{rank}. score {score:.3f}")
         for rank, (photo, score) in enumerate(answers, start=1)
     ]
+    if pairs is not None:
+        tiles = [
+            pictures.add_to(tile, pair, f"matches-{rank}")
+            for rank, (tile, pair) in enumerate(zip(tiles, pairs, strict=True), start=1)
+        ]
     _write(
         path,
         "search.html",
@@ -132,6 +215,7 @@ def write_search_page(
         collection=collection,
         num_database=num_database,
     )
+    pictures.tidy()
 
 
 def _scale_of(metric: str) -> Scale:
@@ -150,35 +234,59 @@ def _ground_truth_at(dataset: Dataset, setup: str) -> GroundTruth:
     return truth
 
 
-def _case(
-    score: QueryScore,
-    links: dict[str, str],
-    scale: Scale,
-    ranking: Ranking,
-    dataset: Dataset,
-    ground_truth: GroundTruth,
-    num_answers: int,
-) -> Case:
-    query_row = ranking.query_ids.index(score.query_id)
-    positives, junk = ground_truth.positives[query_row], ground_truth.junk[query_row]
-    ranks = ranking.ranks[query_row]
-    query = dataset.queries[query_row]
-    answers = []
-    for rank, row in enumerate(ranks[:num_answers], start=1):
-        if row == NO_ROW:
-            break
-        verdict: Verdict = "right" if row in positives else "junk" if row in junk else "wrong"
-        photo = dataset.database[row]
-        caption = f"{rank}. {ranking.scores[query_row, rank - 1]:.3f}"
-        answers.append(Tile(photo.id, _data_uri(photo), verdict, caption))
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the cases of a page are made from."""
+
+    ranking: Ranking
+    dataset: Dataset
+    ground_truth: GroundTruth
+    num_answers: int
+    compare: Compare | None
+    pictures: MatchPictures
+
+
+def _case(score: QueryScore, link: str, scale: Scale, shown: Shown) -> Case:
+    query_row = shown.ranking.query_ids.index(score.query_id)
+    query = shown.dataset.queries[query_row]
     return Case(
-        links[score.query_id],
+        link,
         Tile(query.id, _data_uri(query), "query", "query" + (", box outlined" if query.box else "")),
         scale.text(score.average_precision),
         score.num_positives,
-        _missed(ranks, positives, num_answers),
-        tuple(answers),
+        _missed(shown.ranking.ranks[query_row], shown.ground_truth.positives[query_row], shown.num_answers),
+        tuple(_answers(query_row, link, shown)),
     )
+
+
+def _answers(query_row: int, link: str, shown: Shown) -> list[Tile]:
+    """Return the first answers of a query, with pictures of their matches where they were compared."""
+    rows = shown.ranking.ranks[query_row, : shown.num_answers]
+    rows = rows[rows != NO_ROW]
+    scores = shown.ranking.scores[query_row]
+    photos = [shown.dataset.database[row] for row in rows]
+    tiles = [
+        Tile(
+            photo.id,
+            _data_uri(photo),
+            _verdict(row, query_row, shown.ground_truth),
+            f"{rank}. {scores[rank - 1]:.3f}",
+        )
+        for rank, (row, photo) in enumerate(zip(rows.tolist(), photos, strict=True), start=1)
+    ]
+    if shown.compare is None:
+        return tiles
+    pairs = shown.compare(query_row, rows, photos)
+    return [
+        shown.pictures.add_to(tile, pair, f"matches-{link}-{rank}")
+        for rank, (tile, pair) in enumerate(zip(tiles, pairs, strict=True), start=1)
+    ]
+
+
+def _verdict(row: int, query_row: int, ground_truth: GroundTruth) -> Verdict:
+    if row in ground_truth.positives[query_row]:
+        return "right"
+    return "junk" if row in ground_truth.junk[query_row] else "wrong"
 
 
 def _missed(ranks: Int64Array, positives: Int64Array, num_answers: int) -> str:

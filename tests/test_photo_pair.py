@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from meisho.extractors.local_base import load_local_extractor
+from meisho.geometry.matching import MutualMatcher
+from meisho.geometry.ransac import RansacOptions
+from meisho.images import Photo
+from meisho.local_extraction import extract_local
+from meisho.photo_pair import StoredPairs, compare_photos
+from meisho.rerank.base import LocalFeaturesInMemory
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A texture, the same moved by (-30, -20) px, and another texture."""
+    folder = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(1)
+    first, other = (
+        Image.fromarray(generator.integers(0, 256, (50, 75, 3), dtype=np.uint8)).resize(
+            (600, 400), Image.Resampling.BICUBIC
+        )
+        for _ in range(2)
+    )
+    found = []
+    for name, image in {"a": first, "b": first.crop((30, 20, 600, 400)), "c": other}.items():
+        image.save(folder / f"{name}.png")
+        found.append(Photo(name, folder / f"{name}.png"))
+    return found
+
+
+def test_stored_features_give_the_pairs_that_the_photos_give(photos):
+    sift, matcher, ransac = load_local_extractor("sift"), MutualMatcher(), RansacOptions("affine")
+    features = [extract_local(photo, sift) for photo in photos]
+    pairs = StoredPairs(
+        [photos[2], photos[0]], LocalFeaturesInMemory([features[2], features[0]], features), matcher, ransac
+    )
+    found = pairs.compare(1, np.array([1, 2]), photos[1:])
+    for pair, database in zip(found, photos[1:], strict=True):
+        expected = compare_photos(photos[0], database, sift, matcher, ransac)
+        assert (pair.query, pair.database) == (photos[0], database)
+        np.testing.assert_array_equal(pair.matches.rows, expected.matches.rows)
+        np.testing.assert_array_equal(pair.verification.inliers, expected.verification.inliers)
+        assert pair.extraction_seconds == 0 < pair.matching_seconds
+    assert found[0].verification.num_inliers > 50 > 10 > found[1].verification.num_inliers
+    assert pairs.compare(0, np.empty(0, np.int64), []) == []
