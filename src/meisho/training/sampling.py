@@ -1,7 +1,7 @@
 """Sampling: which photos make an epoch, and in which batches.
 
-The batches of an epoch are a pure function of the labels, the options, the seed and the epoch's number. So a
-run resumes at any batch by leaving out those before it, and every rank cuts its own part out of the same batches.
+The batches of an epoch are a pure function of the labels, the options, the seed and the number of the epoch.
+So a run resumes at any batch by leaving out those before it, and ranks cut their parts out of the same ones.
 """
 
 import inspect
@@ -157,8 +157,8 @@ def draw_balanced(
     of_class = sort_by_class(labels, generator)
     num_photos = _epoch_length(photos_per_epoch, labels)
     num_classes = len(of_class.starts)
-    rounds = -(-num_photos // num_classes)
-    classes = np.concatenate([generator.permutation(num_classes) for _ in range(rounds)])[:num_photos]
+    rounds = [generator.permutation(num_classes) for _ in range(-(-num_photos // num_classes))]
+    classes = np.concatenate(rounds)[:num_photos]
     turns = np.arange(num_photos) // num_classes
     return of_class.rows[of_class.starts[classes] + turns % of_class.counts[classes]]
 
