@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "images": {"errors", "arrays"},
     "layers": set(),
     "datasets": NOUNS,
+    "fetching": NOUNS,  # at the side: brings the files that `datasets` reads
     "extractors": NOUNS | {"layers", "whitening"},
     "decoding": NOUNS,
     "extraction": NOUNS | {"extractors", "decoding"},
@@ -48,7 +49,8 @@ MAY_IMPORT = {
     "rerank": NOUNS | {"geometry"},
     "evaluate": NOUNS,
     "submission": NOUNS,
-    "training": NOUNS | {"layers", "datasets", "extractors", "extraction", "evaluate", "searching", "index"},
+    "training": NOUNS
+    | {"layers", "datasets", "extractors", "decoding", "extraction", "evaluate", "searching", "index"},
     "run": None,  # knows the order: may import everything but the edge
     "web": None,
     "cli": None,
@@ -63,6 +65,7 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"web"},
+    "kaggle": {"fetching"},
 }
 
 

@@ -136,8 +136,9 @@ class Changes:
 
     def take(self, rows: slice | Tensor) -> "Changes":
         """Return the numbers for some of the photos: a rank's part of the batch, or one photo."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{k: v[rows] for k, v in values.items() if isinstance(v, Tensor)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        taken: dict[str, Any] = {k: v[rows] for k, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **taken)
 
 
 def seeded_generator(*numbers: int) -> torch.Generator:
