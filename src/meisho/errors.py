@@ -10,7 +10,9 @@ MeishoError                   exit code 1
 │   ├── MismatchError         4   it was made with another model or option
 │   └── LockedError           4   another process is writing to it
 ├── WeightsError              5   a model's weights cannot be had or do not fit
-└── MissingDependencyError    5   an optional package is needed and not installed
+├── FetchError                5   a data set's files cannot be had, or are not what was expected
+├── MissingDependencyError    5   an optional package is needed and not installed
+└── DivergedError             6   training met a loss or gradient that is not a number
 """
 
 import os
@@ -81,7 +83,19 @@ class WeightsError(MeishoError):
     exit_code = 5
 
 
+class FetchError(MeishoError):
+    """A data set's files cannot be had from their source, or what came is not what was expected."""
+
+    exit_code = 5
+
+
 class MissingDependencyError(MeishoError):
     """An optional package is needed and not installed."""
 
     exit_code = 5
+
+
+class DivergedError(MeishoError):
+    """Training met a loss or gradient that is not a number, and stopped."""
+
+    exit_code = 6

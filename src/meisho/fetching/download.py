@@ -1,0 +1,235 @@
+"""Download one file from the first source that gives it: on from where an earlier try ended, and verified."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meisho.fetching.partial import Digests, Origin, PartialFile
+from meisho.fetching.source import AlteredFault, PassingFault, Reply, SourceFault, open_source
+
+_PROGRESS_BYTES = 1 << 16
+_UNREACHABLE_COSTS = 3
+_MOST_RESTARTS = 2
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes that are there, and those of the whole file where known."""
+
+
+class StoppedError(Exception):
+    """The user stopped the run; never leaves `meisho.fetching`."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a source is waited for.
+
+    Attributes:
+        tries: Tries in a row that bring nothing before a source is given up; a host that cannot be reached
+            at all uses them up three times as fast.
+        first_wait_seconds: Pause after the first of them; each next one is twice as long.
+        longest_wait_seconds: Longest pause, unless the source itself asks for more.
+        stall_seconds: How long less than a trickle may come before a connection is given up.
+    """
+
+    tries: int = 8
+    first_wait_seconds: float = 1.0
+    longest_wait_seconds: float = 60.0
+    stall_seconds: float = 30.0
+
+    def pause(self, failures: int) -> float:
+        """Return the pause in seconds after so many failures in a row."""
+        return float(min(self.longest_wait_seconds, self.first_wait_seconds * 2 ** max(0, failures - 1)))
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a file must be; None for what is not known.
+
+    Attributes:
+        size_bytes: Its size.
+        sha256: Its SHA-256 in hex digits.
+        md5: Its MD5 in hex digits.
+        said_by: Who says so, for messages.
+    """
+
+    size_bytes: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    said_by: str = "the manifest"
+
+    @property
+    def has_checksum(self) -> bool:
+        """Whether a digest is known: then any bytes can be told from the right ones."""
+        return bool(self.sha256 or self.md5)
+
+    def difference(self, came: Digests) -> str:
+        """Say how a file differs from what is expected; "" when it does not."""
+        for name in ("size_bytes", "sha256", "md5"):
+            wanted, got = getattr(self, name), getattr(came, name)
+            if wanted is not None and wanted != got:
+                words = "size" if name == "size_bytes" else name
+                return f"expected {words} {wanted} ({self.said_by}), got {got}"
+        return ""
+
+
+def download(
+    place: Path,
+    sources: Sequence[str],
+    expected: Expected,
+    *,
+    patience: Patience = Patience(),
+    progress: Progress = lambda done, total: None,
+    stop: threading.Event | None = None,
+) -> tuple[Digests, str]:
+    """Bring a file to its place; what came of it earlier is not fetched again.
+
+    Args:
+        place: Where the whole, verified file will lie; until then there is only `PLACE.part`.
+        sources: Addresses or paths, best first.
+        expected: What it must be.
+        patience: How long to wait for a source.
+        progress: Told how far it is.
+        stop: Set to make the download end early, with what has come kept.
+
+    Returns:
+        Its size and digests, and the source that gave it.
+
+    Raises:
+        SourceFault: No source gives the file; the message has one line per source.
+        StoppedError: `stop` was set.
+        OSError: It cannot be written.
+    """
+    stop = stop or threading.Event()
+    faults = []
+    with PartialFile(place) as part:
+        for source in sources:
+            attempt = _Attempt(part, source, expected, patience, progress, stop)
+            try:
+                digests = attempt.run()
+            except SourceFault as fault:
+                faults.append(f"{source}: {fault}")
+            else:
+                part.finish()
+                return digests, source
+        if part.offset == 0:
+            part.discard()
+    raise SourceFault("\n  ".join(faults))
+
+
+@dataclass
+class _Attempt:
+    """One source, with as many requests as it takes."""
+
+    part: PartialFile
+    source: str
+    expected: Expected
+    patience: Patience
+    progress: Progress
+    stop: threading.Event
+    failures: int = 0
+    spent: int = 0
+    restarts: int = 0
+    may_be_cut: bool = False
+
+    def run(self) -> Digests:
+        if self.part.offset and not self._can_go_on():
+            self.part.restart()
+        is_stitched = self.part.offset > 0  # from more than one answer: the file may have changed between
+        while True:
+            before = self.part.offset
+            try:
+                if not self._is_whole():
+                    self._receive()
+                return self._verified()
+            except AlteredFault:
+                self.part.restart()
+                self.restarts += 1
+                if not is_stitched or self.restarts > _MOST_RESTARTS:
+                    raise
+                is_stitched = False
+            except PassingFault as fault:
+                self._wait(fault, gained=self.part.offset - before)
+                is_stitched = self.part.offset > 0
+
+    def _can_go_on(self) -> bool:
+        """Whether the bytes that are there may be the first ones of this source's file."""
+        origin = self.part.origin
+        if origin is None or self._too_long(self.part.offset):
+            return False
+        return self.expected.has_checksum or (origin.source == self.source and origin.validator is not None)
+
+    def _is_whole(self) -> bool:
+        origin = self.part.origin
+        size = self.expected.size_bytes or (origin.total_bytes if origin else None)
+        return bool(self.part.offset) and size == self.part.offset
+
+    def _too_long(self, size: int) -> bool:
+        return self.expected.size_bytes is not None and size > self.expected.size_bytes
+
+    def _receive(self) -> None:
+        origin = self.part.origin
+        is_same = origin is not None and origin.source == self.source
+        with open_source(
+            self.source,
+            offset=self.part.offset,
+            validator=origin.validator if origin and is_same else None,
+            stall_seconds=self.patience.stall_seconds,
+        ) as reply:
+            self._check_size(reply)
+            if reply.offset != self.part.offset:  # it ignores ranges, or its file changed: all of it comes
+                self.part.restart()
+            self.part.remember(Origin(self.source, reply.validator, reply.total_bytes))
+            self.may_be_cut = not reply.ends_itself
+            self._take(reply)
+        if reply.total_bytes is not None and self.part.offset < reply.total_bytes:
+            raise PassingFault(
+                f"the connection ended after {self.part.offset:,} of {reply.total_bytes:,} bytes"
+            )
+
+    def _check_size(self, reply: Reply) -> None:
+        wanted = self.expected.size_bytes
+        if wanted is None and not self.expected.has_checksum and not reply.ends_itself:
+            raise SourceFault("it does not say how long the file is, and no checksum is known")
+        if wanted is not None and reply.total_bytes not in (None, wanted):
+            raise AlteredFault(
+                f"expected size {wanted} ({self.expected.said_by}), it offers {reply.total_bytes} bytes"
+            )
+
+    def _take(self, reply: Reply) -> None:
+        total = reply.total_bytes if reply.total_bytes is not None else self.expected.size_bytes
+        reported = self.part.offset
+        self.progress(reported, total)
+        for chunk in reply.chunks():
+            if self.stop.is_set():
+                raise StoppedError
+            if self._too_long(self.part.offset + len(chunk)):
+                raise AlteredFault(f"expected {self.expected.size_bytes:,} bytes, more came")
+            self.part.append(chunk)
+            if self.part.offset - reported >= _PROGRESS_BYTES:
+                reported = self.part.offset
+                self.progress(reported, total)
+        self.progress(self.part.offset, total)
+
+    def _verified(self) -> Digests:
+        digests = self.part.digests
+        difference = self.expected.difference(digests)
+        if difference and self.may_be_cut:
+            raise PassingFault(f"its answer ended after {digests.size_bytes:,} bytes: {difference}")
+        if difference:
+            raise AlteredFault(difference)
+        return digests
+
+    def _wait(self, fault: PassingFault, *, gained: int) -> None:
+        if gained >= _PROGRESS_BYTES:
+            self.failures = 0
+            self.spent = 0
+        self.failures += 1
+        self.spent += _UNREACHABLE_COSTS if fault.is_unreachable else 1
+        if self.spent >= self.patience.tries:
+            raise SourceFault(f"{fault}; given up after {self.failures} tries in a row") from fault
+        pause = self.patience.pause(self.failures)
+        if fault.wait_seconds is not None:
+            pause = max(pause, fault.wait_seconds)
+        if self.stop.wait(pause):
+            raise StoppedError

@@ -1,0 +1,138 @@
+"""Partial file: what has come of a download, and its digests, such that a later run goes on from there."""
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which version of which source a partial file is from.
+
+    Attributes:
+        source: The address or path.
+        validator: What the source calls this version; None when it gives no name.
+        total_bytes: The size of the whole file; None when the source does not say.
+    """
+
+    source: str
+    validator: str | None
+    total_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Digests:
+    """Size and digests of a file, in hex digits."""
+
+    size_bytes: int
+    sha256: str
+    md5: str
+
+
+class PartialFile:
+    """The file `PLACE.part` beside the place of the whole one, and `PLACE.part.json` with its origin.
+
+    Bytes are written through, so a killed process loses none that it had taken from the system.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self._path = place.with_name(place.name + ".part")
+        self._note = place.with_name(place.name + ".part.json")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self.origin = self._read_origin()
+        self._file = self._path.open("ab", buffering=0)
+        self._hash_again()
+
+    def __enter__(self) -> "PartialFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    @property
+    def offset(self) -> int:
+        """How many bytes are there."""
+        return self._size
+
+    @property
+    def digests(self) -> Digests:
+        """Digests of the bytes that are there."""
+        return Digests(self._size, self._sha256.hexdigest(), self._md5.hexdigest())
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        view = memoryview(chunk)
+        while view:  # a raw file may take a part only
+            written = self._file.write(view)
+            self._sha256.update(view[:written])
+            self._md5.update(view[:written])
+            self._size += written
+            view = view[written:]
+
+    def restart(self) -> None:
+        """Throw away what is there."""
+        self._file.truncate(0)
+        self._note.unlink(missing_ok=True)
+        self.origin = None
+        self._hash_again()
+
+    def remember(self, origin: Origin) -> None:
+        """Note where the bytes come from."""
+        if origin != self.origin:
+            unfinished = self._note.with_name(self._note.name + ".tmp")
+            unfinished.write_text(json.dumps(asdict(origin)), encoding="utf-8")
+            unfinished.replace(self._note)
+            self.origin = origin
+
+    def finish(self) -> None:
+        """Give the file its name."""
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._path.replace(self.place)
+        self._note.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove what is there."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def _hash_again(self) -> None:
+        self._sha256, self._md5, self._size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+        with self._path.open("rb") as file:
+            while chunk := file.read(_READ_BYTES):
+                self._sha256.update(chunk)
+                self._md5.update(chunk)
+                self._size += len(chunk)
+
+    def _read_origin(self) -> Origin | None:
+        with suppress(OSError, ValueError, TypeError):
+            return Origin(**json.loads(self._note.read_text(encoding="utf-8")))
+        return None
+
+
+def partial_bytes(place: Path) -> int:
+    """Return how many bytes of a file have come; 0 when none."""
+    with suppress(OSError):
+        return place.with_name(place.name + ".part").stat().st_size
+    return 0
+
+
+def digest_file(path: Path) -> Digests:
+    """Return size and digests of a file."""
+    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_READ_BYTES):
+            sha256.update(chunk)
+            md5.update(chunk)
+            size += len(chunk)
+    return Digests(size, sha256.hexdigest(), md5.hexdigest())
