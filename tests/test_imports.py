@@ -50,7 +50,8 @@ MAY_IMPORT = {
     "evaluate": NOUNS,
     "submission": NOUNS,
     "training": NOUNS
-    | {"layers", "datasets", "extractors", "decoding", "extraction", "evaluate", "searching", "index"},
+    | {"layers", "datasets", "extractors", "decoding", "extraction", "evaluate", "searching", "index"}
+    | {"whitening"},
     "run": None,  # knows the order: may import everything but the edge
     "web": None,
     "cli": None,
@@ -65,7 +66,12 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"web"},
+    "matplotlib": {"web"},
     "kaggle": {"fetching"},
+    "accelerate": {"training"},
+    "tensorboard": {"training"},
+    "onnx": {"training"},
+    "onnxruntime": {"training"},
 }
 
 

@@ -1,0 +1,43 @@
+"""`meisho train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meisho.cli.app import Json, app, err, own_command, print_json, progress_bars, say, shell_line, strong
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="TOML file; see the folder recipes/.")],
+    to: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/ and the recipe's name when not given.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE in place of the recipe's; again for more.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a better descriptor from labelled photos.
+
+    The best checkpoint, by retrieval among landmarks that are not trained on, is a model for every command.
+
+    On several GPUs: accelerate launch --multi_gpu -m meisho.cli train RECIPE.toml
+
+    Example: meisho train recipes/toycity_quick.toml --to runs/city
+    """
+    from meisho.training.recipe import load_recipe
+    from meisho.training.train import train as run_training
+
+    folder = to or Path("runs") / recipe.stem
+    resolved = load_recipe(recipe, changes or ())
+    with progress_bars() as report_progress:
+        result = run_training(resolved, folder, resume=resume, say=err.print, tick=report_progress)
+    if as_json:
+        print_json(result)
+        return
+    found = "" if result.best_map != result.best_map else f", mAP {100 * result.best_map:.2f} on validation"
+    say("Best after ", strong(f"{result.best_epoch} epochs"), f"{found}: ", strong(result.best))
+    say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", "--model", result.best))

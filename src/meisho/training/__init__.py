@@ -1,0 +1,1 @@
+"""Training: labelled photos -> the weights that extractors read."""

@@ -1,0 +1,205 @@
+"""Training data: labelled photos -> what is trained on, and the landmarks that are held out to validate."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from meisho.arrays import BoolArray, Int64Array, read_only
+from meisho.datasets.base import Dataset, load_dataset
+from meisho.datasets.labelled import LabelledPhoto, dataset_of_labels
+from meisho.datasets.labels import Labels, Layout, load_labels
+from meisho.datasets.toycity import build_toycity, landmark_labels, load_toycity
+from meisho.errors import DatasetError
+from meisho.images import Photo
+from meisho.training.recipe import DataRecipe, Recipe, ValidationRecipe
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """N photos of C landmarks.
+
+    Attributes:
+        source: Where they come from.
+        rows: (N,) int64, rows of `source`.
+        classes: (N,) int64, which landmark each shows, from 0 to C - 1.
+        landmarks: C names.
+    """
+
+    source: Labels
+    rows: Int64Array
+    classes: Int64Array
+    landmarks: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", read_only(self.rows, np.int64))
+        object.__setattr__(self, "classes", read_only(self.classes, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def photo(self, row: int) -> Photo:
+        """Return one photo."""
+        return Photo(self.source.names[self.rows[row]], self.source.path_of(int(self.rows[row])))
+
+    def photos(self) -> list[Photo]:
+        """Return all photos."""
+        return [self.photo(row) for row in range(len(self))]
+
+    @property
+    def sizes(self) -> Int64Array:
+        """(C,) int64: photos of each landmark."""
+        return np.bincount(self.classes, minlength=len(self.landmarks))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of every photo's name, landmark and size in bytes: what was trained on."""
+        digest = hashlib.sha256()
+        for row in range(len(self)):
+            photo = self.photo(row)
+            try:
+                size = photo.path.stat().st_size
+            except OSError as error:
+                raise DatasetError(f"{photo.path}: cannot be read ({error.strerror})") from error
+            digest.update(f"{photo.id}\t{self.landmarks[self.classes[row]]}\t{size}\n".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """What a run learns from and is measured on.
+
+    Attributes:
+        train: Photos to learn from.
+        accuracy: Other photos of the same landmarks, for the closed-set accuracy; may be empty.
+        validation: Queries and database of landmarks that `train` does not have; None where none are.
+    """
+
+    train: TrainingSet
+    accuracy: TrainingSet
+    validation: Dataset | None
+
+
+def load_training_data(recipe: Recipe) -> TrainingData:
+    """Load the photos of a recipe and hold out what validates.
+
+    Raises:
+        DatasetError: The data are not as they must be, or too few landmarks would be left.
+    """
+    everything = _known_landmarks(load_source(recipe.data), recipe.data.min_photos)
+    rng = np.random.default_rng([recipe.seed, 1])
+    validation = recipe.validation
+    dataset: Dataset | None
+    if validation.dataset != "none" and validation.root is not None:
+        dataset = load_dataset(validation.dataset, validation.root)
+        held_out = np.zeros(len(everything.landmarks), bool)
+    else:
+        held_out = _choose_landmarks(everything, validation, rng)
+        dataset = _validation_dataset(everything, held_out, validation.max_queries, rng)
+    kept = _select(everything, ~held_out[everything.classes])
+    if len(kept.landmarks) < 2:
+        raise DatasetError(
+            f"{recipe.data.root}: {len(kept.landmarks)} landmarks are left to train on, 2 are needed; "
+            "hold out fewer (validation.share) or lower data.min_photos"
+        )
+    is_accuracy = _choose_accuracy_photos(kept, validation.accuracy_photos, rng)
+    train, accuracy = (
+        TrainingSet(kept.source, kept.rows[mask], kept.classes[mask], kept.landmarks)
+        for mask in (~is_accuracy, is_accuracy)
+    )
+    return TrainingData(train, accuracy, dataset)
+
+
+def load_source(recipe: DataRecipe) -> Labels:
+    """Read the labels; a toy city that is not there is drawn first.
+
+    Raises:
+        DatasetError: They cannot be read.
+    """
+    if recipe.dataset != "toycity":
+        return load_labels(recipe.dataset, recipe.root)
+    city = recipe.city
+    build_toycity(
+        recipe.root,
+        landmarks=city.landmarks,
+        views=city.views,
+        distractors=city.distractors,
+        seed=city.seed,
+    )
+    dataset = load_toycity(recipe.root)
+    shown = {"database": dataset.database, "query": dataset.queries}
+    names: list[str] = []
+    classes: list[int] = []
+    for role, photos in shown.items():
+        for photo, landmark in zip(photos, landmark_labels(recipe.root, role), strict=True):
+            if landmark >= 0:
+                names.append(photo.path.relative_to(recipe.root).as_posix())
+                classes.append(int(landmark))
+    landmarks = tuple(str(number) for number in range(max(classes) + 1))
+    return Labels(
+        recipe.root, recipe.root, Layout("file", "label"), tuple(names), np.array(classes), landmarks
+    )
+
+
+def _known_landmarks(labels: Labels, min_photos: int) -> TrainingSet:
+    roles = np.array(labels.roles or [""] * len(labels))
+    usable = ~np.isin(roles, ("junk", "distractor"))
+    counts = np.bincount(labels.classes[usable], minlength=len(labels.class_names))
+    whole = TrainingSet(labels, np.arange(len(labels)), labels.classes, labels.class_names)
+    return _select(whole, usable & (counts[labels.classes] >= min_photos))
+
+
+def _select(photos: TrainingSet, mask: BoolArray) -> TrainingSet:
+    """Keep some photos, and the landmarks that they show, in alphabetical order."""
+    present = np.unique(photos.classes[mask])
+    names = np.array(photos.landmarks)[present]
+    order = np.argsort(names, kind="stable")
+    number = np.full(len(photos.landmarks), -1)
+    number[present[order]] = np.arange(len(present))
+    return TrainingSet(
+        photos.source, photos.rows[mask], number[photos.classes[mask]], tuple(map(str, names[order]))
+    )
+
+
+def _choose_landmarks(photos: TrainingSet, recipe: ValidationRecipe, rng: np.random.Generator) -> BoolArray:
+    held_out = np.zeros(len(photos.landmarks), bool)
+    if recipe.landmarks:
+        unknown = sorted(set(recipe.landmarks) - set(photos.landmarks))
+        if unknown:
+            raise DatasetError(f"validation.landmarks: {unknown[0]!r} is no landmark of the training data")
+        held_out[np.isin(photos.landmarks, recipe.landmarks)] = True
+    elif recipe.share > 0:
+        askable = np.flatnonzero(photos.sizes > 1)
+        count = min(len(askable), max(2, round(recipe.share * len(photos.landmarks))))
+        held_out[rng.choice(askable, count, replace=False)] = True
+    return held_out
+
+
+def _validation_dataset(
+    photos: TrainingSet, held_out: BoolArray, max_queries: int, rng: np.random.Generator
+) -> Dataset | None:
+    rows = np.flatnonzero(held_out[photos.classes])
+    if len(rows) == 0:
+        return None
+    askable = rows[photos.sizes[photos.classes[rows]] > 1]
+    asked = set(rng.permutation(askable)[:max_queries].tolist())
+    labelled: Sequence[LabelledPhoto] = [
+        LabelledPhoto(
+            photos.photo(row), photos.landmarks[photos.classes[row]], "both" if row in asked else "database"
+        )
+        for row in rows.tolist()
+    ]
+    return dataset_of_labels("landmarks held out", photos.source.source, labelled)
+
+
+def _choose_accuracy_photos(photos: TrainingSet, count: int, rng: np.random.Generator) -> BoolArray:
+    chosen = np.zeros(len(photos), bool)
+    if count == 0:
+        return chosen
+    order = rng.permutation(len(photos))
+    order = order[np.argsort(photos.classes[order], kind="stable")]
+    starts = np.cumsum(photos.sizes) - photos.sizes
+    place = np.arange(len(photos)) - starts[photos.classes[order]]  # of a photo within its landmark
+    enough = photos.sizes[photos.classes[order]] >= count + 2
+    chosen[order[(place < count) & enough]] = True
+    return chosen

@@ -1,0 +1,68 @@
+"""Several processes that train together: rows of all of them in one batch, with gradients."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.autograd.function import once_differentiable
+
+from meisho.layers import class_shard
+from meisho.layers.class_shard import Shard
+
+
+def this_shard() -> Shard | None:
+    """Return which of the processes this is; None where it is alone."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return None
+    return Shard(dist.get_rank(), dist.get_world_size())
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Stack the (B, ...) rows of all processes, in their order, to (P B, ...); one process gets its own back.
+
+    The gradient of a row is the sum over processes of what they say about it. When each computes the same
+    loss on all rows, that is P times the gradient, and the mean over processes which DistributedDataParallel
+    takes of the parameters' gradients makes it right again.
+    """
+    shard = this_shard()
+    if shard is None:
+        return rows
+    if rows.is_floating_point():
+        gathered: Tensor = _GatherRows.apply(rows, shard)
+        return gathered
+    return class_shard.gather_rows(rows, shard)
+
+
+class _GatherRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, shard: Shard) -> Tensor:
+        ctx.shard, ctx.size = shard, len(rows)
+        return class_shard.gather_rows(rows, shard)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = class_shard.sum_over_ranks(gradient, ctx.shard)
+        start = ctx.shard.rank * ctx.size
+        return total[start : start + ctx.size], None
+
+
+@torch.no_grad()
+def gradient_norm(replicated: Iterable[nn.Parameter], spread: Iterable[nn.Parameter] = ()) -> Tensor:
+    """Return the L2 norm of the gradients of all processes' parameters, and of those spread."""
+    square = _sum_of_squares(replicated)
+    spread = list(spread)
+    shard = this_shard()
+    if spread and shard is not None:
+        return (square + class_shard.sum_over_ranks(_sum_of_squares(spread), shard)).sqrt()
+    return (square + _sum_of_squares(spread)).sqrt()
+
+
+def _sum_of_squares(parameters: Iterable[nn.Parameter]) -> Tensor:
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    norms = torch._foreach_norm(gradients)
+    return torch.stack([norm.float() for norm in norms]).square().sum()

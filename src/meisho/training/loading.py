@@ -1,0 +1,203 @@
+"""Loading: the batches of an epoch -> images and landmarks, ahead of their use, in worker processes.
+
+What a batch holds depends on seed, epoch and its number alone: not on workers, processes or the step that a
+run was resumed at.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from meisho.arrays import Int64Array, UInt8Array
+from meisho.config import config_values, parse_config
+from meisho.decoding import MAX_WORKERS, count_cores
+from meisho.errors import ConfigError, DatasetError, ImageError
+from meisho.extractors.backbone import BackboneTraits
+from meisho.images import ImageOptions, load_image, read_size
+from meisho.training.augmentation import (
+    AUGMENTATIONS,
+    Augmentation,
+    Changes,
+    change_batch,
+    crop_photo,
+    draw_changes,
+    seeded_generator,
+)
+from meisho.training.data import TrainingSet
+from meisho.training.photo_cache import CachedPhotos, CacheOptions
+from meisho.training.recipe import AugmentationRecipe, DataRecipe, Recipe
+from meisho.training.sampling import Sampler, group_by_aspect, make_sampler, shape_of_group
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedPart:
+    """One part of a batch: what one process computes at once.
+
+    Attributes:
+        rows: (b,) int64, of the training set.
+        images: (b, 3, h, w): float32, normalised; or uint8, cropped only, where `changes` are still to come.
+        labels: (b,) int64 landmarks.
+        changes: For `augmentation.change_batch`, or None where it is done.
+    """
+
+    rows: Tensor
+    images: Tensor
+    labels: Tensor
+    changes: Changes | None
+
+
+@dataclass(frozen=True, eq=False)
+class PartPlan:
+    """What a part is made of: batch number `batch` of `epoch`, its photos from `start` to `stop`."""
+
+    epoch: int
+    batch: int
+    batch_size: int
+    start: int
+    rows: Int64Array
+    shape_px: tuple[int, int]
+
+
+class BatchLoader:
+    """Loads the batches of any epoch.
+
+    Args:
+        photos: What is trained on.
+        recipe: Sampling, augmentation, cache, number of parts, workers.
+        traits: How images are normalised.
+        rank: Of this process.
+        num_ranks: Processes that train together.
+        pin_memory: Whether tensors are made ready for a GPU.
+
+    Raises:
+        ConfigError: The sampler's options do not fit, or the batch cannot be split.
+    """
+
+    def __init__(
+        self,
+        photos: TrainingSet,
+        recipe: Recipe,
+        traits: BackboneTraits,
+        *,
+        rank: int = 0,
+        num_ranks: int = 1,
+        pin_memory: bool = False,
+    ) -> None:
+        self._recipe, self._rank, self._num_ranks = recipe, rank, num_ranks
+        self._pin_memory = pin_memory
+        self.sampler = _make_sampler(photos, recipe)
+        self._photos = _PartDataset(photos, recipe, traits)
+        workers = recipe.hardware.workers
+        self._num_workers = min(count_cores(), MAX_WORKERS) if workers is None else workers
+
+    def count_batches(self, epoch: int) -> int:
+        """Return how many batches an epoch has."""
+        return len(self.sampler.batches(epoch))
+
+    def load(self, epoch: int, size_px: int, *, first: int = 0) -> Iterator[tuple[LoadedPart, ...]]:
+        """Yield the parts of each batch of an epoch, from batch number `first` on."""
+        parts = self._recipe.hardware.accumulate
+        loader = DataLoader(
+            self._photos,
+            batch_size=None,
+            sampler=self._plan(epoch, size_px, first),
+            num_workers=self._num_workers,
+            pin_memory=self._pin_memory,
+            generator=torch.Generator(),  # torch's own must not move: a resumed run starts a loader more
+        )
+        waiting: list[LoadedPart] = []
+        for part in loader:
+            waiting.append(part)
+            if len(waiting) == parts:
+                yield tuple(waiting)
+                waiting = []
+
+    def _plan(self, epoch: int, size_px: int, first: int) -> list[PartPlan]:
+        parts = self._recipe.hardware.accumulate
+        plans = []
+        for number, batch in enumerate(self.sampler.batches(epoch)[first:], start=first):
+            shape = shape_of_group(batch.group, size_px)
+            size = len(batch.rows) // parts
+            own = size // self._num_ranks
+            for part in range(parts):
+                start = part * size + self._rank * own
+                rows = batch.rows[start : start + own]
+                plans.append(PartPlan(epoch, number, len(batch.rows), start, rows, shape))
+        return plans
+
+
+def augmentation_of(recipe: AugmentationRecipe) -> Augmentation:
+    """Return the augmentation that a recipe asks for.
+
+    Raises:
+        ConfigError: There is none of that name, or an option is not known or out of its range.
+    """
+    if recipe.name not in AUGMENTATIONS:
+        raise ConfigError(
+            f"[augmentation] there is none called {recipe.name!r}; choose one of {', '.join(AUGMENTATIONS)}"
+        )
+    base = config_values(AUGMENTATIONS[recipe.name])
+    return parse_config({**base, **recipe.options}, Augmentation, source="[augmentation]")
+
+
+def cache_options(recipe: DataRecipe) -> CacheOptions:
+    """Return how a recipe's photos are kept; without a cache they are brought to the same size."""
+    return CacheOptions(
+        image=ImageOptions(max_side_px=recipe.cache_side_px),
+        encoding=recipe.cache_encoding,
+        max_bytes=round(1e9 * recipe.cache_gigabytes),
+    )
+
+
+class _PartDataset(Dataset[LoadedPart]):
+    """Makes a part of what its plan says; the loader's workers call it."""
+
+    def __init__(self, photos: TrainingSet, recipe: Recipe, traits: BackboneTraits) -> None:
+        self._photos, self._recipe, self._traits = photos, recipe, traits
+        self._augmentation = augmentation_of(recipe.augmentation)
+        self._options = cache_options(recipe.data)
+        self._cached: CachedPhotos | None = None
+        if recipe.data.cache is not None:
+            self._cached = CachedPhotos(recipe.data.cache, photos.photos(), self._options)
+
+    def __getitem__(self, plan: PartPlan) -> LoadedPart:
+        generator = seeded_generator(self._recipe.seed, plan.epoch, plan.batch)
+        changes = draw_changes(self._augmentation, plan.batch_size, generator)
+        changes = changes.take(slice(plan.start, plan.start + len(plan.rows)))
+        images = torch.stack(
+            [
+                crop_photo(self._read(row), changes, place, plan.shape_px)
+                for place, row in enumerate(plan.rows.tolist())
+            ]
+        )
+        rows, labels = torch.from_numpy(plan.rows.copy()), torch.from_numpy(self._photos.classes[plan.rows])
+        if self._recipe.augmentation.on_device:
+            return LoadedPart(rows, images, labels, changes)
+        changed = change_batch(images, changes, mean=self._traits.mean, std=self._traits.std)
+        return LoadedPart(rows, changed, labels, None)
+
+    def _read(self, row: int) -> UInt8Array:
+        try:
+            if self._cached is not None:
+                return self._cached.load(row)
+            return load_image(self._photos.photo(row), self._options.image)
+        except ImageError as error:
+            raise DatasetError(f"{error}; repair the photo, or take it out of the data set") from error
+
+
+def _make_sampler(photos: TrainingSet, recipe: Recipe) -> Sampler:
+    groups = None
+    if recipe.sampling.by_aspect:
+        groups = group_by_aspect(np.array([read_size(photo.path) for photo in photos.photos()]))
+    return make_sampler(
+        recipe.sampling.name,
+        photos.classes,
+        batch_size=recipe.sampling.batch_size,
+        seed=recipe.seed,
+        groups=groups,
+        **recipe.sampling.options,
+    )

@@ -1,0 +1,420 @@
+"""The loop: a recipe and a folder -> trained weights; the same for every task, on one device or several."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from meisho.errors import ConfigError, DivergedError
+from meisho.training.augmentation import change_batch
+from meisho.training.data import TrainingData
+from meisho.training.distribution import gradient_norm
+from meisho.training.divergence import explain_gradients, explain_losses, save_batch
+from meisho.training.ema import MovingAverage
+from meisho.training.history import BoardWriter, EpochRecord, plot_history, write_history
+from meisho.training.loading import BatchLoader, LoadedPart
+from meisho.training.network import Losses, TrainingNetwork
+from meisho.training.optimiser import make_optimiser, parameter_groups, set_rates
+from meisho.training.recipe import Recipe
+from meisho.training.schedule import freeze_parameters, frozen_names, rate_factor, size_at, unknown_names
+from meisho.training.state import Progress, RunState, load_state, save_state
+from meisho.training.task import Scores, Task
+from meisho.training.teacher import Teacher, follow_average, load_teacher
+
+Say = Callable[[str], None]
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """A part of a batch on the device."""
+
+    images: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class Loop:
+    """Trains one network to the end of its recipe.
+
+    Args:
+        recipe: What to do.
+        folder: Where the run is kept.
+        data: Photos.
+        task: What is trained.
+        accelerator: Accelerate's: devices, precision, processes.
+        say: Called with one line for people after each epoch.
+        tick: Called with a stage, how much of it is done, and how much there is.
+
+    Attributes:
+        progress: Where it stands.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        data: TrainingData,
+        task: Task,
+        accelerator: Any,
+        *,
+        say: Say = lambda line: None,
+        tick: Tick = lambda stage, done, total: None,
+    ) -> None:
+        self._recipe, self._folder, self._data, self._task = recipe, folder, data, task
+        self._accelerator, self._say, self._tick = accelerator, say, tick
+        if accelerator.num_processes > 1 and recipe.hardware.sync_batch_norm:
+            _synchronise_batch_norms(task.backbone, accelerator.device)
+        self._network = _on_device(task.network, recipe, accelerator)
+        decay = recipe.schedule.ema_decay
+        self._average = None if decay is None else MovingAverage(self._network, decay)
+        self._teacher = self._make_teacher()
+        optimiser = make_optimiser(
+            parameter_groups(task.backbone, task.rest, recipe.optimiser), recipe.optimiser
+        )
+        self._loader = BatchLoader(
+            data.train,
+            recipe,
+            task.traits,
+            rank=accelerator.process_index,
+            num_ranks=accelerator.num_processes,
+            pin_memory=accelerator.device.type == "cuda",
+        )
+        self._spread = _spread_parameters(self._network)
+        self._model, self._optimiser = accelerator.prepare(_wrapped(self._network, recipe), optimiser)
+        self._board = BoardWriter(folder / "board") if accelerator.is_main_process else None
+        self.progress = Progress()
+        self._steps_per_epoch = [self._loader.count_batches(e) for e in range(recipe.schedule.epochs)]
+        self._check_freezes()
+
+    @property
+    def network(self) -> nn.Module:
+        """What is validated and saved: the moving average where there is one."""
+        return self._network if self._average is None else self._average.network
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of the whole training."""
+        return sum(self._steps_per_epoch)
+
+    def resume(self) -> None:
+        """Go on from the state in the folder.
+
+        Raises:
+            InputError: There is none, or it does not fit.
+        """
+        self.progress, updates = load_state(self._state_folder(), self._state())
+        if self._average is not None:
+            self._average.num_updates = updates
+
+    def run(self) -> None:
+        """Train until the last epoch, or until validation has not improved for long enough.
+
+        Raises:
+            DivergedError: A loss or gradient is not a number; the batch is saved.
+        """
+        if self.progress.step == 0 and self._recipe.validation.at_start and not self.progress.history:
+            self._finish_epoch(_untrained_record(self._first_size()), is_start=True)
+        while self.progress.epoch < self._recipe.schedule.epochs and not self._is_stale():
+            record = self._train_epoch()
+            self.progress = replace(
+                self.progress, epoch=self.progress.epoch + 1, step_in_epoch=0, loss_sums=[0.0] * 4
+            )
+            self._finish_epoch(record)
+        if self._is_stale() and self.progress.epoch < self._recipe.schedule.epochs:
+            self._say(
+                f"stopped early: {self.progress.validations_since_best} validations without a better mAP"
+            )
+        if self._board is not None:
+            self._board.close()
+            plot_history(self.progress.history, self._folder / "curves.png")
+
+    # --- one epoch
+
+    def _train_epoch(self) -> EpochRecord:
+        epoch, schedule = self.progress.epoch, self._recipe.schedule
+        self._task.start_epoch(self._network)
+        freeze_parameters(self._network, self._frozen(epoch))
+        size_px = size_at(epoch, schedule.sizes)
+        started, waited, norms, photos = time.perf_counter(), 0.0, 0.0, 0
+        batches = self._loader.load(epoch, size_px, first=self.progress.step_in_epoch)
+        first_step = self.progress.step_in_epoch
+        while True:
+            asked = time.perf_counter()
+            parts = next(batches, None)
+            waited += time.perf_counter() - asked
+            if parts is None:
+                break
+            norms += self._step(parts)
+            photos += sum(len(part.rows) for part in parts) * self._accelerator.num_processes
+            self._tick("train", self.progress.step, self.num_steps)
+            self._save_now_and_then()
+        seconds = time.perf_counter() - started
+        steps = max(self._steps_per_epoch[epoch], 1)
+        total, head, pairs, other = (value / steps for value in self.progress.loss_sums)
+        return EpochRecord(
+            epoch=epoch + 1,
+            step=self.progress.step,
+            size_px=size_px,
+            rate=self._optimiser.param_groups[-1]["lr"],
+            loss=total,
+            head_loss=head,
+            pair_loss=pairs,
+            other_loss=other,
+            accuracy=math.nan,
+            validation_map=math.nan,
+            gradient_norm=norms / max(steps - first_step, 1),
+            images_per_second=photos / seconds,
+            waiting=waited / seconds,
+            seconds=seconds,
+            validation_seconds=0.0,
+        )
+
+    def _step(self, parts: tuple[LoadedPart, ...]) -> float:
+        """Do one optimiser step; returns the gradient's norm."""
+        set_rates(self._optimiser, self._rate_factor())
+        sums = torch.zeros(4, device=self._accelerator.device)
+        for number, part in enumerate(parts, start=1):
+            batch = self._to_device(part)
+            is_last = number == len(parts)
+            with nullcontext() if is_last else self._accelerator.no_sync(self._model):
+                with self._accelerator.autocast():
+                    losses = self._model(batch.images, batch.labels, self._teach(batch.images))
+                self._check_losses(losses, batch)
+                self._accelerator.backward(losses.total / len(parts))
+            sums += losses.values() / len(parts)
+        norm = self._clip_gradients(batch, float(sums[0]))
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        if self._average is not None:
+            self._average.update(self._network)
+        progress = self.progress
+        progress.loss_sums = [a + b for a, b in zip(progress.loss_sums, sums.tolist(), strict=True)]
+        progress.step += 1
+        progress.step_in_epoch += 1
+        return norm
+
+    def _rate_factor(self) -> float:
+        schedule = self._recipe.schedule
+        warmup = round(schedule.warmup_epochs * self._steps_per_epoch[0])
+        return rate_factor(self.progress.step, self.num_steps, warmup_steps=warmup, end=schedule.end)
+
+    def _to_device(self, part: LoadedPart) -> Batch:
+        device = self._accelerator.device
+        images = part.images.to(device, non_blocking=True)
+        if part.changes is not None:
+            traits = self._task.traits
+            images = change_batch(images, part.changes, mean=traits.mean, std=traits.std)
+        if self._recipe.hardware.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return Batch(images, part.labels.to(device, non_blocking=True), part.rows)
+
+    def _teach(self, images: Tensor) -> Tensor | None:
+        return None if self._teacher is None else self._teacher(images)
+
+    def _clip_gradients(self, batch: Batch, loss: float) -> float:
+        optimiser = self._recipe.optimiser
+        self._accelerator.unscale_gradients(self._optimiser)
+        spread = {id(p) for p in self._spread}
+        everywhere = [p for p in self._network.parameters() if id(p) not in spread]
+        norm = float(gradient_norm(everywhere, self._spread))
+        if not math.isfinite(norm):
+            if self._accelerator.scaler is not None:
+                return 0.0  # fp16: the scaler leaves this step out and lowers its factor
+            self._stop_diverged(explain_gradients(self._network), batch, loss)
+        if optimiser.clip_norm is not None and norm > optimiser.clip_norm:
+            for parameter in self._network.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(optimiser.clip_norm / norm)
+        return norm
+
+    # --- what may go wrong
+
+    def _check_losses(self, losses: Losses, batch: Batch) -> None:
+        if not math.isfinite(float(losses.total.detach())):
+            cause = explain_losses(self._network, batch.images, batch.labels, losses)
+            self._stop_diverged(cause, batch, float(losses.total.detach()))
+
+    def _stop_diverged(self, cause: str, batch: Batch, loss: float) -> None:
+        progress = self.progress
+        ids = [self._data.train.photo(row).id for row in batch.rows.tolist()]
+        facts = {
+            "cause": cause,
+            "loss": str(loss),
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "rates": {g["name"]: g["lr"] for g in self._optimiser.param_groups},
+        }
+        place = self._folder
+        if self._accelerator.is_main_process:
+            place = save_batch(self._folder, batch.images, batch.labels, ids, facts)
+        raise DivergedError(
+            f"training stopped at step {progress.step} of epoch {progress.epoch + 1}: loss {loss}; {cause}. "
+            f"The batch is in {place}; the weights of the last validation are in {self._folder / 'last'}"
+        )
+
+    def _check_freezes(self) -> None:
+        names = [self._task.parameter_name(n) for f in self._recipe.schedule.freezes for n in f.names]
+        unknown = unknown_names(self._network, names)
+        if unknown:
+            parts = sorted({name.partition(".")[0] for name, _ in self._network.named_parameters()})
+            raise ConfigError(
+                f"schedule.freezes: no parameter's name begins with {unknown[0]!r}; parts are "
+                f"backbone, projection, neck, head (of {', '.join(parts)})"
+            )
+
+    # --- after an epoch
+
+    def _finish_epoch(self, record: EpochRecord, *, is_start: bool = False) -> None:
+        done, every = self.progress.epoch, self._recipe.validation.every_epochs
+        started = time.perf_counter()
+        if is_start or done % every == 0 or done == self._recipe.schedule.epochs:
+            self._tick("validate", 0, 1)
+            scores = self._validate()
+            self._tick("validate", 1, 1)
+            record = replace(
+                record,
+                validation_map=scores.retrieval,
+                accuracy=scores.accuracy,
+                validation_seconds=time.perf_counter() - started,
+            )
+            self._note_scores(scores)
+        self.progress.history.append(record)
+        if self._accelerator.is_main_process:
+            self._task.save(self.network, self._folder / "last")
+            if self.progress.best_epoch == done:
+                self._task.save(self.network, self._folder / "best")
+            write_history(self.progress.history, self._folder / "history.csv")
+            if self._board is not None:
+                self._board.write(record)
+        self.save()
+        self._say(describe_record(record, is_best=self.progress.best_epoch == done))
+
+    def _validate(self) -> Scores:
+        network, accelerator = self.network, self._accelerator
+        head = getattr(network, "head", None)
+        weight = head.full_weight() if head is not None and head.shard is not None else None
+        scores = [math.nan, math.nan]
+        if accelerator.is_main_process:
+            device = accelerator.device if accelerator.device.type == "cuda" else torch.device("cpu")
+            found = self._task.validate(network, device, weight=weight)
+            scores = [found.retrieval, found.accuracy]
+        if accelerator.num_processes > 1:
+            told = torch.tensor(scores, dtype=torch.float64, device=accelerator.device)
+            torch.distributed.broadcast(told, 0)
+            scores = told.tolist()
+        return Scores(*scores)
+
+    def _note_scores(self, scores: Scores) -> None:
+        """Keep the best; where nothing is held out, the last is the best."""
+        progress = self.progress
+        is_best = math.isnan(scores.retrieval) or progress.best is None or scores.retrieval > progress.best
+        progress.validations_since_best = 0 if is_best else progress.validations_since_best + 1
+        if is_best:
+            progress.best_epoch = progress.epoch
+            progress.best = None if math.isnan(scores.retrieval) else scores.retrieval
+
+    def _is_stale(self) -> bool:
+        patience = self._recipe.validation.patience
+        return patience is not None and self.progress.validations_since_best >= patience
+
+    def save(self) -> None:
+        """Save the state for `resume`."""
+        if self._accelerator.is_main_process or self._spread:
+            updates = 0 if self._average is None else self._average.num_updates
+            save_state(self._state_folder(), self._state(), self.progress, num_updates=updates)
+        self._accelerator.wait_for_everyone()
+
+    def _save_now_and_then(self) -> None:
+        every = self._recipe.hardware.save_every_steps
+        if every is not None and self.progress.step % every == 0:
+            self.save()
+
+    # --- parts
+
+    def _state_folder(self) -> Path:
+        """Return where this process keeps its state; with a head spread over processes each has its own."""
+        rank = self._accelerator.process_index if self._spread else 0
+        return self._folder / ("state" if rank == 0 else f"state-{rank}")
+
+    def _state(self) -> RunState:
+        networks = {"network": self._network}
+        if self._average is not None:
+            networks["average"] = self._average.network
+        optimiser = getattr(self._optimiser, "optimizer", self._optimiser)
+        return RunState(networks, optimiser, self._accelerator.scaler)
+
+    def _make_teacher(self) -> Teacher | None:
+        teacher = self._recipe.distillation.teacher
+        if teacher == "none":
+            return None
+        if teacher == "self":
+            assert self._average is not None  # the recipe was checked
+            return follow_average(self._average.network)
+        return load_teacher(teacher, self._task.traits, self._accelerator.device)
+
+    def _frozen(self, epoch: int) -> Iterator[str]:
+        return (self._task.parameter_name(n) for n in frozen_names(epoch, self._recipe.schedule.freezes))
+
+    def _first_size(self) -> int:
+        return size_at(0, self._recipe.schedule.sizes)
+
+
+def _on_device(network: nn.Module, recipe: Recipe, accelerator: Any) -> nn.Module:
+    if recipe.hardware.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    moved: nn.Module = network.to(accelerator.device)
+    return moved
+
+
+def _synchronise_batch_norms(backbone: nn.Module, device: torch.device) -> None:
+    """Let batch norms see the whole batch; torch can do so on GPUs only. The neck's sees it by itself."""
+    if device.type == "cuda":
+        convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
+        convert(backbone)  # in place, but for a backbone that is one itself
+
+
+def _wrapped(network: nn.Module, recipe: Recipe) -> nn.Module:
+    """Prepare for DistributedDataParallel and torch.compile, in place."""
+    spread = _spread_parameters(network)
+    if spread:
+        ids = {id(p) for p in spread}
+        names = [name for name, p in network.named_parameters() if id(p) in ids]
+        ignore: Any = nn.parallel.DistributedDataParallel._set_params_and_buffers_to_ignore_for_model
+        ignore(network, names)
+    if recipe.hardware.compile and isinstance(network, TrainingNetwork):
+        network.descriptor.compile()
+    return network
+
+
+def _spread_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of which each process holds another part."""
+    head = getattr(network, "head", None)
+    return [head.weight] if head is not None and head.shard is not None else []
+
+
+def _untrained_record(size_px: int) -> EpochRecord:
+    values = dict.fromkeys(EpochRecord.__dataclass_fields__, math.nan)
+    return EpochRecord(**{**values, "epoch": 0, "step": 0, "size_px": size_px})  # type: ignore[arg-type]
+
+
+def describe_record(record: EpochRecord, *, is_best: bool = False) -> str:
+    """Say one epoch in one line."""
+    parts = [f"epoch {record.epoch:3d}"]
+    if not math.isnan(record.loss):
+        parts.append(f"{record.size_px} px  loss {record.loss:.4f}")
+    if not math.isnan(record.validation_map):
+        parts.append(f"mAP {100 * record.validation_map:.2f}{' *' if is_best else '  '}")
+    if not math.isnan(record.accuracy):
+        parts.append(f"closed-set accuracy {100 * record.accuracy:.1f} %")
+    if not math.isnan(record.images_per_second):
+        parts.append(
+            f"{record.images_per_second:.1f} images/s  {100 * record.waiting:.0f} % waiting for data"
+        )
+    return "  ".join(parts)

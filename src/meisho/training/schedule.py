@@ -1,0 +1,59 @@
+"""Schedules: learning rate, input size and frozen layers as functions of the step or the epoch."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from meisho.training.recipe import FreezeRecipe, SizeRecipe
+
+
+def rate_factor(step: int, num_steps: int, *, warmup_steps: int = 0, end: float = 0.01) -> float:
+    """Return what the peak rate is multiplied by at a step: linear warm-up, then half a cosine down to `end`.
+
+    The first step of a warm-up of w steps has 1 / w, its last one 1; the last step of all has `end` exactly.
+
+    Args:
+        step: From 0; beyond the last step the factor stays `end`.
+        num_steps: Steps of the whole training.
+        warmup_steps: Steps until the peak is reached.
+        end: The factor of the last step.
+    """
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    first = max(warmup_steps - 1, 0)  # the step at which the cosine stands at its top
+    progress = min((step - first) / max(num_steps - 1 - first, 1), 1.0)
+    return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def size_at(epoch: int, sizes: Sequence["SizeRecipe"]) -> int:
+    """Return the input size of an epoch, px: that of the last entry which has begun."""
+    return max((s for s in sizes if s.from_epoch <= epoch), key=lambda s: s.from_epoch).px
+
+
+def frozen_names(epoch: int, freezes: Sequence["FreezeRecipe"]) -> tuple[str, ...]:
+    """Return the beginnings of the names of the parameters that are not trained in an epoch."""
+    return tuple(
+        name for f in freezes if f.from_epoch <= epoch < (f.until_epoch or math.inf) for name in f.names
+    )
+
+
+def freeze_parameters(module: nn.Module, beginnings: Iterable[str]) -> int:
+    """Freeze the parameters whose names begin so and let the others train; returns how many are frozen."""
+    beginnings = tuple(beginnings)
+    frozen = 0
+    for name, parameter in module.named_parameters():
+        is_frozen = any(name == b or name.startswith(f"{b.rstrip('.')}.") for b in beginnings)
+        parameter.requires_grad_(not is_frozen)
+        if is_frozen:
+            parameter.grad = None  # else the optimiser would go on with the last one
+            frozen += 1
+    return frozen
+
+
+def unknown_names(module: nn.Module, beginnings: Iterable[str]) -> list[str]:
+    """Return the beginnings that no parameter's name has: misspelt ones would freeze nothing, in silence."""
+    names = [name for name, _ in module.named_parameters()]
+    return [b for b in beginnings if not any(n == b or n.startswith(f"{b.rstrip('.')}.") for n in names)]

@@ -1,0 +1,165 @@
+"""The state of a run between two steps: all that is needed to go on to the same numbers. No pickle.
+
+`state-STEP.safetensors` holds tensors, `state.json` the rest and the name of that file. The JSON is replaced
+last and in one step: a kill leaves the old state or the new one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from meisho.errors import InputError
+from meisho.training.history import EpochRecord
+
+STATE_NAME = "state.json"
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: Optimiser steps done.
+        epoch: The epoch that is going on.
+        step_in_epoch: Steps of it that are done: the sampler's position.
+        best: The best validation's mAP so far, or None.
+        best_epoch: When it was, in epochs done.
+        validations_since_best: How many did not reach it.
+        loss_sums: (4,) sums of the losses of this epoch's steps.
+        history: What was recorded after each epoch.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    validations_since_best: int = 0
+    loss_sums: list[float] = field(default_factory=lambda: [0.0] * 4)
+    history: list[EpochRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class RunState:
+    """What is saved and restored in place.
+
+    Attributes:
+        networks: Name -> network: what is trained, and its moving average.
+        optimiser: A torch optimiser.
+        scaler: Of fp16's loss, or None.
+    """
+
+    networks: Mapping[str, nn.Module]
+    optimiser: Optimizer
+    scaler: Any = None
+
+
+def save_state(folder: Path, state: RunState, progress: Progress, *, num_updates: int = 0) -> None:
+    """Write the state of a run, and remove the one before.
+
+    Args:
+        folder: Made if missing.
+        state: What to save.
+        progress: Where the run stands.
+        num_updates: Of the moving average.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        f"{name}.{key}": value for name, n in state.networks.items() for key, value in n.state_dict().items()
+    }
+    numbers, groups = _flatten_optimiser(state.optimiser)
+    tensors |= numbers | _generator_states()
+    name = f"state-{progress.step:08d}.safetensors"
+    content = {
+        "format": FORMAT,
+        "tensors": name,
+        "groups": groups,
+        "num_updates": num_updates,
+        "scaler": state.scaler.state_dict() if state.scaler is not None else None,
+        "progress": asdict(progress),
+    }
+    part = folder / f"{name}.part"
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part)
+    part.replace(folder / name)
+    (folder / f"{STATE_NAME}.part").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    (folder / f"{STATE_NAME}.part").replace(folder / STATE_NAME)
+    for old in folder.glob("state-*.safetensors*"):
+        if old.name != name:
+            old.unlink(missing_ok=True)
+
+
+def load_state(folder: Path, state: RunState) -> tuple[Progress, int]:
+    """Put a saved state into networks and optimiser; torch's generators too.
+
+    Returns:
+        Where the run stands, and the number of updates of the moving average.
+
+    Raises:
+        InputError: There is no state, or it is not of this run's networks.
+    """
+    path = folder / STATE_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        tensors = load_file(folder / content["tensors"])
+        for name, network in state.networks.items():
+            network.load_state_dict(_below(tensors, f"{name}."))
+        _restore_optimiser(state.optimiser, tensors, content["groups"])
+        if state.scaler is not None and content["scaler"]:
+            state.scaler.load_state_dict(content["scaler"])
+        _restore_generators(tensors)
+        history = [EpochRecord(**record) for record in content["progress"].pop("history")]
+        return Progress(**content["progress"], history=history), int(content["num_updates"])
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no state to resume from; start without --resume") from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"{path}: is not the state of this run ({str(error)[:300]}); was the recipe changed?"
+        ) from error
+
+
+def _flatten_optimiser(optimiser: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    content = optimiser.state_dict()
+    tensors = {
+        f"optimiser.{number}.{key}": torch.as_tensor(value)
+        for number, values in content["state"].items()
+        for key, value in values.items()
+        if value is not None
+    }
+    return tensors, content["param_groups"]
+
+
+def _restore_optimiser(
+    optimiser: Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
+) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in _below(tensors, "optimiser.").items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _below(tensors: Mapping[str, Tensor], beginning: str) -> dict[str, Tensor]:
+    return {k.removeprefix(beginning): v for k, v in tensors.items() if k.startswith(beginning)}
+
+
+def _generator_states() -> dict[str, Tensor]:
+    states = {"generator.cpu": torch.get_rng_state()}
+    for number in range(torch.cuda.device_count()):
+        states[f"generator.cuda.{number}"] = torch.cuda.get_rng_state(number)
+    return states
+
+
+def _restore_generators(tensors: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(tensors["generator.cpu"])
+    for number in range(torch.cuda.device_count()):
+        if (state := tensors.get(f"generator.cuda.{number}")) is not None:
+            torch.cuda.set_rng_state(state, number)

@@ -1,0 +1,180 @@
+"""Tasks: what is trained, how it is validated and saved. The loop is the same for all of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from meisho.datasets.base import Dataset
+from meisho.errors import ConfigError
+from meisho.extractors.backbone import BackboneTraits
+from meisho.extractors.checkpoint import save_checkpoint
+from meisho.extractors.timm_gem import TimmGeM
+from meisho.layers.margin_heads import MarginHead, make_head
+from meisho.layers.margins import Margin
+from meisho.layers.pair_losses import PairLoss
+from meisho.training.data import TrainingSet
+from meisho.training.distribution import this_shard
+from meisho.training.network import (
+    LossWeights,
+    TeacherLoss,
+    TrainingNetwork,
+    build_descriptor,
+    distillation_loss,
+    extraction_network,
+)
+from meisho.training.recipe import Recipe
+from meisho.training.validation import closed_set_accuracy, evaluate_descriptors
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a validation gives; NaN where it was not measured.
+
+    Attributes:
+        retrieval: Mean average precision among landmarks held out, by the data set's protocol.
+        accuracy: Of the classifier on photos of training landmarks that are not trained on.
+    """
+
+    retrieval: float
+    accuracy: float
+
+
+class Task(Protocol):
+    """What is trained.
+
+    Attributes:
+        network: Gives `Losses` when called with images, landmarks and a teacher's descriptors.
+        traits: How images are normalised.
+        backbone: The part that learns at `backbone_rate`.
+        rest: The parts that learn at `head_rate`.
+    """
+
+    network: nn.Module
+    traits: BackboneTraits
+    backbone: nn.Module
+    rest: nn.Module
+
+    def start_epoch(self, network: nn.Module) -> None:
+        """Put the network into training mode, but for what stays as it is."""
+
+    def parameter_name(self, name: str) -> str:
+        """Turn a name as recipes have it into the beginning of a parameter's name."""
+
+    def validate(self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None) -> Scores:
+        """Measure a network of this task; `weight` is the whole margin head's where it is spread."""
+
+    def save(self, network: nn.Module, folder: Path) -> None:
+        """Write what extraction loads."""
+
+
+class DescriptorTask:
+    """Train a global descriptor network with a margin head, a pair loss, or a teacher; see `Task`.
+
+    Args:
+        recipe: What to build.
+        train: The photos that it will see.
+        accuracy: Photos for the closed-set accuracy.
+        validation: A data set for the retrieval score, or None.
+        seed: Of random weights.
+    """
+
+    def __init__(
+        self, recipe: Recipe, train: TrainingSet, accuracy: TrainingSet, validation: Dataset | None
+    ) -> None:
+        self._recipe, self._accuracy, self._validation = recipe, accuracy, validation
+        descriptor = build_descriptor(recipe.model, seed=recipe.seed)
+        self.traits = descriptor.traits
+        network = TrainingNetwork(
+            descriptor,
+            batch_norm=recipe.model.batch_norm,
+            head=_make_head(recipe, train, descriptor.dim),
+            pair_loss=_make_pair_loss(recipe),
+            distillation_loss=_make_distillation_loss(recipe),
+            weights=LossWeights(recipe.head.weight, recipe.pairs.weight, recipe.distillation.weight),
+        )
+        self.network: nn.Module = network
+        self.backbone: nn.Module = descriptor.backbone
+        self.rest: nn.Module = nn.ModuleList(
+            [descriptor.pooling, descriptor.projection, network.neck]
+            + [m for m in (network.head, network.pair_loss) if m is not None]
+        )
+
+    def start_epoch(self, network: nn.Module) -> None:
+        """See `Task`."""
+        assert isinstance(network, TrainingNetwork)
+        network.train()
+        if self._recipe.schedule.freeze_batch_norm:
+            freeze_batch_norms(network.descriptor.backbone)
+
+    def parameter_name(self, name: str) -> str:
+        """See `Task`."""
+        in_descriptor = name.partition(".")[0] in ("backbone", "pooling", "projection")
+        return f"descriptor.{name}" if in_descriptor else name
+
+    def validate(self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None) -> Scores:
+        """See `Task`."""
+        assert isinstance(network, TrainingNetwork)
+        model = self._recipe.model
+        extractor = TimmGeM(
+            model.backbone, extraction_network(network), model.extraction_options(), device=str(device)
+        )
+        workers = self._recipe.hardware.workers
+        retrieval = accuracy = float("nan")
+        if self._validation is not None:
+            report = evaluate_descriptors(self._validation, extractor, num_workers=workers)
+            retrieval = report.headline.value
+        if network.head is not None:
+            head = network.head if weight is None else _whole_head(network.head, weight)
+            accuracy = closed_set_accuracy(self._accuracy, extractor, head, num_workers=workers)
+        return Scores(retrieval, accuracy)
+
+    def save(self, network: nn.Module, folder: Path) -> None:
+        """See `Task`."""
+        assert isinstance(network, TrainingNetwork)
+        model = self._recipe.model
+        save_checkpoint(extraction_network(network), model.backbone, model.extraction_options(), folder)
+
+
+def freeze_batch_norms(module: nn.Module) -> None:
+    """Keep the statistics of batch norms as they are; their gains and offsets still learn."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+
+
+def _make_head(recipe: Recipe, train: TrainingSet, dim: int) -> MarginHead | None:
+    if recipe.head.name == "none":
+        return None
+    try:
+        return make_head(
+            recipe.head.name,
+            len(train.landmarks),
+            dim,
+            class_sizes=train.sizes.tolist(),
+            shard=this_shard() if recipe.head.shard else None,
+            **{"seed": recipe.seed, **recipe.head.options},
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"[head] {error}") from error
+
+
+def _make_pair_loss(recipe: Recipe) -> nn.Module | None:
+    if recipe.pairs.name == "none":
+        return None
+    try:
+        return PairLoss(recipe.pairs.name, **recipe.pairs.options)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"[pairs] {error}") from error
+
+
+def _make_distillation_loss(recipe: Recipe) -> TeacherLoss | None:
+    return None if recipe.distillation.teacher == "none" else distillation_loss(recipe.distillation.loss)
+
+
+def _whole_head(head: MarginHead, weight: torch.Tensor) -> MarginHead:
+    whole = MarginHead(head.num_classes, head.dim, Margin(), sub_centres=weight.shape[1])
+    whole.load_full_weight(weight)
+    return whole.to(weight.device)

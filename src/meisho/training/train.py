@@ -1,0 +1,225 @@
+"""Training from a recipe: the front door. A run's folder says all that is needed to repeat it.
+
+runs/NAME/recipe.toml    the recipe, every default said
+          run.json       versions, digest of the data, device
+          history.csv    one row per epoch; curves.png is drawn from it at the end
+          board/         for TensorBoard
+          best/  last/   checkpoints: `meisho index --model runs/NAME/best`
+          state/         for `--resume`
+          diverged/      the batch on which a loss became NaN, if one did
+"""
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from meisho.config import config_toml, config_values
+from meisho.errors import DatasetError, InputError, MismatchError, MissingDependencyError
+from meisho.training.data import TrainingData, load_training_data
+from meisho.training.history import EpochRecord
+from meisho.training.loading import cache_options
+from meisho.training.local_task import LocalTask
+from meisho.training.loop import Loop, Say, Tick
+from meisho.training.photo_cache import fill_cache
+from meisho.training.recipe import Recipe, load_recipe
+from meisho.training.task import DescriptorTask, Task
+
+PACKAGES = ("meisho", "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "safetensors")
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        folder: Of the run.
+        best: Folder of the best checkpoint.
+        best_epoch: Epochs after which it was saved; 0 is the network before training.
+        best_map: Its validation's mAP; NaN where nothing was held out.
+        history: One record per epoch.
+    """
+
+    folder: Path
+    best: Path
+    best_epoch: int
+    best_map: float
+    history: tuple[EpochRecord, ...]
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    resume: bool = False,
+    say: Say = lambda line: None,
+    tick: Tick = lambda stage, done, total: None,
+) -> TrainingResult:
+    """Train what a recipe says, and keep the run in a folder.
+
+    Started by `accelerate launch`, each process calls it; the first one writes.
+
+    Args:
+        recipe: What to do.
+        folder: Made if missing; must hold no run unless `resume` is set.
+        resume: Go on from the folder's saved state.
+        say: Called with lines for people.
+        tick: Called with a stage, how much of it is done, and how much there is.
+
+    Raises:
+        InputError: The folder holds a run already, or none to resume.
+        MismatchError: The run to resume has another recipe or other data.
+        DatasetError: The data are not as they must be.
+        DivergedError: A loss or gradient is not a number.
+        MissingDependencyError: Accelerate is not installed.
+    """
+    _check_folder(folder, resume=resume)
+    accelerator = _make_accelerator(recipe)
+    if not accelerator.is_main_process:
+        say, tick = _say_nothing, _tick_nothing
+    data = load_training_data(recipe)
+    facts = describe_run(recipe, data, accelerator)
+    if resume:
+        _check_same(folder, recipe, facts)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process and not resume:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / "recipe.toml", config_toml(recipe))
+        _write(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False))
+    say(_describe_data(data))
+    if recipe.data.cache is not None:
+        _fill_cache(recipe, data, accelerator, tick)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed + accelerator.process_index)
+        loop = Loop(recipe, folder, data, make_task(recipe, data), accelerator, say=say, tick=tick)
+        if resume:
+            loop.resume()
+        loop.run()
+    progress = loop.progress
+    best = float("nan") if progress.best is None else progress.best
+    return TrainingResult(folder, folder / "best", progress.best_epoch, best, tuple(progress.history))
+
+
+def make_task(recipe: Recipe, data: TrainingData) -> Task:
+    """Build what a recipe trains."""
+    if recipe.kind == "delg-local":
+        return LocalTask(recipe, data.train, data.validation)
+    return DescriptorTask(recipe, data.train, data.accuracy, data.validation)
+
+
+def describe_run(recipe: Recipe, data: TrainingData, accelerator: Any) -> dict[str, Any]:
+    """Return what must be the same for the run to be repeated, as JSON values."""
+    device = accelerator.device
+    held_out = () if data.validation is None else data.validation.database
+    return {
+        "seed": recipe.seed,
+        "data": {
+            "sha256": data.train.digest(),
+            "photos": len(data.train),
+            "landmarks": len(data.train.landmarks),
+            "accuracy_photos": len(data.accuracy),
+            "validation_photos": len(held_out),
+        },
+        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": accelerator.num_processes,
+        "platform": platform.platform(),
+    }
+
+
+def _check_folder(folder: Path, *, resume: bool) -> None:
+    has_run = (folder / "recipe.toml").is_file()
+    if resume and not has_run:
+        raise InputError(f"{folder}: holds no run to resume; start it without --resume")
+    if not resume and has_run and int(os.environ.get("RANK", "0")) == 0:
+        raise InputError(
+            f"{folder}: holds a run already; go on with it by --resume, or choose another place with --to"
+        )
+
+
+def _check_same(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
+    """Refuse another recipe, but for its hardware, or other data."""
+    saved = config_values(load_recipe(folder / "recipe.toml"))
+    given = config_values(recipe)
+    differing = [f"[{k}]" for k in given if k != "hardware" and saved.get(k) != given[k]]
+    if differing:
+        raise MismatchError(
+            f"{folder}: the run was started with another recipe, it differs in {', '.join(differing)}; "
+            f"resume with its own, {folder / 'recipe.toml'}, or start another run"
+        )
+    then = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if then["data"] != facts["data"]:
+        raise MismatchError(
+            f"{folder}: the photos are not those that the run was started with "
+            f"({then['data']} / {facts['data']}); start another run"
+        )
+
+
+def _make_accelerator(recipe: Recipe) -> Any:
+    try:
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
+        from accelerate.utils import DistributedDataParallelKwargs
+    except ImportError as error:
+        raise MissingDependencyError("training: run 'pip install \"meisho[train]\"'") from error
+    AcceleratorState._reset_state()  # of a run before, in this process
+    precision = {"float32": "no"}.get(recipe.hardware.precision, recipe.hardware.precision)
+    distributed = DistributedDataParallelKwargs(find_unused_parameters=bool(recipe.schedule.freezes))
+    return Accelerator(
+        mixed_precision=precision, cpu=recipe.hardware.device == "cpu", kwargs_handlers=[distributed]
+    )
+
+
+def _fill_cache(recipe: Recipe, data: TrainingData, accelerator: Any, tick: Tick) -> None:
+    """Fill the photo cache; one process of each machine does, the others wait."""
+    if accelerator.is_local_main_process and recipe.data.cache is not None:
+        photos = data.train.photos()
+        filling = fill_cache(
+            recipe.data.cache, photos, cache_options(recipe.data), num_workers=recipe.hardware.workers
+        )
+        errors = []
+        for done, error in enumerate(filling, start=1):
+            errors += [error] if error is not None else []
+            tick("cache photos", done, len(photos))
+        if errors:
+            raise DatasetError(
+                f"{len(errors)} of {len(photos)} photos cannot be read, such as {errors[0]}; repair them, or "
+                "take them out of the data set"
+            )
+    accelerator.wait_for_everyone()
+
+
+def _describe_data(data: TrainingData) -> str:
+    held_out = "no landmarks held out"
+    if data.validation is not None:
+        held_out = (
+            f"validation: {len(data.validation.queries)} queries in {len(data.validation.database)} photos "
+            f"({data.validation.name})"
+        )
+    return f"{len(data.train)} photos of {len(data.train.landmarks)} landmarks; {held_out}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _say_nothing(line: str) -> None:
+    pass
+
+
+def _tick_nothing(stage: str, done: int, total: int) -> None:
+    pass
