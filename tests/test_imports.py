@@ -66,7 +66,7 @@ ONLY_IN = {
     "typer": {"cli"},
     "rich": {"cli"},
     "jinja2": {"web"},
-    "matplotlib": {"web"},
+    "matplotlib": {"web", "training"},
     "kaggle": {"fetching"},
     "accelerate": {"training"},
     "tensorboard": {"training"},

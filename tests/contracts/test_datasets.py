@@ -56,6 +56,21 @@ def write_gldv2(root):
     return root
 
 
+def write_gldv2_train(name, text):
+    def write(root):
+        write_photos(root / "train", "a/a/a/aaa1", "a/a/a/aaa2", "b/b/b/bbb1")
+        (root / f"{name}.csv").write_text(text)
+        return root
+
+    return write
+
+
+def write_gldv2_micro(root):
+    write_photos(root / "images", "1", "2", "3")
+    (root / "gldv2_micro.csv").write_text("filename,landmark_id\n1.jpg,7\n2.jpg,7\n3.jpg,9\n")
+    return root
+
+
 def write_ukbench(root):
     write_photos(root, *(f"ukbench{number:05}" for number in range(8)))
     return root
@@ -78,6 +93,9 @@ EXAMPLES = {
     "oxford5k": write_oxford5k,
     "paris6k": write_oxford5k,
     "gldv2": write_gldv2,
+    "gldv2_train": write_gldv2_train("train", "id,landmark_id\naaa1,7\naaa2,7\nbbb1,9\n"),
+    "gldv2_clean": write_gldv2_train("train_clean", "landmark_id,images\n7,aaa1 aaa2\n9,bbb1\n"),
+    "gldv2_micro": write_gldv2_micro,
     "ukbench": write_ukbench,
     "folder": write_folder,
     "csv": write_csv,

@@ -42,14 +42,23 @@ def load_image_folder(root: Path) -> Dataset:
     Raises:
         DatasetError: The folder cannot be read, a photo lies where it has no label, or none can be asked for.
     """
-    is_split = (root / "queries").is_dir() and (root / "database").is_dir()
-    photos = _split_photos(root) if is_split else _pooled_photos(root)
+    photos = label_photos(root)
     if not any(photo.role in ("query", "both") for photo in photos):
         raise DatasetError(
             f"{root}: no photo to ask for; put two or more photos of a thing into one folder, ROOT/LABEL/, "
             "or queries into ROOT/queries/LABEL/ and what is searched into ROOT/database/LABEL/"
         )
     return dataset_of_labels(root.resolve().name, root, photos)
+
+
+def label_photos(root: Path) -> list[LabelledPhoto]:
+    """Find the photos of a labelled folder, each with its label and role, in order of role and path.
+
+    Raises:
+        DatasetError: The folder cannot be read, or a photo lies where it has no label.
+    """
+    is_split = (root / "queries").is_dir() and (root / "database").is_dir()
+    return _split_photos(root) if is_split else _pooled_photos(root)
 
 
 def _pooled_photos(root: Path) -> list[LabelledPhoto]:

@@ -105,8 +105,8 @@ def read_table(path: Path, *, required: tuple[str, ...]) -> Table:
     raw = read_bytes(path)
     text = _decoded(path, raw)
     header, _, _ = text.partition("\n")
-    lines = _lines(path, text, delimiter=max(_DELIMITERS, key=header.count))
-    columns = _checked_columns(path, next(lines, (1, []))[1], required)
+    lines = _lines(path, text, delimiter=choose_delimiter(header))
+    columns = check_columns(path, next(lines, (1, []))[1], required)
     broken = BrokenRows(path)
     rows = []
     for line, cells in lines:
@@ -160,7 +160,17 @@ def _lines(path: Path, text: str, *, delimiter: str) -> Iterator[tuple[int, list
             yield line, cells
 
 
-def _checked_columns(path: Path, cells: list[str], required: tuple[str, ...]) -> tuple[str, ...]:
+def choose_delimiter(header: str) -> str:
+    """Return what separates the cells of a header line: comma, semicolon or tab."""
+    return max(_DELIMITERS, key=header.count)
+
+
+def check_columns(path: Path, cells: list[str], required: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the names of columns from the cells of a header, stripped, in lower case.
+
+    Raises:
+        DatasetError: A required column is missing, or one is named twice.
+    """
     columns = tuple(cell.strip().lower() for cell in cells)
     for name in required:
         if name not in columns:
