@@ -66,7 +66,7 @@ class MarginHead(nn.Module):
         shard: Where the classes are spread over ranks; else None.
 
     Raises:
-        ValueError: A number is out of its range.
+        ValueError: A number is out of its range; in `forward`, a label is.
     """
 
     def __init__(
@@ -91,11 +91,14 @@ class MarginHead(nn.Module):
         self.scale, self.label_smoothing = float(scale), float(label_smoothing)
         self.chunk_classes, self.shard = chunk_classes, shard
         self.classes = shard.classes(num_classes) if shard else range(num_classes)
+        if not self.classes:
+            raise ValueError(f"{num_classes} classes are too few to be spread over the ranks")
         self.weight = nn.Parameter(_first_weight(num_classes, self.classes, sub_centres, dim, seed))
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross-entropy of (B, D) features and their (B,) int64 classes, a float32 scalar."""
         with torch.autocast(features.device.type, enabled=False):
+            self._check_labels(labels)
             features = features.float()
             if self.shard is not None:
                 features, labels = GatherRows.apply(features, self.shard), gather_rows(labels, self.shard)
@@ -158,6 +161,10 @@ class MarginHead(nn.Module):
         """Show the sizes when the module is printed."""
         return f"num_classes={self.num_classes}, dim={self.dim}, scale={self.scale:g}"
 
+    def _check_labels(self, labels: Tensor) -> None:
+        if labels.device.type == "cpu" and not bool(((labels >= 0) & (labels < self.num_classes)).all()):
+            raise ValueError(f"labels must be from 0 to {self.num_classes - 1}")  # a GPU is not waited for
+
     def _task(self, labels: Tensor, rule: Rule) -> LogitTask:
         own = labels - self.classes.start
         smoothing = self.label_smoothing
@@ -198,7 +205,7 @@ def make_head(
         raise ValueError(f"head {name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")
     margin_options = {key: value for key, value in options.items() if key in of_margin}
     if "class_sizes" in of_margin:
-        margin_options["class_sizes"] = class_sizes or ()
+        margin_options["class_sizes"] = _checked_sizes(class_sizes or (), num_classes)
     head_options = {key: value for key, value in options.items() if key in of_head}
     return MarginHead(num_classes, dim, HEADS[name](**margin_options), shard=shard, **head_options)
 
@@ -207,6 +214,12 @@ HEADS = MARGINS
 """Name of a head -> the class of its margin. Sub-centre ArcFace is "arcface" with `sub_centres=3`."""
 
 _NO_OPTIONS = {"num_classes", "dim", "margin", "shard"}
+
+
+def _checked_sizes(class_sizes: Sequence[int], num_classes: int) -> Sequence[int]:
+    if len(class_sizes) not in (0, num_classes):
+        raise ValueError(f"{len(class_sizes)} class sizes for {num_classes} classes")
+    return class_sizes
 
 
 def _option_names(kind: type) -> list[str]:

@@ -1,10 +1,9 @@
 """Photo cache: photos decoded once, at a reduced size, in one file that is mapped into memory.
 
-`fill_cache` decodes what is missing; `CachedPhotos` then gives any photo in a fraction of the time that it takes
-to decode it. The folder holds two files that only grow: `photos.bin`, the pixels one photo after the other,
-and `photos.idx`, a record of each, written after its pixels. A kill at any moment loses the photo that was
-being written and nothing else. Pixels that were damaged on the disk are found by their checksum; such a photo
-is decoded whenever it is asked for.
+`fill_cache` decodes what is missing; `CachedPhotos` then gives any photo quickly. The folder holds two files
+that only grow: `photos.bin`, the pixels one photo after the other, and `photos.idx`, a record of each that is
+written after its pixels. A kill at any moment loses the photo that was being written and nothing else. Pixels
+that were damaged on the disk are found by their checksum; such a photo is decoded whenever it is asked for.
 """
 
 import hashlib

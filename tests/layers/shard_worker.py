@@ -1,0 +1,90 @@
+"""One rank of `test_class_shard`: python shard_worker.py RANK NUM_RANKS STORE OUT.npz."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from meisho.layers.class_shard import Shard
+from meisho.layers.margin_heads import make_head
+
+NUM_CLASSES, DIM, BATCH, STEPS = 23, 6, 16, 3
+HEADS = {
+    "arcface": {"label_smoothing": 0.1},
+    "dynamic": {"class_sizes": range(1, NUM_CLASSES + 1), "sub_centres": 2},
+    "curricular": {},
+}
+
+
+def make_trunk():
+    torch.manual_seed(0)
+    return torch.nn.Linear(8, DIM)
+
+
+def make_batches():
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(STEPS):
+        yield (
+            torch.randn(BATCH, 8, generator=generator),
+            torch.randint(NUM_CLASSES, (BATCH,), generator=generator),
+        )
+
+
+def train(name, rank, num_ranks, *, sharded):
+    """Train trunk and head for some steps; return what must not depend on the number of ranks."""
+    shard = Shard(rank, num_ranks) if sharded and num_ranks > 1 else None
+    trunk = make_trunk()
+    head = make_head(name, NUM_CLASSES, DIM, chunk_classes=5, shard=shard, **HEADS[name])
+    head.weight.data *= 50
+    wrap = DistributedDataParallel if num_ranks > 1 else (lambda module: module)
+    module, loss_of = wrap(trunk), head if sharded else wrap(head)
+    losses, part = [], slice(rank * BATCH // num_ranks, (rank + 1) * BATCH // num_ranks)
+    for images, labels in make_batches():
+        loss = loss_of(module(images[part]), labels[part])
+        loss.backward()
+        losses.append(loss.item() if sharded else mean_over_ranks(loss.detach(), num_ranks))
+        for parameter in (*trunk.parameters(), head.weight):
+            parameter.data -= 0.1 * parameter.grad
+            parameter.grad = None
+    centres = head.full_weight()
+    again = make_head(name, NUM_CLASSES, DIM, chunk_classes=5, shard=shard, **HEADS[name])
+    again.load_full_weight(centres)
+    assert torch.equal(again.weight, head.weight)
+    values = {
+        "losses": losses,
+        "weight": centres,
+        "trunk": trunk.weight.detach(),
+        "answers": head.classify(trunk(images)),
+        "t": head.margin.t if name == "curricular" else 0,
+    }
+    return {
+        f"{name}-{'sharded' if sharded else 'whole'}/{key}": np.asarray(value)
+        for key, value in values.items()
+    }
+
+
+def mean_over_ranks(loss, num_ranks):
+    if num_ranks > 1:
+        dist.all_reduce(loss)
+    return loss.item() / num_ranks
+
+
+def main():
+    rank, num_ranks, store, out = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
+    torch.set_num_threads(1)
+    if num_ranks > 1:
+        dist.init_process_group("gloo", f"file://{store}", rank=rank, world_size=num_ranks)
+    values = {}
+    for name in HEADS:
+        values |= train(name, rank, num_ranks, sharded=True)
+    values |= train("curricular", rank, num_ranks, sharded=False)
+    np.savez(out, **values)
+    if num_ranks > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
