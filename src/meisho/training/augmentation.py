@@ -102,6 +102,7 @@ class Changes:
     """The random numbers for B photos, all on the CPU; what is not to happen has the value of no change.
 
     Attributes:
+        augmentation: What they were drawn for.
         crop_areas: (B, tries) shares of the area; the first crop that fits is taken.
         crop_ratios: (B, tries) width / height, relative to the shape.
         crop_places: (B, 2) where the crop lies, right and down, 0 to 1.
@@ -113,10 +114,9 @@ class Changes:
         has_holes: (B,) bool.
         holes: (B, H, 2) centres, right and down, 0 to 1.
         blur_px: (B,) int64 sides of the mean filter, 1 for none.
-        hole_px: Side of the holes.
-        crops: Whether photos are cropped at all.
     """
 
+    augmentation: Augmentation
     crop_areas: Tensor
     crop_ratios: Tensor
     crop_places: Tensor
@@ -128,8 +128,6 @@ class Changes:
     has_holes: Tensor
     holes: Tensor
     blur_px: Tensor
-    hole_px: int
-    crops: bool
 
     def __len__(self) -> int:
         return len(self.tones)
@@ -142,7 +140,7 @@ class Changes:
 
 
 def seeded_generator(*numbers: int) -> torch.Generator:
-    """Return a generator that depends on these numbers alone: seed, epoch, batch."""
+    """Return a generator that depends on these numbers alone, always as many: seed, epoch, batch."""
     state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]))
 
@@ -168,6 +166,7 @@ def draw_changes(augmentation: Augmentation, count: int, generator: torch.Genera
     blurred = uniform(0, 1) < a.blur
     sides = 3 + 2 * torch.randint(0, (a.blur_px - 1) // 2, (count,), generator=generator)
     return Changes(
+        augmentation,
         areas,
         crop_ratios,
         places,
@@ -179,8 +178,6 @@ def draw_changes(augmentation: Augmentation, count: int, generator: torch.Genera
         has_holes,
         holes,
         torch.where(blurred, sides, 1),
-        a.hole_px,
-        a.crop_area is not None,
     )
 
 
@@ -194,8 +191,7 @@ def crop_photo(pixels: UInt8Array, changes: Changes, row: int, shape_px: tuple[i
         shape_px: (h, w).
     """
     height, width = pixels.shape[:2]
-    box = crop_box((width, height), changes, row, shape_px) if changes.crops else (0, 0, width, height)
-    x, y, box_width, box_height = box
+    x, y, box_width, box_height = crop_box((width, height), changes, row, shape_px)
     part = torch.from_numpy(pixels[y : y + box_height, x : x + box_width].copy())
     resized: Tensor = transforms.resize(part.permute(2, 0, 1), list(shape_px), antialias=True)
     return resized
@@ -213,16 +209,18 @@ def crop_box(
         shape_px: (height, width) of what the crop is resized to.
     """
     width, height = size_px
+    if changes.augmentation.crop_area is None:
+        return 0, 0, width, height
     aspect = shape_px[1] / shape_px[0]
     ratios = changes.crop_ratios[row].numpy() * aspect
     areas = changes.crop_areas[row].numpy() * (width * height)
     widths, heights = np.round(np.sqrt(areas * ratios)), np.round(np.sqrt(areas / ratios))
     fitting = np.flatnonzero((widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height))
-    if len(fitting):
-        box_width, box_height = int(widths[fitting[0]]), int(heights[fitting[0]])
-    else:  # the photo is far longer than the shape: the middle of it, at full height or width
-        box_width, box_height = _largest_inside(width, height, aspect)
-        return (width - box_width) // 2, (height - box_height) // 2, box_width, box_height
+    if len(fitting) == 0:  # the photo is far longer than the shape: the middle of it, at full height or width
+        narrowest, widest = (aspect * limit for limit in changes.augmentation.crop_ratio)
+        box_width, box_height = min(width, round(height * widest)), min(height, round(width / narrowest))
+        return (width - box_width) // 2, (height - box_height) // 2, max(1, box_width), max(1, box_height)
+    box_width, box_height = int(widths[fitting[0]]), int(heights[fitting[0]])
     right, down = changes.crop_places[row].tolist()
     return int(right * (width - box_width + 1)), int(down * (height - box_height + 1)), box_width, box_height
 
@@ -339,8 +337,8 @@ def _cut_holes(pixels: Tensor, changes: Changes) -> Tensor:
 def _hole_edges(changes: Changes, shape_px: Sequence[int]) -> Tensor:
     """Return (B, H, 4) int64 x0, y0, x1, y1 of the holes, cut at the border of (h, w) images."""
     size = torch.tensor([shape_px[1], shape_px[0]])
-    first = (changes.holes * size).long() - changes.hole_px // 2
-    edges = torch.stack([first, first + changes.hole_px], dim=2).clamp(min=0)
+    first = (changes.holes * size).long() - changes.augmentation.hole_px // 2
+    edges = torch.stack([first, first + changes.augmentation.hole_px], dim=2).clamp(min=0)
     return torch.minimum(edges, size).flatten(2)
 
 
@@ -364,8 +362,3 @@ def _blur(pixels: Tensor, side_px: int) -> Tensor:
 def _is_moved(changes: Changes) -> Tensor:
     moved = (changes.angles_deg != 0) | (changes.scales != 1)
     return moved | (changes.shifts != 0).any(dim=1)
-
-
-def _largest_inside(width: int, height: int, aspect: float) -> tuple[int, int]:
-    box_width = min(width, round(height * aspect))
-    return max(1, box_width), max(1, min(height, round(box_width / aspect)))

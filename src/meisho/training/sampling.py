@@ -34,8 +34,14 @@ class Batch:
         object.__setattr__(self, "rows", read_only(self.rows, np.int64))
 
     def part(self, rank: int, num_ranks: int) -> Int64Array:
-        """Return the rows of one rank: consecutive ones, as many as every other rank has."""
-        size = len(self.rows) // num_ranks
+        """Return the rows of one rank: consecutive ones, as many as every other rank has.
+
+        Raises:
+            ConfigError: The batch cannot be shared evenly.
+        """
+        size, rest = divmod(len(self.rows), num_ranks)
+        if rest:
+            raise ConfigError(f"a batch of {len(self.rows)} photos cannot be shared by {num_ranks} processes")
         return self.rows[rank * size : (rank + 1) * size]
 
 
@@ -187,8 +193,8 @@ def draw_per_class(
     """
     of_class = sort_by_class(labels, generator)
     num_classes = len(of_class.starts)
-    per_batch, rest = divmod(batch_size, photos_per_class)
-    if rest or per_batch == 0:
+    per_batch, rest = divmod(batch_size, max(photos_per_class, 1))
+    if rest or per_batch == 0 or photos_per_class < 1:
         raise ConfigError(
             f"batch_size={batch_size} must be a multiple of photos_per_class={photos_per_class}"
         )
