@@ -96,6 +96,8 @@ def unpack(
             if path.lower() in seen:
                 raise UnsafeArchiveError(f"{archive}: {entry.name!r:.200} comes twice in it")
             seen.add(path.lower())
+            if entry.size_bytes < 0:
+                raise _damaged(archive, ValueError(f"{entry.name!r:.200} has a negative size"))
             if entry.size_bytes > budget:
                 raise _too_large(archive, rules)
             member = _write(archive, entry, to / path, path)
@@ -109,8 +111,8 @@ def unpack(
 def _write(archive: Path, entry: _Entry, file: Path, path: str) -> Member:
     digest, size = hashlib.sha256(), 0
     file.parent.mkdir(parents=True, exist_ok=True)
-    with entry.open() as stream, file.open("xb") as out:
-        while chunk := stream.read(min(_CHUNK_BYTES, entry.size_bytes - size + 1)):
+    with file.open("xb") as out:
+        for chunk in _chunks(archive, entry):
             size += len(chunk)
             if size > entry.size_bytes:
                 raise UnsafeArchiveError(f"{archive}: {entry.name!r:.200} is larger than its header says")
@@ -119,6 +121,17 @@ def _write(archive: Path, entry: _Entry, file: Path, path: str) -> Member:
     if size < entry.size_bytes:
         raise UnsafeArchiveError(f"{archive}: ends within {entry.name!r:.200}; it is cut off")
     return Member(path, size, digest.hexdigest())
+
+
+def _chunks(archive: Path, entry: _Entry) -> Iterator[bytes]:
+    left = entry.size_bytes + 1  # one byte more, to notice what is larger than its header says
+    try:
+        with entry.open() as stream:
+            while left and (chunk := stream.read(min(_CHUNK_BYTES, left))):
+                left -= len(chunk)
+                yield chunk
+    except OSError as error:  # a seek to where nothing can be; errors of writing are raised elsewhere
+        raise _damaged(archive, error) from error
 
 
 def _is_wanted(name: str, rules: Unpacking, wanted: Set[str] | None) -> bool:
@@ -202,7 +215,7 @@ def _tar_entries(
 def _zip_entries(
     archive: Path, raw: IO[bytes], rules: Unpacking, progress: Callable[[], None]
 ) -> Iterator[_Entry]:
-    with zipfile.ZipFile(raw) as file:
+    with _open_zip(archive, raw) as file:
         infos = file.infolist()
         if len(infos) > rules.max_members:
             raise _too_many(archive, rules)
@@ -219,6 +232,13 @@ def _zip_entries(
                 yield _Entry(info.filename, info.file_size, partial(file.open, info))
 
 
+def _open_zip(archive: Path, raw: IO[bytes]) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(raw)
+    except OSError as error:
+        raise _damaged(archive, error) from error
+
+
 class _Meter:
     """A stream that counts: no header may ask for much at once, and all may not grow past the limit."""
 
@@ -232,13 +252,19 @@ class _Meter:
             raise UnsafeArchiveError(f"{self._archive}: a header of {size:,} bytes; it is damaged or hostile")
         if self.tell() + max(size, 0) > self._limit + _LARGEST_READ_BYTES:
             raise _too_large(self._archive, self._rules)
-        self.last = self._stream.read(size)
+        try:
+            self.last = self._stream.read(size)
+        except OSError as error:
+            raise _damaged(self._archive, error) from error
         return self.last
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if offset > self._limit:
             raise _too_large(self._archive, self._rules)
-        return int(self._stream.seek(offset, whence))
+        try:
+            return int(self._stream.seek(offset, whence))
+        except OSError as error:
+            raise _damaged(self._archive, error) from error
 
     def tell(self) -> int:
         return int(self._stream.tell())

@@ -149,13 +149,14 @@ def _open_address(url: str, offset: int, validator: str | None, stall_seconds: f
         headers["Range"] = f"bytes={offset}-"
         if validator:
             headers["If-Range"] = validator
-    response = _request(urllib.request.Request(url, headers=headers), stall_seconds)
+    response = _request(url, headers, stall_seconds)
     with response:
         yield _read_head(response, offset, validator, stall_seconds)
 
 
-def _request(request: urllib.request.Request, stall_seconds: float) -> Any:
+def _request(url: str, headers: dict[str, str], stall_seconds: float) -> Any:
     try:
+        request = urllib.request.Request(url, headers=headers)
         return urllib.request.build_opener(_Redirects).open(request, timeout=stall_seconds)
     except urllib.error.HTTPError as error:
         with error:
@@ -164,10 +165,10 @@ def _request(request: urllib.request.Request, stall_seconds: float) -> Any:
         raise _unreachable(error.reason) from error
     except TimeoutError as error:
         raise PassingFault(f"no answer within {stall_seconds:g} s") from error
+    except (ValueError, http.client.InvalidURL) as error:
+        raise SourceFault(f"is not an address ({_say(error)})") from error
     except (OSError, http.client.HTTPException) as error:
         raise PassingFault(f"the connection broke ({_say(error)})") from error
-    except ValueError as error:  # an address that no request can be made of
-        raise SourceFault(f"is not an address ({_say(error)})") from error
 
 
 def _status_fault(error: urllib.error.HTTPError) -> SourceFault:

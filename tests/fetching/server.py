@@ -1,0 +1,147 @@
+"""A real HTTP server on loopback that misbehaves as told, and counts what it sends."""
+
+import socket
+import threading
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Answer:
+    """How one request is answered; the default is as it should be."""
+
+    status: int | None = None  # instead of 200 or 206
+    headers: dict = field(default_factory=dict)
+    drop_after: int | None = None  # bytes of the body, then the connection is cut
+    extra_length: int = 0  # what Content-Length says too much
+    no_length: bool = False  # the end of the connection is the end of the file
+    chunked: bool = False
+    ignore_range: bool = False
+    wrong_range: int | None = None  # gives bytes from here on instead
+    stall_seconds: float = 0.0  # before the body
+    trickle_seconds: float = 0.0  # per byte
+    body: bytes | None = None  # other bytes than the file's
+    etag: str | None = ""  # "" is right, None sends none
+
+
+class Server:
+    """Files by path, and answers that are used up request by request; afterwards all goes well."""
+
+    def __init__(self):
+        self.files = {}
+        self.answers = {}
+        self.requests = []  # (path, Range, status)
+        self.sent = 0
+        self.bytes_per_second = None
+        self.weak = False
+        self._lock = threading.Lock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def put(self, path, data, *answers):
+        self.files[path] = data
+        self.answers[path] = list(answers)
+        return f"{self.url}/{path}"
+
+    def count(self, path):
+        return sum(1 for requested, _, _ in self.requests if requested == path)
+
+    def etag(self, path):
+        return f'"{hash(self.files[path]) & 0xFFFFFFFF:x}"'
+
+    def _next_answer(self, path):
+        with self._lock:
+            left = self.answers.get(path)
+            return left.pop(0) if left else Answer()
+
+    def _handler(server):
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *args):
+                pass
+
+            def do_GET(self):
+                self.close_connection = True
+                path = self.path.lstrip("/")
+                answer = server._next_answer(path)
+                data = server.files.get(path) if answer.body is None else answer.body
+                status, start = self._status(path, answer, data)
+                server.requests.append((path, self.headers.get("Range"), status))
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    self._head(path, answer, data or b"", status, start)
+                    time.sleep(answer.stall_seconds)
+                    if status in (200, 206):
+                        self._body(answer, data[start:])
+
+            def _status(self, path, answer, data):
+                if answer.status and answer.status not in (200, 206):
+                    return answer.status, 0
+                if data is None:
+                    return 404, 0
+                asked = self.headers.get("Range")
+                same = self.headers.get("If-Range") in (None, server.etag(path))
+                if not asked or not same or answer.ignore_range:
+                    return 200, 0
+                start = int(asked.removeprefix("bytes=").rstrip("-"))
+                if answer.wrong_range is not None:
+                    return 206, answer.wrong_range
+                return (206, start) if start < len(data) else (416, 0)
+
+            def _head(self, path, answer, data, status, start):
+                self.send_response(status)
+                body = len(data) - start if status in (200, 206) else 0
+                if answer.chunked and body:
+                    self.send_header("Transfer-Encoding", "chunked")
+                elif not answer.no_length:
+                    self.send_header("Content-Length", str(body + answer.extra_length))
+                if status == 206:
+                    self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+                if status == 416:
+                    self.send_header("Content-Range", f"bytes */{len(data)}")
+                if answer.etag is not None and path in server.files:
+                    self.send_header(
+                        "ETag", ("W/" if server.weak else "") + (answer.etag or server.etag(path))
+                    )
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Connection", "close")
+                self.end_headers()
+
+            def _body(self, answer, data):
+                cut = data if answer.drop_after is None else data[: answer.drop_after]
+                size = 1 if answer.trickle_seconds else 1 << 14
+                for first in range(0, len(cut), size):
+                    piece = cut[first : first + size]
+                    if answer.chunked:
+                        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                    else:
+                        self.wfile.write(piece)
+                    server.sent += len(piece)
+                    time.sleep(answer.trickle_seconds)
+                    if server.bytes_per_second:
+                        time.sleep(len(piece) / server.bytes_per_second)
+                if answer.drop_after is not None:
+                    with suppress(OSError):
+                        self.wfile.flush()
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                elif answer.chunked:
+                    self.wfile.write(b"0\r\n\r\n")
+
+        return Handler
+
+
+@contextmanager
+def serving():
+    server = Server()
+    thread = threading.Thread(target=server._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server._http.shutdown()
+        server._http.server_close()
+        thread.join()

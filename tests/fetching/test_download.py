@@ -1,0 +1,379 @@
+import hashlib
+import socket
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+
+from meisho.fetching.download import Expected, Patience, StoppedError, download
+from meisho.fetching.source import SourceFault
+from .server import Answer
+
+
+def expect(data):
+    return Expected(len(data), hashlib.sha256(data).hexdigest())
+
+
+def left_over(place):
+    return sorted(path.name for path in place.parent.iterdir())
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "deep" / "file.bin"
+
+
+def test_a_file_comes_whole_with_its_digests_and_nothing_beside_it(server, quick, place, data):
+    url = server.put("file.bin", data)
+    digests, source = download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert (digests.size_bytes, digests.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert digests.md5 == hashlib.md5(data).hexdigest()
+    assert source == url
+    assert left_over(place) == ["file.bin"]
+
+
+def test_dropped_connections_are_resumed_where_they_broke(server, quick, place, data):
+    url = server.put("f", data, *[Answer(drop_after=70_000)] * 4)
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert [asked for _, asked, _ in server.requests] == [
+        None,
+        "bytes=70000-",
+        "bytes=140000-",
+        "bytes=210000-",
+        "bytes=280000-",
+    ]
+    assert server.sent == len(data)
+
+
+def test_a_source_that_always_drops_without_progress_is_given_up(server, quick, place, data):
+    url = server.put("f", data, *[Answer(drop_after=0)] * 50)
+    with pytest.raises(
+        SourceFault, match=r"connection ended after 0 of 300,000 bytes; given up after 4 tries"
+    ):
+        download(place, [url], expect(data), patience=quick)
+    assert server.count("f") == 4
+    assert left_over(place) == []
+
+
+def test_what_came_is_kept_for_the_next_run(server, quick, place, data):
+    url = server.put("f", data, Answer(drop_after=200_000), *[Answer(status=503)] * 50)
+    with pytest.raises(SourceFault, match="503"):
+        download(place, [url], expect(data), patience=quick)
+    assert left_over(place) == ["file.bin.part", "file.bin.part.json"]
+    server.answers["f"] = []
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert server.sent == len(data)
+
+
+def test_without_a_checksum_a_run_goes_on_only_where_the_version_is_known_to_be_the_same(
+    server, quick, place, data
+):
+    url = server.put("f", data, Answer(drop_after=200_000), *[Answer(status=503)] * 50)
+    with pytest.raises(SourceFault):
+        download(place, [url], Expected(), patience=quick)
+    server.put("f", data[::-1])  # it has changed, and so has its ETag
+    digests, _ = download(place, [url], Expected(), patience=quick)
+    assert place.read_bytes() == data[::-1]
+    assert digests.sha256 == hashlib.sha256(data[::-1]).hexdigest()
+
+
+def test_a_file_that_changes_between_two_requests_never_comes_as_a_mixture(server, quick, place, data):
+    url = server.put("f", data, Answer(drop_after=100_000))
+    new = data[::-1]
+
+    def change(done, total):
+        if done >= 100_000:
+            server.files["f"] = new
+
+    download(place, [url], Expected(), patience=quick, progress=change)
+    assert place.read_bytes() == new
+
+
+@pytest.mark.parametrize("etag", [None, "W/"], ids=["none", "weak"])
+def test_a_change_without_a_usable_etag_is_found_by_the_checksum(server, quick, place, data, etag):
+    server.weak = etag == "W/"
+    first = Answer(drop_after=100_000, etag=None if etag is None else "")
+    url = server.put("f", data[::-1], first, *[Answer(etag=None if etag is None else "")] * 3)
+
+    def change(done, total):
+        if done >= 100_000:
+            server.files["f"] = data
+
+    download(place, [url], expect(data), patience=quick, progress=change)
+    assert place.read_bytes() == data
+
+
+def test_a_server_that_ignores_ranges_gives_the_whole_file_again(server, quick, place, data):
+    url = server.put("f", data, Answer(drop_after=100_000), Answer(ignore_range=True))
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert [status for _, _, status in server.requests] == [200, 200]
+
+
+def test_a_range_from_the_wrong_byte_is_not_taken(server, quick, place, data):
+    url = server.put("f", data, Answer(drop_after=100_000), Answer(wrong_range=5))
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+
+
+def test_a_length_that_promises_too_much_is_noticed(server, quick, place, data):
+    url = server.put("f", data, *[Answer(extra_length=10)] * 50)
+    with pytest.raises(SourceFault, match="expected size 300000 .the manifest., it offers 300010 bytes"):
+        download(place, [url], expect(data), patience=quick)
+    with pytest.raises(SourceFault, match=r"ended after 300,000 of 300,010 bytes|shorter than what came"):
+        download(place, [url], Expected(), patience=quick)
+    assert not place.exists()
+
+
+def test_a_length_that_promises_too_little_is_noticed(server, quick, place, data):
+    url = server.put("f", data, *[Answer(extra_length=-10)] * 50)
+    with pytest.raises(SourceFault, match="expected size 300000 .the manifest., it offers 299990 bytes"):
+        download(place, [url], expect(data), patience=quick)
+    with pytest.raises(SourceFault, match="expected sha256 .*, got "):
+        download(place, [url], Expected(sha256=hashlib.sha256(data).hexdigest()), patience=quick)
+    assert left_over(place) == []
+
+
+def test_wrong_bytes_are_not_taken_and_both_digests_are_said(server, quick, place, data):
+    url = server.put("f", data[::-1])
+    wanted, got = hashlib.sha256(data).hexdigest(), hashlib.sha256(data[::-1]).hexdigest()
+    with pytest.raises(SourceFault, match=f"expected sha256 {wanted} .the manifest., got {got}"):
+        download(place, [url], expect(data), patience=quick)
+    assert left_over(place) == []
+    assert server.count("f") == 1
+
+
+def test_wrong_bytes_after_a_resumed_beginning_are_fetched_once_more_from_the_start(
+    server, quick, place, data
+):
+    url = server.put("f", data, Answer(drop_after=100_000, body=data[::-1]), Answer())
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert server.count("f") == 3
+
+
+def test_the_next_source_is_asked_when_one_is_dead_or_altered(server, quick, place, data):
+    dead = f"{server.url}/gone"
+    altered = server.put("altered", data[::-1])
+    good = server.put("good", data)
+    _, source = download(place, [dead, altered, good], expect(data), patience=quick)
+    assert source == good
+    assert place.read_bytes() == data
+    assert server.count("gone") == 1
+
+
+def test_all_sources_are_named_when_none_gives_the_file(server, quick, place, data):
+    dead = f"{server.url}/gone"
+    altered = server.put("altered", data[::-1])
+    with pytest.raises(SourceFault) as fault:
+        download(place, [dead, altered], expect(data), patience=quick)
+    first, second = str(fault.value).splitlines()
+    assert first == f"{dead}: it answers 404 Not Found"
+    assert second.strip().startswith(f"{altered}: expected sha256")
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again(server, quick, place, data, status):
+    url = server.put("f", data, Answer(status=status), Answer(status=status))
+    download(place, [url], expect(data), patience=quick)
+    assert server.count("f") == 3
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_obeyed(server, quick, place, data, form):
+    value = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)
+    url = server.put("f", data, Answer(status=429, headers={"Retry-After": value}))
+    started = time.monotonic()
+    download(place, [url], expect(data), patience=quick)
+    assert 0.9 <= time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("value", ["soon", "-5", "1e9", "", "Thu, 99 Foo 2020"])
+def test_a_retry_after_that_means_nothing_is_passed_over(server, quick, place, data, value):
+    url = server.put("f", data, Answer(status=503, headers={"Retry-After": value}))
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+
+
+def test_a_wait_of_hours_is_said_instead_of_waited(server, quick, place, data):
+    url = server.put("f", data, Answer(status=429, headers={"Retry-After": "7200"}))
+    with pytest.raises(SourceFault, match="429 Too Many Requests and asks to come back in 120 minutes"):
+        download(place, [url], expect(data), patience=quick)
+
+
+def test_redirects_are_followed_with_the_range(server, quick, place, data):
+    target = server.put("target", data, Answer(drop_after=100_000))
+    url = server.put("f", b"", *[Answer(status=302, headers={"Location": target})] * 2)
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert server.sent == len(data)
+
+
+def test_redirects_in_a_circle_end(server, quick, place, data):
+    url = server.put("f", b"", *[Answer(status=301, headers={"Location": "/f"})] * 50)
+    with pytest.raises(SourceFault, match="301"):
+        download(place, [url], expect(data), patience=quick)
+    assert server.count("f") < 12
+
+
+@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/f"])
+def test_redirects_to_other_schemes_are_refused(server, quick, place, data, to):
+    url = server.put("f", b"", Answer(status=302, headers={"Location": to}))
+    with pytest.raises(SourceFault, match="redirect|302"):
+        download(place, [url], expect(data), patience=quick)
+
+
+def test_a_silent_server_times_out_and_the_download_goes_on(server, quick, place, data):
+    url = server.put("f", data, Answer(stall_seconds=3), Answer())
+    started = time.monotonic()
+    download(place, [url], expect(data), patience=quick)
+    assert time.monotonic() - started < 2
+
+
+def test_a_trickle_times_out_too(server, quick, place, data):
+    url = server.put("f", data, *[Answer(trickle_seconds=0.02)] * 50)
+    with pytest.raises(SourceFault, match=r"only [0-9]+ bytes came in 0.4 s"):
+        download(place, [url], expect(data), patience=quick)
+
+
+@pytest.mark.parametrize("kind", ["chunked", "no_length"])
+def test_an_answer_without_a_length_is_taken_when_it_can_be_verified(server, quick, place, data, kind):
+    url = server.put("f", data, Answer(**{kind: True}))
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+
+
+def test_an_answer_whose_end_cannot_be_told_is_not_taken_unverified(server, quick, place, data):
+    url = server.put("f", data, *[Answer(no_length=True)] * 9)
+    with pytest.raises(SourceFault, match="does not say how long the file is, and no checksum is known"):
+        download(place, [url], Expected(), patience=quick)
+    download(place, [server.put("g", data, Answer(chunked=True))], Expected(), patience=quick)
+    assert place.read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", ["chunked", "no_length"])
+def test_an_answer_without_a_length_that_breaks_is_resumed(server, quick, place, data, kind):
+    url = server.put("f", data, Answer(**{kind: True}, drop_after=100_000))
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert server.count("f") == 2
+
+
+def test_a_login_page_is_not_taken_for_a_file(server, quick, place):
+    url = server.put(
+        "f", b"<html>log in</html>", Answer(headers={"Content-Type": "text/html; charset=utf-8"})
+    )
+    with pytest.raises(SourceFault, match="web page instead of the file"):
+        download(place, [url], Expected(), patience=quick)
+
+
+def test_nothing_of_an_answer_that_is_too_long_lands_at_the_place(server, quick, place, data):
+    url = server.put("f", data, Answer(no_length=True))
+    with pytest.raises(SourceFault, match="expected 1,000 bytes, more came"):
+        download(place, [url], Expected(size_bytes=1000), patience=quick)
+    assert left_over(place) == []
+
+
+def test_an_empty_file_comes(server, quick, place):
+    download(place, [server.put("f", b"")], expect(b""), patience=quick)
+    assert place.read_bytes() == b""
+
+
+def test_a_closed_port_is_said_within_moments(quick, place):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(SourceFault, match="cannot be reached .Connection refused.; given up after 2 tries"):
+        download(place, [f"http://127.0.0.1:{port}/f"], Expected(), patience=quick)
+
+
+def test_a_server_that_speaks_no_http_is_given_up(quick, place):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk():
+            for _ in range(4):
+                connection, _ = listener.accept()
+                connection.recv(1000)
+                connection.sendall(b"220 ftp ready\r\n")
+                connection.close()
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/f"
+        with pytest.raises(SourceFault, match="connection broke"):
+            download(place, [url], Expected(), patience=quick)
+        thread.join(5)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:notaport/f", "http:///f", "http://[::1/f", "http://a b/f"])
+def test_an_address_that_is_none_is_said(quick, place, url):
+    with pytest.raises(SourceFault):
+        download(place, [url], Expected(), patience=quick)
+
+
+def test_a_path_is_a_source_like_an_address(quick, place, tmp_path, data):
+    mirror = tmp_path / "mirror.bin"
+    mirror.write_bytes(data)
+    download(place, [str(tmp_path / "none"), str(mirror)], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert mirror.read_bytes() == data
+
+
+def test_a_stop_ends_it_and_keeps_what_came(server, quick, place, data):
+    url = server.put("f", data)
+    server.bytes_per_second = 500_000
+    stop = threading.Event()
+    with pytest.raises(StoppedError):
+        download(
+            place,
+            [url],
+            expect(data),
+            patience=quick,
+            stop=stop,
+            progress=lambda d, t: d > 9e4 and stop.set(),
+        )
+    assert 90_000 < (place.parent / "file.bin.part").stat().st_size < len(data)
+    server.bytes_per_second = None
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+
+
+def test_a_stop_ends_a_long_pause(server, place, data):
+    url = server.put("f", data, Answer(status=503, headers={"Retry-After": "600"}))
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(StoppedError):
+        download(place, [url], expect(data), patience=Patience(), stop=stop)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"source": 1}', b"\xff"])
+def test_a_note_that_cannot_be_read_makes_it_begin_again(server, quick, place, data, note):
+    place.parent.mkdir(parents=True)
+    (place.parent / "file.bin.part").write_bytes(b"x" * 1000)
+    (place.parent / "file.bin.part.json").write_bytes(note)
+    download(place, [server.put("f", data)], expect(data), patience=quick)
+    assert place.read_bytes() == data
+
+
+def test_interrupted_at_random_a_download_fetches_no_byte_twice(server, quick, place, data):
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    large = data * 14  # 4.2 MB
+    lengths = rng.integers(70_000, 300_000, size=20)
+    url = server.put("f", large, *[Answer(drop_after=int(length)) for length in lengths])
+    download(place, [url], expect(large), patience=quick)
+    assert hashlib.sha256(place.read_bytes()).digest() == hashlib.sha256(large).digest()
+    assert server.count("f") >= 15
+    assert server.sent <= 1.1 * len(large)
+
+
+def test_pauses_double_up_to_the_longest():
+    patience = Patience(first_wait_seconds=1, longest_wait_seconds=10)
+    assert [patience.pause(failures) for failures in (1, 2, 3, 4, 5)] == [1, 2, 4, 8, 10]
