@@ -1,0 +1,5 @@
+"""Run by `python -m meisho.cli`."""
+
+from meisho.cli import main
+
+main()

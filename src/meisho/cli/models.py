@@ -1,0 +1,101 @@
+"""Options that name a model, and loading it."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from meisho.errors import ConfigError, InputError
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="default, timm:NAME, a checkpoint directory, or random (evaluate only)."),
+]
+Weights = Annotated[
+    str | None, typer.Option(help="hub, a .safetensors or weights-only .pth file, or none:SEED.")
+]
+Size = Annotated[int | None, typer.Option(min=32, help="Longer side of the working image, px.")]
+Pooling = Annotated[str | None, typer.Option(help="gem, avg, max or cls.")]
+Scales = Annotated[str | None, typer.Option(help="Image scales, for example 1,0.7071,0.5.")]
+Whitening = Annotated[Path | None, typer.Option(help="A whitening made by 'meisho whiten'.")]
+Precision = Annotated[str | None, typer.Option(help="float32, bf16 or fp16 (the last two on CUDA).")]
+
+
+def model_options(
+    weights: str | None,
+    size: int | None,
+    pooling: str | None,
+    scales: str | None,
+    whitening: Path | None,
+    precision: str | None,
+) -> dict[str, Any]:
+    """Return the options that were given on the command line, and no others."""
+    given = {
+        "weights": _absolute(weights),
+        "max_side_px": size,
+        "pooling": pooling,
+        "scales": parse_numbers("--scales", scales) if scales else None,
+        "whitening": str(whitening.absolute()) if whitening else None,
+        "precision": precision,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _absolute(weights: str | None) -> str | None:
+    """Return the path of a file of weights such that it is found from any folder; a name stays as it is."""
+    return str(Path(weights).absolute()) if weights and Path(weights).exists() else weights
+
+
+def model_for(collection: Path, model: str | None, options: dict[str, Any], device: str) -> Any:
+    """Load the model asked for; when none is asked for, the one that the collection was made with."""
+    from meisho.run import restore_extractor
+    from meisho.store import Collection
+
+    if model == "random":
+        raise InputError("--model random describes no photo; it is a baseline of 'meisho evaluate'")
+    if model is None and not options and Collection.exists(collection):
+        return restore_extractor(Collection.open(collection).provenance, device=device)
+    return load_model(model, device=device, **options)
+
+
+def load_model(model: str | None, **options: Any) -> Any:
+    """Load a model by the name given on the command line."""
+    from meisho.extractors.base import load_extractor
+
+    return load_extractor(_absolute(model) or "default", **options)
+
+
+def load_local(name: str | None) -> Any:
+    """Load an extractor of local features; None for none."""
+    from meisho.extractors.local_base import load_local_extractor
+
+    return load_local_extractor(name) if name else None
+
+
+def _geometric(first: int) -> Any:
+    """Return the reranker that verifies the `first` answers; None for none."""
+    from meisho.rerank.geometric import GeometricReranker
+
+    return GeometricReranker(first=first) if first else None
+
+
+def parse_numbers(option: str, text: str) -> list[float]:
+    """Read numbers with commas between."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"{option} {text}: give numbers with commas between, without spaces")
+    return numbers
+
+
+def parse_box(text: str) -> Any:
+    """Read a box, x0,y0,x1,y1."""
+    from meisho.images import Box
+
+    numbers = parse_numbers("--box", text)
+    if len(numbers) != 4:
+        raise ConfigError(f"--box {text}: give four numbers, x0,y0,x1,y1")
+    return Box(*numbers)

@@ -1,0 +1,62 @@
+"""`meisho search`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from meisho.cli.app import Device, Json, app, out, print_json, say, strong
+from meisho.cli.models import _geometric, model_options, parse_box
+
+
+@app.command()
+def search(
+    collection: Annotated[Path, typer.Argument(help="A collection made by 'meisho index'.")],
+    query: Annotated[Path, typer.Argument(help="The photo to ask with.")],
+    box: Annotated[
+        str | None, typer.Option(help="Part of the query to use: x0,y0,x1,y1 in px of the upright photo.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many answers.")] = 10,
+    verify: Annotated[
+        int, typer.Option(min=0, help="Verify this many answers by local features and put them in order.")
+    ] = 0,
+    html: Annotated[Path | None, typer.Option(help="Write the answers as a page to look at.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Where the model's file is now, if it was moved.")
+    ] = None,
+    whitening: Annotated[Path | None, typer.Option(help="Where the whitening is, if it was moved.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Find the photos of a collection that show what the query shows.
+
+    Example: meisho search my.meisho tower.jpg --top 5 --html answer.html
+    """
+    from meisho.images import Photo
+    from meisho.run import restore_extractor, search_collection
+    from meisho.store import Collection
+
+    opened = Collection.open(collection)
+    photo = Photo(str(query), query, parse_box(box) if box else None)
+    places = model_options(weights, None, None, None, whitening, None)
+    extractor = restore_extractor(opened.provenance, device=device, places=places)
+    ranking = search_collection(opened, [photo], extractor, top=top, reranker=_geometric(verify))
+    scores = dict(zip(ranking.ids_of(0), ranking.scores[0].tolist(), strict=False))
+    files = opened.files_of(list(scores))  # without those removed since the search began
+    answers = [(Photo(i, files[i]), score) for i, score in scores.items() if i in files]
+    if html:
+        from meisho.web.pages import write_search_page
+
+        write_search_page(html, photo, answers, collection=collection, num_database=len(ranking.database_ids))
+    if as_json:
+        found = [{"id": p.id, "path": str(p.path), "score": round(s, 6)} for p, s in answers]
+        print_json({"query": str(query), "answers": found})
+        return
+    table = Table("rank", "score", "photo", box=None, pad_edge=False, header_style="dim")
+    for rank, (answer, score) in enumerate(answers, start=1):
+        table.add_row(str(rank), f"{score:.4f}", Text(str(answer.path), overflow="fold"))
+    out.print(table)
+    if html:
+        say("\nLook at the answers: ", strong(html))
