@@ -268,7 +268,7 @@ def change_batch(images: Tensor, changes: Changes, *, mean: Sequence[float], std
         mean: Per channel, of values from 0 to 1.
         std: Per channel, likewise.
     """
-    pixels = images.float() / 255
+    pixels = images.to(torch.float32, copy=True).div_(255)
     for change, chosen in (
         (_change_tones, changes.tones > 0),
         (_move_batch, _is_moved(changes)),
@@ -331,7 +331,7 @@ def _cut_holes(pixels: Tensor, changes: Changes) -> Tensor:
     columns = (x >= x0[..., None]) & (x < x1[..., None])
     rows = (y >= y0[..., None]) & (y < y1[..., None])
     is_hole = (rows[..., :, None] & columns[..., None, :]).any(dim=1, keepdim=True)
-    return pixels.masked_fill(is_hole, 0.0)
+    return pixels.masked_fill_(is_hole, 0.0)  # a copy of some rows of the batch
 
 
 def _hole_edges(changes: Changes, shape_px: Sequence[int]) -> Tensor:
