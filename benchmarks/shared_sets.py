@@ -6,6 +6,7 @@ writes
 
 - `/tmp/sets/eval.csv`: 63 queries against gallery + junk + distractors, for `meisho evaluate csv --root
   /tmp/sets/eval.csv`. Report on it, never choose by it: `choose_default.py` chooses on the split `train`.
+- `/tmp/sets/train.csv` and `/tmp/sets/validation.csv`: to train on, and to choose by (see `train_shared.py`).
 - `/tmp/sets/ukbench`: a folder of links with the names of the publisher, for `meisho evaluate ukbench --root
   /tmp/sets/ukbench`.
 """
@@ -30,6 +31,19 @@ def write_eval_csv(shared: Path, to: Path) -> Path:
     records = read_records(shared)
     rows = [(r["file"], r["landmark"], roles[r["role"]]) for r in records if r["split"] == "eval"]
     return _write_csv(shared, to, [*rows, *_distractors(records)])
+
+
+def write_training_csvs(shared: Path, to: Path) -> tuple[Path, Path]:
+    """Write what is trained on, and what chooses: every fourth landmark of `train`, among the distractors."""
+    records = read_records(shared)
+    held_out = sorted({r["landmark"] for r in records if r["split"] == "train"})[::4]
+    photos = [r for r in records if r["split"] in ("train", "train_loose")]
+    training = [(r["file"], r["landmark"], "database") for r in photos if r["landmark"] not in held_out]
+    validation = [(r["file"], r["landmark"], "both") for r in photos if r["landmark"] in held_out]
+    return (
+        _write_csv(shared, to / "train.csv", training),
+        _write_csv(shared, to / "validation.csv", [*validation, *_distractors(records)]),
+    )
 
 
 def link_ukbench(shared: Path, to: Path) -> Path:
@@ -65,6 +79,8 @@ def main() -> None:
     parser.add_argument("to", type=Path, help="the folder to write to")
     arguments = parser.parse_args()
     print(write_eval_csv(arguments.shared, arguments.to / "eval.csv"))
+    for path in write_training_csvs(arguments.shared, arguments.to):
+        print(path)
     print(link_ukbench(arguments.shared, arguments.to / "ukbench"))
 
 

@@ -23,8 +23,8 @@ def explain_losses(network: nn.Module, images: Tensor, labels: Tensor, losses: L
     if not bool(torch.isfinite(images).all()):
         rows = torch.nonzero(~torch.isfinite(images.flatten(1)).all(dim=1))[:, 0].tolist()
         return f"the images themselves are not finite (places {rows} of the batch): augmentation is at fault"
-    for name, value in (*network.named_parameters(), *network.named_buffers()):
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+    for name, value in network.named_parameters():
+        if not bool(torch.isfinite(value).all()):
             return f"the weights {name!r} are not finite: the step before this one broke them; lower the rate"
     layer = _first_broken_layer(network, images, labels)
     if layer:

@@ -128,6 +128,7 @@ def describe_run(recipe: Recipe, data: TrainingData, accelerator: Any) -> dict[s
         "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": accelerator.num_processes,
+        "threads": torch.get_num_threads(),
         "platform": platform.platform(),
     }
 

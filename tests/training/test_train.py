@@ -1,0 +1,289 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from places import recipe_values
+from safetensors.torch import load_file
+
+from meisho.config import config_toml, parse_config
+from meisho.errors import ConfigError, DivergedError, InputError, MismatchError
+from meisho.extractors.base import load_extractor
+from meisho.training.loop import Loop
+from meisho.training.recipe import Recipe, load_recipe
+from meisho.training.train import train
+
+
+class Stopped(Exception):
+    """As if the process had been killed."""
+
+
+def stop_at(step):
+    def tick(stage, done, total):
+        if stage == "train" and done == step:
+            raise Stopped
+
+    return tick
+
+
+def saved_state(folder):
+    name = json.loads((folder / "state" / "state.json").read_text())["tensors"]
+    assert [p.name for p in (folder / "state").glob("*.safetensors*")] == [name]
+    return load_file(folder / "state" / name)
+
+
+@pytest.fixture(scope="module")
+def whole_run(places, tmp_path_factory):
+    """A run to its end, with everything that has a state: average, teacher, freezing, two sizes."""
+    values = recipe_values(places, **EVERYTHING)
+    recipe = parse_config(values, Recipe, source="test")
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    lines = []
+    return train(recipe, folder, say=lines.append), recipe, lines
+
+
+EVERYTHING = {
+    "schedule": {
+        "epochs": 3,
+        "sizes": [{"px": 32}, {"px": 48, "from_epoch": 2}],
+        "ema_decay": 0.9,
+        "warmup_epochs": 0.5,
+        "freezes": [{"names": ["backbone"], "until_epoch": 1}],
+    },
+    "model": {"learn_p": True},
+    "distillation": {"teacher": "self", "weight": 0.1},
+    "pairs": {"name": "contrastive", "weight": 0.1},
+    "augmentation": {"name": "blur"},
+    "validation": {"accuracy_photos": 1, "at_start": True},
+    "optimiser": {"clip_norm": 1.0},
+}
+
+
+def test_the_training_loss_falls(make_recipe, tmp_path):
+    recipe = make_recipe(schedule={"epochs": 5}, head={"options": {"scale": 10.0, "margin_rad": 0.1}})
+    losses = [record.loss for record in train(recipe, tmp_path / "run").history]
+    assert len(losses) == 5 and losses[-1] < 0.8 * losses[0]
+
+
+def test_a_run_says_all_that_is_needed_to_repeat_it(whole_run, tmp_path):
+    result, recipe, lines = whole_run
+    assert load_recipe(result.folder / "recipe.toml") == recipe
+    facts = json.loads((result.folder / "run.json").read_text())
+    assert facts["seed"] == 0 and len(facts["data"]["sha256"]) == 64 and facts["data"]["photos"] == 20
+    assert facts["versions"]["torch"] == torch.__version__.partition("+")[0] or facts["versions"]["torch"]
+    with (result.folder / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert rows[0]["loss"] == "" and float(rows[3]["loss"]) > 0 and rows[3]["size_px"] == "48"
+    assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((result.folder / "board").glob("events*"))
+    assert len(lines) == 5 and "4 landmarks" in lines[0] and "% waiting for data" in lines[-1]
+
+    again = train(load_recipe(result.folder / "recipe.toml"), tmp_path / "again")
+    first, second = saved_state(result.folder), saved_state(again.folder)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("step", [2, 4])
+def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path, step):
+    result, recipe, _ = whole_run
+    values = config_toml(recipe).replace("[hardware]", "[hardware]\nsave_every_steps = 1")
+    (tmp_path / "recipe.toml").write_text(values)
+    recipe = load_recipe(tmp_path / "recipe.toml")
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", tick=stop_at(step + 1))  # the state after step + 1 was not saved
+    torch.manual_seed(123)  # resuming must not depend on what was drawn before
+    resumed = train(recipe, tmp_path / "run", resume=True)
+    first, second = saved_state(result.folder), saved_state(resumed.folder)
+    assert first.keys() == second.keys()
+    assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
+    assert [r.loss for r in resumed.history[1:]] == [r.loss for r in result.history[1:]]
+    assert resumed.best_map == result.best_map
+
+
+def test_the_best_checkpoint_is_a_model_for_meisho_index(whole_run, places, tmp_path, run):
+    result, _, _ = whole_run
+    code, out, _ = run("index", places, "--to", tmp_path / "c", "--model", result.best, "--workers", 0)
+    assert code == 0 and "36 photos" in out
+    extractor = load_extractor(str(result.best))
+    assert extractor.dim == 16 and extractor.image_options.max_side_px == 64
+    best = next(r for r in result.history if r.epoch == result.best_epoch)
+    assert best.validation_map == result.best_map == max(r.validation_map for r in result.history)
+
+
+def test_a_frozen_part_stays_as_it_was(make_recipe, tmp_path):
+    freezes = [{"names": ["backbone", "projection.bias"]}]
+    recipe = make_recipe(schedule={"epochs": 1, "freezes": freezes, "freeze_batch_norm": True})
+    train(recipe, tmp_path / "run")
+    state = saved_state(tmp_path / "run")
+    start = build_start(recipe).state_dict()
+    for name, value in start.items():
+        is_same = torch.equal(value, state[f"network.descriptor.{name}"])
+        assert is_same == (name != "projection.weight"), name
+
+
+def build_start(recipe):
+    from meisho.training.network import build_descriptor
+
+    return build_descriptor(recipe.model, seed=recipe.seed)
+
+
+def test_training_ends_early_when_validation_no_longer_rises(make_recipe, tmp_path, monkeypatch):
+    from meisho.training import task
+
+    scores = iter([0.3, 0.5, 0.4, 0.5, 0.9])
+    monkeypatch.setattr(
+        task.DescriptorTask, "validate", lambda *a, **k: task.Scores(next(scores), float("nan"))
+    )
+    recipe = make_recipe(schedule={"epochs": 9}, validation={"patience": 2})
+    lines = []
+    result = train(recipe, tmp_path / "run", say=lines.append)
+    assert len(result.history) == 4 and result.best_epoch == 2 and result.best_map == 0.5
+    assert "stopped early: 2 validations" in lines[-1]
+    resumed = train(recipe, tmp_path / "run", resume=True)  # it has ended and stays so
+    assert len(resumed.history) == 4
+
+
+def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_batch(make_recipe, tmp_path):
+    recipe = make_recipe(optimiser={"backbone_rate": 1e18, "head_rate": 1e18}, schedule={"epochs": 9})
+    with pytest.raises(
+        DivergedError, match=r"training stopped at step \d+ of epoch \d+: loss .*lower"
+    ) as error:
+        train(recipe, tmp_path / "run")
+    assert error.value.exit_code == 6
+    facts = json.loads((tmp_path / "run" / "diverged" / "batch.json").read_text())
+    assert facts["cause"] in str(error.value)
+    tensors = load_file(tmp_path / "run" / "diverged" / "batch.safetensors")
+    assert tensors["images"].shape == (8, 3, 32, 32) and tensors["labels"].tolist() == facts["labels"]
+    assert len(facts["ids"]) == 8 and facts["ids"][0].startswith("place_")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "cause"),
+    [
+        (lambda loop, batch: batch.images[3].fill_(torch.nan), r"images themselves .*places \[3\]"),
+        (
+            lambda loop, batch: loop._network.descriptor.projection.weight.data.fill_(torch.inf),
+            "the weights 'descriptor.projection.weight' are not finite",
+        ),
+        (
+            lambda loop, batch: loop._network.descriptor.projection.weight.data.fill_(3e38),
+            "the layer 'descriptor.projection' gives",
+        ),
+    ],
+)
+def test_the_cause_of_a_nan_is_named(make_recipe, tmp_path, monkeypatch, break_it, cause):
+    original = Loop._to_device
+
+    def broken(self, part):
+        batch = original(self, part)
+        with torch.no_grad():
+            break_it(self, batch)
+        return batch
+
+    monkeypatch.setattr(Loop, "_to_device", broken)
+    with pytest.raises(DivergedError, match=cause):
+        train(make_recipe(), tmp_path / "run")
+
+
+def test_parts_of_a_batch_add_up_to_the_batch(make_recipe, tmp_path):
+    tables = {
+        "model": {"batch_norm": False},
+        "optimiser": {"name": "sgd", "backbone_rate": 1e-4, "head_rate": 1e-3},
+        "schedule": {"epochs": 1, "freeze_batch_norm": True},
+    }
+    states = []
+    for parts in (1, 4):
+        recipe = make_recipe(**tables, hardware={"accumulate": parts})
+        train(recipe, tmp_path / str(parts))
+        states.append(saved_state(tmp_path / str(parts)))
+    for name, value in states[0].items():
+        if name.startswith("network."):
+            torch.testing.assert_close(value, states[1][name], atol=1e-5, rtol=1e-5)
+
+
+def test_a_folder_with_a_run_is_not_written_over(whole_run, tmp_path):
+    result, recipe, _ = whole_run
+    with pytest.raises(InputError, match="holds a run already; go on with it by --resume"):
+        train(recipe, result.folder)
+    with pytest.raises(InputError, match="holds no run to resume"):
+        train(recipe, tmp_path / "nothing", resume=True)
+
+
+def test_a_run_is_not_resumed_with_another_recipe_or_other_photos(make_recipe, tmp_path, places):
+    import shutil
+
+    root = shutil.copytree(places, tmp_path / "photos")
+    recipe = make_recipe(data={"root": str(root)}, schedule={"epochs": 1})
+    train(recipe, tmp_path / "run")
+    other = make_recipe(data={"root": str(root)}, schedule={"epochs": 2})
+    with pytest.raises(MismatchError, match=r"another recipe, it differs in \[schedule\]"):
+        train(other, tmp_path / "run", resume=True)
+    shutil.copy(root / "place_0" / "0.png", root / "place_0" / "new.png")
+    with pytest.raises(MismatchError, match="the photos are not those"):
+        train(recipe, tmp_path / "run", resume=True)
+
+
+def test_another_model_teaches(make_recipe, tmp_path):
+    from meisho.extractors.checkpoint import save_checkpoint
+    from meisho.extractors.network import build_network
+    from meisho.extractors.options import TimmGeMOptions
+
+    options = TimmGeMOptions(weights="none:7", max_side_px=64)
+    save_checkpoint(build_network("test_resnet", options), "test_resnet", options, tmp_path / "teacher")
+    recipe = make_recipe(
+        model={"batch_norm": False},
+        head={"name": "none"},
+        distillation={"teacher": str(tmp_path / "teacher"), "loss": "similarity", "weight": 100.0},
+        schedule={"epochs": 4},
+    )
+    history = train(recipe, tmp_path / "run").history
+    assert history[0].head_loss == 0 and history[-1].other_loss < 0.8 * history[0].other_loss
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"head": {"name": "arcfase"}}, r"\[head\] there is no head 'arcfase'"),
+        ({"head": {"options": {"skale": 1.0}}}, r"\[head\] head 'arcface' has no option 'skale'"),
+        ({"pairs": {"name": "quadruplet"}}, r"\[pairs\] there is no pair loss"),
+        ({"augmentation": {"name": "crops"}}, r"\[augmentation\] there is none called 'crops'"),
+        ({"augmentation": {"options": {"cutuot": 1.0}}}, "the nearest is 'cutout'"),
+        ({"sampling": {"name": "even"}}, "there is no sampler 'even'"),
+        ({"sampling": {"batch_size": 64}}, "less than one batch"),
+        ({"schedule": {"freezes": [{"names": ["trunk"]}]}}, "begins with 'trunk'"),
+        ({"head": {"name": "none"}}, "one must not be 'none'"),
+        ({"hardware": {"accumulate": 3}}, "no multiple of accumulate=3"),
+        ({"distillation": {"teacher": "self"}}, "needs schedule.ema_decay"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_told_before_training(make_recipe, tmp_path, tables, message):
+    with pytest.raises(ConfigError, match=message):
+        train(make_recipe(**tables), tmp_path / "run")
+
+
+def test_a_photo_that_cannot_be_read_is_named(places, make_recipe, tmp_path):
+    import shutil
+
+    from meisho.errors import DatasetError
+
+    root = shutil.copytree(places, tmp_path / "photos")
+    (root / "place_2" / "3.png").write_bytes(b"no photo")
+    for number, cache in enumerate((None, str(tmp_path / "cache"))):
+        data = {"root": str(root), **({"cache": cache} if cache else {})}
+        with pytest.raises(DatasetError, match=r"place_2/3\.png"):
+            train(make_recipe(data=data, validation={"share": 0.0}), tmp_path / str(number))
+
+
+def test_a_cache_changes_no_number(make_recipe, tmp_path):
+    results = [
+        train(make_recipe(data=data, validation={"share": 0.0}), tmp_path / name)
+        for name, data in {
+            "plain": {},
+            "raw": {"cache": str(tmp_path / "cache"), "cache_encoding": "raw"},
+        }.items()
+    ]
+    losses = [[record.loss for record in result.history] for result in results]
+    assert losses[0] == losses[1]
+    assert np.isnan(results[0].best_map) and results[0].best_epoch == 2  # nothing held out: the last
