@@ -171,6 +171,14 @@ def test_degenerate_matches_are_answered_by_no_inliers(model, method, make):
     assert found.inliers.shape == (30,)
 
 
+@pytest.mark.parametrize("seed", [206, 1244, 3741])
+def test_points_on_a_small_grid_may_determine_no_fundamental_matrix(seed):
+    generator = np.random.default_rng(seed)  # seeds at which OpenCV itself fails
+    count, side = int(generator.integers(7, 12)), int(generator.integers(2, 5))
+    query, database = (generator.integers(0, side, (count, 2)) * 100.0 for _ in range(2))
+    assert verify(query, database, RansacOptions("fundamental")).num_inliers == 0
+
+
 @every_way
 def test_random_matches_never_crash_and_rarely_agree(model, method):
     generator = np.random.default_rng(7)

@@ -278,7 +278,10 @@ def _affine_by_magsac(
 def _fundamental_by_magsac(
     query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
 ) -> Float64Array | None:
-    F, _ = cv2.findFundamentalMat(query, database, _usac_params(threshold_px, options))
+    try:
+        F, _ = cv2.findFundamentalMat(query, database, _usac_params(threshold_px, options))
+    except cv2.error:  # where the points determine none, it sometimes fails instead of saying so
+        return None
     return _scaled_to_unit(F)
 
 
