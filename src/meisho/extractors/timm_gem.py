@@ -41,6 +41,7 @@ class TimmGeM:
         provenance: Model, options and digest of the weights.
         image_options: How photos must be loaded.
         network: The torch part.
+        whitening: What comes after it, or None.
         device: Where it runs.
     """
 
@@ -56,11 +57,11 @@ class TimmGeM:
         )
         options = replace(options, multiple_px=multiple, projection_dim=_projection_dim(network))
         plain = _describe_origin(name, replace(options, whitening=None), digest_state(network.state_dict()))
-        self._whitening = _load_whitening(options.whitening, plain)
+        self.whitening = _load_whitening(options.whitening, plain)
         self.provenance = plain
-        if self._whitening is not None:
-            self.provenance = _describe_origin(name, options, self._whitening.digest_after(plain))
-        self.dim = network.dim if self._whitening is None else self._whitening.dim
+        if self.whitening is not None:
+            self.provenance = _describe_origin(name, options, self.whitening.digest_after(plain))
+        self.dim = network.dim if self.whitening is None else self.whitening.dim
         self._scales = options.scales
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in _mean_std(network))
@@ -80,7 +81,7 @@ class TimmGeM:
         step = CPU_IMAGES_AT_ONCE if self.device.type == "cpu" else len(images)
         parts = [self._extract_at_once(images[i : i + step]) for i in range(0, len(images), step)]
         vectors = normalize_rows(np.concatenate(parts))
-        return vectors if self._whitening is None else self._whitening.transform(vectors)
+        return vectors if self.whitening is None else self.whitening.transform(vectors)
 
     def _extract_at_once(self, images: UInt8Array) -> Float32Array:
         pixels = torch.from_numpy(np.array(images, order="C"))  # a copy: torch warns of read-only arrays

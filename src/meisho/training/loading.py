@@ -4,6 +4,7 @@ What a batch holds depends on seed, epoch and its number alone: not on workers, 
 run was resumed at.
 """
 
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -88,11 +89,16 @@ class BatchLoader:
         pin_memory: bool = False,
     ) -> None:
         self._recipe, self._rank, self._num_ranks = recipe, rank, num_ranks
-        self._pin_memory = pin_memory
         self.sampler = _make_sampler(photos, recipe)
         self._photos = _PartDataset(photos, recipe, traits)
         workers = recipe.hardware.workers
-        self._num_workers = min(count_cores(), MAX_WORKERS) if workers is None else workers
+        self._plans: list[PartPlan] = []
+        self._loader = _make_loader(
+            self._photos,
+            self._plans,
+            num_workers=min(count_cores(), MAX_WORKERS) if workers is None else workers,
+            pin_memory=pin_memory,
+        )
 
     def count_batches(self, epoch: int) -> int:
         """Return how many batches an epoch has."""
@@ -101,16 +107,9 @@ class BatchLoader:
     def load(self, epoch: int, size_px: int, *, first: int = 0) -> Iterator[tuple[LoadedPart, ...]]:
         """Yield the parts of each batch of an epoch, from batch number `first` on."""
         parts = self._recipe.hardware.accumulate
-        loader = DataLoader(
-            self._photos,
-            batch_size=None,
-            sampler=self._plan(epoch, size_px, first),
-            num_workers=self._num_workers,
-            pin_memory=self._pin_memory,
-            generator=torch.Generator(),  # torch's own must not move: a resumed run starts a loader more
-        )
+        self._plans[:] = self._plan(epoch, size_px, first)
         waiting: list[LoadedPart] = []
-        for part in loader:
+        for part in self._loader:
             waiting.append(part)
             if len(waiting) == parts:
                 yield tuple(waiting)
@@ -128,6 +127,25 @@ class BatchLoader:
                 rows = batch.rows[start : start + own]
                 plans.append(PartPlan(epoch, number, len(batch.rows), start, rows, shape))
         return plans
+
+
+def _make_loader(
+    photos: "_PartDataset", plans: list[PartPlan], *, num_workers: int, pin_memory: bool
+) -> "DataLoader[LoadedPart]":
+    """Make the loader of all epochs; `plans` are replaced in place before each."""
+    methods = multiprocessing.get_all_start_methods()
+    has_server = num_workers > 0 and "forkserver" in methods
+    return DataLoader(
+        photos,
+        batch_size=None,
+        sampler=plans,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        # a plain fork copies locks of threads that it does not copy, such as those of the collection's store
+        multiprocessing_context="forkserver" if has_server else None,
+        pin_memory=pin_memory,
+        generator=torch.Generator(),  # torch's own must not move: a resumed run starts a loader more
+    )
 
 
 def augmentation_of(recipe: AugmentationRecipe) -> Augmentation:

@@ -1,0 +1,152 @@
+"""Export: a checkpoint -> ONNX, checked against the network that it came from."""
+
+import importlib.util
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from meisho.errors import InputError, MissingDependencyError, WeightsError
+from meisho.extractors.base import load_extractor
+from meisho.extractors.timm_gem import TimmGeM
+from meisho.whitening import Whitening
+
+OPSET = 18
+TOLERANCE = 1e-4
+"""Of each value of an L2-normalised descriptor, between ONNX Runtime and torch."""
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What was written.
+
+    Attributes:
+        path: The ONNX file.
+        dim: D, of the descriptors.
+        largest_difference: Between ONNX Runtime and torch, over images of several shapes.
+    """
+
+    path: Path
+    dim: int
+    largest_difference: float
+
+
+class PixelsToDescriptors(nn.Module):
+    """From pixels to L2-normalised descriptors: what the ONNX file computes.
+
+    Args:
+        extractor: Whose network, normalisation and whitening are taken.
+    """
+
+    def __init__(self, extractor: TimmGeM) -> None:
+        super().__init__()
+        self.network = extractor.network
+        traits = extractor.network.traits
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (traits.mean, traits.std))
+        self.gain: Tensor
+        self.bias: Tensor
+        self.register_buffer("gain", 1 / (255 * std))
+        self.register_buffer("bias", -mean / std)
+        self.whitening = _linear(extractor.whitening) if extractor.whitening is not None else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Describe (B, 3, H, W) float32 RGB from 0 to 255 -> (B, D) float32, L2-normalised."""
+        described = functional.normalize(self.network(images * self.gain + self.bias))
+        return described if self.whitening is None else functional.normalize(self.whitening(described))
+
+
+def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
+    """Write a model as ONNX, and compare the two on images of other shapes and numbers.
+
+    The input "images" is (B, 3, H, W) float32 RGB from 0 to 255, already resized; the output "descriptors" is
+    (B, D) float32, L2-normalised. Several scales are not exported: average the descriptors of resized images.
+
+    Args:
+        model: As of `meisho index --model`.
+        path: The file to write.
+        side_px: Of the image that the network is traced with.
+
+    Raises:
+        InputError: The model is no network of this project.
+        MissingDependencyError: onnx or onnxruntime is not installed.
+        WeightsError: The exported network does not compute the same.
+    """
+    _require_onnx()
+    extractor = load_extractor(model, device="cpu")
+    if not isinstance(extractor, TimmGeM):
+        raise InputError(f"{model!r}: is no timm model or checkpoint; only those can be exported")
+    network = PixelsToDescriptors(extractor).eval().to(memory_format=torch.contiguous_format)
+    images = _some_images(2, side_px, side_px)
+    part = path.with_name(f"{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _export(network, images, part)
+    largest = max(_difference(part, network, shape) for shape in _other_shapes(extractor, side_px))
+    if not largest <= TOLERANCE:
+        part.unlink()
+        raise WeightsError(f"{path}: ONNX Runtime and torch differ by {largest:.2g}; it was not written")
+    part.replace(path)
+    return ExportSummary(path, extractor.dim, largest)
+
+
+def _require_onnx() -> None:
+    for package in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingDependencyError(f"export: run 'pip install \"meisho[onnx]\"' ({package} is missing)")
+
+
+def _export(network: nn.Module, images: Tensor, path: Path) -> None:
+    with warnings.catch_warnings():
+        # torch warns of sizes that it traces as numbers, and of newer exporters; `_difference` is
+        # what tells whether the result is right
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (images,),
+            str(path),
+            input_names=["images"],
+            output_names=["descriptors"],
+            dynamic_axes={
+                "images": {0: "batch", 2: "height", 3: "width"},
+                "descriptors": {0: "batch"},
+            },
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+@torch.no_grad()
+def _difference(path: Path, network: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Return the largest difference of a value between ONNX Runtime and torch."""
+    import onnxruntime
+
+    images = _some_images(*shape)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (described,) = session.run(["descriptors"], {"images": images.numpy()})
+    return float((torch.from_numpy(described) - network(images)).abs().max())
+
+
+def _other_shapes(extractor: TimmGeM, side_px: int) -> list[tuple[int, int, int]]:
+    fixed = extractor.network.traits.fixed_size_px
+    if fixed is not None:
+        return [(1, *fixed), (3, *fixed)]
+    step = extractor.image_options.multiple_px
+    longer = side_px + step
+    return [(1, side_px, side_px), (3, longer, side_px), (1, side_px, longer + step)]
+
+
+def _some_images(count: int, height: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, height, width), generator=generator).float()
+
+
+def _linear(whitening: Whitening) -> nn.Linear:
+    """Return a whitening as a layer: projection (x - mean)."""
+    projection, mean = torch.from_numpy(whitening.projection.copy()), torch.from_numpy(whitening.mean.copy())
+    layer = nn.Linear(projection.shape[1], projection.shape[0])
+    with torch.no_grad():
+        layer.weight.copy_(projection)
+        layer.bias.copy_(-projection @ mean)
+    return layer

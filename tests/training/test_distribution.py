@@ -1,0 +1,69 @@
+"""Two gloo processes on one machine, against one process with the same batches."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from places import recipe_values
+from safetensors.torch import load_file
+
+from meisho.config import config_toml, parse_config
+from meisho.training.recipe import Recipe
+from meisho.training.train import train
+
+RUN = "from meisho.cli import main; main()"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def run_processes(count, recipe, folder):
+    port, processes = free_port(), []
+    for rank in range(count):
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+        names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+        environment = {**os.environ, **{k: str(v) for k, v in names.items()}, "ACCELERATE_USE_CPU": "true"}
+        command = [sys.executable, "-c", RUN, "train", str(recipe), "--to", str(folder)]
+        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    errors = [process.communicate(timeout=240)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, "\n".join(errors)
+
+
+def trained(folder, state="state"):
+    name = json.loads((folder / state / "state.json").read_text())["tensors"]
+    return load_file(folder / state / name)
+
+
+@pytest.mark.parametrize("shard", [False, True])
+def test_two_processes_give_the_weights_of_one(places, tmp_path, shard):
+    values = recipe_values(
+        places,
+        # the neck's batch norm sees both halves; torch has no such norm for a backbone on CPUs
+        schedule={"epochs": 1, "freeze_batch_norm": True, "ema_decay": 0.5},
+        head={"options": {"scale": 10.0}, "shard": shard},
+        pairs={"name": "contrastive"},
+        optimiser={"name": "sgd", "backbone_rate": 1e-3, "head_rate": 1e-2, "clip_norm": 1.0},
+        hardware={"accumulate": 2},
+    )
+    recipe = parse_config(values, Recipe, source="test")
+    (tmp_path / "recipe.toml").write_text(config_toml(recipe))
+    result = train(recipe, tmp_path / "one")
+    run_processes(2, tmp_path / "recipe.toml", tmp_path / "two")
+    first, second = trained(tmp_path / "one"), trained(tmp_path / "two")
+    if shard:
+        other = trained(tmp_path / "two", "state-1")
+        for name in ("network.head.weight", "average.head.weight"):
+            second[name] = torch.cat([second[name], other[name]])
+    names = [name for name in first if name.startswith(("network.", "average."))]
+    assert len(names) > 100
+    for name in names:
+        torch.testing.assert_close(second[name], first[name], atol=1e-5, rtol=1e-5)
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
+    assert result.history[0].loss > 0 and (tmp_path / "two" / "best" / "model.json").is_file()

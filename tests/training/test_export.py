@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from meisho.descriptors import Descriptors
+from meisho.errors import InputError, WeightsError
+from meisho.extractors.base import load_extractor
+from meisho.extractors.checkpoint import save_checkpoint
+from meisho.extractors.network import build_network
+from meisho.extractors.options import TimmGeMOptions
+from meisho.training import export
+from meisho.training.export import export_onnx
+from meisho.whitening import fit_pca_whitening
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A checkpoint with a projection and a whitening beside it."""
+    folder = tmp_path_factory.mktemp("export")
+    options = TimmGeMOptions(weights="none:0", projection_dim=16, max_side_px=64)
+    save_checkpoint(build_network("test_resnet", options), "test_resnet", options, folder)
+    extractor = load_extractor(str(folder))
+    images = np.random.default_rng(0).integers(0, 256, (24, 64, 64, 3), dtype=np.uint8)
+    ids = tuple(map(str, range(24)))
+    whitening = fit_pca_whitening(Descriptors(ids, extractor.extract(images), extractor.provenance), dim=8)
+    whitening.save(folder / "whitening.safetensors")
+    return folder
+
+
+def describe(path, images):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"images": images.transpose(0, 3, 1, 2).astype(np.float32)})[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 64, 64, 3), (3, 96, 32, 3), (2, 32, 160, 3)])
+def test_onnx_runtime_gives_the_same_descriptors(checkpoint, tmp_path, shape):
+    summary = export_onnx(str(checkpoint), tmp_path / "model.onnx", side_px=64)
+    extractor = load_extractor(str(checkpoint))
+    images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    np.testing.assert_allclose(describe(summary.path, images), extractor.extract(images), atol=1e-5)
+    assert summary.dim == 16 and summary.largest_difference < 1e-5
+
+
+def test_a_whitening_is_part_of_the_exported_model(checkpoint, tmp_path, monkeypatch):
+    path = str(checkpoint / "whitening.safetensors")
+    extractor = load_extractor(str(checkpoint), whitening=path)
+    monkeypatch.setattr(export, "load_extractor", lambda model, **options: extractor)
+    summary = export_onnx("any", tmp_path / "model.onnx", side_px=64)
+    images = np.random.default_rng(1).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    np.testing.assert_allclose(describe(summary.path, images), extractor.extract(images), atol=1e-4)
+    assert summary.dim == 8
+
+
+def test_the_command_exports_and_says_how_near_it_is(checkpoint, tmp_path, run):
+    path = tmp_path / "new" / "model.onnx"
+    code, out, _ = run("export", checkpoint, "--to", path, "--side", 64, "--json")
+    said = json.loads(out)
+    assert code == 0 and said["path"] == str(path) and path.is_file()
+    assert 0 <= said["largest_difference"] < 1e-5
+
+
+def test_a_model_that_comes_out_otherwise_is_not_written(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_difference", lambda *_: 0.1)
+    with pytest.raises(WeightsError, match=r"differ by 0\.1"):
+        export_onnx(str(checkpoint), tmp_path / "model.onnx", side_px=64)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_model_is_told(tmp_path):
+    with pytest.raises(InputError, match="is no model"):
+        export_onnx("nothing", tmp_path / "model.onnx")

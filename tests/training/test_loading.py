@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import torch
+
+from meisho.extractors.backbone import create_backbone, read_traits
+from meisho.training.augmentation import change_batch
+from meisho.training.data import load_training_data
+from meisho.training.loading import BatchLoader
+
+TRAITS = read_traits(create_backbone("test_resnet"))
+
+
+def make_loader(recipe, **options):
+    return BatchLoader(load_training_data(recipe).train, recipe, TRAITS, **options)
+
+
+def all_parts(loader, epoch=1, size_px=32, first=0):
+    return [parts for parts in loader.load(epoch, size_px, first=first)]
+
+
+@pytest.fixture
+def blurred(make_recipe):
+    return make_recipe(augmentation={"name": "blur"})
+
+
+def test_images_come_changed_normalised_and_with_their_landmarks(blurred):
+    loader = make_loader(blurred)
+    batches = all_parts(loader)
+    assert len(batches) == loader.count_batches(1) == 3
+    classes = load_training_data(blurred).train.classes
+    for (part,) in batches:
+        assert part.images.shape == (8, 3, 32, 32) and part.images.dtype == torch.float32
+        assert np.array_equal(part.labels.numpy(), classes[part.rows.numpy()])
+    assert len(set(torch.cat([part.rows for (part,) in batches]).tolist())) == 24
+
+
+def test_a_batch_does_not_depend_on_where_the_epoch_was_entered(blurred):
+    whole, rest = all_parts(make_loader(blurred)), all_parts(make_loader(blurred), first=2)
+    assert len(rest) == 1
+    assert torch.equal(rest[0][0].images, whole[2][0].images)
+
+
+def test_epochs_differ(blurred):
+    loader = make_loader(blurred)
+    (first,), (second,) = all_parts(loader, epoch=0)[0], all_parts(loader, epoch=1)[0]
+    assert not torch.equal(first.images, second.images)
+
+
+def test_processes_and_parts_cut_up_the_same_batch(make_recipe, blurred):
+    whole = all_parts(make_loader(blurred))
+    cut = make_recipe(augmentation={"name": "blur"}, hardware={"accumulate": 2})
+    ranks = [all_parts(make_loader(cut, rank=rank, num_ranks=2)) for rank in range(2)]
+    for number, (batch,) in enumerate(whole):
+        pieces = [ranks[rank][number][part] for part in range(2) for rank in range(2)]
+        assert all(len(piece.rows) == 2 for piece in pieces)
+        assert torch.equal(torch.cat([p.rows for p in pieces]), batch.rows)
+        torch.testing.assert_close(torch.cat([p.images for p in pieces]), batch.images, atol=1e-5, rtol=0)
+
+
+def test_worker_processes_load_the_same(make_recipe, blurred, tmp_path):
+    tables = {"augmentation": {"name": "blur"}, "data": {"cache": str(tmp_path / "cache")}}
+    loader = make_loader(make_recipe(**tables, hardware={"workers": 1}))
+    for epoch in range(2):
+        here = all_parts(make_loader(make_recipe(**tables)), epoch=epoch)
+        for (one,), (other,) in zip(here, all_parts(loader, epoch=epoch), strict=True):
+            assert torch.equal(one.rows, other.rows)
+            torch.testing.assert_close(one.images, other.images, atol=1e-6, rtol=0)
+
+
+def test_what_is_left_to_the_device_gives_the_same_images(make_recipe, blurred):
+    left = make_recipe(augmentation={"name": "blur", "on_device": True})
+    for (one,), (other,) in zip(all_parts(make_loader(blurred)), all_parts(make_loader(left)), strict=True):
+        assert other.images.dtype == torch.uint8
+        changed = change_batch(other.images, other.changes, mean=TRAITS.mean, std=TRAITS.std)
+        torch.testing.assert_close(changed, one.images, atol=1e-6, rtol=0)
+
+
+def test_batches_of_one_aspect_ratio_have_its_shape(make_recipe):
+    recipe = make_recipe(sampling={"by_aspect": True})  # all photos here are square
+    assert {tuple(part.images.shape[2:]) for (part,) in all_parts(make_loader(recipe), size_px=64)} == {
+        (64, 64)
+    }
