@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from meisho.fetching.download import Patience
+
 from .server import serving
 
 

@@ -37,7 +37,7 @@ class Server:
         self.bytes_per_second = None
         self.weak = False
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"faulty": self}))
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
 
@@ -57,81 +57,81 @@ class Server:
             left = self.answers.get(path)
             return left.pop(0) if left else Answer()
 
-    def _handler(server):
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
 
-            def log_message(self, *args):
-                pass
+class _Handler(BaseHTTPRequestHandler):
+    """Answers one request; a subclass names its `faulty` server."""
 
-            def do_GET(self):
-                self.close_connection = True
-                path = self.path.lstrip("/")
-                answer = server._next_answer(path)
-                data = server.files.get(path) if answer.body is None else answer.body
-                status, start = self._status(path, answer, data)
-                server.requests.append((path, self.headers.get("Range"), status))
-                with suppress(BrokenPipeError, ConnectionResetError):
-                    self._head(path, answer, data or b"", status, start)
-                    time.sleep(answer.stall_seconds)
-                    if status in (200, 206):
-                        self._body(answer, data[start:])
+    protocol_version = "HTTP/1.1"
 
-            def _status(self, path, answer, data):
-                if answer.status and answer.status not in (200, 206):
-                    return answer.status, 0
-                if data is None:
-                    return 404, 0
-                asked = self.headers.get("Range")
-                same = self.headers.get("If-Range") in (None, server.etag(path))
-                if not asked or not same or answer.ignore_range:
-                    return 200, 0
-                start = int(asked.removeprefix("bytes=").rstrip("-"))
-                if answer.wrong_range is not None:
-                    return 206, answer.wrong_range
-                return (206, start) if start < len(data) else (416, 0)
+    def log_message(self, *args):
+        pass
 
-            def _head(self, path, answer, data, status, start):
-                self.send_response(status)
-                body = len(data) - start if status in (200, 206) else 0
-                if answer.chunked and body:
-                    self.send_header("Transfer-Encoding", "chunked")
-                elif not answer.no_length:
-                    self.send_header("Content-Length", str(body + answer.extra_length))
-                if status == 206:
-                    self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-                if status == 416:
-                    self.send_header("Content-Range", f"bytes */{len(data)}")
-                if answer.etag is not None and path in server.files:
-                    self.send_header(
-                        "ETag", ("W/" if server.weak else "") + (answer.etag or server.etag(path))
-                    )
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                self.send_header("Connection", "close")
-                self.end_headers()
+    def do_GET(self):
+        self.close_connection = True
+        path = self.path.lstrip("/")
+        answer = self.faulty._next_answer(path)
+        data = self.faulty.files.get(path) if answer.body is None else answer.body
+        status, start = self._status(path, answer, data)
+        self.faulty.requests.append((path, self.headers.get("Range"), status))
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self._head(path, answer, data or b"", status, start)
+            time.sleep(answer.stall_seconds)
+            if status in (200, 206):
+                self._body(answer, data[start:])
 
-            def _body(self, answer, data):
-                cut = data if answer.drop_after is None else data[: answer.drop_after]
-                size = 1 if answer.trickle_seconds else 1 << 14
-                for first in range(0, len(cut), size):
-                    piece = cut[first : first + size]
-                    if answer.chunked:
-                        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-                    else:
-                        self.wfile.write(piece)
-                    server.sent += len(piece)
-                    time.sleep(answer.trickle_seconds)
-                    if server.bytes_per_second:
-                        time.sleep(len(piece) / server.bytes_per_second)
-                if answer.drop_after is not None:
-                    with suppress(OSError):
-                        self.wfile.flush()
-                        self.connection.shutdown(socket.SHUT_RDWR)
-                elif answer.chunked:
-                    self.wfile.write(b"0\r\n\r\n")
+    def _status(self, path, answer, data):
+        if answer.status and answer.status not in (200, 206):
+            return answer.status, 0
+        if data is None:
+            return 404, 0
+        asked = self.headers.get("Range")
+        same = self.headers.get("If-Range") in (None, self.faulty.etag(path))
+        if not asked or not same or answer.ignore_range:
+            return 200, 0
+        start = int(asked.removeprefix("bytes=").rstrip("-"))
+        if answer.wrong_range is not None:
+            return 206, answer.wrong_range
+        return (206, start) if start < len(data) else (416, 0)
 
-        return Handler
+    def _head(self, path, answer, data, status, start):
+        self.send_response(status)
+        body = len(data) - start if status in (200, 206) else 0
+        if answer.chunked and body:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif not answer.no_length:
+            self.send_header("Content-Length", str(body + answer.extra_length))
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        if status == 416:
+            self.send_header("Content-Range", f"bytes */{len(data)}")
+        if answer.etag is not None and path in self.faulty.files:
+            self.send_header(
+                "ETag", ("W/" if self.faulty.weak else "") + (answer.etag or self.faulty.etag(path))
+            )
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _body(self, answer, data):
+        cut = data if answer.drop_after is None else data[: answer.drop_after]
+        size = 1 if answer.trickle_seconds else 1 << 14
+        for first in range(0, len(cut), size):
+            piece = cut[first : first + size]
+            if answer.chunked:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            else:
+                self.wfile.write(piece)
+            self.faulty.sent += len(piece)
+            time.sleep(answer.trickle_seconds)
+            if self.faulty.bytes_per_second:
+                time.sleep(len(piece) / self.faulty.bytes_per_second)
+        if answer.drop_after is not None:
+            with suppress(OSError):
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_RDWR)
+        elif answer.chunked:
+            self.wfile.write(b"0\r\n\r\n")
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def test_folders_are_dropped_on_request(make, to):
 
 def test_two_members_of_one_place_are_refused(make, to):
     rules = Unpacking(max_members=20, max_bytes=100_000, flatten=True)
-    with pytest.raises(UnsafeArchiveError, match="'b/1.jpg' comes twice"):
+    with pytest.raises(UnsafeArchiveError, match=r"'b/1.jpg' comes twice"):
         unpack(make({"a/1.jpg": b"x", "b/1.jpg": b"y"}), to, rules)
 
 
@@ -115,13 +115,25 @@ def test_an_archive_without_what_is_wanted_is_refused(make, to):
         unpack(make(), to, Unpacking(max_members=20, max_bytes=100_000, only=("*.png",)))
 
 
-ESCAPES = ["../evil.jpg", "a/../../evil.jpg", "/tmp/evil.jpg", "a\\..\\evil.jpg", "C:evil.jpg", "C:/evil.jpg",
-           "a/\nb.jpg", "/" * 3 + "evil.jpg", "a/" * 40 + "b.jpg", "a" * 300 + ".jpg", "..", "é" * 200]  # fmt: skip
+ESCAPES = [
+    "../evil.jpg",
+    "a/../../evil.jpg",
+    "/tmp/evil.jpg",
+    "///evil.jpg",
+    "a\\..\\evil.jpg",
+    "C:evil.jpg",
+    "C:/evil.jpg",
+    "a/\nb.jpg",
+    "a/" * 40 + "b.jpg",
+    "a" * 300 + ".jpg",
+    "é" * 200,
+    "..",
+]
 
 
 @pytest.mark.parametrize("name", ESCAPES)
 def test_a_member_that_would_land_outside_is_refused_and_writes_nothing(make, to, name):
-    with pytest.raises(UnsafeArchiveError, match="would land outside|no file can have"):
+    with pytest.raises(UnsafeArchiveError, match=r"would land outside|no file can have"):
         unpack(make({name: b"evil"}), to, RULES)
     assert files_below(to.parent) == {
         path.name: path.read_bytes() for path in to.parent.iterdir() if path.is_file()
@@ -145,7 +157,7 @@ def test_links_and_devices_are_refused(tmp_path, to, kind, mode):
         info.type, info.linkname = KINDS[kind], "/etc/passwd"
 
     archive = make_tar(tmp_path / "t", {"link.jpg": b""}, mode=mode, change=change)
-    with pytest.raises(UnsafeArchiveError, match="'link.jpg' is neither a file nor a folder"):
+    with pytest.raises(UnsafeArchiveError, match=r"'link.jpg' is neither a file nor a folder"):
         unpack(archive, to, RULES)
     assert list(to.iterdir()) == []
 
@@ -158,7 +170,7 @@ def test_a_file_through_a_symlinked_folder_cannot_be_written(tmp_path, to):
         info = tarfile.TarInfo("a/evil.jpg")
         info.size = 4
         tar.addfile(info, io.BytesIO(b"evil"))
-    with pytest.raises(UnsafeArchiveError, match="neither a file nor a folder"):
+    with pytest.raises(UnsafeArchiveError, match=r"neither a file nor a folder"):
         unpack(tmp_path / "t", to, RULES)
     assert not (tmp_path / "evil.jpg").exists()
 
@@ -167,7 +179,7 @@ def test_a_symlink_in_a_zip_is_refused(tmp_path, to):
     def change(info):
         info.external_attr = 0o120777 << 16
 
-    with pytest.raises(UnsafeArchiveError, match="neither a file nor a folder"):
+    with pytest.raises(UnsafeArchiveError, match=r"neither a file nor a folder"):
         unpack(make_zip(tmp_path / "z", {"link.jpg": b"/etc/passwd"}, change=change), to, RULES)
 
 
@@ -176,31 +188,31 @@ def test_an_encrypted_zip_is_refused(tmp_path, to):
     raw = bytearray(archive.read_bytes())
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     archive.write_bytes(raw)
-    with pytest.raises(UnsafeArchiveError, match="encrypted"):
+    with pytest.raises(UnsafeArchiveError, match=r"encrypted"):
         unpack(archive, to, RULES)
 
 
 def test_a_bomb_is_not_unpacked_past_the_limit(make, to):
-    with pytest.raises(UnsafeArchiveError, match="grows past 100,000 bytes"):
+    with pytest.raises(UnsafeArchiveError, match=r"grows past 100,000 bytes"):
         unpack(make({"a.jpg": b"x" * 60_000, "b.jpg": bytes(3_000_000)}), to, RULES)
     assert sum(map(len, files_below(to).values())) <= 100_000
 
 
 def test_a_bomb_of_many_small_members_is_not_unpacked_past_the_limit(make, to):
-    with pytest.raises(UnsafeArchiveError, match="grows past 100,000 bytes|more than 20 members"):
+    with pytest.raises(UnsafeArchiveError, match=r"grows past 100,000 bytes|more than 20 members"):
         unpack(make({f"{n}.jpg": bytes(9_000) for n in range(19)}), to, RULES)
     assert sum(map(len, files_below(to).values())) <= 100_000
 
 
 def test_too_many_members_are_refused(make, to):
-    with pytest.raises(UnsafeArchiveError, match="more than 20 members"):
+    with pytest.raises(UnsafeArchiveError, match=r"more than 20 members"):
         unpack(make({f"{n}.jpg": b"x" for n in range(21)}), to, RULES)
 
 
 def test_unwanted_members_count_too(tmp_path, to):
     rules = Unpacking(max_members=20, max_bytes=100_000, only=("*.jpg",))
     archive = make_tar(tmp_path / "t", {"a.bin": bytes(50_000_000), "a.jpg": b"x"}, mode="w:gz")
-    with pytest.raises(UnsafeArchiveError, match="grows past"):
+    with pytest.raises(UnsafeArchiveError, match=r"grows past"):
         unpack(archive, to, rules)
 
 
@@ -223,7 +235,7 @@ def test_a_header_that_asks_for_gigabytes_is_refused_before_they_are_read(tmp_pa
         file.write(long_name.tobuf(tarfile.GNU_FORMAT))
         for _ in range(40):
             file.write(bytes(1 << 20))
-    with pytest.raises(UnsafeArchiveError, match="header of 5,000,000,000 bytes"):
+    with pytest.raises(UnsafeArchiveError, match=r"header of 5,000,000,000 bytes"):
         unpack(archive, to, RULES)
 
 
@@ -232,7 +244,7 @@ def test_a_chain_of_headers_without_end_is_refused(tmp_path, to):
     long_name.type, long_name.size = tarfile.GNUTYPE_LONGNAME, 1
     block = long_name.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(512, b"\0")
     (tmp_path / "t").write_bytes(block * 3000)
-    with pytest.raises(UnsafeArchiveError, match="damaged"):
+    with pytest.raises(UnsafeArchiveError, match=r"damaged"):
         unpack(tmp_path / "t", to, RULES)
 
 
@@ -254,14 +266,14 @@ def test_a_damaged_header_in_the_middle_is_no_end(tmp_path, to):
     at = raw.index(b"3.jpg")
     raw[at : at + 512] = b"\x7f" * 512
     archive.write_bytes(raw)
-    with pytest.raises(UnsafeArchiveError, match="no proper end"):
+    with pytest.raises(UnsafeArchiveError, match=r"no proper end"):
         unpack(archive, to, RULES)
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>gone</html>", b"\x1f\x8b", b"PK\x03\x04", b"\0" * 10_000])
 def test_what_is_no_archive_is_said(tmp_path, to, content):
     (tmp_path / "t").write_bytes(content)
-    with pytest.raises(UnsafeArchiveError, match="is no tar, tgz or zip|is damaged"):
+    with pytest.raises(UnsafeArchiveError, match=r"is no tar, tgz or zip|is damaged"):
         unpack(tmp_path / "t", to, RULES)
 
 
@@ -271,7 +283,7 @@ def test_a_member_of_negative_size_is_refused(tmp_path, to):
     raw[148:156] = b" " * 8
     raw[148:156] = b"%06o\0 " % sum(raw[:512])
     (tmp_path / "t").write_bytes(raw)
-    with pytest.raises(UnsafeArchiveError, match="negative size"):
+    with pytest.raises(UnsafeArchiveError, match=r"negative size"):
         unpack(tmp_path / "t", to, RULES)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from meisho.fetching.download import Expected, Patience, StoppedError, download
 from meisho.fetching.source import SourceFault
+
 from .server import Answer
 
 
@@ -60,7 +61,7 @@ def test_a_source_that_always_drops_without_progress_is_given_up(server, quick, 
 
 def test_what_came_is_kept_for_the_next_run(server, quick, place, data):
     url = server.put("f", data, Answer(drop_after=200_000), *[Answer(status=503)] * 50)
-    with pytest.raises(SourceFault, match="503"):
+    with pytest.raises(SourceFault, match=r"503"):
         download(place, [url], expect(data), patience=quick)
     assert left_over(place) == ["file.bin.part", "file.bin.part.json"]
     server.answers["f"] = []
@@ -122,7 +123,7 @@ def test_a_range_from_the_wrong_byte_is_not_taken(server, quick, place, data):
 
 def test_a_length_that_promises_too_much_is_noticed(server, quick, place, data):
     url = server.put("f", data, *[Answer(extra_length=10)] * 50)
-    with pytest.raises(SourceFault, match="expected size 300000 .the manifest., it offers 300010 bytes"):
+    with pytest.raises(SourceFault, match=r"expected size 300000 .the manifest., it offers 300010 bytes"):
         download(place, [url], expect(data), patience=quick)
     with pytest.raises(SourceFault, match=r"ended after 300,000 of 300,010 bytes|shorter than what came"):
         download(place, [url], Expected(), patience=quick)
@@ -131,9 +132,9 @@ def test_a_length_that_promises_too_much_is_noticed(server, quick, place, data):
 
 def test_a_length_that_promises_too_little_is_noticed(server, quick, place, data):
     url = server.put("f", data, *[Answer(extra_length=-10)] * 50)
-    with pytest.raises(SourceFault, match="expected size 300000 .the manifest., it offers 299990 bytes"):
+    with pytest.raises(SourceFault, match=r"expected size 300000 .the manifest., it offers 299990 bytes"):
         download(place, [url], expect(data), patience=quick)
-    with pytest.raises(SourceFault, match="expected sha256 .*, got "):
+    with pytest.raises(SourceFault, match=r"expected sha256 .*, got "):
         download(place, [url], Expected(sha256=hashlib.sha256(data).hexdigest()), patience=quick)
     assert left_over(place) == []
 
@@ -141,7 +142,7 @@ def test_a_length_that_promises_too_little_is_noticed(server, quick, place, data
 def test_wrong_bytes_are_not_taken_and_both_digests_are_said(server, quick, place, data):
     url = server.put("f", data[::-1])
     wanted, got = hashlib.sha256(data).hexdigest(), hashlib.sha256(data[::-1]).hexdigest()
-    with pytest.raises(SourceFault, match=f"expected sha256 {wanted} .the manifest., got {got}"):
+    with pytest.raises(SourceFault, match=rf"expected sha256 {wanted} .the manifest., got {got}"):
         download(place, [url], expect(data), patience=quick)
     assert left_over(place) == []
     assert server.count("f") == 1
@@ -201,7 +202,7 @@ def test_a_retry_after_that_means_nothing_is_passed_over(server, quick, place, d
 
 def test_a_wait_of_hours_is_said_instead_of_waited(server, quick, place, data):
     url = server.put("f", data, Answer(status=429, headers={"Retry-After": "7200"}))
-    with pytest.raises(SourceFault, match="429 Too Many Requests and asks to come back in 120 minutes"):
+    with pytest.raises(SourceFault, match=r"429 Too Many Requests and asks to come back in 120 minutes"):
         download(place, [url], expect(data), patience=quick)
 
 
@@ -215,7 +216,7 @@ def test_redirects_are_followed_with_the_range(server, quick, place, data):
 
 def test_redirects_in_a_circle_end(server, quick, place, data):
     url = server.put("f", b"", *[Answer(status=301, headers={"Location": "/f"})] * 50)
-    with pytest.raises(SourceFault, match="301"):
+    with pytest.raises(SourceFault, match=r"301"):
         download(place, [url], expect(data), patience=quick)
     assert server.count("f") < 12
 
@@ -223,7 +224,7 @@ def test_redirects_in_a_circle_end(server, quick, place, data):
 @pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/f"])
 def test_redirects_to_other_schemes_are_refused(server, quick, place, data, to):
     url = server.put("f", b"", Answer(status=302, headers={"Location": to}))
-    with pytest.raises(SourceFault, match="redirect|302"):
+    with pytest.raises(SourceFault, match=r"redirect|302"):
         download(place, [url], expect(data), patience=quick)
 
 
@@ -249,7 +250,7 @@ def test_an_answer_without_a_length_is_taken_when_it_can_be_verified(server, qui
 
 def test_an_answer_whose_end_cannot_be_told_is_not_taken_unverified(server, quick, place, data):
     url = server.put("f", data, *[Answer(no_length=True)] * 9)
-    with pytest.raises(SourceFault, match="does not say how long the file is, and no checksum is known"):
+    with pytest.raises(SourceFault, match=r"does not say how long the file is, and no checksum is known"):
         download(place, [url], Expected(), patience=quick)
     download(place, [server.put("g", data, Answer(chunked=True))], Expected(), patience=quick)
     assert place.read_bytes() == data
@@ -267,13 +268,13 @@ def test_a_login_page_is_not_taken_for_a_file(server, quick, place):
     url = server.put(
         "f", b"<html>log in</html>", Answer(headers={"Content-Type": "text/html; charset=utf-8"})
     )
-    with pytest.raises(SourceFault, match="web page instead of the file"):
+    with pytest.raises(SourceFault, match=r"web page instead of the file"):
         download(place, [url], Expected(), patience=quick)
 
 
 def test_nothing_of_an_answer_that_is_too_long_lands_at_the_place(server, quick, place, data):
     url = server.put("f", data, Answer(no_length=True))
-    with pytest.raises(SourceFault, match="expected 1,000 bytes, more came"):
+    with pytest.raises(SourceFault, match=r"expected 1,000 bytes, more came"):
         download(place, [url], Expected(size_bytes=1000), patience=quick)
     assert left_over(place) == []
 
@@ -287,7 +288,7 @@ def test_a_closed_port_is_said_within_moments(quick, place):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with pytest.raises(SourceFault, match="cannot be reached .Connection refused.; given up after 2 tries"):
+    with pytest.raises(SourceFault, match=r"cannot be reached .Connection refused.; given up after 2 tries"):
         download(place, [f"http://127.0.0.1:{port}/f"], Expected(), patience=quick)
 
 
@@ -304,7 +305,7 @@ def test_a_server_that_speaks_no_http_is_given_up(quick, place):
         thread = threading.Thread(target=talk, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/f"
-        with pytest.raises(SourceFault, match="connection broke"):
+        with pytest.raises(SourceFault, match=r"connection broke"):
             download(place, [url], Expected(), patience=quick)
         thread.join(5)
 

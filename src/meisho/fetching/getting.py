@@ -4,7 +4,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -102,11 +103,11 @@ def get_dataset(
     with hold_folder(root):
         record = Record(root, manifest.name)
         fetcher = _Fetcher(manifest, root, selection, options, progress, record)
-        fetcher.remove_leftovers()
         fetcher.check_space(files)
         record.select(file.path for file in files)
-        fetcher.fetch([file for file in files if file.unpack is None])
-        fetcher.fetch([file for file in files if file.unpack])
+        with fetcher.tidying(files):
+            fetcher.fetch([file for file in files if file.unpack is None])
+            fetcher.fetch([file for file in files if file.unpack])
     order = [file.path for file in files]
     return FetchSummary(
         root,
@@ -131,9 +132,16 @@ class _Fetcher:
     unpacked: dict[str, int] = field(default_factory=dict)
     _wanted: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def remove_leftovers(self) -> None:
-        """Remove what a killed run was unpacking."""
+    @contextmanager
+    def tidying(self, files: Sequence[DataFile]) -> Iterator[None]:
+        """Leave no empty folder and nothing half unpacked: not from here, nor from a run that was killed."""
         shutil.rmtree(self._unpacking, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self._unpacking, ignore_errors=True)
+            for folder in {file.place(self.root).parent for file in files}:
+                _remove_empty(folder, above=self.root)
 
     def check_space(self, files: Sequence[DataFile]) -> None:
         """Refuse to begin what will not fit on the disk."""
@@ -191,7 +199,6 @@ class _Fetcher:
             self.unpacked[file.path] = len(members)
             if not self.options.keep_archives and source != BY_HAND:
                 place.unlink()
-                _remove_empty(place.parent, above=self.root)
         else:
             self.record.add(file.path, digests, source)
 
@@ -229,7 +236,6 @@ class _Fetcher:
                 stop=self.stop,
             )
         except SourceFault as fault:
-            _remove_empty(place.parent, above=self.root)
             raise FetchError(self._how_to_supply(file, place, fault)) from fault
 
     def _download_from_kaggle(

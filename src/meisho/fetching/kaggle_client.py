@@ -52,7 +52,9 @@ def _client(handle: str) -> Any:
         with contextlib.redirect_stdout(sys.stderr):
             from kaggle.api.kaggle_api_extended import KaggleApi
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"{handle} is on Kaggle: run pip install 'meisho[kaggle]'") from error
+        raise MissingDependencyError(
+            f"{handle} is on Kaggle: run pip install 'meisho[kaggle]' ({error})"
+        ) from error
     except (Exception, SystemExit) as error:  # older clients look for credentials on import, and exit
         raise _no_credentials(handle, error) from error
     client = KaggleApi()

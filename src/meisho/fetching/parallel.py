@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from meisho.errors import MeishoError
@@ -40,22 +40,25 @@ def run_parallel(
                 fatal.append(error)
                 stop.set()
 
-    _run_threads([threading.Thread(target=run, daemon=True) for _ in range(min(parallel, len(items)))], stop)
+    threads = [
+        threading.Thread(target=run, daemon=True, name=f"meisho-fetching-{number}")
+        for number in range(min(parallel, len(items)))
+    ]
+    _run_threads(threads, stop)
     if fatal:
         raise fatal[0]
     return errors
 
 
-def _run_threads(threads: Iterable[threading.Thread], stop: threading.Event) -> None:
-    started = list(threads)
-    for thread in started:
+def _run_threads(threads: Sequence[threading.Thread], stop: threading.Event) -> None:
+    for thread in threads:
         thread.start()
     try:
-        for thread in started:
+        for thread in threads:
             thread.join()
     except BaseException:  # an interrupt
         stop.set()
         end = time.monotonic() + _GRACE_SECONDS
-        for thread in started:
+        for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
         raise
