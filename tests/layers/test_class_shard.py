@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shard_worker import train_all
 
 from meisho.layers.class_shard import Shard
 
@@ -12,21 +13,21 @@ WORKER = Path(__file__).parent / "shard_worker.py"
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Values of one process, and of each of two gloo processes with the same batches together."""
+    """Values of this process alone, and of each of two gloo processes with the same batches together."""
     folder = tmp_path_factory.mktemp("shard")
-    tasks = [(0, 1), (0, 2), (1, 2)]
     workers = [
         subprocess.Popen(
-            [sys.executable, WORKER, str(rank), str(num_ranks), folder / "store", folder / f"{number}.npz"],
+            [sys.executable, WORKER, str(rank), folder / "store", folder / f"{rank}.npz"],
             stderr=subprocess.PIPE,
             text=True,
         )
-        for number, (rank, num_ranks) in enumerate(tasks)
+        for rank in range(2)
     ]
+    alone = train_all(0, 1)
     for worker in workers:
         _, errors = worker.communicate(timeout=120)
         assert worker.returncode == 0, errors
-    return [dict(np.load(folder / f"{number}.npz")) for number in range(3)]
+    return [alone, *(dict(np.load(folder / f"{rank}.npz")) for rank in range(2))]
 
 
 @pytest.mark.parametrize(

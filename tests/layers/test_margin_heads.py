@@ -108,6 +108,23 @@ def test_the_loss_by_chunks_is_the_cross_entropy_of_the_logits(name, sub_centres
         torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", HEADS)
+def test_a_gpu_gives_the_loss_and_gradients_of_the_cpu(name):
+    features, labels = make_batch()
+    head = give_unit_size(make_head(name, 13, 6, class_sizes=range(1, 14), chunk_classes=4))
+    loss = head(features, labels)
+    of_features, of_weight = gradients_of(loss, head, features)
+    on_gpu = give_unit_size(make_head(name, 13, 6, class_sizes=range(1, 14), chunk_classes=4)).cuda()
+    features = features.detach().cuda().requires_grad_()
+    with torch.autocast("cuda", torch.float16):
+        gpu_loss = on_gpu(features, labels.cuda())
+    torch.testing.assert_close(gpu_loss.cpu(), loss, atol=1e-4, rtol=1e-4)
+    for got, wanted in zip(gradients_of(gpu_loss, on_gpu, features), (of_features, of_weight), strict=True):
+        torch.testing.assert_close(got.cpu(), wanted, atol=1e-4, rtol=1e-3)
+
+
 class LargestTensor(TorchDispatchMode):
     """Watches what torch makes inside; `numel` is that of the largest tensor."""
 

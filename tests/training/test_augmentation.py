@@ -48,6 +48,14 @@ def test_batch_and_single_photos_are_changed_alike(augmentation, shape):
     assert torch.equal(images, before)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_changes_a_batch_as_the_cpu_does():
+    images, changes = make_batch(AUGMENTATIONS["blur"], size=64)
+    on_gpu = change_batch(images.cuda(), changes, **NORMAL)
+    torch.testing.assert_close(on_gpu.cpu(), change_batch(images, changes, **NORMAL), rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["none", "crop"])
 def test_nothing_but_the_crop_is_changed_by_these_recipes(name):
     images, changes = make_batch(AUGMENTATIONS[name])

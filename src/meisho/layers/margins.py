@@ -70,8 +70,8 @@ class ArcMargin(Margin):
 
     def rule(self, labels: Tensor, target_cosines: Tensor) -> Rule:
         """See `Margin.rule`."""
-        margins = self.margins_rad if self.margins_rad.ndim else self.margins_rad.expand(1)
-        return _ArcRule((margins[labels] if len(margins) > 1 else margins.expand(len(labels)))[:, None])
+        margins = self.margins_rad[labels] if self.margins_rad.ndim else self.margins_rad.expand(len(labels))
+        return _ArcRule(margins[:, None])
 
 
 class DynamicMargin(ArcMargin):
@@ -106,7 +106,7 @@ class CurricularMargin(Margin):
 
     A class is hard for a photo if its cosine is greater than that of the own class with its margin; it then
     counts as cos θ (t + cos θ), t being the moving mean of the cosines to the own classes. Source: Huang et
-    al. 2020, arXiv:2004.00288, eq. 9-12.
+    al. 2020, arXiv:2004.00288.
 
     Args:
         margin_rad: Of the angle, rad.
