@@ -128,6 +128,7 @@ class ImageOptions:
         min_side_px: The shorter side is never less than this (or than `max_side_px`, if that is smaller): a
             network of stride 32 sees at least one cell. Photos longer than 12:1 (at 384 px) are distorted.
         interpolation: One of `INTERPOLATIONS`.
+        enlarge: False leaves smaller photos as small as they are, as far as the other options allow.
 
     Raises:
         ConfigError: A size is not positive, or the interpolation is unknown.
@@ -137,6 +138,7 @@ class ImageOptions:
     multiple_px: int = 1
     min_side_px: int = 32
     interpolation: str = "bicubic"
+    enlarge: bool = True
 
     def __post_init__(self) -> None:
         for name in ("max_side_px", "multiple_px", "min_side_px"):
@@ -195,6 +197,8 @@ def load_sized_image(photo: Photo, options: ImageOptions) -> LoadedImage:
 def working_size(width: int, height: int, options: ImageOptions) -> tuple[int, int]:
     """Return the (width, height), px, to which a photo or crop of `width` × `height` px is resized."""
     scale = options.max_side_px / max(width, height)
+    if not options.enlarge:
+        scale = min(scale, 1.0)
     shortest = min(options.min_side_px, options.max_side_px)
     least = math.ceil(shortest / options.multiple_px)
 

@@ -61,6 +61,18 @@ def test_jpeg_photos_are_close_and_the_same_whether_they_are_cached_or_not(tmp_p
         assert np.abs(pixels.astype(int) - load_image(photo, SMALL)).mean() < 3
 
 
+def test_small_photos_are_not_enlarged_unless_asked_to(tmp_path, photos):
+    small = CacheOptions()
+    fill(tmp_path / "cache", photos[:1], small)
+    assert CachedPhotos(tmp_path / "cache", photos[:1], small).load(0).shape == (96, 128, 3)
+    large = CacheOptions(ImageOptions(max_side_px=512))
+    assert CachedPhotos(tmp_path / "cache", photos[:1], large).load(0).shape == (384, 512, 3)
+    reduced = ImageOptions(max_side_px=100, enlarge=False)
+    assert load_image(photos[0], reduced).shape == (75, 100, 3)
+    narrow = ImageOptions(max_side_px=512, enlarge=False, min_side_px=112, multiple_px=16)
+    assert load_image(photos[0], narrow).shape == (112, 128, 3)  # least side and multiple hold all the same
+
+
 def test_what_is_cached_is_not_decoded_again(tmp_path, photos):
     fill(tmp_path / "cache", photos[:5], RAW)
     entries = read_entries(tmp_path / "cache")

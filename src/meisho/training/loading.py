@@ -165,7 +165,7 @@ def augmentation_of(recipe: AugmentationRecipe) -> Augmentation:
 def cache_options(recipe: DataRecipe) -> CacheOptions:
     """Return how a recipe's photos are kept; without a cache they are brought to the same size."""
     return CacheOptions(
-        image=ImageOptions(max_side_px=recipe.cache_side_px),
+        image=ImageOptions(max_side_px=recipe.cache_side_px, enlarge=False),
         encoding=recipe.cache_encoding,
         max_bytes=round(1e9 * recipe.cache_gigabytes),
     )

@@ -52,7 +52,7 @@ class CacheOptions:
         ConfigError: A value is out of its range.
     """
 
-    image: ImageOptions = field(default_factory=lambda: ImageOptions(max_side_px=512))
+    image: ImageOptions = field(default_factory=lambda: ImageOptions(max_side_px=512, enlarge=False))
     encoding: Literal["jpeg", "raw"] = "jpeg"
     max_bytes: int = 50_000_000_000
 
