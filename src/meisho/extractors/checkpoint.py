@@ -14,6 +14,7 @@ from meisho.extractors.network import DescriptorNetwork
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.timm_gem import TimmGeM, load_timm
 from meisho.layers.pooling import GeM
+from meisho.whitening import Whitening
 
 
 def save_checkpoint(network: DescriptorNetwork, name: str, options: TimmGeMOptions, folder: Path) -> None:
@@ -37,6 +38,20 @@ def save_checkpoint(network: DescriptorNetwork, name: str, options: TimmGeMOptio
     (folder / "model.json.part").replace(folder / "model.json")
 
 
+def add_whitening(whitening: Whitening, folder: Path) -> None:
+    """Put a whitening into a checkpoint: it is applied whenever the checkpoint is used.
+
+    Args:
+        whitening: Fitted on descriptors of this checkpoint.
+        folder: What `save_checkpoint` wrote.
+    """
+    whitening.save(folder / "whitening.safetensors")
+    content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    content["options"]["whitening"] = "whitening.safetensors"
+    (folder / "model.json.part").write_text(json.dumps(content, indent=2), encoding="utf-8")
+    (folder / "model.json.part").replace(folder / "model.json")
+
+
 def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> TimmGeM:
     """Load what `save_checkpoint` wrote; `options` replace those that it holds.
 
@@ -52,6 +67,8 @@ def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> TimmG
         name, saved = str(content["backbone"]), dict(content["options"])
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{folder / 'model.json'}: not a meisho checkpoint ({error})") from error
+    if saved.get("whitening"):
+        saved["whitening"] = str(folder / saved["whitening"])  # it lies beside the weights
     options = {**saved, "weights": str(folder / "model.safetensors"), **options}
     return load_timm(name, device=device, **options)
 

@@ -9,7 +9,7 @@ import numpy as np
 from meisho.arrays import BoolArray, Int64Array, read_only
 from meisho.datasets.base import Dataset, load_dataset
 from meisho.datasets.labelled import LabelledPhoto, dataset_of_labels
-from meisho.datasets.labels import Labels, Layout, load_labels
+from meisho.datasets.labels import TABLES, Labels, Layout, is_labelled, load_labels
 from meisho.datasets.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.errors import DatasetError
 from meisho.images import Photo
@@ -116,8 +116,11 @@ def load_source(recipe: DataRecipe) -> Labels:
     Raises:
         DatasetError: They cannot be read.
     """
-    if recipe.dataset != "toycity":
+    if is_labelled(recipe.dataset):
         return load_labels(recipe.dataset, recipe.root)
+    if recipe.dataset != "toycity":
+        known = ", ".join(("folder", "csv", "toycity", *TABLES))
+        raise DatasetError(f"data.dataset={recipe.dataset!r}: choose one of {known}")
     city = recipe.city
     build_toycity(
         recipe.root,

@@ -12,8 +12,6 @@ from meisho.config import load_config
 from meisho.errors import ConfigError
 from meisho.extractors.options import TimmGeMOptions
 
-DatasetName = Literal["folder", "csv", "toycity", "gldv2-train", "gldv2-clean", "gldv2-micro"]
-
 
 @dataclass(frozen=True)
 class CityRecipe:
@@ -33,7 +31,7 @@ class DataRecipe:
     """Labelled photos.
 
     Attributes:
-        dataset: As of `meisho.datasets.labels.load_labels`, or "toycity".
+        dataset: "folder", "csv", "gldv2_train", "gldv2_clean", "gldv2_micro" or "toycity".
         root: The folder, or the CSV file.
         min_photos: Landmarks with fewer photos are left out.
         city: For "toycity": what to draw.
@@ -44,7 +42,7 @@ class DataRecipe:
         cache_gigabytes: Its size at most; photos beyond it are decoded from their files.
     """
 
-    dataset: DatasetName
+    dataset: str
     root: Path
     min_photos: int = 2
     city: CityRecipe = field(default_factory=CityRecipe)

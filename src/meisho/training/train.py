@@ -29,6 +29,7 @@ from meisho.training.loop import Loop, Say, Tick
 from meisho.training.photo_cache import fill_cache
 from meisho.training.recipe import Recipe, load_recipe
 from meisho.training.task import DescriptorTask, Task
+from meisho.training.whiten import whiten_checkpoint
 
 PACKAGES = ("meisho", "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "safetensors")
 
@@ -100,6 +101,8 @@ def train(
         if resume:
             loop.resume()
         loop.run()
+        if accelerator.is_main_process and recipe.kind == "descriptors":
+            whiten_checkpoint(recipe, data, folder / "best", say=say)
     progress = loop.progress
     best = float("nan") if progress.best is None else progress.best
     return TrainingResult(folder, folder / "best", progress.best_epoch, best, tuple(progress.history))

@@ -1,0 +1,38 @@
+"""Every recipe that comes with the project is read, and what can be checked without photos is checked."""
+
+from pathlib import Path
+
+import pytest
+import timm
+
+from meisho.config import config_values, parse_config
+from meisho.layers.margin_heads import HEADS, make_head
+from meisho.training.loading import augmentation_of
+from meisho.training.recipe import Recipe, load_recipe
+from meisho.training.sampling import SAMPLERS
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
+
+
+def test_there_are_recipes_for_what_the_chapter_does_and_more():
+    names = {path.stem for path in RECIPES}
+    assert {"chapter07_arcface", "gldv2_clean", "toycity_quick", "own_folder"} <= names
+    assert len([name for name in names if name.startswith("chapter12_")]) == 6
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_read_and_names_what_there_is(path):
+    recipe = load_recipe(path)
+    assert parse_config(config_values(recipe), Recipe, source="again") == recipe
+    assert timm.is_model(recipe.model.backbone)
+    assert recipe.sampling.name in SAMPLERS
+    augmentation_of(recipe.augmentation)
+    if recipe.head.name != "none":
+        assert recipe.head.name in HEADS
+        head = make_head(recipe.head.name, 5, 8, class_sizes=[3] * 5, **recipe.head.options)
+        assert head.num_classes == 5
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_says_first_what_it_is_for(path):
+    assert path.read_text(encoding="utf-8").startswith("# ")
