@@ -34,6 +34,10 @@ from meisho.layers.margins import MARGINS, Margin, Rule
 CHUNK_CLASSES = 16384
 """Classes whose logits are held at a time: 17 MB for each of a few matrices at a batch of 256."""
 
+HEADS = MARGINS
+"""Name of a head -> the class of its margin. Sub-centre ArcFace is "arcface" with `sub_centres=3`."""
+
+_NO_OPTIONS = {"num_classes", "dim", "margin", "shard"}  # arguments of `MarginHead` that no recipe names
 _INIT_STD = 0.01
 _INIT_ROWS = 4096
 
@@ -208,12 +212,6 @@ def make_head(
         margin_options["class_sizes"] = _checked_sizes(class_sizes or (), num_classes)
     head_options = {key: value for key, value in options.items() if key in of_head}
     return MarginHead(num_classes, dim, HEADS[name](**margin_options), shard=shard, **head_options)
-
-
-HEADS = MARGINS
-"""Name of a head -> the class of its margin. Sub-centre ArcFace is "arcface" with `sub_centres=3`."""
-
-_NO_OPTIONS = {"num_classes", "dim", "margin", "shard"}
 
 
 def _checked_sizes(class_sizes: Sequence[int], num_classes: int) -> Sequence[int]:
