@@ -30,9 +30,18 @@ def test_a_file_comes_whole_with_its_digests_and_nothing_beside_it(server, quick
     digests, source = download(place, [url], expect(data), patience=quick)
     assert place.read_bytes() == data
     assert (digests.size_bytes, digests.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-    assert digests.md5 == hashlib.md5(data).hexdigest()
+    assert digests.md5 is None  # nobody asked for it
     assert source == url
     assert left_over(place) == ["file.bin"]
+
+
+def test_an_md5_is_verified_where_that_is_what_is_known(server, quick, place, data):
+    url = server.put("f", data, Answer(drop_after=100_000))
+    md5 = hashlib.md5(data).hexdigest()
+    with pytest.raises(SourceFault, match=rf"expected md5 {'0' * 32} .*, got {md5}"):
+        download(place, [url], Expected(md5="0" * 32), patience=quick)
+    digests, _ = download(place, [url], Expected(md5=md5), patience=quick)
+    assert digests.md5 == md5
 
 
 def test_dropped_connections_are_resumed_where_they_broke(server, quick, place, data):

@@ -373,7 +373,8 @@ def test_an_interrupt_stops_the_threads_and_keeps_what_came(published, manifest,
     with pytest.raises(KeyboardInterrupt):
         get_dataset(manifest, root, Selection(("train",)), options)
     timer.join()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("meisho-fetching")]
+    left = [thread for thread in threading.enumerate() if thread.name.startswith("meisho-fetching")]
+    assert not any(thread.is_alive() for thread in left)
     assert not list(root.rglob("*.jpg"))
     server.bytes_per_second = None
     get_dataset(manifest, root, options=options)

@@ -73,7 +73,9 @@ def _status_of_file(file: DataFile, place: Path, done: FetchedFile | None, deep:
     if not deep:
         return FileStatus(file.path, True, "there")
     sha256 = file.sha256 or (done.sha256 if done else None)
-    if difference := Expected(None, sha256, file.md5, said_by="recorded").difference(digest_file(place)):
+    if difference := Expected(None, sha256, file.md5, said_by="recorded").difference(
+        digest_file(place, md5=bool(file.md5))
+    ):
         return FileStatus(file.path, False, difference)
     compared = "its checksum is right" if sha256 or file.md5 else "nobody gives a checksum"
     return FileStatus(file.path, True, f"there; {compared}")

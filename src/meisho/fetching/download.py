@@ -102,7 +102,7 @@ def download(
     """
     stop = stop or threading.Event()
     faults = []
-    with PartialFile(place) as part:
+    with PartialFile(place, md5=bool(expected.md5)) as part:
         for source in sources:
             attempt = _Attempt(part, source, expected, patience, progress, stop)
             try:

@@ -212,7 +212,7 @@ class _Fetcher:
         return Expected(file.size_bytes, file.sha256, file.md5)
 
     def _take_over(self, file: DataFile, place: Path, expected: Expected) -> Digests:
-        digests = digest_file(place)
+        digests = digest_file(place, md5=bool(expected.md5))
         if difference := expected.difference(digests):
             raise FetchError(
                 f"{place}: is not the {file.path} of {self.manifest.name}: {difference}. It is left as it "
@@ -246,7 +246,7 @@ class _Fetcher:
         archive = download_from_kaggle(
             file.kaggle or "", folder, progress=report, about_bytes=file.expected_bytes
         )
-        digests = digest_file(archive)
+        digests = digest_file(archive, md5=bool(expected.md5))
         if difference := expected.difference(digests):
             archive.unlink()
             raise SourceFault(f"Kaggle: {difference}")

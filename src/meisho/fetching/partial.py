@@ -28,11 +28,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Digests:
-    """Size and digests of a file, in hex digits."""
+    """Size and digests of a file, in hex digits; MD5 only where it was asked for: it takes twice as long."""
 
     size_bytes: int
     sha256: str
-    md5: str
+    md5: str | None = None
 
 
 class PartialFile:
@@ -41,8 +41,9 @@ class PartialFile:
     Bytes are written through, so a killed process loses none that it had taken from the system.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, *, md5: bool = False) -> None:
         self.place = place
+        self._wants_md5 = md5
         self._path = place.with_name(place.name + ".part")
         self._note = place.with_name(place.name + ".part.json")
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -61,21 +62,19 @@ class PartialFile:
     @property
     def offset(self) -> int:
         """How many bytes are there."""
-        return self._size
+        return self._hasher.size_bytes
 
     @property
     def digests(self) -> Digests:
         """Digests of the bytes that are there."""
-        return Digests(self._size, self._sha256.hexdigest(), self._md5.hexdigest())
+        return self._hasher.digests
 
     def append(self, chunk: bytes) -> None:
         """Add bytes at the end."""
         view = memoryview(chunk)
         while view:  # a raw file may take a part only
             written = self._file.write(view)
-            self._sha256.update(view[:written])
-            self._md5.update(view[:written])
-            self._size += written
+            self._hasher.update(view[:written])
             view = view[written:]
 
     def restart(self) -> None:
@@ -107,12 +106,7 @@ class PartialFile:
         self._note.unlink(missing_ok=True)
 
     def _hash_again(self) -> None:
-        self._sha256, self._md5, self._size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
-        with self._path.open("rb") as file:
-            while chunk := file.read(_READ_BYTES):
-                self._sha256.update(chunk)
-                self._md5.update(chunk)
-                self._size += len(chunk)
+        self._hasher = _hash_file(self._path, md5=self._wants_md5)
 
     def _read_origin(self) -> Origin | None:
         with suppress(OSError, ValueError, TypeError):
@@ -127,12 +121,32 @@ def partial_bytes(place: Path) -> int:
     return 0
 
 
-def digest_file(path: Path) -> Digests:
+def digest_file(path: Path, *, md5: bool = False) -> Digests:
     """Return size and digests of a file."""
-    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    return _hash_file(path, md5=md5).digests
+
+
+class _Hasher:
+    def __init__(self, *, md5: bool) -> None:
+        self.size_bytes = 0
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        self.size_bytes += len(chunk)
+        self._sha256.update(chunk)
+        if self._md5:
+            self._md5.update(chunk)
+
+    @property
+    def digests(self) -> Digests:
+        md5 = self._md5.hexdigest() if self._md5 else None
+        return Digests(self.size_bytes, self._sha256.hexdigest(), md5)
+
+
+def _hash_file(path: Path, *, md5: bool) -> _Hasher:
+    hasher = _Hasher(md5=md5)
     with path.open("rb") as file:
         while chunk := file.read(_READ_BYTES):
-            sha256.update(chunk)
-            md5.update(chunk)
-            size += len(chunk)
-    return Digests(size, sha256.hexdigest(), md5.hexdigest())
+            hasher.update(chunk)
+    return hasher
