@@ -408,6 +408,11 @@ def test_match_of_shifted_photos_finds_the_shift(run, tmp_path):
     pair = json.loads(run("match", tmp_path / "a.png", tmp_path / "b.png", "--local", "sift", "--json")[1])
     np.testing.assert_allclose(pair["query_to_database"], [[1, 0, -30], [0, 1, -20], [0, 0, 1]], atol=0.5)
     assert pair["inliers"] > 50
+    assert pair["verdict"] == "same place"
+    texture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "c.png")
+    code, out, _ = run("match", tmp_path / "a.png", tmp_path / "c.png", "--local", "sift")
+    assert code == 0
+    assert "verdict: not verified (15 inliers" in out
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@ import pytest
 from PIL import Image
 
 from meisho.extractors.local_base import load_local_extractor
+from meisho.extractors.local_input import no_features
 from meisho.geometry.matching import MutualMatcher
-from meisho.geometry.ransac import RansacOptions
+from meisho.geometry.ransac import RansacOptions, Verification
 from meisho.images import Photo
 from meisho.local_extraction import extract_local
-from meisho.photo_pair import StoredPairs, compare_photos
+from meisho.matches import Matches
+from meisho.photo_pair import PhotoPair, StoredPairs, compare_photos
 from meisho.rerank.base import LocalFeaturesInMemory
 
 
@@ -43,4 +45,14 @@ def test_stored_features_give_the_pairs_that_the_photos_give(photos):
         np.testing.assert_array_equal(pair.verification.inliers, expected.verification.inliers)
         assert pair.extraction_seconds == 0 < pair.matching_seconds
     assert found[0].verification.num_inliers > 50 > 10 > found[1].verification.num_inliers
+    assert [pair.same_place for pair in found] == [True, False]
     assert pairs.compare(0, np.empty(0, np.int64), []) == []
+
+
+@pytest.mark.parametrize(("model", "least"), [("homography", 15), ("affine", 15), ("fundamental", 25)])
+def test_the_same_place_needs_inliers_enough_for_the_model(photos, model, least):
+    none = no_features(2, (600, 400))
+    matches = Matches(np.zeros((40, 2), np.int64), np.ones(40))
+    for count, expected in ((0, False), (least - 1, False), (least, True)):
+        verification = Verification(model, np.eye(3), np.arange(40) < count)
+        assert PhotoPair(*photos[:2], none, none, matches, verification).same_place == expected

@@ -9,7 +9,7 @@ from typing import Any
 from meisho.arrays import Int64Array
 from meisho.errors import InputError
 from meisho.extractors.local_base import LocalExtractor
-from meisho.geometry.ransac import RansacOptions, Verification
+from meisho.geometry.ransac import Model, RansacOptions, Verification
 from meisho.images import Photo
 from meisho.local_extraction import extract_local
 from meisho.local_features import LocalFeatures
@@ -24,6 +24,14 @@ MATCHERS: dict[str, str] = {
     "lighterglue": "meisho.extractors.learned_matching:LighterGlue",
 }
 """Name -> "module:Class", called with the options; LightGlue is for aliked, LighterGlue for xfeat."""
+
+LEAST_INLIERS: dict[Model, int] = {"homography": 15, "affine": 15, "fundamental": 25}
+"""Model -> inliers from which two photos are said to show the same place.
+
+At most one of 1,000 pairs of two landmarks has as many, whatever the extractor and the matcher of `MATCHERS`:
+of real photos, see docs/LOG.md and `benchmarks/evaluate_walks.py --choose`. Without a ratio test there are
+several times as many by chance.
+"""
 
 
 def load_matcher(name: str, **options: Any) -> LocalMatcher:
@@ -63,6 +71,11 @@ class PhotoPair:
     verification: Verification
     extraction_seconds: float = 0.0
     matching_seconds: float = 0.0
+
+    @property
+    def same_place(self) -> bool:
+        """Whether enough matches agree to say that both show the same place, by `LEAST_INLIERS`."""
+        return self.verification.num_inliers >= LEAST_INLIERS[self.verification.model]
 
 
 def compare_photos(

@@ -58,6 +58,8 @@ def match(
 
 
 def _pair_json(pair: Any) -> dict[str, Any]:
+    from meisho.photo_pair import LEAST_INLIERS
+
     matrix = pair.verification.query_to_database
     return {
         "query": pair.query.id,
@@ -65,6 +67,8 @@ def _pair_json(pair: Any) -> dict[str, Any]:
         "keypoints": [len(pair.query_features), len(pair.database_features)],
         "matches": len(pair.matches),
         "inliers": pair.verification.num_inliers,
+        "least_inliers": LEAST_INLIERS[pair.verification.model],
+        "verdict": "same place" if pair.same_place else "not verified",
         "model": pair.verification.model,
         "query_to_database": None if matrix is None else matrix.tolist(),
         "extraction_seconds": pair.extraction_seconds,
@@ -84,5 +88,10 @@ def _print_pair(pair: Any, picture: Path | None) -> None:
     if pair.verification.query_to_database is not None:
         for row in pair.verification.query_to_database:
             out.print("  " + "  ".join(f"{number:12.6g}" for number in row), style="dim")
+    say(
+        "verdict: ",
+        strong(facts["verdict"]),
+        f" ({facts['least_inliers']} inliers or more say the same place)",
+    )
     if picture:
         say("\nLook at it: ", strong(picture))
