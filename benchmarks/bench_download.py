@@ -5,7 +5,7 @@
 A server in this process gives a file of random bytes, and counts what it sends. At random places it either
 cuts the connection, or the process that downloads is killed with SIGKILL and a new one started. Then the
 file is compared byte for byte. What a killed process had not yet read of what was sent is lost: that is what
-is fetched twice. The server's own send buffer is kept small, so that it counts what it sent, not what it would.
+is fetched twice. The server's own send buffer is kept small, so that it counts what was sent indeed.
 """
 
 import argparse

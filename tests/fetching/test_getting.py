@@ -390,9 +390,9 @@ def test_the_check_finds_what_is_missing_or_altered(published, manifest, root, o
     altered.write_bytes(bytes(len(altered.read_bytes())))
     shallow = {status.path: status for status in check_files(manifest, root)}["train/images_001.tar"]
     assert shallow.is_good is False
-    assert shallow.state == f"1 of 6 unpacked files are missing: {root / photos[0]}"
+    assert shallow.state == f"of 6 unpacked files 1 missing: {root / photos[0]}"
     deep = {status.path: status for status in check_files(manifest, root, deep=True)}["train/images_001.tar"]
-    assert f"1 of 6 unpacked files have changed: {altered}" in deep.state
+    assert f"of 6 unpacked files 1 changed: {altered}" in deep.state
     (root / "metadata/train.csv").write_bytes(b"short")
     table = {status.path: status for status in check_files(manifest, root)}["metadata/train.csv"]
     assert table.state == f"expected {len(published.files['metadata/train.csv']):,} bytes, has 5"

@@ -162,7 +162,7 @@ def _print_check(statuses: Any, loaders: list[dict[str, Any]]) -> None:
     if len(shown) > _SHOWN:
         say(f"  ... and {len(shown) - _SHOWN:,} more")
     if bad and len(bad) < len(statuses):
-        say(f"  {len(statuses) - len(bad):,} other files are as they must be")
+        say(f"  the other {len(statuses) - len(bad):,} of {_count(len(statuses), 'file')} as must be")
     for facts in loaders:
         _print_loader(facts)
 
@@ -174,7 +174,7 @@ def _print_loader(facts: dict[str, Any]) -> None:
     missing = facts["missing"]
     mark = ("✗ ", "bold red") if missing else ("✓ ", "green")
     counts = f"{facts['queries']:,} queries, {facts['database']:,} database photos"
-    photos = f"{len(missing):,} photos are missing:" if missing else "every photo is there"
+    photos = f"{_count(len(missing), 'photo')} missing:" if missing else "every photo is there"
     say(mark, f"it loads as {facts['loader']}: {counts}; {photos}")
     for path in missing[:_SHOWN]:
         say(f"    {path}")
@@ -188,8 +188,8 @@ def _raise_if_broken(root: Path, statuses: Any, loaders: list[dict[str, Any]]) -
     unloaded = [facts["loader"] for facts in loaders if facts["error"]]
     unsure = not loaders and any(status.is_good is None for status in statuses)
     faults = [
-        f"{len(bad):,} of {len(statuses):,} files are missing or altered" if bad else "",
-        f"{missing:,} photos are missing" if missing else "",
+        f"{_count(len(bad), 'file')} missing or altered" if bad else "",
+        f"{_count(missing, 'photo')} missing" if missing else "",
         f"it does not load as {', '.join(unloaded)}" if unloaded else "",
         "nothing of it was got here" if unsure else "",
     ]
@@ -221,8 +221,10 @@ def _show_plan(manifest: Any, root: Path, files: Any, as_json: bool) -> None:
 
 
 def _print_summary(manifest: Any, summary: Any) -> None:
+    from meisho.fetching.checking import is_loadable
+
     parts = [
-        (len(summary.fetched), "files got"),
+        (len(summary.fetched), "got"),
         (len(summary.kept), "there already"),
         (summary.num_members, "unpacked"),
     ]
@@ -237,8 +239,12 @@ def _print_summary(manifest: Any, summary: Any) -> None:
                 "and its SHA-256 recorded",
             )
         )
-    for loader in manifest.loaders[:1]:
+    for loader in manifest.loaders[:1] if is_loadable(manifest, summary.root) else ():
         say("Score a model: ", shell_line(own_command(), "evaluate", loader, "--root", summary.root))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -92,8 +92,8 @@ def _status_of_members(
         elif path.stat().st_size != member.size_bytes or (deep and digest_file(path).sha256 != member.sha256):
             altered.append(path)
     faults = [
-        f"{len(paths):,} of {done.num_members:,} unpacked files {what}: {_some(paths)}"
-        for what, paths in (("are missing", missing), ("have changed", altered))
+        f"of {done.num_members:,} unpacked files {len(paths):,} {what}: {_some(paths)}"
+        for what, paths in (("missing", missing), ("changed", altered))
         if paths
     ]
     if faults:
