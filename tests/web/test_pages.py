@@ -239,4 +239,19 @@ def test_an_answer_that_cannot_be_drawn_tells_its_inliers_without_a_link(tmp_pat
     )
     page = (tmp_path / 'odd "name" #1.html').read_text()
     assert links(page) == [("odd%20%22name%22%20%231_matches/matches-1.jpg", "0 inliers")]
-    assert "· 1 inlier<" in page
+    assert '<span class="evidence">1 inlier</span>' in page
+    assert page.count("Click a photo to see them") == 1
+
+
+@pytest.mark.parametrize(("count", "words"), [(14, "14 inliers"), (15, "same place, 15 inliers")])
+def test_many_inliers_are_said_to_be_the_same_place(tmp_path, count, words):
+    draw_photos(tmp_path, 1)
+    (query,) = photos(("q",), tmp_path)
+    places = np.arange(40, dtype=np.float32).reshape(20, 2)
+    features = LocalFeatures(places, np.ones((20, 2)), np.ones(20), (40, 30))
+    matches = Matches(np.repeat(np.arange(20), 2).reshape(20, 2), np.ones(20))
+    found = Verification("affine", np.eye(3), np.arange(20) < count)
+    pair = PhotoPair(query, query, features, features, matches, found)
+    page = tmp_path / "s.html"
+    write_search_page(page, query, [(query, 1.0)], pairs=[pair], collection=tmp_path, num_database=1)
+    assert f">{words}</a>" in page.read_text()

@@ -88,7 +88,8 @@ class MatchPictures:
         Where no match is an inlier, all are drawn, in grey: what looks alike and agrees on nothing.
         """
         count = pair.verification.num_inliers
-        tile = replace(tile, evidence=f"{count} inlier{'s' if count != 1 else ''}")
+        words = f"{count} inlier{'s' if count != 1 else ''}"
+        tile = replace(tile, evidence=f"same place, {words}" if pair.same_place else words)
         file = f"{name}.jpg"
         try:
             draw_matches(pair, self.folder / file, outliers=count == 0)
@@ -173,6 +174,7 @@ def write_report_page(
         bars=[(s, links.get(s.query_id, "")) for s in scored],
         num_empty=len(of_setup) - len(scored),
         sections=sections,
+        verified=compare is not None,
         version=meisho.__version__,
     )
     pictures.tidy()
