@@ -18,7 +18,7 @@ def match(
     ] = None,
     local: Annotated[str, typer.Option(help="Local features: sift, xfeat or aliked.")] = "xfeat",
     matcher: Annotated[
-        str, typer.Option(help="mutual, lighterglue (xfeat) or lightglue (aliked).")
+        str, typer.Option(help="mutual, mutual-torch (on a GPU), lighterglue (xfeat) or lightglue (aliked).")
     ] = "mutual",
     model: Annotated[str, typer.Option(help="homography, affine or fundamental.")] = "homography",
     ransac: Annotated[str, typer.Option(help="magsac, poselib or degensac.")] = "magsac",
