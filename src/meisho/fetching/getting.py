@@ -4,7 +4,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,11 +109,12 @@ def get_dataset(
             fetcher.fetch([file for file in files if file.unpack is None])
             fetcher.fetch([file for file in files if file.unpack])
     order = [file.path for file in files]
+    tables = {file.md5_in for file in files}
     return FetchSummary(
         root,
         tuple(path for path in order if path in fetcher.fetched),
         tuple(path for path in order if path not in fetcher.fetched),
-        tuple(f.path for f in files if f.path in fetcher.fetched and not f.names_checksum),
+        tuple(path for path in order if path in fetcher.fetched and _is_trusted(manifest, path, tables)),
         sum(fetcher.unpacked.values()),
         time.monotonic() - started,
     )
@@ -286,6 +287,11 @@ class _Fetcher:
     @property
     def _unpacking(self) -> Path:
         return self.root / FOLDER / "unpacking"
+
+
+def _is_trusted(manifest: Manifest, path: str, tables: Collection[str | None]) -> bool:
+    """Whether nobody gives a checksum of a file that does not give them itself."""
+    return path not in tables and not manifest.by_path[path].names_checksum
 
 
 def _sources(name: str, file: DataFile, mirror: str | None) -> tuple[str, ...]:
