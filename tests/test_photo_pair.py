@@ -49,10 +49,10 @@ def test_stored_features_give_the_pairs_that_the_photos_give(photos):
     assert pairs.compare(0, np.empty(0, np.int64), []) == []
 
 
-@pytest.mark.parametrize(("model", "least"), [("homography", 15), ("affine", 15), ("fundamental", 25)])
+@pytest.mark.parametrize(("model", "least"), [("homography", 15), ("affine", 15), ("fundamental", 45)])
 def test_the_same_place_needs_inliers_enough_for_the_model(photos, model, least):
     none = no_features(2, (600, 400))
-    matches = Matches(np.zeros((40, 2), np.int64), np.ones(40))
+    matches = Matches(np.zeros((50, 2), np.int64), np.ones(50))
     for count, expected in ((0, False), (least - 1, False), (least, True)):
-        verification = Verification(model, np.eye(3), np.arange(40) < count)
+        verification = Verification(model, np.eye(3), np.arange(50) < count)
         assert PhotoPair(*photos[:2], none, none, matches, verification).same_place == expected
