@@ -119,6 +119,7 @@ ESCAPES = [
     "../evil.jpg",
     "a/../../evil.jpg",
     "/tmp/evil.jpg",
+    ".fetched/evil.jpg",
     "///evil.jpg",
     "a\\..\\evil.jpg",
     "C:evil.jpg",

@@ -2,8 +2,10 @@ import hashlib
 import socket
 import threading
 import time
+from contextlib import suppress
 from email.utils import formatdate
 
+import numpy as np
 import pytest
 
 from meisho.fetching.download import Expected, Patience, StoppedError, download
@@ -176,6 +178,35 @@ def test_the_next_source_is_asked_when_one_is_dead_or_altered(server, quick, pla
     assert server.count("gone") == 1
 
 
+def test_the_next_source_goes_on_where_the_last_one_ended_when_a_checksum_can_tell(
+    server, quick, place, data
+):
+    failing = server.put("first", data, Answer(drop_after=200_000), *[Answer(status=503)] * 9)
+    good = server.put("second", data)
+    download(place, [failing, good], expect(data), patience=quick)
+    assert place.read_bytes() == data
+    assert server.requests[-1][:2] == ("second", "bytes=200000-")
+
+
+def test_the_next_source_begins_anew_when_nothing_can_tell(server, quick, place, data):
+    failing = server.put("first", data, Answer(drop_after=200_000), *[Answer(status=503)] * 9)
+    good = server.put("second", data[::-1])
+    download(place, [failing, good], Expected(), patience=quick)
+    assert place.read_bytes() == data[::-1]
+
+
+def test_a_part_that_is_whole_already_is_not_asked_for(server, quick, place, data):
+    url = server.put("f", data, Answer(chunked=True, drop_after=200_000), *[Answer(status=503)] * 9)
+    with pytest.raises(SourceFault):
+        download(place, [url], expect(data), patience=quick)
+    with (place.parent / "file.bin.part").open("ab") as part:
+        part.write(data[200_000:])
+    before = len(server.requests)
+    download(place, [url], Expected(sha256=expect(data).sha256), patience=quick)
+    assert place.read_bytes() == data
+    assert len(server.requests) == before
+
+
 def test_all_sources_are_named_when_none_gives_the_file(server, quick, place, data):
     dead = f"{server.url}/gone"
     altered = server.put("altered", data[::-1])
@@ -281,6 +312,15 @@ def test_a_login_page_is_not_taken_for_a_file(server, quick, place):
         download(place, [url], Expected(), patience=quick)
 
 
+def test_a_compressed_answer_is_not_taken_for_the_file(server, quick, place, data):
+    url = server.put("f.csv", data, Answer(headers={"Content-Encoding": "gzip"}))
+    with pytest.raises(SourceFault, match=r"sends the file compressed .gzip., which was not asked for"):
+        download(place, [url], Expected(), patience=quick)
+    url = server.put("f.tgz", data, Answer(headers={"Content-Encoding": "x-gzip"}))
+    download(place, [url], expect(data), patience=quick)
+    assert place.read_bytes() == data
+
+
 def test_nothing_of_an_answer_that_is_too_long_lands_at_the_place(server, quick, place, data):
     url = server.put("f", data, Answer(no_length=True))
     with pytest.raises(SourceFault, match=r"expected 1,000 bytes, more came"):
@@ -372,8 +412,6 @@ def test_a_note_that_cannot_be_read_makes_it_begin_again(server, quick, place, d
 
 
 def test_interrupted_at_random_a_download_fetches_no_byte_twice(server, quick, place, data):
-    import numpy as np
-
     rng = np.random.default_rng(3)
     large = data * 14  # 4.2 MB
     lengths = rng.integers(70_000, 300_000, size=20)
@@ -387,3 +425,40 @@ def test_interrupted_at_random_a_download_fetches_no_byte_twice(server, quick, p
 def test_pauses_double_up_to_the_longest():
     patience = Patience(first_wait_seconds=1, longest_wait_seconds=10)
     assert [patience.pause(failures) for failures in (1, 2, 3, 4, 5)] == [1, 2, 4, 8, 10]
+
+
+def test_any_damage_to_an_answer_is_a_fault_or_harmless(place):
+    """A server whose answers are damaged at random, header and body; the file is right or not there."""
+    rng = np.random.default_rng(17)
+    body = rng.bytes(2000)
+    whole = b'HTTP/1.1 200 OK\r\nContent-Length: 2000\r\nETag: "a"\r\nContent-Type: image/x\r\n\r\n' + body
+    patience = Patience(tries=2, first_wait_seconds=0, longest_wait_seconds=0, stall_seconds=0.3)
+    got = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                raw = bytearray(whole)
+                for at in rng.integers(len(raw) - 1900, size=int(rng.integers(0, 4))):
+                    raw[at] = int(rng.integers(256))
+                with connection, suppress(OSError):
+                    connection.recv(4000)
+                    connection.sendall(raw)
+
+        threading.Thread(target=talk, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/f"
+        for _ in range(100):
+            try:
+                download(place, [url], Expected(sha256=hashlib.sha256(body).hexdigest()), patience=patience)
+            except SourceFault:
+                assert not place.exists()
+            else:
+                got += 1
+                assert place.read_bytes() == body
+                place.unlink()
+        listener.shutdown(socket.SHUT_RDWR)
+    assert 10 < got < 100

@@ -310,8 +310,8 @@ def test_the_space_that_is_needed_counts_archives_only_as_long_as_they_lie_there
 ):
     files = select_files(manifest, Selection())
     options = FetchOptions(parallel=parallel, keep_archives=keep)
-    assert getting._needed_bytes(root, files, lambda file: False, options, Selection()) == needed
-    assert getting._needed_bytes(root, files, lambda file: True, options, Selection()) == 0
+    assert getting._needed_bytes(root, files, options, Selection()) == needed
+    assert getting._needed_bytes(root, (), options, Selection()) == 0
 
 
 def test_a_disk_that_takes_no_more_ends_it_with_the_reason(manifest, root, options):

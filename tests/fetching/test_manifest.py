@@ -118,6 +118,7 @@ MALFORMED = {
     "path absolute": (with_file(path="/etc/passwd"), "is not a path below"),
     "path of Windows": (with_file(path="a\\b"), "is not a path below"),
     "drive": (with_file(path="C:a"), "is not a path below"),
+    "path of ours": (with_file(path=".fetched/record.json"), "is not a path below"),
     "path empty": (with_file(path=""), "is not a path below"),
     "path with NUL": (with_file(path="a\0b"), "is not a path below"),
     "scheme": (with_file(urls=["file:///etc/passwd"]), "is not an https:// or http:// address"),

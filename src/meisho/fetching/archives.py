@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from meisho.errors import FetchError
 from meisho.fetching.download import StoppedError
-from meisho.fetching.manifest import Unpacking
+from meisho.fetching.manifest import OWN_FOLDER, Unpacking
 
 _CHUNK_BYTES = 1 << 20
 _LARGEST_READ_BYTES = _CHUNK_BYTES  # more at once is a header that lies
@@ -148,7 +148,8 @@ def _path_of(archive: Path, name: str, rules: Unpacking) -> str:
     """Return where a member goes, below the folder; its name comes from a stranger."""
     parts = PurePosixPath(name).parts
     is_odd = any(ord(sign) < 32 or sign in "\\\x7f" for sign in name) or _DRIVE.match(name)
-    if is_odd or not parts or name.startswith("/") or ".." in parts or len(parts) > _DEEPEST:
+    is_outside = not parts or name.startswith("/") or ".." in parts or OWN_FOLDER in parts
+    if is_odd or is_outside or len(parts) > _DEEPEST:
         raise UnsafeArchiveError(f"{archive}: the member {name!r:.200} would land outside; not unpacked")
     try:
         too_long = any(len(part.encode()) > 255 for part in parts)

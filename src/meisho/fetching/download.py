@@ -160,6 +160,8 @@ class _Attempt:
         return self.expected.has_checksum or (origin.source == self.source and origin.validator is not None)
 
     def _is_whole(self) -> bool:
+        if self.expected.has_checksum:
+            return not self.expected.difference(self.part.digests)
         origin = self.part.origin
         size = self.expected.size_bytes or (origin.total_bytes if origin else None)
         return bool(self.part.offset) and size == self.part.offset

@@ -14,10 +14,10 @@ from meisho.errors import FetchError
 from meisho.fetching.archives import Member, UnsafeArchiveError, unpack
 from meisho.fetching.download import Expected, Patience, download
 from meisho.fetching.kaggle_client import download_from_kaggle
-from meisho.fetching.manifest import DataFile, Manifest, say_bytes
+from meisho.fetching.manifest import OWN_FOLDER, DataFile, Manifest, say_bytes
 from meisho.fetching.parallel import run_parallel
 from meisho.fetching.partial import Digests, digest_file, partial_bytes
-from meisho.fetching.record import FOLDER, Record, hold_folder
+from meisho.fetching.record import Record, hold_folder
 from meisho.fetching.selection import Selection, read_ids_of_classes, select_files
 from meisho.fetching.source import SourceFault, is_address
 
@@ -103,11 +103,12 @@ def get_dataset(
     with hold_folder(root):
         record = Record(root, manifest.name)
         fetcher = _Fetcher(manifest, root, selection, options, progress, record)
-        fetcher.check_space(files)
+        missing = [file for file in files if not fetcher.is_there(file)]
+        fetcher.check_space(missing)
         record.select(file.path for file in files)
         with fetcher.tidying(files):
-            fetcher.fetch([file for file in files if file.unpack is None])
-            fetcher.fetch([file for file in files if file.unpack])
+            fetcher.fetch([file for file in missing if file.unpack is None])
+            fetcher.fetch([file for file in missing if file.unpack])
     order = [file.path for file in files]
     tables = {file.md5_in for file in files}
     return FetchSummary(
@@ -144,9 +145,9 @@ class _Fetcher:
             for folder in {file.place(self.root).parent for file in files}:
                 _remove_empty(folder, above=self.root)
 
-    def check_space(self, files: Sequence[DataFile]) -> None:
+    def check_space(self, missing: Sequence[DataFile]) -> None:
         """Refuse to begin what will not fit on the disk."""
-        needed = _needed_bytes(self.root, files, self._is_there, self.options, self.selection)
+        needed = _needed_bytes(self.root, missing, self.options, self.selection)
         free = shutil.disk_usage(self.root).free
         if needed + _SPARE_BYTES > free:
             raise FetchError(
@@ -170,12 +171,12 @@ class _Fetcher:
             ) from errors[0]
 
     def _fetch_one(self, file: DataFile) -> None:
-        if not self._is_there(file):
-            self._bring(file)
-            self.fetched.add(file.path)
+        self._bring(file)
+        self.fetched.add(file.path)
         self.progress(file.path, "done", 0, None)
 
-    def _is_there(self, file: DataFile) -> bool:
+    def is_there(self, file: DataFile) -> bool:
+        """Whether a file was got, and it, or all that was unpacked from it, is still in place."""
         done = self.record.files.get(file.path)
         if done is None:
             return False
@@ -242,7 +243,7 @@ class _Fetcher:
     def _download_from_kaggle(
         self, file: DataFile, place: Path, expected: Expected, report: Callable[[int, int | None], None]
     ) -> tuple[Digests, str]:
-        folder = self.root / FOLDER / "kaggle"
+        folder = self.root / OWN_FOLDER / "kaggle"
         folder.mkdir(parents=True, exist_ok=True)
         archive = download_from_kaggle(
             file.kaggle or "", folder, progress=report, about_bytes=file.expected_bytes
@@ -286,7 +287,7 @@ class _Fetcher:
 
     @property
     def _unpacking(self) -> Path:
-        return self.root / FOLDER / "unpacking"
+        return self.root / OWN_FOLDER / "unpacking"
 
 
 def _is_trusted(manifest: Manifest, path: str, tables: Collection[str | None]) -> bool:
@@ -324,32 +325,22 @@ def _read_md5(table: Path, file: DataFile) -> str:
 
 
 def _needed_bytes(
-    root: Path,
-    files: Sequence[DataFile],
-    is_there: Callable[[DataFile], bool],
-    options: FetchOptions,
-    selection: Selection,
+    root: Path, missing: Sequence[DataFile], options: FetchOptions, selection: Selection
 ) -> int:
     """Return about how many bytes more will be on the disk at the worst moment."""
-    missing = [file for file in files if not is_there(file)]
-    to_come = [file.expected_bytes - _present_bytes(root, file) for file in missing]
-    unpacked = [
-        file.expected_bytes for file in missing if file.unpack and not (file.classes_in and selection.classes)
-    ]
-    if options.keep_archives:
-        return sum(map(_positive, to_come)) + sum(unpacked)
-    plain = sum(_positive(size) for file, size in zip(missing, to_come, strict=True) if not file.unpack)
-    archives = sorted(_positive(size) for file, size in zip(missing, to_come, strict=True) if file.unpack)
-    return plain + sum(archives[-options.parallel :]) + sum(unpacked)
+    to_come = [(file, _bytes_to_come(root, file)) for file in missing]
+    plain = sum(size for file, size in to_come if not file.unpack)
+    archives = sorted(size for file, size in to_come if file.unpack)
+    at_once = archives if options.keep_archives else archives[-options.parallel :]
+    by_class = bool(selection.classes)  # then hardly anything is unpacked
+    unpacked = sum(f.expected_bytes for f in missing if f.unpack and not (by_class and f.classes_in))
+    return plain + sum(at_once) + unpacked
 
 
-def _present_bytes(root: Path, file: DataFile) -> int:
+def _bytes_to_come(root: Path, file: DataFile) -> int:
     place = file.place(root)
-    return place.stat().st_size if place.is_file() else partial_bytes(place)
-
-
-def _positive(size: int) -> int:
-    return max(0, size)
+    present = place.stat().st_size if place.is_file() else partial_bytes(place)
+    return max(0, file.expected_bytes - present)
 
 
 def _has_size(path: Path, size: int) -> bool:

@@ -30,6 +30,9 @@ from urllib.parse import urlsplit
 from meisho.config import parse_config
 from meisho.errors import ConfigError, DatasetError, InputError
 
+OWN_FOLDER = ".fetched"
+"""Where below a data set's folder it is recorded what was got; no published file may lie there."""
+
 _LARGEST_BYTES = 4_000_000
 _SHARD = "{shard}"
 _DIGITS = {"md5": 32, "sha256": 64}
@@ -312,10 +315,12 @@ def check_relative(path: str) -> None:
     """Check a path that is joined to a folder: it must stay below it on every system.
 
     Raises:
-        ConfigError: It is empty, absolute, goes up, or holds a backslash, a colon or control characters.
+        ConfigError: It is empty, absolute, goes up, lies in our own folder, or holds a backslash, a colon or
+            control characters.
     """
     parts = PurePosixPath(path).parts
     odd = any(sign in path for sign in "\\:") or any(ord(sign) < 32 for sign in path)
+    odd = odd or OWN_FOLDER in parts
     if odd or not parts or path.startswith("/") or ".." in parts or len(path) > 1000:
         raise ConfigError(f"{path!r:.200} is not a path below the data set's folder")
 

@@ -16,9 +16,8 @@ from filelock import FileLock, Timeout
 from meisho.config import config_values, parse_config
 from meisho.errors import ConfigError, DatasetError, FetchError
 from meisho.fetching.archives import Member
+from meisho.fetching.manifest import OWN_FOLDER
 from meisho.fetching.partial import Digests
-
-FOLDER = ".fetched"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Record:
     """The record of one folder; every change is on the disk before it is relied on. Threads may share it."""
 
     def __init__(self, root: Path, manifest: str) -> None:
-        self.root, self.folder = root, root / FOLDER
+        self.root, self.folder = root, root / OWN_FOLDER
         self._path = self.folder / "record.json"
         self._lock = threading.Lock()
         self.selected: tuple[str, ...] = ()
@@ -137,8 +136,8 @@ def hold_folder(root: Path) -> Iterator[None]:
     Raises:
         FetchError: Another one does already.
     """
-    (root / FOLDER).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / FOLDER / "lock", timeout=0, thread_local=False)
+    (root / OWN_FOLDER).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / OWN_FOLDER / "lock", timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout as error:

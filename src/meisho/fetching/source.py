@@ -210,16 +210,28 @@ def _read_head(
     start, total = 0, response.length
     if response.status == 206:
         start, total = _content_range(headers.get("Content-Range", ""))
+        if total is None and response.length is not None:
+            total = start + response.length
         if start != offset:
             raise AlteredFault(f"asked for bytes from {offset} on, it gives those from {start} on")
         if validator and now and now != validator:
             raise AlteredFault("it changed between two requests")
     elif response.status != 200:
         raise SourceFault(f"it answers {response.status} {response.reason}")
-    if headers.get_content_type() == "text/html" and not _is_page(response.geturl()):
-        raise SourceFault("it answers with a web page instead of the file")
+    _check_content(response)
     ends_itself = response.length is not None or bool(response.chunked)
     return Reply(start, total, now, ends_itself, response, stall_seconds)
+
+
+def _check_content(response: http.client.HTTPResponse) -> None:
+    """Refuse what is plainly not the file itself."""
+    name = response.geturl().partition("?")[0].lower()
+    if response.headers.get_content_type() == "text/html" and not name.endswith((".html", ".htm")):
+        raise SourceFault("it answers with a web page instead of the file")
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    is_gzip_file = name.endswith((".gz", ".tgz"))  # many servers call the file's own format an encoding
+    if encoding != "identity" and not (is_gzip_file and encoding in ("gzip", "x-gzip")):
+        raise SourceFault(f"it sends the file compressed ({encoding:.40}), which was not asked for")
 
 
 def _validator(headers: Any) -> str | None:
@@ -237,10 +249,6 @@ def _content_range(value: str) -> tuple[int, int | None]:
         raise AlteredFault(f"its range {value!r:.80} cannot be read")
     total = None if match[3] == "*" else int(match[3])
     return int(match[1]), total
-
-
-def _is_page(url: str) -> bool:
-    return url.partition("?")[0].endswith((".html", ".htm"))
 
 
 def _say(error: object) -> str:
