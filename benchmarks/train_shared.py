@@ -3,8 +3,8 @@
     python benchmarks/train_shared.py ../shared/data --to /tmp/shared_training
 
 Every fourth landmark of `train` is held out: its photos ask among themselves and the distractors, and choose
-the epoch. What is left of `train`, with `train_loose`, is trained on. `eval` is described twice at the default
-extraction, off the shelf and by the best checkpoint, and compared query by query.
+the epoch. What is left of `train`, with `train_loose`, is trained on. `eval` is described twice at the
+default extraction, off the shelf and by the best checkpoint, and compared query by query.
 
 `--set KEY=VALUE` changes the recipe; `--only train` stops before `eval` is looked at: so settings are chosen.
 """

@@ -287,3 +287,16 @@ def test_a_cache_changes_no_number(make_recipe, tmp_path):
     losses = [[record.loss for record in result.history] for result in results]
     assert losses[0] == losses[1]
     assert np.isnan(results[0].best_map) and results[0].best_epoch == 2  # nothing held out: the last
+
+
+def test_bf16_aspect_ratios_and_changes_on_the_device_train_too(make_recipe, tmp_path):
+    recipe = make_recipe(
+        hardware={"precision": "bf16"},
+        sampling={"by_aspect": True},
+        augmentation={"name": "blur", "on_device": True},
+        head={"name": "curricular", "options": {"scale": 10.0}},
+        schedule={"sizes": [{"px": 64}]},
+    )
+    result = train(recipe, tmp_path / "run")
+    assert all(0 < record.loss < 20 for record in result.history)
+    assert load_extractor(str(result.best)).dim == 16

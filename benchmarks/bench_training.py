@@ -1,0 +1,158 @@
+"""Training throughput against the chapter's loop, in one run.
+
+    python benchmarks/bench_training.py [--photos 96] [--batch 16] [--rounds 3]
+
+Photos of 1600 × 1200 px are drawn first. The chapter's loop: each photo is decoded whole whenever it is
+needed, cropped and normalised on its own (torchvision), two loader workers; float32, default memory format,
+Adam. meisho's: a recipe of the same network (ResNet-34, GeM, 512 dimensions, batch norm, ArcFace; 256 px),
+with its photo cache and `channels_last`; on a GPU also bf16. Rounds alternate; the first epoch of each is not
+counted.
+
+Prints images/s of both, the ratio with its range over rounds, and meisho's share of time waiting for data.
+With `--check` it fails below 1.5 times on a CPU, 5 times on a GPU, or where more than 10 % of the time is
+waited.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from meisho.config import parse_config
+from meisho.layers.margin_heads import make_head
+from meisho.training.network import TrainingNetwork, build_descriptor
+from meisho.training.recipe import Recipe
+from meisho.training.train import train
+
+SIDE_PX, LANDMARKS = 256, 8
+MODEL = {"backbone": "resnet34", "weights": "none:0", "p": 3.0, "learn_p": True, "projection_dim": 512}
+
+
+def draw_photos(root: Path, count: int) -> None:
+    """Write photos of 1600 × 1200 px with some structure, a folder per landmark."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        folder = root / f"place_{number % LANDMARKS}"
+        folder.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+        coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=90)
+
+
+class ChapterPhotos(Dataset):
+    """The chapter's data set: one photo at a time, from its file."""
+
+    def __init__(self, root: Path, traits: object) -> None:
+        self.paths = sorted(root.rglob("*.jpg"))
+        self.change = v2.Compose(
+            [
+                v2.RandomResizedCrop(SIDE_PX, scale=(0.6, 1.0), antialias=True),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(traits.mean, traits.std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, int]:
+        with Image.open(self.paths[row]) as photo:
+            return self.change(photo.convert("RGB")), int(self.paths[row].parent.name.partition("_")[2])
+
+
+class ChapterLoop:
+    """Script 07's loop, step by step."""
+
+    def __init__(self, root: Path, batch: int, device: torch.device) -> None:
+        recipe = make_recipe(root, root, batch, 1)
+        descriptor = build_descriptor(recipe.model)
+        photos = ChapterPhotos(root, descriptor.traits)
+        self.loader = DataLoader(photos, batch, shuffle=True, num_workers=2, drop_last=True)
+        head = make_head("arcface", LANDMARKS, 512)
+        self.network = TrainingNetwork(descriptor, batch_norm=True, head=head).to(device).train()
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=1e-4)
+        self.device = device
+
+    def run(self, epochs: int) -> float:
+        """Train some epochs; returns photos per second."""
+        started, count = time.perf_counter(), 0
+        for _ in range(epochs):
+            for images, labels in self.loader:
+                losses = self.network(images.to(self.device), labels.to(self.device))
+                self.optimiser.zero_grad()
+                losses.total.backward()
+                self.optimiser.step()
+                losses.total.item()
+                count += len(images)
+        return count / (time.perf_counter() - started)
+
+
+def make_recipe(root: Path, folder: Path, batch: int, epochs: int) -> Recipe:
+    """Make the recipe that is measured."""
+    has_gpu = torch.cuda.is_available()
+    values = {
+        "data": {
+            "dataset": "folder",
+            "root": str(root),
+            "cache": str(folder / "cache"),
+            "cache_side_px": 448,
+        },
+        "model": {**MODEL, "batch_norm": True},
+        "augmentation": {"name": "crop", "on_device": has_gpu},
+        "sampling": {"batch_size": batch},
+        "optimiser": {"name": "adam", "backbone_rate": 1e-4, "head_rate": 1e-4},
+        "schedule": {"epochs": epochs, "sizes": [{"px": SIDE_PX}]},
+        "validation": {"share": 0.0, "at_start": False},
+        "hardware": {"precision": "bf16" if has_gpu else "float32"},
+    }
+    return parse_config(values, Recipe, source="bench")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--photos", type=int, default=96)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--check", action="store_true", help="fail below the targets")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, root = Path(temporary), Path(temporary) / "photos"
+        draw_photos(root, arguments.photos)
+        chapter = ChapterLoop(root, arguments.batch, device)
+        ratios, plain_rates, rates, waits = [], [], [], []
+        chapter.run(1)
+        for number in range(arguments.rounds):
+            plain = chapter.run(1)
+            recipe = make_recipe(root, folder, arguments.batch, 2)
+            record = train(recipe, folder / f"run{number}").history[-1]
+            plain_rates.append(plain)
+            rates.append(record.images_per_second)
+            waits.append(record.waiting)
+            ratios.append(record.images_per_second / plain)
+            print(
+                f"round {number + 1}: {plain:.2f} and {record.images_per_second:.2f} images/s, "
+                f"{100 * record.waiting:.1f} % waiting for data",
+                flush=True,
+            )
+    ratio, waiting = statistics.median(ratios), statistics.median(waits)
+    print(
+        f"the chapter's loop {statistics.median(plain_rates):.2f} images/s, meisho "
+        f"{statistics.median(rates):.2f}: {ratio:.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
+        f"; {100 * waiting:.1f} % of the time waiting for data"
+    )
+    if arguments.check and (ratio < (5.0 if device.type == "cuda" else 1.5) or waiting > 0.1):
+        sys.exit("below the target")
+
+
+if __name__ == "__main__":
+    main()
