@@ -4,6 +4,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -300,6 +301,8 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_fetched(
     with pytest.raises(FetchError, match=r"about 241 kB are needed and 50.2 MB are free; make room"):
         get_dataset(manifest, root, options=options)
     assert server.requests == []
+    get_dataset(manifest, root, options=replace(options, check_space=False))
+    assert len(photos_below(root)) == 18
 
 
 @pytest.mark.parametrize(

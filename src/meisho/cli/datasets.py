@@ -70,6 +70,9 @@ def get(
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=32, help="Files at once.")] = 4,
     keep_archives: Annotated[bool, typer.Option(help="Keep archives once they are unpacked.")] = False,
+    check_space: Annotated[
+        bool, typer.Option(help="Refuse what will not fit on the disk, as far as sizes are known.")
+    ] = True,
     dry_run: Annotated[bool, typer.Option(help="Show what would be got, and where it goes.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -94,7 +97,7 @@ def get(
         return
     if mirror and not mirror.startswith(("http://", "https://")) and not Path(mirror).is_dir():
         raise InputError(f"--mirror {mirror}: is neither a folder nor an https:// address")
-    options = FetchOptions(mirror=mirror, parallel=parallel, keep_archives=keep_archives)
+    options = FetchOptions(mirror, parallel, keep_archives, check_space)
     with _transfer_bars() as report:
         summary = get_dataset(manifest, root, selection, options, progress=report)
     if as_json:

@@ -38,12 +38,14 @@ class FetchOptions:
             either below `downloads`.
         parallel: How many files at once.
         keep_archives: Keep archives once they are unpacked.
+        check_space: Refuse to begin what will not fit on the disk; many sizes are known only roughly.
         patience: How long to wait for a source.
     """
 
     mirror: str | None = None
     parallel: int = 4
     keep_archives: bool = False
+    check_space: bool = True
     patience: Patience = field(default_factory=Patience)
 
 
@@ -149,10 +151,11 @@ class _Fetcher:
         """Refuse to begin what will not fit on the disk."""
         needed = _needed_bytes(self.root, missing, self.options, self.selection)
         free = shutil.disk_usage(self.root).free
-        if needed + _SPARE_BYTES > free:
+        if self.options.check_space and needed + _SPARE_BYTES > free:
             raise FetchError(
                 f"{self.root}: about {say_bytes(needed)} are needed and {say_bytes(free)} are free; "
-                "make room, choose another folder (--to), or fewer files (--part, --shards)"
+                "make room, choose another folder (--to) or fewer files (--part, --shards); --no-check-space "
+                "tries it all the same"
             )
 
     def fetch(self, files: Sequence[DataFile]) -> None:
