@@ -1,7 +1,7 @@
 """Training data: labelled photos -> what is trained on, and the landmarks that are held out to validate."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,13 +80,19 @@ class TrainingData:
     validation: Dataset | None
 
 
-def load_training_data(recipe: Recipe) -> TrainingData:
+def load_training_data(
+    recipe: Recipe, *, progress: Callable[[int, int], None] = lambda done, total: None
+) -> TrainingData:
     """Load the photos of a recipe and hold out what validates.
+
+    Args:
+        recipe: What to load.
+        progress: Called while a toy city is drawn, with the number of photos done and their total.
 
     Raises:
         DatasetError: The data are not as they must be, or too few landmarks would be left.
     """
-    everything = _known_landmarks(load_source(recipe.data), recipe.data.min_photos)
+    everything = _known_landmarks(load_source(recipe.data, progress), recipe.data.min_photos)
     rng = np.random.default_rng([recipe.seed, 1])
     validation = recipe.validation
     dataset: Dataset | None
@@ -110,8 +116,10 @@ def load_training_data(recipe: Recipe) -> TrainingData:
     return TrainingData(train, accuracy, dataset)
 
 
-def load_source(recipe: DataRecipe) -> Labels:
-    """Read the labels; a toy city that is not there is drawn first.
+def load_source(
+    recipe: DataRecipe, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Labels:
+    """Read the labels; a toy city that is not there is drawn first, which `progress` is told of.
 
     Raises:
         DatasetError: They cannot be read.
@@ -128,6 +136,7 @@ def load_source(recipe: DataRecipe) -> Labels:
         views=city.views,
         distractors=city.distractors,
         seed=city.seed,
+        progress=progress,
     )
     dataset = load_toycity(recipe.root)
     shown = {"database": dataset.database, "query": dataset.queries}

@@ -83,7 +83,7 @@ def train(
     accelerator = _make_accelerator(recipe)
     if not accelerator.is_main_process:
         say, tick = _say_nothing, _tick_nothing
-    data = load_training_data(recipe)
+    data = load_training_data(recipe, progress=lambda done, total: tick("draw a city", done, total))
     facts = describe_run(recipe, data, accelerator)
     if resume:
         _check_same(folder, recipe, facts)
