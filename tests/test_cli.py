@@ -455,7 +455,7 @@ def test_evaluate_reranks_each_setup_without_its_junk(run, city, tmp_path):
     arguments = ("evaluate", "toycity", "--root", city, *SMALL, "--json")
     plain = json.loads(run(*arguments, "--to", tmp_path / "a")[1])
     code, out, _ = run(
-        *arguments, "--to", tmp_path / "b", "--local", "sift", "--rerank", "geometric", "--first", 20
+        *arguments, "--to", tmp_path / "b", "--local", "sift", "--rerank", "geometric:first=20"
     )
     assert code == 0
     reranked = json.loads(out)

@@ -10,7 +10,7 @@ from meisho.images import Photo
 from meisho.local_extraction import extract_local
 from meisho.matches import Matches
 from meisho.photo_pair import PhotoPair, StoredPairs, compare_photos
-from meisho.rerank.base import LocalFeaturesInMemory
+from meisho.rerank.evidence import LocalFeaturesInMemory
 
 
 @pytest.fixture(scope="module")

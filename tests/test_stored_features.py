@@ -7,6 +7,7 @@ from meisho.descriptors import Provenance
 from meisho.errors import CollectionError
 from meisho.local_features import LocalFeatures
 from meisho.ranking import Ranking
+from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import GeometricReranker
 from meisho.store import Collection, PhotoRecord
 from meisho.stored_features import CollectionFeatures
@@ -75,6 +76,6 @@ def test_a_ranking_is_reranked_from_stored_features(collection):
     source = CollectionFeatures(collection, IDS, queries)
     ranks = np.tile(np.arange(6), (2, 1))
     ranking = Ranking(("q3", "q0"), tuple(IDS), ranks, np.tile(np.linspace(0.6, 0.5, 6), (2, 1)))
-    reranked = GeometricReranker(order="inliers").rerank(ranking, source)
+    reranked = GeometricReranker(order="inliers").rerank(ranking, Evidence(local=source))
     assert [reranked.ids_of(query)[0] for query in (0, 1)] == ["p3", "p0"]
     assert reranked.scores[0, 0] > 50

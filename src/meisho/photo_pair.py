@@ -14,7 +14,7 @@ from meisho.images import Photo
 from meisho.local_extraction import extract_local
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
-from meisho.rerank.base import LocalFeatureSource
+from meisho.rerank.evidence import LocalFeatureSource
 from meisho.rerank.geometric import LocalMatcher, verify_matches
 
 MATCHERS: dict[str, str] = {

@@ -21,13 +21,14 @@ from meisho.evaluate.report import Report
 from meisho.extraction import describe_photos, stream_descriptors
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.local_base import LocalExtractor, load_local_extractor
-from meisho.ground_truth import SETUPS, GradedGroundTruth
+from meisho.ground_truth import SETUPS, GradedGroundTruth, Rows
 from meisho.images import Photo, find_photos, printable_id
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.local_extraction import extract_local
 from meisho.ranking import Ranking
-from meisho.rerank.geometric import GeometricReranker
+from meisho.rerank.chain import Chain
+from meisho.rerank.evidence import Evidence
 from meisho.searching import search
 from meisho.store import Collection, CollectionWriter
 from meisho.stored_features import CollectionFeatures
@@ -273,7 +274,7 @@ def search_collection(
     extractor: GlobalExtractor,
     *,
     top: int = 10,
-    reranker: GeometricReranker | None = None,
+    reranker: Chain | None = None,
 ) -> Ranking:
     """Describe the query photos and find the `top` best database photos of each.
 
@@ -282,7 +283,7 @@ def search_collection(
         queries: Photos to ask with, cropped where they have a box.
         extractor: The one that the collection was made with.
         top: How many answers.
-        reranker: Puts the first answers into a better order by the collection's local features.
+        reranker: Puts the answers into a better order.
 
     Raises:
         ImageError: A query cannot be read.
@@ -297,8 +298,10 @@ def search_collection(
     bound = live.follow(snapshot.descriptors.vectors, snapshot.keys, snapshot.version)
     if reranker is None:
         return search(described, snapshot.descriptors, index=bound, top=top)
-    ranking = search(described, snapshot.descriptors, index=bound, top=max(top, reranker.first))
-    return reranker.rerank(ranking, _local_evidence(collection, ranking, queries)).top(top)
+    ranking = search(described, snapshot.descriptors, index=bound, top=max(top, reranker.depth))
+    local = _local_evidence(collection, ranking, queries) if reranker.needs_local else None
+    evidence = Evidence(described.vectors, snapshot.descriptors.vectors, local)
+    return reranker.rerank(ranking, evidence).top(top)
 
 
 def _local_evidence(collection: Collection, ranking: Ranking, queries: Sequence[Photo]) -> CollectionFeatures:
@@ -384,11 +387,13 @@ class Evaluation:
         dataset: What was asked of what.
         ranking: The whole database ranked for each query.
         report: The figures.
+        rerank_seconds: Wall time of reranking, of all queries and setups together, without extraction.
     """
 
     dataset: Dataset
     ranking: Ranking
     report: Report
+    rerank_seconds: float = 0.0
 
 
 def evaluate_dataset(
@@ -397,7 +402,7 @@ def evaluate_dataset(
     collection_path: Path,
     *,
     local_extractor: LocalExtractor | None = None,
-    reranker: GeometricReranker | None = None,
+    reranker: Chain | None = None,
     seed: int = 0,
     batch_size: int = 16,
     num_workers: int | None = None,
@@ -413,7 +418,8 @@ def evaluate_dataset(
         extractor: Describes its photos.
         collection_path: The collection of its database; made when it is not there.
         local_extractor: Finds local features of the database too, see `index_photos`.
-        reranker: Reranks by local features; the junk of each setup is taken out before the first are chosen.
+        reranker: Reranks the whole ranking. Where it verifies a shortlist, the junk of each setup is taken
+            out before the shortlist is chosen.
         seed: Seeds the bootstrap of the intervals.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode; None chooses.
@@ -458,39 +464,55 @@ def evaluate_dataset(
     if reranker is None:
         return evaluation
     progress("rerank", 0, 1)
-    evidence = _local_evidence(Collection.open(collection_path), ranking, dataset.queries)
+    local = (
+        _local_evidence(Collection.open(collection_path), ranking, dataset.queries)
+        if reranker.needs_local
+        else None
+    )
+    evidence = Evidence(queries.vectors, database.vectors, local)
     reranked = _rerank_each_setup(evaluation, reranker, evidence, seed=seed)
     progress("rerank", 1, 1)
     return reranked
 
 
 def _rerank_each_setup(
-    evaluation: Evaluation, reranker: GeometricReranker, evidence: CollectionFeatures, *, seed: int
+    evaluation: Evaluation, reranker: Chain, evidence: Evidence, *, seed: int
 ) -> Evaluation:
-    """Rerank once for each setup, without its junk, and take each setup's figures from its own ranking."""
+    """Rerank once for each setup, without its junk, and take each setup's figures from its own ranking.
+
+    Where no step verifies a shortlist, there is nothing to keep junk out of, and one ranking serves all.
+    """
     dataset, before = evaluation.dataset, evaluation.report
-    truth = dataset.ground_truth
-    skips = (
-        {setup: truth.at(setup).junk for setup in SETUPS}
-        if isinstance(truth, GradedGroundTruth)
-        else dict.fromkeys(dict.fromkeys(figure.setup for figure in before.figures), truth.junk)
-    )
-    rankings = reranker.rerank_each(evaluation.ranking, evidence, skips=list(skips.values()))
+    start = time.perf_counter()
+    if reranker.uses_skip:
+        rankings = {
+            setup: reranker.rerank(evaluation.ranking, evidence, skip=junk)
+            for setup, junk in _junk_by_setup(evaluation).items()
+        }
+    else:
+        ranking = reranker.rerank(evaluation.ranking, evidence)
+        rankings = {figure.setup: ranking for figure in before.figures}
+    seconds = time.perf_counter() - start
     reports = {
         setup: _scored(dataset, ranking, before.provenance, seed=seed).report
-        for setup, ranking in zip(skips, rankings, strict=True)
+        for setup, ranking in rankings.items()
     }
+    junk = "; junk of each setup was taken out before the first were chosen" if reranker.uses_skip else ""
     report = replace(
         before,
         figures=tuple(f for setup, r in reports.items() for f in r.figures if f.setup == setup),
         query_scores=tuple(q for setup, r in reports.items() for q in r.query_scores if q.setup == setup),
-        reranking=(
-            f"geometric, the first {reranker.first} in order {reranker.order}, {reranker.ransac.model} by "
-            f"{reranker.ransac.method}; junk of each setup was taken out before the first were chosen"
-        ),
+        reranking=f"{reranker.text}{junk}",
     )
-    shown = rankings[list(skips).index(report.headline.setup)]
-    return Evaluation(dataset, shown, report)
+    shown = rankings[report.headline.setup]
+    return Evaluation(dataset, shown, report, rerank_seconds=seconds)
+
+
+def _junk_by_setup(evaluation: Evaluation) -> dict[str, Rows]:
+    truth = evaluation.dataset.ground_truth
+    if isinstance(truth, GradedGroundTruth):
+        return {setup: truth.at(setup).junk for setup in SETUPS}
+    return {figure.setup: truth.junk for figure in evaluation.report.figures}
 
 
 def evaluate_random(dataset: Dataset, *, seed: int = 0) -> Evaluation:

@@ -10,7 +10,7 @@ from meisho.store import Collection
 
 
 class CollectionFeatures:
-    """A `meisho.rerank.base.LocalFeatureSource`: queries in memory, the database in a collection.
+    """A `meisho.rerank.evidence.LocalFeatureSource`: queries in memory, the database in a collection.
 
     The features of the photos that were asked for last are kept, for queries often share their answers.
 

@@ -1,8 +1,10 @@
 """One suite for every reranker, and for the template in the docstring of base.py."""
 
 import textwrap
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,15 +12,29 @@ import pytest
 import meisho.rerank.base
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.base import RERANKERS
+from meisho.rerank.evidence import Evidence
 from rerank.places import make_evidence, make_ranking
 
 LOCAL_FEATURES = make_evidence(num_places=5, views=4)
-EVIDENCE = {"geometric": LOCAL_FEATURES, "template": LOCAL_FEATURES}
-"""What each reranker is given beside the ranking."""
+
+
+def make_vectors(seed=0, dim=16):
+    """Unit vectors of 5 queries and of 4 views of each of 5 places."""
+    generator = np.random.default_rng(seed)
+    places = generator.standard_normal((5, dim))
+    noise = generator.standard_normal((25, dim))
+    vectors = np.concatenate([places, np.repeat(places, 4, axis=0)]) + 0.5 * noise
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return vectors[:5], vectors[5:]
+
+
+def fresh_evidence():
+    """What each reranker is given beside the ranking."""
+    return Evidence(*make_vectors(), LOCAL_FEATURES)
 
 
 def make_template():
-    names = {"np": np, "Ranking": Ranking, "NO_ROW": NO_ROW}
+    names = {"np": np, "Ranking": Ranking, "NO_ROW": NO_ROW, "dataclass": dataclass, "ClassVar": ClassVar}
     exec(textwrap.dedent(meisho.rerank.base.__doc__.partition("::\n")[2]), names)
     return names["ByNumberOfFeatures"]()
 
@@ -34,7 +50,7 @@ def rerank(request):
     reranker = make_template() if request.param == "template" else make_named(request.param)
 
     def rerank_with_evidence(ranking, **options):
-        return reranker.rerank(ranking, EVIDENCE[request.param], **options)
+        return reranker.rerank(ranking, fresh_evidence(), **options)
 
     return rerank_with_evidence
 

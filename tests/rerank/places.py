@@ -4,7 +4,7 @@ import numpy as np
 
 from meisho.local_features import LocalFeatures
 from meisho.ranking import Ranking
-from meisho.rerank.base import LocalFeaturesInMemory
+from meisho.rerank.evidence import LocalFeaturesInMemory
 
 SIZE_PX = (640, 480)
 

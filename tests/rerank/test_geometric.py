@@ -6,7 +6,7 @@ from meisho.geometry.ransac import RansacOptions
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.ranking import Ranking
-from meisho.rerank.base import LocalFeaturesInMemory
+from meisho.rerank.evidence import Evidence, LocalFeaturesInMemory
 from meisho.rerank.geometric import GeometricReranker, choose_first, verify_photos
 
 from .places import make_evidence, make_ranking
@@ -68,7 +68,7 @@ def test_the_numbers_of_the_tests_are_what_is_verified():
 def test_photos_of_the_same_place_come_first(evidence):
     ranking = make_ranking(evidence)
     for order in ("inliers", "combined"):
-        reranked = GeometricReranker(order=order, weight=2).rerank(ranking, evidence)
+        reranked = GeometricReranker(order=order, weight=2).rerank(ranking, Evidence(local=evidence))
         for query_row, ranks in enumerate(reranked.ranks):
             assert set(ranks[:3]) == {3 * query_row, 3 * query_row + 1, 3 * query_row + 2}
 
@@ -77,7 +77,7 @@ def test_order_is_by_inliers_then_first_score_then_row():
     numbers = [[40, 25, 40, 0, 25, 0]]
     first_scores = np.array([[0.5, 0.9, 0.8, 0.7, 0.9, 0.6]])
     ranking = make_ranking(None, scores=first_scores)
-    reranked = GeometricReranker(order="inliers").rerank(ranking, Numbers(numbers))
+    reranked = GeometricReranker(order="inliers").rerank(ranking, Evidence(local=Numbers(numbers)))
     assert reranked.ranks.tolist() == [[2, 0, 1, 4, 3, 5]]
     np.testing.assert_array_equal(np.floor(reranked.scores), [[40, 40, 25, 25, 0, 0]])
 
@@ -87,7 +87,7 @@ def test_combined_scores_are_the_formula():
     first_scores = np.array([[0.5, 0.9, 0.8, 0.7, 0.2, 0.6]])
     ranking = make_ranking(None, scores=first_scores)
     reranker = GeometricReranker(order="combined", weight=0.4, chance=8, scale=16)
-    reranked = reranker.rerank(ranking, Numbers(numbers))
+    reranked = reranker.rerank(ranking, Evidence(local=Numbers(numbers)))
     # by hand: 0.4 (1 - exp(-n / 16)) with n = 32, 17, 0, 0, 22, 1 adds .34587, .26176, 0, 0, .29886, .02423
     expected = np.array([0.84587, 1.16176, 0.8, 0.7, 0.49886, 0.62423])
     order = np.argsort(-expected)
@@ -98,16 +98,18 @@ def test_combined_scores_are_the_formula():
 def test_no_evidence_changes_no_order():
     ranking = make_ranking(None, scores=np.random.default_rng(0).uniform(0, 1, (3, 20)))
     for order in ("inliers", "combined"):
-        reranked = GeometricReranker(order=order, first=10).rerank(ranking, Numbers(np.zeros((3, 20), int)))
+        reranked = GeometricReranker(order=order, first=10).rerank(
+            ranking, Evidence(local=Numbers(np.zeros((3, 20), int)))
+        )
         np.testing.assert_array_equal(reranked.ranks, ranking.ranks)
     np.testing.assert_array_equal(reranked.scores, ranking.scores)  # those of "combined"
 
 
 def test_only_the_first_are_verified_and_the_rest_keep_their_order(evidence):
     ranking, counting = make_ranking(evidence), Counting(evidence)
-    reranked = GeometricReranker(first=5, order="inliers").rerank(ranking, counting)
+    reranked = GeometricReranker(first=5, order="inliers").rerank(ranking, Evidence(local=counting))
     for before, after, asked in zip(ranking.ranks, reranked.ranks, counting.asked, strict=True):
-        assert sorted(before[:5]) == asked  # in one batch
+        assert before[:5].tolist() == asked  # in one batch
         assert set(after[:5]) == set(before[:5])
         np.testing.assert_array_equal(after[5:], before[5:])
 
@@ -115,10 +117,10 @@ def test_only_the_first_are_verified_and_the_rest_keep_their_order(evidence):
 def test_rows_to_skip_are_taken_out_before_the_first_are_chosen(evidence):
     ranking, counting = make_ranking(evidence), Counting(evidence)
     skip = tuple(ranks[[0, 2, 3]] for ranks in ranking.ranks)
-    reranked = GeometricReranker(first=4).rerank(ranking, counting, skip=skip)
+    reranked = GeometricReranker(first=4).rerank(ranking, Evidence(local=counting), skip=skip)
     for before, after, asked in zip(ranking.ranks, reranked.ranks, counting.asked, strict=True):
         shortlist = before[[1, 4, 5, 6]]
-        assert asked == sorted(shortlist)
+        assert asked == shortlist.tolist()
         assert set(after[:4]) == set(shortlist)
         np.testing.assert_array_equal(after[4:], before[[0, 2, 3, *range(7, 12)]])
 
@@ -128,7 +130,7 @@ def test_skipping_is_the_same_as_a_ranking_without_these_rows(evidence):
     generator = np.random.default_rng(3)
     skip = tuple(generator.permutation(12)[:4] for _ in ranking.query_ids)
     for reranker in (GeometricReranker(first=6), GeometricReranker(first=6, order="inliers")):
-        reranked = reranker.rerank(ranking, evidence, skip=skip)
+        reranked = reranker.rerank(ranking, Evidence(local=evidence), skip=skip)
         kept = [~np.isin(ranks, unwanted) for ranks, unwanted in zip(ranking.ranks, skip, strict=True)]
         without = Ranking(
             ranking.query_ids,
@@ -136,27 +138,34 @@ def test_skipping_is_the_same_as_a_ranking_without_these_rows(evidence):
             np.array([ranks[keep] for ranks, keep in zip(ranking.ranks, kept, strict=True)]),
             np.array([scores[keep] for scores, keep in zip(ranking.scores, kept, strict=True)]),
         )
-        expected = reranker.rerank(without, evidence)
+        expected = reranker.rerank(without, Evidence(local=evidence))
         for ranks, other, unwanted in zip(reranked.ranks, expected.ranks, skip, strict=True):
             np.testing.assert_array_equal(ranks[~np.isin(ranks, unwanted)], other)
 
 
-def test_several_skips_are_answered_as_one_by_one_with_each_pair_read_once(evidence):
+def test_a_pair_is_verified_once_however_many_skips_ask_for_it(evidence):
     ranking, counting = make_ranking(evidence), Counting(evidence)
     skips = [None, tuple(ranks[:3] for ranks in ranking.ranks), tuple(ranks[5:] for ranks in ranking.ranks)]
-    reranker = GeometricReranker(first=5)
-    together = reranker.rerank_each(ranking, counting, skips=skips)
-    assert all(len(asked) == len(set(asked)) == 8 for asked in counting.asked)
-    assert len(counting.asked) == len(ranking.query_ids)
-    for skip, reranked in zip(skips, together, strict=True):
-        alone = reranker.rerank(ranking, evidence, skip=skip)
+    reranker, together = GeometricReranker(first=5), Evidence(local=counting)
+    for skip in skips:
+        reranked = reranker.rerank(ranking, together, skip=skip)
+        alone = reranker.rerank(ranking, Evidence(local=evidence), skip=skip)
         np.testing.assert_array_equal(reranked.ranks, alone.ranks)
         np.testing.assert_array_equal(reranked.scores, alone.scores)
+    assert sum(map(len, counting.asked)) == 8 * len(ranking.query_ids)  # the first 5, and 3 behind them
+    assert len(together.verified) == 8 * len(ranking.query_ids)
+
+
+def test_what_was_verified_otherwise_is_verified_again(evidence):
+    ranking, together = make_ranking(evidence), Evidence(local=evidence)
+    GeometricReranker(first=2).rerank(ranking, together)
+    GeometricReranker(first=2, ransac=RansacOptions()).rerank(ranking, together)
+    assert len(together.verified) == 2 * 2 * len(ranking.query_ids)
 
 
 def test_inliers_agree_with_one_pair_at_a_time(evidence):
     ranking = make_ranking(evidence)
-    reranked = GeometricReranker(order="inliers").rerank(ranking, evidence)
+    reranked = GeometricReranker(order="inliers").rerank(ranking, Evidence(local=evidence))
     for query_row in range(len(ranking.query_ids)):
         counts = inliers_of(evidence, ranking, query_row)
         assert np.floor(reranked.scores[query_row]).tolist() == sorted(counts.values(), reverse=True)
@@ -174,7 +183,7 @@ def test_the_options_of_matching_and_ransac_are_used(evidence):
         def match(self, query, database):
             return [Matches(np.empty((0, 2), int), np.empty(0)) for _ in database]
 
-    reranked = GeometricReranker(matcher=Nothing()).rerank(ranking, evidence)
+    reranked = GeometricReranker(matcher=Nothing()).rerank(ranking, Evidence(local=evidence))
     np.testing.assert_array_equal(reranked.ranks, ranking.ranks)
 
 

@@ -26,11 +26,12 @@ from meisho.cli.models import (
     Model,
     Pooling,
     Precision,
+    Rerank,
     Scales,
     Size,
     Weights,
     Whitening,
-    _geometric,
+    load_chain,
     load_local,
     load_model,
     model_options,
@@ -66,8 +67,7 @@ def evaluate(
     local: Annotated[
         str | None, typer.Option(help="Local features for reranking: sift, xfeat, aliked.")
     ] = None,
-    rerank: Annotated[str | None, typer.Option(help="geometric: verify the first answers.")] = None,
-    first: Annotated[int, typer.Option(min=1, help="How many answers are reranked.")] = 100,
+    rerank: Rerank = None,
     seed: Annotated[int, typer.Option(help="Seeds the bootstrap of the intervals.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -85,8 +85,7 @@ def evaluate(
     from meisho.datasets.base import load_dataset
     from meisho.run import evaluate_random
 
-    if rerank not in (None, "geometric"):
-        raise InputError(f"no reranker is called {rerank!r}; choose geometric")
+    chain = load_chain(rerank)
     loaded = load_dataset(dataset, root)
     name = loaded.name if dataset in ("folder", "csv") else dataset
     to = to or Path("runs") / (f"{name}-random" if model == "random" else name)
@@ -102,7 +101,7 @@ def evaluate(
                 extractor,
                 report_progress,
                 local_extractor=load_local(local),
-                reranker=_geometric(first if rerank else 0),
+                reranker=chain,
                 seed=seed,
                 batch_size=batch_size,
                 num_workers=workers,

@@ -19,6 +19,10 @@ Size = Annotated[int | None, typer.Option(min=32, help="Longer side of the worki
 Pooling = Annotated[str | None, typer.Option(help="gem, avg, max or cls.")]
 Scales = Annotated[str | None, typer.Option(help="Image scales, for example 1,0.7071,0.5.")]
 Whitening = Annotated[Path | None, typer.Option(help="A whitening made by 'meisho whiten'.")]
+Rerank = Annotated[
+    str | None,
+    typer.Option(help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50."),
+]
 Precision = Annotated[str | None, typer.Option(help="float32, bf16 or fp16 (the last two on CUDA).")]
 
 
@@ -73,11 +77,12 @@ def load_local(name: str | None) -> Any:
     return load_local_extractor(name) if name else None
 
 
-def _geometric(first: int) -> Any:
-    """Return the reranker that verifies the `first` answers; None for none."""
-    from meisho.rerank.geometric import GeometricReranker
+def load_chain(text: str | None) -> Any:
+    """Build the rerankers of "dba:k=10,alpha-qe"; None for none."""
+    from meisho.photo_pair import load_matcher
+    from meisho.rerank.chain import build_chain, parse_chain
 
-    return GeometricReranker(first=first) if first else None
+    return build_chain(parse_chain(text), load_matcher=load_matcher) if text else None
 
 
 def parse_numbers(option: str, text: str) -> list[float]:

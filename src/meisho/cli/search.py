@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from meisho.cli.app import Device, Json, app, out, print_json, say, strong
-from meisho.cli.models import _geometric, model_options, parse_box
+from meisho.cli.models import Rerank, load_chain, model_options, parse_box
+from meisho.errors import InputError
 
 
 @app.command()
@@ -22,6 +23,7 @@ def search(
     verify: Annotated[
         int, typer.Option(min=0, help="Verify this many answers by local features and put them in order.")
     ] = 0,
+    rerank: Rerank = None,
     html: Annotated[Path | None, typer.Option(help="Write the answers as a page to look at.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="Where the model's file is now, if it was moved.")
@@ -38,11 +40,14 @@ def search(
     from meisho.run import restore_extractor, search_collection
     from meisho.store import Collection
 
+    if verify and rerank:
+        raise InputError("--verify N is --rerank geometric:first=N; give one of the two")
+    chain = f"geometric:first={verify}" if verify else rerank
     opened = Collection.open(collection)
     photo = Photo(str(query), query, parse_box(box) if box else None)
     places = model_options(weights, None, None, None, whitening, None)
     extractor = restore_extractor(opened.provenance, device=device, places=places)
-    ranking = search_collection(opened, [photo], extractor, top=top, reranker=_geometric(verify))
+    ranking = search_collection(opened, [photo], extractor, top=top, reranker=load_chain(chain))
     scores = dict(zip(ranking.ids_of(0), ranking.scores[0].tolist(), strict=False))
     files = opened.files_of(list(scores))  # without those removed since the search began
     answers = [(Photo(i, files[i]), score) for i, score in scores.items() if i in files]

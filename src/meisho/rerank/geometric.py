@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from meisho.ground_truth import Rows
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.ranking import NO_ROW, Ranking
-from meisho.rerank.base import LocalFeatureSource
+from meisho.rerank.evidence import Evidence
 
 Order = Literal["combined", "inliers"]
 
@@ -55,6 +55,9 @@ class GeometricReranker:
         InputError: An option is outside its range.
     """
 
+    permutes: ClassVar[bool] = True
+    uses_skip: ClassVar[bool] = True
+
     first: int = 100
     order: Order = "combined"
     weight: float = 0.2
@@ -72,7 +75,12 @@ class GeometricReranker:
                 f"{self.chance} 0 or more, scale {self.scale} above 0"
             )
 
-    def rerank(self, ranking: Ranking, evidence: LocalFeatureSource, *, skip: Rows | None = None) -> Ranking:
+    @property
+    def depth(self) -> int:
+        """How many answers are looked at."""
+        return self.first
+
+    def rerank(self, ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
         """Verify the first of each list and put them in order; the rest keep theirs, behind.
 
         The new scores never rise along a list. With "combined" that of a verified photo is the sum which
@@ -83,41 +91,37 @@ class GeometricReranker:
 
         Args:
             ranking: (Q, K), scores never rising along a list.
-            evidence: Local features of the queries and of the database, by their rows in `ranking`.
+            evidence: Local features of the queries and of the database, by their rows in `ranking`. Pairs in
+                `verified` are not verified again, and new ones are added.
             skip: Q arrays of database rows, such as a protocol's junk, that are neither verified nor counted
                 among the first.
 
         Raises:
-            InputError: `skip` has another number of queries.
+            InputError: `skip` has another number of queries, or there are no local features.
         """
-        return self.rerank_each(ranking, evidence, skips=[skip])[0]
+        shortlist = choose_first(ranking, self.first, skip)
+        ranks, scores = ranking.ranks.copy(), ranking.scores.copy()
+        for query_row, rows in enumerate(shortlist):
+            places = _places_of(ranks[query_row], rows)
+            self._reorder(
+                ranks[query_row], scores[query_row], places, self.count_inliers(query_row, rows, evidence)
+            )
+        return Ranking(ranking.query_ids, ranking.database_ids, ranks, scores)
 
-    def rerank_each(
-        self, ranking: Ranking, evidence: LocalFeatureSource, *, skips: Sequence[Rows | None]
-    ) -> list[Ranking]:
-        """Do as `rerank` for each of several `skips` (say those of Easy, Medium and Hard).
-
-        A pair of photos is verified once, however many of the rankings ask for it.
-        """
-        shortlists = [choose_first(ranking, self.first, skip) for skip in skips]
-        reranked = [(ranking.ranks.copy(), ranking.scores.copy()) for _ in skips]
-        for query_row in range(len(ranking.query_ids)):
-            chosen = [shortlist[query_row] for shortlist in shortlists]
-            rows = np.unique(np.concatenate(chosen)) if chosen else np.empty(0, np.int64)
-            counts = self._count_inliers(query_row, rows, evidence)
-            for (ranks, scores), shortlist in zip(reranked, chosen, strict=True):
-                places = _places_of(ranking.ranks[query_row], shortlist)
-                num_inliers = counts[np.searchsorted(rows, shortlist)]
-                self._reorder(ranks[query_row], scores[query_row], places, num_inliers)
-        return [Ranking(ranking.query_ids, ranking.database_ids, *arrays) for arrays in reranked]
-
-    def _count_inliers(self, query_row: int, rows: Int64Array, evidence: LocalFeatureSource) -> Int64Array:
-        if not len(rows):
-            return np.empty(0, np.int64)
-        found = verify_photos(
-            evidence.query(query_row), evidence.database(rows), matcher=self.matcher, ransac=self.ransac
-        )
-        return np.array([verification.num_inliers for verification in found], np.int64)
+    def count_inliers(self, query_row: int, rows: Int64Array, evidence: Evidence) -> Int64Array:
+        """Return the inliers of a query with each of (B,) database rows, from `verified` where known."""
+        how = (self.matcher, self.ransac)
+        known = evidence.verified
+        new = np.array([row for row in rows.tolist() if (how, query_row, row) not in known], np.int64)
+        if len(new):
+            source = evidence.local_for("geometric")
+            found = verify_photos(
+                source.query(query_row), source.database(new), matcher=self.matcher, ransac=self.ransac
+            )
+            known |= {
+                (how, query_row, row): v.num_inliers for row, v in zip(new.tolist(), found, strict=True)
+            }
+        return np.array([known[how, query_row, row] for row in rows.tolist()], np.int64)
 
     def _reorder(
         self, ranks: Int64Array, scores: Float32Array, places: Int64Array, num_inliers: Int64Array

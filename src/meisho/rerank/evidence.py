@@ -1,0 +1,190 @@
+"""Evidence: what is known about the photos of a ranking beside the ranking itself."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from meisho.arrays import Float32Array, Int64Array, read_only
+from meisho.descriptors import normalize_rows
+from meisho.errors import InputError
+from meisho.local_features import LocalFeatures
+from meisho.ranking import NO_ROW, Ranking
+
+
+class LocalFeatureSource(Protocol):
+    """Local features of queries and database photos: in memory, or read from a collection."""
+
+    def query(self, query_row: int) -> LocalFeatures:
+        """Return those of one query, of its box alone where it has one."""
+        ...
+
+    def database(self, rows: Int64Array) -> Sequence[LocalFeatures]:
+        """Return those of (B,) database rows in that order, read in one batch."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LocalFeaturesInMemory:
+    """A `LocalFeatureSource` of two sequences: features of Q queries, and of N database photos."""
+
+    of_queries: Sequence[LocalFeatures]
+    of_database: Sequence[LocalFeatures]
+
+    def query(self, query_row: int) -> LocalFeatures:
+        """Return those of one query."""
+        return self.of_queries[query_row]
+
+    def database(self, rows: Int64Array) -> list[LocalFeatures]:
+        """Return those of (B,) database rows."""
+        return [self.of_database[row] for row in rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a reranker may look at; each says which part it needs.
+
+    Attributes:
+        queries: (Q, D) float32, read-only; global descriptors, one row per query of the ranking.
+        database: (N, D) float32, read-only; one row per photo of `Ranking.database_ids`. Both are scaled to
+            unit length when the value is built, without a copy where they have it already.
+        local: Local features of the same photos.
+        verified: What was verified so far, kept when the vectors are replaced: (how, query row, database row)
+            -> number of inliers. A later step of a chain need not verify the pair again.
+
+    Raises:
+        InputError: Only one of the two matrices is given, the shapes do not fit, or a number is not finite.
+    """
+
+    queries: Float32Array | None = None
+    database: Float32Array | None = None
+    local: LocalFeatureSource | None = None
+    verified: dict[tuple[Hashable, int, int], int] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.queries is None and self.database is None:
+            return
+        if self.queries is None or self.database is None:
+            raise InputError("evidence: give descriptors of both the queries and the database, or of none")
+        queries = _unit_rows(self.queries, "queries")
+        database = _unit_rows(self.database, "database")
+        if queries.shape[1] != database.shape[1]:
+            raise InputError(
+                f"evidence: the queries have {queries.shape[1]} dimensions, the database "
+                f"{database.shape[1]}; describe both by the same model"
+            )
+        object.__setattr__(self, "queries", queries)
+        object.__setattr__(self, "database", database)
+
+    def vectors_for(self, reranker: str, ranking: Ranking) -> tuple[Float32Array, Float32Array]:
+        """Return (Q, D) queries and (N, D) database for a reranker that needs them.
+
+        Raises:
+            InputError: There are none, or they are not those of the ranking.
+        """
+        if self.queries is None or self.database is None:
+            raise InputError(f"{reranker} needs global descriptors; give Evidence(queries=..., database=...)")
+        shape = len(self.queries), len(self.database)
+        if shape != (len(ranking.query_ids), len(ranking.database_ids)):
+            raise InputError(
+                f"{reranker}: {shape[0]} and {shape[1]} descriptors for a ranking of "
+                f"{len(ranking.query_ids)} queries over {len(ranking.database_ids)} photos; they "
+                "must be the same"
+            )
+        return self.queries, self.database
+
+    def local_for(self, reranker: str) -> LocalFeatureSource:
+        """Return the local features for a reranker that needs them.
+
+        Raises:
+            InputError: There are none.
+        """
+        if self.local is None:
+            raise InputError(
+                f"{reranker} needs local features; extract them (--local xfeat) and give Evidence(local=...)"
+            )
+        return self.local
+
+    def with_vectors(self, queries: Float32Array, database: Float32Array) -> "Evidence":
+        """Return the same evidence with other global descriptors."""
+        return replace(self, queries=queries, database=database)
+
+
+def evidence_of_lists(
+    query_vectors: Float32Array,
+    ids: Sequence[Sequence[str]],
+    vectors: Sequence[Float32Array],
+    *,
+    query_ids: Sequence[str] | None = None,
+) -> tuple[Ranking, Evidence]:
+    """Turn the answers of a vector database into what rerankers take.
+
+    The database is then the union of the answers, in the order in which they are first named.
+
+    Args:
+        query_vectors: (Q, D) float32.
+        ids: Q lists of ids, best first.
+        vectors: Q arrays (K_q, D) of the vectors of those ids; of an id that is answered twice the first
+            counts.
+        query_ids: Q ids; "0", "1", ... when not given.
+
+    Returns:
+        The ranking, in the order given, and its evidence.
+
+    Raises:
+        InputError: The numbers of queries, ids and vectors do not fit, or an id stands twice in one list.
+    """
+    if not len(query_vectors) == len(ids) == len(vectors):
+        raise InputError(
+            f"evidence: {len(query_vectors)} query vectors, {len(ids)} lists of ids and {len(vectors)} "
+            "arrays of vectors; give one of each per query"
+        )
+    row_of: dict[str, int] = {}
+    rows: list[Float32Array] = []
+    for query_row, (names, array) in enumerate(zip(ids, vectors, strict=True)):
+        if len(names) != len(array) or len(set(names)) != len(names):
+            raise InputError(
+                f"evidence: query {query_row} has {len(names)} ids, {len(set(names))} of them different, and "
+                f"{len(array)} vectors; give each id once with its vector"
+            )
+        for name, vector in zip(names, array, strict=True):
+            if row_of.setdefault(name, len(row_of)) == len(rows):
+                rows.append(vector)
+    dim = np.shape(query_vectors)[1]
+    evidence = Evidence(query_vectors, np.stack(rows) if rows else np.empty((0, dim), np.float32))
+    ranking = _rank_lists(evidence, [[row_of[name] for name in names] for names in ids], row_of, query_ids)
+    return ranking, evidence
+
+
+def _rank_lists(
+    evidence: Evidence, lists: list[list[int]], row_of: dict[str, int], query_ids: Sequence[str] | None
+) -> Ranking:
+    assert evidence.queries is not None and evidence.database is not None
+    depth = max(map(len, lists), default=0)
+    ranks = np.full((len(lists), depth), NO_ROW, np.int64)
+    scores = np.full((len(lists), depth), -np.inf, np.float32)
+    for query_row, rows in enumerate(lists):
+        ranks[query_row, : len(rows)] = rows
+        similarities = evidence.database[rows] @ evidence.queries[query_row]
+        scores[query_row, : len(rows)] = np.minimum.accumulate(similarities)  # the order given is kept
+    names = tuple(map(str, range(len(lists)))) if query_ids is None else tuple(query_ids)
+    return Ranking(names, tuple(row_of), ranks, scores)
+
+
+def _unit_rows(vectors: Float32Array, what: str) -> Float32Array:
+    frozen: Float32Array = read_only(np.asarray(vectors), np.float32)
+    if frozen.ndim != 2:
+        raise InputError(f"evidence: descriptors of the {what} must be a matrix, got shape {frozen.shape}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("nd,nd->n", frozen, frozen)
+    bad = ~np.isfinite(squares)
+    if bad.any():
+        raise InputError(
+            f"evidence: {int(bad.sum())} of {len(frozen)} descriptors of the {what} hold NaN, infinity or "
+            f"huge values (first: row {int(np.argmax(bad))}); extract them again"
+        )
+    if np.all((np.abs(squares - 1) < 1e-5) | (squares == 0)):
+        return frozen
+    scaled: Float32Array = read_only(normalize_rows(frozen), np.float32)
+    return scaled
