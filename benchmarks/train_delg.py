@@ -3,9 +3,9 @@
     python benchmarks/train_delg.py --to /tmp/delg [--set schedule.epochs=4]
 
 Trains `recipes/toycity_delg_local.toml` on a drawn city and looks at another one, whose landmarks it has
-never seen: each query with the photos of its landmark that the ground truth calls easy or hard, and with twice
-as many of other landmarks. A pair is verified when more of its matches agree on one affine map than those of
-99 % of the pairs of two landmarks.
+never seen: each query with the photos of its landmark that the ground truth calls easy or hard, and with
+twice as many of other landmarks. A pair is verified when more of its matches agree on one affine map than
+those of 99 % of the pairs of two landmarks.
 """
 
 import argparse

@@ -28,7 +28,7 @@ class LocalTrainingNetwork(nn.Module):
     """DELG's trunk and local head, with the losses of the head.
 
     Args:
-        delg: The network; its trunk is frozen here.
+        delg: The network.
         loss: Attention and reconstruction.
     """
 
@@ -36,7 +36,6 @@ class LocalTrainingNetwork(nn.Module):
         super().__init__()
         self.delg = delg
         self.loss = loss
-        self.delg.global_branch.requires_grad_(False)
 
     def forward(self, images: Tensor, labels: Tensor, teacher: Tensor | None = None) -> Losses:
         """Compute the losses of (B, 3, H, W) normalised images with (B,) int64 landmarks."""
@@ -55,6 +54,8 @@ class LocalTask:
         train: The photos that it will see.
         validation: A data set for the retrieval score, or None.
     """
+
+    frozen: tuple[str, ...] = ("delg.global_branch",)
 
     def __init__(self, recipe: Recipe, train: TrainingSet, validation: Dataset | None) -> None:
         self._recipe, self._validation = recipe, validation

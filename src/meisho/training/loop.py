@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,7 +119,9 @@ class Loop:
         Raises:
             DivergedError: A loss or gradient is not a number; the batch is saved.
         """
-        if self.progress.step == 0 and self._recipe.validation.at_start and not self.progress.history:
+        can_measure = self._data.validation is not None or len(self._data.accuracy) > 0
+        is_new = self.progress.step == 0 and not self.progress.history
+        if is_new and can_measure and self._recipe.validation.at_start:
             self._finish_epoch(_untrained_record(self._first_size()), is_start=True)
         while self.progress.epoch < self._recipe.schedule.epochs and not self._is_stale():
             record = self._train_epoch()
@@ -256,7 +258,7 @@ class Loop:
             place = save_batch(self._folder, batch.images, batch.labels, ids, facts)
         raise DivergedError(
             f"training stopped at step {progress.step} of epoch {progress.epoch + 1}: loss {loss}; {cause}. "
-            f"The batch is in {place}; the weights of the last validation are in {self._folder / 'last'}"
+            f"The batch is in {place}; the weights of the epoch before are in {self._folder / 'last'}"
         )
 
     def _check_freezes(self) -> None:
@@ -359,8 +361,9 @@ class Loop:
             return follow_average(self._average.network)
         return load_teacher(teacher, self._task.traits, self._accelerator.device)
 
-    def _frozen(self, epoch: int) -> Iterator[str]:
-        return (self._task.parameter_name(n) for n in frozen_names(epoch, self._recipe.schedule.freezes))
+    def _frozen(self, epoch: int) -> tuple[str, ...]:
+        names = frozen_names(epoch, self._recipe.schedule.freezes)
+        return (*self._task.frozen, *(self._task.parameter_name(name) for name in names))
 
     def _first_size(self) -> int:
         return size_at(0, self._recipe.schedule.sizes)

@@ -50,8 +50,10 @@ class Task(Protocol):
         traits: How images are normalised.
         backbone: The part that learns at `backbone_rate`.
         rest: The parts that learn at `head_rate`.
+        frozen: Beginnings of the names of parameters that are never trained.
     """
 
+    frozen: tuple[str, ...]
     network: nn.Module
     traits: BackboneTraits
     backbone: nn.Module
@@ -78,8 +80,9 @@ class DescriptorTask:
         train: The photos that it will see.
         accuracy: Photos for the closed-set accuracy.
         validation: A data set for the retrieval score, or None.
-        seed: Of random weights.
     """
+
+    frozen: tuple[str, ...] = ()
 
     def __init__(
         self, recipe: Recipe, train: TrainingSet, accuracy: TrainingSet, validation: Dataset | None
