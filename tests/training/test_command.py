@@ -1,0 +1,52 @@
+import json
+
+import pytest
+from places import recipe_values
+
+from meisho.config import config_toml, parse_config
+from meisho.training.recipe import Recipe
+
+
+@pytest.fixture
+def recipe_file(places, tmp_path):
+    recipe = parse_config(recipe_values(places, schedule={"epochs": 1}), Recipe, source="test")
+    path = tmp_path / "small.toml"
+    path.write_text(config_toml(recipe), encoding="utf-8")
+    return path
+
+
+def test_train_says_what_it_does_and_what_to_do_next(recipe_file, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("train", recipe_file)
+    assert code == 0, err
+    assert "24 photos of 4 landmarks; validation: 12 queries in 12 photos" in err
+    assert "epoch   1  32 px  loss" in err and "% waiting for data" in err
+    assert "Best after 1 epochs, mAP" in out and "runs/small/best" in out
+    assert "index PHOTOS --to my.meisho --model runs/small/best" in out
+    code, _, err = run("train", recipe_file)
+    assert code == 2 and "go on with it by --resume" in err
+
+
+def test_train_takes_changes_resumes_and_prints_json(recipe_file, tmp_path, run):
+    changes = ["--set", "schedule.epochs=2", "--set", "head.options.scale=10", "--to", tmp_path / "run"]
+    code, out, _ = run("train", recipe_file, *changes, "--json")
+    result = json.loads(out)
+    assert code == 0 and result["best"] == str(tmp_path / "run" / "best") and len(result["history"]) == 2
+    code, out, _ = run("train", recipe_file, *changes, "--json", "--resume")
+    assert code == 0 and json.loads(out)["history"] == result["history"]
+    code, _, err = run("train", recipe_file, "--to", tmp_path / "run", "--resume")
+    assert code == 4 and "another recipe, it differs in [head], [schedule]" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("schedule.epoch=2", "the nearest is 'schedule.epochs'"),
+        ("schedule.epochs=two", "schedule.epochs is 'two', expected a whole number"),
+        ("data.root=nowhere", "nowhere"),
+        ("data.dataset=oxford5k", "choose one of folder, csv, toycity, gldv2_train"),
+    ],
+)
+def test_a_wrong_change_is_one_line_and_exit_code_2(recipe_file, tmp_path, run, change, message):
+    code, _, err = run("train", recipe_file, "--to", tmp_path / "run", "--set", change)
+    assert code == 2 and message in err.replace("\n", " ") and "Traceback" not in err
