@@ -65,6 +65,7 @@ def plot_history(records: Sequence[EpochRecord], path: Path) -> None:
     """Draw losses, mAP and accuracy, and learning rate over the epochs to a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 8), layout="constrained")
     losses, scores, rates = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
@@ -83,6 +84,7 @@ def plot_history(records: Sequence[EpochRecord], path: Path) -> None:
     scores.set_ylabel("per cent")
     rates.set_ylabel("rate")
     rates.set_xlabel("epochs")
+    rates.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (losses, scores):
         axes.grid(alpha=0.3)
         if axes.lines:
