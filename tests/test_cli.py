@@ -1,6 +1,7 @@
 """The command line as a user meets it: what is printed, what is written, which exit code."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -448,6 +449,16 @@ def test_answers_can_be_verified_by_local_features(run, city, tmp_path):
     scores = [a["score"] for a in verified]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > plain[0]["score"]  # evidence was found
+    assert all(a["same_place"] == (a["inliers"] >= 15) for a in verified)
+    assert verified[0]["same_place"] and not verified[-1]["same_place"]
+    assert "inliers" not in plain[0]
+    page = tmp_path / "answer.html"
+    code, out, _ = run("search", collection, query, "--verify", 12, "--top", 4, "--html", page)
+    assert code == 0
+    assert "same place" in out
+    links = re.findall(r'<a href="(answer_matches/[^"]+)"', page.read_text())
+    assert len(set(links)) == 4
+    assert all((tmp_path / link).is_file() for link in links)
     assert json.loads(run("info", collection, "--json")[1])["local features"] == "sift"
 
 
@@ -461,6 +472,9 @@ def test_evaluate_reranks_each_setup_without_its_junk(run, city, tmp_path):
     reranked = json.loads(out)
     assert "junk of each setup" in reranked["reranking"]
     assert [f["setup"] for f in reranked["figures"]] == [f["setup"] for f in plain["figures"]]
+    links = re.findall(r'<a href="(report_matches/[^"]+)"', (tmp_path / "b" / "report.html").read_text())
+    assert links and all((tmp_path / "b" / link).is_file() for link in links)
+    assert "report_matches" not in (tmp_path / "a" / "report.html").read_text()
     assert reranked["figures"] != plain["figures"]
     assert "reranking: none / geometric" in run("evaluate", "--compare", tmp_path / "a", tmp_path / "b")[1]
     assert run(*arguments, "--to", tmp_path / "a", "--rerank", "geometric")[0] == 2  # no local features there

@@ -26,9 +26,11 @@ from meisho.images import Photo, find_photos, printable_id
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.local_extraction import extract_local
+from meisho.photo_pair import StoredPairs
 from meisho.ranking import Ranking
 from meisho.rerank.chain import Chain
 from meisho.rerank.evidence import Evidence
+from meisho.rerank.geometric import GeometricReranker
 from meisho.searching import search
 from meisho.store import Collection, CollectionWriter
 from meisho.stored_features import CollectionFeatures
@@ -268,6 +270,20 @@ def refresh_index(collection: Collection, kind: str | None = None) -> str:
     return kind
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found.
+
+    Attributes:
+        ranking: The answers.
+        pairs: Compares queries with answers as the reranker did, for who wants to see why; None where no
+            local features were looked at.
+    """
+
+    ranking: Ranking
+    pairs: StoredPairs | None = None
+
+
 def search_collection(
     collection: Collection,
     queries: Sequence[Photo],
@@ -275,7 +291,7 @@ def search_collection(
     *,
     top: int = 10,
     reranker: Chain | None = None,
-) -> Ranking:
+) -> Found:
     """Describe the query photos and find the `top` best database photos of each.
 
     Args:
@@ -297,11 +313,23 @@ def search_collection(
         live = LiveIndex.build("exact", snapshot.descriptors.vectors, snapshot.keys, snapshot.version)
     bound = live.follow(snapshot.descriptors.vectors, snapshot.keys, snapshot.version)
     if reranker is None:
-        return search(described, snapshot.descriptors, index=bound, top=top)
+        return Found(search(described, snapshot.descriptors, index=bound, top=top))
     ranking = search(described, snapshot.descriptors, index=bound, top=max(top, reranker.depth))
     local = _local_evidence(collection, ranking, queries) if reranker.needs_local else None
     evidence = Evidence(described.vectors, snapshot.descriptors.vectors, local)
-    return reranker.rerank(ranking, evidence).top(top)
+    return Found(reranker.rerank(ranking, evidence).top(top), _stored_pairs(queries, local, reranker))
+
+
+def _stored_pairs(
+    queries: Sequence[Photo], local: CollectionFeatures | None, reranker: Chain
+) -> StoredPairs | None:
+    """Return what compares photos as the last step that verifies does."""
+    steps = [step.reranker for step in reranker.steps if isinstance(step.reranker, GeometricReranker)]
+    return (
+        StoredPairs(queries, local, steps[-1].matcher, steps[-1].ransac)
+        if local is not None and steps
+        else None
+    )
 
 
 def _local_evidence(collection: Collection, ranking: Ranking, queries: Sequence[Photo]) -> CollectionFeatures:
@@ -388,12 +416,14 @@ class Evaluation:
         ranking: The whole database ranked for each query.
         report: The figures.
         rerank_seconds: Wall time of reranking, of all queries and setups together, without extraction.
+        pairs: Compares queries with answers as the reranker did, see `Found`.
     """
 
     dataset: Dataset
     ranking: Ranking
     report: Report
     rerank_seconds: float = 0.0
+    pairs: StoredPairs | None = None
 
 
 def evaluate_dataset(
@@ -472,7 +502,7 @@ def evaluate_dataset(
     evidence = Evidence(queries.vectors, database.vectors, local)
     reranked = _rerank_each_setup(evaluation, reranker, evidence, seed=seed)
     progress("rerank", 1, 1)
-    return reranked
+    return replace(reranked, pairs=_stored_pairs(dataset.queries, local, reranker))
 
 
 def _rerank_each_setup(

@@ -127,7 +127,8 @@ def write_evaluation(evaluation: Any, to: Path) -> Path:
 
     evaluation.report.save(to)
     page = to / "report.html"
-    write_report_page(page, evaluation.report, evaluation.ranking, evaluation.dataset)
+    compare = evaluation.pairs.compare if evaluation.pairs else None
+    write_report_page(page, evaluation.report, evaluation.ranking, evaluation.dataset, compare=compare)
     return page
 
 

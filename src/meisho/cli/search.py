@@ -1,7 +1,7 @@
 """`meisho search`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -47,21 +47,49 @@ def search(
     photo = Photo(str(query), query, parse_box(box) if box else None)
     places = model_options(weights, None, None, None, whitening, None)
     extractor = restore_extractor(opened.provenance, device=device, places=places)
-    ranking = search_collection(opened, [photo], extractor, top=top, reranker=load_chain(chain))
+    found = search_collection(opened, [photo], extractor, top=top, reranker=load_chain(chain))
+    ranking = found.ranking
     scores = dict(zip(ranking.ids_of(0), ranking.scores[0].tolist(), strict=False))
     files = opened.files_of(list(scores))  # without those removed since the search began
     answers = [(Photo(i, files[i]), score) for i, score in scores.items() if i in files]
+    pairs = _compare(found, [answer for answer, _ in answers])
     if html:
         from meisho.web.pages import write_search_page
 
-        write_search_page(html, photo, answers, collection=collection, num_database=len(ranking.database_ids))
+        num_database = len(ranking.database_ids)
+        write_search_page(html, photo, answers, collection=collection, num_database=num_database, pairs=pairs)
     if as_json:
-        found = [{"id": p.id, "path": str(p.path), "score": round(s, 6)} for p, s in answers]
-        print_json({"query": str(query), "answers": found})
+        print_json({"query": str(query), "answers": _answers_json(answers, pairs)})
         return
-    table = Table("rank", "score", "photo", box=None, pad_edge=False, header_style="dim")
-    for rank, (answer, score) in enumerate(answers, start=1):
-        table.add_row(str(rank), f"{score:.4f}", Text(str(answer.path), overflow="fold"))
-    out.print(table)
+    _print_answers(answers, pairs)
     if html:
         say("\nLook at the answers: ", strong(html))
+
+
+def _compare(found: Any, answers: list[Any]) -> Any:
+    """Compare the query with its answers, where that is what put them in order; None where it is not."""
+    if found.pairs is None:
+        return None
+    import numpy as np
+
+    row_of = dict(zip(found.ranking.ids_of(0), found.ranking.ranks[0].tolist(), strict=False))
+    return found.pairs.compare(0, np.array([row_of[answer.id] for answer in answers], np.int64), answers)
+
+
+def _answers_json(answers: list[Any], pairs: Any) -> list[dict[str, Any]]:
+    found = [{"id": p.id, "path": str(p.path), "score": round(score, 6)} for p, score in answers]
+    for answer, pair in zip(found, pairs or (), strict=False):
+        answer |= {"inliers": pair.verification.num_inliers, "same_place": pair.same_place}
+    return found
+
+
+def _print_answers(answers: list[Any], pairs: Any) -> None:
+    verified = ["inliers", ""] if pairs is not None else []
+    table = Table("rank", "score", *verified, "photo", box=None, pad_edge=False, header_style="dim")
+    for rank, (answer, score) in enumerate(answers, start=1):
+        cells = [str(rank), f"{score:.4f}"]
+        if pairs is not None:
+            pair = pairs[rank - 1]
+            cells += [str(pair.verification.num_inliers), "same place" if pair.same_place else ""]
+        table.add_row(*cells, Text(str(answer.path), overflow="fold"))
+    out.print(table)
