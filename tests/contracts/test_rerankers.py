@@ -1,8 +1,7 @@
 """One suite for every reranker, and for the template in the docstring of base.py."""
 
 import textwrap
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import FrozenInstanceError, dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,12 +9,21 @@ import numpy as np
 import pytest
 
 import meisho.rerank.base
+from meisho.errors import InputError
 from meisho.ranking import NO_ROW, Ranking
-from meisho.rerank.base import RERANKERS
-from meisho.rerank.evidence import Evidence
+from meisho.rerank.base import RERANKERS, Refiner
+from meisho.rerank.chain import load_reranker_class
+from meisho.rerank.evidence import Evidence, LocalFeaturesInMemory
+from meisho.rerank.neighbors import rank_by_vectors
 from rerank.places import make_evidence, make_ranking
 
 LOCAL_FEATURES = make_evidence(num_places=5, views=4)
+
+ANSWERED_TOGETHER: dict[str, str] = {}
+"""Rerankers whose answer to one query depends on the other queries, and why."""
+
+BLIND = {"template": "it orders by the number of features"}
+"""Rerankers that need not find the photos of a place, and why."""
 
 
 def make_vectors(seed=0, dim=16):
@@ -28,9 +36,47 @@ def make_vectors(seed=0, dim=16):
     return vectors[:5], vectors[5:]
 
 
-def fresh_evidence():
-    """What each reranker is given beside the ranking."""
-    return Evidence(*make_vectors(), LOCAL_FEATURES)
+QUERIES, DATABASE = make_vectors()
+
+
+def with_zeros():
+    queries, database = QUERIES.copy(), DATABASE.copy()
+    queries[0], database[[0, 7]] = 0, 0
+    return queries, database
+
+
+WORLDS = {
+    "no photo": (QUERIES, DATABASE[:0]),
+    "one photo": (QUERIES, DATABASE[:1]),
+    "two photos": (QUERIES, DATABASE[:2]),
+    "no query": (QUERIES[:0], DATABASE),
+    "each photo three times": (QUERIES, np.tile(DATABASE, (3, 1))),
+    "queries in the database": (DATABASE[[0, 4, 8, 12, 16]], DATABASE),
+    "one photo, thirty times": (QUERIES, np.repeat(DATABASE[:1], 30, axis=0)),
+    "all alike": (np.repeat(DATABASE[:1], 5, axis=0), np.repeat(DATABASE[:1], 20, axis=0)),
+    "zero vectors": with_zeros(),
+    "opposites": (QUERIES, np.concatenate([DATABASE, -DATABASE])),
+    "one dimension": (np.ones((5, 1), np.float32), np.where(np.arange(20) % 3, 1, -1)[:, None]),
+    "not unit length": (3 * QUERIES, 7 * DATABASE),
+}
+"""Descriptors of queries and database that a reranker must survive."""
+
+
+def evidence_of(queries, database):
+    """The evidence of those descriptors; local features of the same photos, again and again."""
+    local = LocalFeaturesInMemory(
+        [LOCAL_FEATURES.of_queries[row % 5] for row in range(len(queries))],
+        [LOCAL_FEATURES.of_database[row % 20] for row in range(len(database))],
+    )
+    return Evidence(queries, database, local)
+
+
+def ranking_by_vectors(queries, database):
+    """The whole database, ranked for each query by its descriptors."""
+    ids = [
+        tuple(f"{kind}{row}" for row in range(n)) for kind, n in (("q", len(queries)), ("d", len(database)))
+    ]
+    return Ranking.from_scores(*ids, queries @ database.T)
 
 
 def make_template():
@@ -39,20 +85,14 @@ def make_template():
     return names["ByNumberOfFeatures"]()
 
 
-def make_named(name):
-    module, _, attribute = RERANKERS[name].partition(":")
-    return getattr(import_module(module), attribute)()
-
-
 @pytest.fixture(params=[*RERANKERS, "template"])
-def rerank(request):
-    """Rerank with a reranker and the evidence that it takes."""
-    reranker = make_template() if request.param == "template" else make_named(request.param)
+def name(request):
+    return request.param
 
-    def rerank_with_evidence(ranking, **options):
-        return reranker.rerank(ranking, fresh_evidence(), **options)
 
-    return rerank_with_evidence
+@pytest.fixture
+def reranker(name):
+    return make_template() if name == "template" else load_reranker_class(name)()
 
 
 def short_lists():
@@ -66,6 +106,7 @@ def short_lists():
 
 RANKINGS = {
     "whole": make_ranking(LOCAL_FEATURES),
+    "by vectors": ranking_by_vectors(QUERIES, DATABASE),
     "first 5": make_ranking(LOCAL_FEATURES, depth=5),
     "first 1": make_ranking(LOCAL_FEATURES, depth=1),
     "empty lists": make_ranking(LOCAL_FEATURES, depth=0),
@@ -80,38 +121,113 @@ def ranking(request):
     return RANKINGS[request.param]
 
 
-def test_each_list_keeps_its_rows_and_its_fill(rerank, ranking):
-    reranked = rerank(ranking)
+@pytest.fixture(params=WORLDS)
+def world(request):
+    return WORLDS[request.param]
+
+
+def check(reranked, ranking, *, permutes):
+    """Check what holds for every answer of every reranker."""
     assert (reranked.query_ids, reranked.database_ids) == (ranking.query_ids, ranking.database_ids)
-    np.testing.assert_array_equal(np.sort(reranked.ranks, axis=1), np.sort(ranking.ranks, axis=1))
-    np.testing.assert_array_equal(reranked.ranks == NO_ROW, ranking.ranks == NO_ROW)
-
-
-def test_scores_never_rise_and_the_fill_has_none(rerank, ranking):
-    reranked = rerank(ranking)
+    assert reranked.ranks.shape == ranking.ranks.shape
     filled = reranked.ranks == NO_ROW
     assert (reranked.scores[filled] == -np.inf).all() and np.isfinite(reranked.scores[~filled]).all()
     assert (reranked.scores[:, 1:] <= reranked.scores[:, :-1]).all()
+    if permutes:
+        np.testing.assert_array_equal(np.sort(reranked.ranks, axis=1), np.sort(ranking.ranks, axis=1))
+    for rows in reranked.ranks:
+        rows = rows[rows != NO_ROW]
+        assert len(set(rows)) == len(rows)
+        assert permutes or len(rows) == min(ranking.depth, len(ranking.database_ids))
 
 
-def test_the_same_again_is_the_same(rerank, ranking):
-    first, again = rerank(ranking), rerank(ranking)
-    np.testing.assert_array_equal(first.ranks, again.ranks)
-    np.testing.assert_array_equal(first.scores, again.scores)
+def same(first, second):
+    np.testing.assert_array_equal(first.ranks, second.ranks)
+    np.testing.assert_array_equal(first.scores, second.scores)
 
 
-def test_skipped_rows_stay_in_the_list(rerank, ranking):
+def test_every_list_is_a_valid_answer(reranker, ranking):
+    check(reranker.rerank(ranking, evidence_of(QUERIES, DATABASE)), ranking, permutes=reranker.permutes)
+
+
+def test_every_list_is_a_valid_answer_whatever_the_descriptors(reranker, world):
+    ranking = ranking_by_vectors(*world)
+    check(reranker.rerank(ranking, evidence_of(*world)), ranking, permutes=reranker.permutes)
+
+
+def test_the_same_again_is_the_same(reranker, ranking):
+    first, again = (reranker.rerank(ranking, evidence_of(QUERIES, DATABASE)) for _ in range(2))
+    same(first, again)
+
+
+def test_skipped_rows_stay_in_the_list(reranker, ranking):
     skip = tuple(np.arange(query_row, 20, 3) for query_row in range(5))
-    reranked = rerank(ranking, skip=skip)
-    np.testing.assert_array_equal(np.sort(reranked.ranks, axis=1), np.sort(ranking.ranks, axis=1))
+    reranked = reranker.rerank(ranking, evidence_of(QUERIES, DATABASE), skip=skip)
+    check(reranked, ranking, permutes=reranker.permutes)
 
 
-def test_one_query_is_answered_as_among_others(rerank):
-    whole = rerank(RANKINGS["whole"])
-    first = RANKINGS["whole"]
-    alone = rerank(Ranking(first.query_ids[:1], first.database_ids, first.ranks[:1], first.scores[:1]))
+def test_one_query_is_answered_as_among_others(name, reranker):
+    if name in ANSWERED_TOGETHER:
+        pytest.skip(ANSWERED_TOGETHER[name])
+    ranking = RANKINGS["by vectors"]
+    whole = reranker.rerank(ranking, evidence_of(QUERIES, DATABASE))
+    first = Ranking(ranking.query_ids[:1], ranking.database_ids, ranking.ranks[:1], ranking.scores[:1])
+    alone = reranker.rerank(first, evidence_of(QUERIES[:1], DATABASE))
     np.testing.assert_array_equal(alone.ranks[0], whole.ranks[0])
-    np.testing.assert_array_equal(alone.scores[0], whole.scores[0])
+    np.testing.assert_allclose(alone.scores[0], whole.scores[0], rtol=1e-5, atol=1e-6)
+
+
+def test_photos_of_the_place_come_first(name, reranker):
+    if name in BLIND:
+        pytest.skip(BLIND[name])
+    reranked = reranker.rerank(RANKINGS["by vectors"], evidence_of(QUERIES, DATABASE))
+    places = np.sort(reranked.ranks[:, :4], axis=1)
+    np.testing.assert_array_equal(places, np.arange(20).reshape(5, 4))
+
+
+def test_nothing_is_written_into_the_arguments(reranker):
+    queries, database = QUERIES.copy(), DATABASE.copy()
+    ranks, scores = RANKINGS["short lists"].ranks.copy(), RANKINGS["short lists"].scores.copy()
+    ids = RANKINGS["whole"].query_ids, RANKINGS["whole"].database_ids
+    reranker.rerank(Ranking(*ids, ranks, scores), evidence_of(queries, database))
+    np.testing.assert_array_equal(queries, QUERIES)
+    np.testing.assert_array_equal(database, DATABASE)
+    np.testing.assert_array_equal(ranks, RANKINGS["short lists"].ranks)
+    np.testing.assert_array_equal(scores, RANKINGS["short lists"].scores)
+
+
+def test_what_is_missing_is_named(reranker):
+    with pytest.raises(InputError, match=r"needs (global descriptors|local features)"):
+        reranker.rerank(RANKINGS["whole"], Evidence())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_descriptors_that_are_no_numbers_are_refused_by_name(reranker, bad):
+    database = DATABASE.copy()
+    database[3, 2] = bad
+    with pytest.raises(InputError, match=r"1 of 20 descriptors of the database hold NaN.*row 3"):
+        reranker.rerank(RANKINGS["whole"], evidence_of(QUERIES, database))
+
+
+def test_descriptors_of_other_photos_are_refused(name, reranker):
+    evidence = Evidence(QUERIES, DATABASE[:-1])
+    with pytest.raises(InputError, match=r"needs local features|5 and 19 descriptors"):
+        reranker.rerank(RANKINGS["whole"], evidence)
+
+
+def test_better_descriptors_rank_as_the_reranker_does(reranker, ranking):
+    if not isinstance(reranker, Refiner):
+        pytest.skip("it makes no descriptors")
+    evidence = evidence_of(QUERIES, DATABASE)
+    refined = reranker.refine(ranking, evidence)
+    assert refined.verified is evidence.verified and refined.local is evidence.local
+    same(rank_by_vectors(ranking, refined), reranker.rerank(ranking, evidence))
+
+
+def test_options_are_fields_that_cannot_be_changed_later(reranker):
+    for field in fields(reranker):
+        with pytest.raises(FrozenInstanceError):
+            setattr(reranker, field.name, None)
 
 
 def test_the_template_fits_into_few_lines():
