@@ -29,6 +29,21 @@ _FOLDERS = ("", "index", "test", "metadata", "ground_truth")
 _ID = re.compile(r"[0-9A-Za-z]{3,64}")  # it becomes a path
 
 
+@dataclass(frozen=True, eq=False)
+class RetrievalSolution:
+    """The right answers of the retrieval test set.
+
+    Attributes:
+        query_ids: Q ids of the queries that are scored; those marked "Ignored" are left out.
+        ground_truth: Right database rows of each, and its group, "public" or "private".
+        name: The file's name without ".csv": it says the version.
+    """
+
+    query_ids: tuple[str, ...]
+    ground_truth: GroundTruth
+    name: str
+
+
 @dataclass(frozen=True)
 class RecognitionSolution:
     """Which landmarks the Q photos of the recognition test set show.
@@ -57,21 +72,41 @@ def load_gldv2(root: Path) -> Dataset:
     Raises:
         DatasetError: A table is not below `root`, or has broken rows.
     """
-    ids = _read_ids(_find_table(root, "index"))
-    solution = read_table(_find_table(root, "retrieval_solution_v*"), required=("id", "images", "usage"))
-    scored = _scored_rows(solution)
+    index = _find_table(root, "index")
+    ids = _read_ids(index)
+    solution = read_retrieval_solution(_find_table(root, "retrieval_solution_v*"), ids, place=index.name)
     return Dataset(
-        f"gldv2 ({solution.path.stem})",
+        f"gldv2 ({solution.name})",
         root,
         _photos(root / "index", ids),
-        _photos(root / "test", [row["id"] for row in scored]),
+        _photos(root / "test", solution.query_ids),
+        solution.ground_truth,
+        protocol="gldv2",
+    )
+
+
+def read_retrieval_solution(path: Path, database_ids: Sequence[str], *, place: str) -> RetrievalSolution:
+    """Read `retrieval_solution_v*.csv`: id,images,Usage.
+
+    Args:
+        path: The file.
+        database_ids: (N,) ids of the database photos, in order of rows.
+        place: Where those are from, for the message about an answer that is not among them.
+
+    Raises:
+        DatasetError: It cannot be read, or has broken rows.
+    """
+    table = read_table(path, required=("id", "images", "usage"))
+    scored = _scored_rows(table)
+    return RetrievalSolution(
+        tuple(row["id"] for row in scored),
         GroundTruth(
-            database_rows(_positive_rows(solution, scored, ids)),
+            database_rows(_positive_rows(table, scored, database_ids, place)),
             database_rows([] for _ in scored),
-            solution.sha256,
+            table.sha256,
             groups=tuple(row["usage"].lower() for row in scored),
         ),
-        protocol="gldv2",
+        path.stem,
     )
 
 
@@ -135,14 +170,14 @@ def _check_ids(table: Table, rows: Sequence[Row]) -> None:
     broken.raise_if_any()
 
 
-def _positive_rows(solution: Table, scored: Sequence[Row], ids: tuple[str, ...]) -> list[list[int]]:
+def _positive_rows(solution: Table, scored: Sequence[Row], ids: Sequence[str], place: str) -> list[list[int]]:
     rows_of = {photo_id: row for row, photo_id in enumerate(ids)}
     broken = BrokenRows(solution.path)
     for row in scored:
         unknown = [photo_id for photo_id in row["images"].split() if photo_id not in rows_of]
         if unknown:
             broken.add(
-                row.line, f"{len(unknown)} photos, such as {unknown[0]!r:.80}, are not in index.csv; add them"
+                row.line, f"{len(unknown)} photos, such as {unknown[0]!r:.80}, are not in {place}; add them"
             )
     broken.raise_if_any()
     return [[rows_of[photo_id] for photo_id in row["images"].split()] for row in scored]

@@ -1,0 +1,179 @@
+"""`meisho submit`: a contest's submission, or a bundle that makes one where there is no network."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from meisho.cli.app import BatchSize, Device, Json, Workers, app, err, print_json, progress_bars, say, strong
+from meisho.cli.evaluate import print_report, report_json
+from meisho.cli.models import Precision, Rerank, Scales, Size, load_model, model_options
+
+submit_app = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Make a contest's submission, or a bundle that makes it offline.",
+)
+app.add_typer(submit_app, name="submit")
+
+_SHOWN = 5
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        help="default, timm:NAME or a checkpoint directory; several make an ensemble of equal weights.",
+    ),
+]
+
+Local = Annotated[
+    str | None, typer.Option(help="Local features for rerankers that verify: sift, xfeat or aliked.")
+]
+
+
+@submit_app.command("gld-retrieval")
+def gld_retrieval(
+    queries: Annotated[Path, typer.Option(help="Folder of the query photos; subfolders too.")],
+    database: Annotated[Path, typer.Option(help="Folder of the photos that are searched.")],
+    to: Annotated[Path, typer.Option(help="The submission, a CSV file.")] = Path("submission.csv"),
+    model: Models = None,
+    sample: Annotated[
+        Path | None,
+        typer.Option(help="The contest's sample submission: the queries to answer, in its order."),
+    ] = None,
+    solution: Annotated[
+        Path | None, typer.Option(help="The right answers, retrieval_solution_v2.1.csv, for a local score.")
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the descriptors; beside the submission.")
+    ] = None,
+    rerank: Rerank = None,
+    local: Local = None,
+    size: Size = None,
+    scales: Scales = None,
+    precision: Precision = None,
+    device: Device = "auto",
+    batch_size: BatchSize = 16,
+    workers: Workers = None,
+    seed: Annotated[int, typer.Option(help="Seeds the bootstrap of the score's intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Rank the database for each query and write the table that Google's landmark retrieval contests take.
+
+    Stopped half-way, the same command goes on where it was.
+
+    Example: meisho submit gld-retrieval --queries test --database index --model run/best --to submission.csv
+    """
+    from meisho.contest.bundle import load_reranking
+    from meisho.contest.submit import submit_retrieval
+
+    reranking = load_reranking(rerank, local, num_workers=workers)
+    options = model_options(None, size, None, scales, None, precision)
+    extractors = [load_model(name, device=device, **options) for name in model or ["default"]]
+    with progress_bars() as report_progress:
+        submitted = submit_retrieval(
+            queries,
+            database,
+            extractors,
+            to,
+            work=work or to.with_name(f"{to.stem}.work"),
+            sample=sample,
+            solution=solution,
+            reranking=reranking,
+            seed=seed,
+            batch_size=batch_size,
+            num_workers=workers,
+            progress=report_progress,
+        )
+    if as_json:
+        print_json(_submitted_json(submitted, to))
+    else:
+        _print_submitted(submitted, to)
+
+
+def _submitted_json(submitted: Any, to: Path) -> dict[str, Any]:
+    entry = submitted.entry
+    return {
+        "submission": str(to),
+        "queries": len(entry.query_ids),
+        "answered": len(entry.ranking.query_ids),
+        "database": len(entry.ranking.database_ids),
+        "skipped": [{"path": str(error.path), "reason": error.reason} for error in entry.errors],
+        "warnings": list(entry.warnings),
+        "score": report_json(submitted.report) if submitted.report else None,
+    }
+
+
+def _print_submitted(submitted: Any, to: Path) -> None:
+    entry = submitted.entry
+    for error in entry.errors[:_SHOWN]:
+        err.print(Text.assemble(("skipped ", "yellow"), str(error)))
+    if len(entry.errors) > _SHOWN:
+        err.print(f"... and {len(entry.errors) - _SHOWN:,} more photos were skipped")
+    for warning in () if submitted.report else entry.warnings:  # a report prints them too
+        err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+    answered, wanted = len(entry.ranking.query_ids), len(entry.query_ids)
+    if answered < wanted:
+        note = f"{wanted - answered:,} of {wanted:,} queries have no photo that can be read"
+        err.print(Text.assemble(("note: ", "bold yellow"), f"{note}; their rows are empty"))
+    say(
+        strong(to),
+        f": {wanted:,} queries, up to {min(100, entry.ranking.depth)} of "
+        f"{len(entry.ranking.database_ids):,} database photos each",
+    )
+    if submitted.report:
+        print_report(submitted.report)
+
+
+@submit_app.command("bundle")
+def bundle(
+    to: Annotated[Path, typer.Option(help="The bundle's folder, new or empty.")],
+    model: Models = None,
+    queries: Annotated[
+        str, typer.Option(help="Folder of the query photos where the notebook will run.")
+    ] = "/kaggle/input/landmark-retrieval-2021/test",
+    database: Annotated[
+        str, typer.Option(help="Folder of the database photos where the notebook will run.")
+    ] = "/kaggle/input/landmark-retrieval-2021/index",
+    sample: Annotated[
+        str | None, typer.Option(help="The sample submission there: the queries to answer.")
+    ] = None,
+    wheel: Annotated[
+        list[Path] | None, typer.Option(help="A further wheel to install there; may be repeated.")
+    ] = None,
+    rerank: Rerank = None,
+    local: Local = None,
+    size: Size = None,
+    scales: Scales = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an earlier bundle.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a folder with meisho's wheel, the weights and a notebook that makes a submission offline.
+
+    Upload it as a data set, add it to a notebook, and run notebook.ipynb.
+
+    Example: meisho submit bundle --model run/best --to bundle
+    """
+    from meisho.contest.bundle import write_bundle
+
+    options = model_options(None, size, None, scales, None, None)
+    extractors = [load_model(name, device="cpu", **options) for name in model or ["default"]]
+    files = write_bundle(
+        to,
+        extractors,
+        queries=queries,
+        database=database,
+        sample=sample,
+        wheels=wheel or (),
+        rerank=rerank,
+        local=local,
+        overwrite=overwrite,
+    )
+    sizes = {file.relative_to(to).as_posix(): file.stat().st_size for file in files}
+    if as_json:
+        print_json({"bundle": str(to), "files": sizes})
+        return
+    for name, size_bytes in sizes.items():
+        say(f"{size_bytes / 1e6:9.2f} MB  {name}")
+    say("Run it there: ", strong(to / "notebook.ipynb"))

@@ -1,0 +1,360 @@
+"""The walk of a contest entry: photos -> descriptors of one or more models -> ranking -> submission.
+
+It is the walk of `meisho.run`, with what a contest asks beside it: several models at once, photos that cannot
+be read are passed over, since an entry with one photo less is better than none, and it goes without a
+collection where LanceDB is not installed, as in a contest's notebook.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from meisho.arrays import Float32Array
+from meisho.contest.local_features import LocalFeaturesOnDemand
+from meisho.datasets.contest import ContestPhotos
+from meisho.datasets.gldv2 import RetrievalSolution
+from meisho.descriptors import PLACES, Descriptors, Provenance, describe_faults, normalize_rows
+from meisho.errors import ImageError, InputError
+from meisho.evaluate.protocols import evaluate_ranking
+from meisho.evaluate.report import Report
+from meisho.extraction import stream_descriptors
+from meisho.extractors.base import GlobalExtractor
+from meisho.extractors.local_base import LocalExtractor
+from meisho.images import Photo
+from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.chain import Chain
+from meisho.rerank.evidence import Evidence
+from meisho.searching import search
+from meisho.submission import MOST_IDS
+
+Progress = Callable[[str, int, int], None]
+_ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """Descriptors of the photos that could be read, and why the others could not.
+
+    Attributes:
+        descriptors: Of N photos.
+        errors: Of the photos that are not among them.
+    """
+
+    descriptors: Descriptors
+    errors: tuple[ImageError, ...] = ()
+
+
+class Describer(Protocol):
+    """How photos are described by one model: in memory, or by way of a collection on disk."""
+
+    def __call__(self, photos: Sequence[Photo], extractor: GlobalExtractor, *, stage: str) -> Described:
+        """Describe photos; `stage` names what is done, for the progress."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What is handed in, and what is known of it.
+
+    Attributes:
+        ranking: The ranked database photos of each query that could be read.
+        query_ids: The rows of the submission, in order.
+        errors: Photos that were passed over.
+        provenance: Of the descriptors.
+        warnings: Faults of the descriptors, in words.
+        reranking: How it was reranked, "" where it was not.
+    """
+
+    ranking: Ranking
+    query_ids: tuple[str, ...]
+    errors: tuple[ImageError, ...]
+    provenance: Provenance
+    warnings: tuple[str, ...] = ()
+    reranking: str = ""
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """How an entry is reranked.
+
+    Attributes:
+        chain: The rerankers.
+        local_extractor: Finds local features of the photos that they look at, where they need some.
+        num_workers: Processes that decode for it; None chooses.
+
+    Raises:
+        InputError: The chain needs local features and there is no extractor of them.
+    """
+
+    chain: Chain
+    local_extractor: LocalExtractor | None = None
+    num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chain.needs_local and self.local_extractor is None:
+            raise InputError(
+                f"--rerank {self.chain.text}: needs local features; say --local xfeat, sift or aliked"
+            )
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
+def make_entry(
+    photos: ContestPhotos,
+    extractors: Sequence[GlobalExtractor],
+    *,
+    describe_database: Describer,
+    describe_queries: Describer,
+    reranking: Reranking | None = None,
+    progress: Progress = silent,
+) -> Entry:
+    """Describe queries and database by every model, and rank the database for each query.
+
+    Args:
+        photos: Of the contest.
+        extractors: One or more models; the similarities of several are averaged.
+        describe_database: How the database is described.
+        describe_queries: How the queries are described.
+        reranking: How the first answers are put into a better order.
+        progress: Called as work is done.
+
+    Raises:
+        InputError: There is no model, no photo can be read, or descriptors hold NaN.
+    """
+    if not extractors:
+        raise InputError("a submission needs at least one model")
+    database = _describe_by_all(photos.database, extractors, describe_database, "describe database")
+    queries = _describe_by_all(photos.queries, extractors, describe_queries, "describe queries")
+    faults = [*describe_faults(database.descriptors)]
+    faults += [f"queries: {fault}" for fault in describe_faults(queries.descriptors)]
+    if not len(database.descriptors) or not len(queries.descriptors):
+        raise InputError("no photo of the queries or of the database can be read; look at one of them")
+    progress("search", 0, 1)
+    depth = max(MOST_IDS, reranking.chain.depth if reranking else 0)
+    ranking = search(queries.descriptors, database.descriptors, top=depth)
+    progress("search", 1, 1)
+    if reranking:
+        progress("rerank", 0, 1)
+        ranking = _rerank(ranking, queries.descriptors, database.descriptors, photos, reranking)
+        progress("rerank", 1, 1)
+    errors = (*photos.errors, *database.errors, *queries.errors)
+    return Entry(
+        ranking.top(MOST_IDS),
+        photos.query_ids,
+        errors,
+        database.descriptors.provenance,
+        tuple(faults),
+        reranking.chain.text if reranking else "",
+    )
+
+
+def _rerank(
+    ranking: Ranking,
+    queries: Descriptors,
+    database: Descriptors,
+    photos: ContestPhotos,
+    reranking: Reranking,
+) -> Ranking:
+    local = None
+    if reranking.local_extractor and reranking.chain.needs_local:
+        asked = {photo.id: photo for photo in photos.queries}
+        searched = {photo.id: photo for photo in photos.database}
+        local = LocalFeaturesOnDemand(
+            [asked[photo_id] for photo_id in queries.ids],
+            [searched[photo_id] for photo_id in database.ids],
+            reranking.local_extractor,
+            num_workers=reranking.num_workers,
+        )
+    return reranking.chain.rerank(ranking, Evidence(queries.vectors, database.vectors, local))
+
+
+def _describe_by_all(
+    photos: Sequence[Photo], extractors: Sequence[GlobalExtractor], describe: Describer, stage: str
+) -> Described:
+    """Describe photos by each model and join what they say; a photo that one cannot read is in none."""
+    if len(extractors) == 1:
+        return describe(photos, extractors[0], stage=stage)
+    joined = JoinedDescriptors([photo.id for photo in photos], [extractor.dim for extractor in extractors])
+    errors: dict[Path, ImageError] = {}
+    for number, extractor in enumerate(extractors):
+        described = describe(photos, extractor, stage=f"{stage}, model {number + 1}")
+        joined.put(number, described.descriptors)
+        errors |= {error.path: error for error in described.errors}
+        del described  # before the next comes: one model's descriptors at a time beside the joined ones
+    return Described(joined.finish(), tuple(errors.values()))
+
+
+class JoinedDescriptors:
+    """Descriptors of several models in one vector per photo; its dot product is their mean similarity.
+
+    The vectors stand once in memory: each model's are copied into their place and can go.
+
+    Args:
+        ids: N ids of photos.
+        dims: Dimensions of each of M models.
+    """
+
+    def __init__(self, ids: Sequence[str], dims: Sequence[int]) -> None:
+        self._ids = tuple(ids)
+        self._row_of = {photo_id: row for row, photo_id in enumerate(self._ids)}
+        self._vectors = np.zeros((len(ids), sum(dims)), np.float32)
+        self._edges = np.cumsum([0, *dims])
+        self._present = np.zeros((len(dims), len(ids)), np.bool_)
+        self._provenances: list[Provenance] = []
+
+    def put(self, number: int, descriptors: Descriptors) -> None:
+        """Take over the descriptors of one model; models come in order."""
+        columns = slice(self._edges[number], self._edges[number + 1])
+        scale = np.float32(1 / np.sqrt(len(self._present)))
+        for start in range(0, len(descriptors), _ROWS_AT_ONCE):
+            some = slice(start, start + _ROWS_AT_ONCE)
+            rows = [self._row_of[photo_id] for photo_id in descriptors.ids[some]]
+            self._vectors[rows, columns] = scale * normalize_rows(descriptors.vectors[some])
+            self._present[number, rows] = True
+        self._provenances.append(descriptors.provenance)
+
+    def finish(self) -> Descriptors:
+        """Return the descriptors of the photos that every model described."""
+        provenance = Provenance.from_options(
+            "ensemble", {"members": [p.to_json() for p in self._provenances]}
+        )
+        rows = np.flatnonzero(self._present.all(axis=0))
+        if len(rows) == len(self._ids):
+            return Descriptors(self._ids, self._vectors, provenance)
+        return Descriptors(tuple(self._ids[row] for row in rows), self._vectors[rows], provenance)
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Describes photos and keeps the descriptors in memory; a kill loses them.
+
+    Attributes:
+        batch_size: Photos per call of the extractor.
+        num_workers: Processes that decode; None chooses.
+        progress: Called as photos are done.
+    """
+
+    batch_size: int = 16
+    num_workers: int | None = None
+    progress: Progress = silent
+
+    def __call__(self, photos: Sequence[Photo], extractor: GlobalExtractor, *, stage: str) -> Described:
+        """Describe photos; see `Describer`."""
+        vectors: Float32Array = np.empty((len(photos), extractor.dim), np.float32)
+        ids: list[str] = []
+        errors: list[ImageError] = []
+        stream = stream_descriptors(
+            photos, extractor, batch_size=self.batch_size, num_workers=self.num_workers
+        )
+        with closing(stream):
+            for batch in stream:
+                vectors[len(ids) : len(ids) + len(batch.photos)] = batch.vectors
+                ids += [photo.id for photo in batch.photos]
+                errors += [error for _, error in batch.errors]
+                self.progress(stage, len(ids) + len(errors), len(photos))
+        place_of = {photo.id: place for place, photo in enumerate(photos)}
+        order = np.argsort([place_of[photo_id] for photo_id in ids], kind="stable")
+        descriptors = Descriptors(tuple(ids[row] for row in order), vectors[order], extractor.provenance)
+        return Described(descriptors, tuple(errors))
+
+
+@dataclass(frozen=True)
+class InCollections:
+    """Describes photos by way of a collection on disk for each model: after a kill it goes on from there.
+
+    Attributes:
+        folder: The folder of the collections.
+        photo_root: The folder that the photos lie below.
+        batch_size: Photos per call of the extractor.
+        num_workers: Processes that decode; None chooses.
+        progress: Called as photos are done.
+    """
+
+    folder: Path
+    photo_root: Path
+    batch_size: int = 16
+    num_workers: int | None = None
+    progress: Progress = silent
+
+    def __call__(self, photos: Sequence[Photo], extractor: GlobalExtractor, *, stage: str) -> Described:
+        """Describe photos; see `Describer`."""
+        from meisho.run import index_photos  # it needs LanceDB, which a contest's notebook does not have
+        from meisho.store import Collection
+
+        path = self.folder / collection_name(extractor.provenance)
+        summary = index_photos(
+            photos,
+            path,
+            extractor,
+            photo_root=self.photo_root,
+            index="exact",
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            progress=lambda what, done, total: self.progress(
+                stage if what == "describe" else what, done, total
+            ),
+        )
+        path_of = {photo.id: photo.path for photo in photos}
+        errors = tuple(ImageError(path_of[skipped.id], skipped.reason) for skipped in summary.skipped)
+        descriptors = Collection.open(path).snapshot().descriptors
+        present = {*descriptors.ids}
+        order = tuple(photo.id for photo in photos if photo.id in present)
+        return Described(descriptors if order == descriptors.ids else descriptors.select(order), errors)
+
+
+def collection_name(provenance: Provenance) -> str:
+    """Return a folder's name for the collection of one model: the same for the same model and options."""
+    slug = re.sub(r"[^0-9A-Za-z]+", "-", provenance.extractor).strip("-")[:40]
+    options = json.loads(provenance.options)
+    if provenance.weights_sha256:
+        options = {name: value for name, value in options.items() if name not in PLACES}
+    facts = json.dumps([provenance.extractor, options, provenance.weights_sha256], sort_keys=True)
+    return f"{slug}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+
+
+def score_entry(
+    ranking: Ranking,
+    solution: RetrievalSolution,
+    *,
+    provenance: Provenance,
+    seed: int = 0,
+    warnings: Sequence[str] = (),
+    reranking: str = "",
+) -> Report:
+    """Score a ranking by the contest's protocol, as `meisho evaluate gldv2` does.
+
+    Queries of the solution that the ranking does not have count as not answered.
+
+    Args:
+        ranking: (Q, K), as it is handed in.
+        solution: The right answers, as rows of the ranking's database.
+        provenance: Where the descriptors came from, for the report.
+        seed: Of the bootstrap of the intervals.
+        warnings: For the report.
+        reranking: How the ranking was reranked, for the report.
+    """
+    row_of = {query_id: row for row, query_id in enumerate(ranking.query_ids)}
+    rows = np.array([row_of.get(query_id, -1) for query_id in solution.query_ids], np.int64)
+    best = ranking.top(MOST_IDS)
+    ranks = np.where(rows[:, None] >= 0, best.ranks[rows], NO_ROW)
+    scores = np.where(rows[:, None] >= 0, best.scores[rows], -np.inf)
+    report = evaluate_ranking(
+        Ranking(solution.query_ids, ranking.database_ids, ranks, scores),
+        solution.ground_truth,
+        protocol="gldv2",
+        dataset=f"gldv2 ({solution.name})",
+        queries_cropped=False,
+        provenance=provenance,
+        rng=np.random.default_rng(seed),
+        warnings=warnings,
+    )
+    return replace(report, reranking=reranking) if reranking else report

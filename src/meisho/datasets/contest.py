@@ -1,0 +1,89 @@
+"""Photos of a retrieval contest: a folder of queries and one of database photos, known by their file names.
+
+The contests lay photos out as a/b/c/abc….jpg, by the first letters of their ids; any layout below the folders
+will do, as long as no two photos of a folder have the same name.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meisho.errors import DatasetError, ImageError, InputError
+from meisho.images import PHOTO_SUFFIXES, Photo, find_photos
+
+
+@dataclass(frozen=True)
+class ContestPhotos:
+    """What a contest asks, and what it is asked of.
+
+    Attributes:
+        queries: Q photos whose ids are their file names without ending, in the order of the submission.
+        database: N photos, likewise, sorted by path.
+        query_ids: The rows of the submission: the queries, and those without a photo that can be one.
+        database_ids: The database, and those of its photos that cannot be one.
+        errors: Photos that cannot be one, such as empty files, and places that cannot be looked into.
+    """
+
+    queries: tuple[Photo, ...]
+    database: tuple[Photo, ...]
+    query_ids: tuple[str, ...]
+    database_ids: tuple[str, ...]
+    errors: tuple[ImageError, ...] = ()
+
+
+def find_contest_photos(
+    queries: Path, database: Path, *, query_ids: Sequence[str] | None = None
+) -> ContestPhotos:
+    """Find the photos of a contest.
+
+    Args:
+        queries: Their folder.
+        database: Their folder.
+        query_ids: The queries to answer, in order; None: all below the folder, sorted by path.
+
+    Raises:
+        DatasetError: A folder is missing or empty, two photos of one have the same name, or none of the
+            queries to answer is there.
+    """
+    asked, problems = _find(queries)
+    searched, more_problems = _find(database)
+    wanted = _all_names(asked, problems) if query_ids is None else tuple(query_ids)
+    present = tuple(asked[photo_id] for photo_id in wanted if photo_id in asked)
+    if not present:
+        raise DatasetError(
+            f"{queries}: none of the {len(wanted)} queries to answer is there, such as {wanted[:1]!r:.80}; "
+            "is it the folder of the queries?"
+        )
+    return ContestPhotos(
+        present,
+        tuple(searched.values()),
+        wanted,
+        _all_names(searched, more_problems),
+        (*problems, *more_problems),
+    )
+
+
+def _all_names(found: dict[str, Photo], problems: Sequence[ImageError]) -> tuple[str, ...]:
+    """Return the names of the photos, and at the end of those that are named like one and cannot be one."""
+    named = [problem.path.stem for problem in problems if problem.path.suffix.lower() in PHOTO_SUFFIXES]
+    return tuple(dict.fromkeys([*found, *named]))
+
+
+def _find(folder: Path) -> tuple[dict[str, Photo], tuple[ImageError, ...]]:
+    """Return the photos below a folder by their names, and what cannot be looked into."""
+    try:
+        photos, problems = find_photos(folder)
+    except InputError as error:
+        raise DatasetError(str(error)) from error
+    if not photos:
+        raise DatasetError(f"{folder}: no photo found below it; give the folder that holds the photos")
+    found: dict[str, Photo] = {}
+    for photo in photos:
+        name = photo.path.stem
+        if name in found:
+            raise DatasetError(
+                f"{folder}: two photos have the name {name!r:.80}, {found[name].path} and {photo.path}; "
+                "rename one, a submission knows photos by their names"
+            )
+        found[name] = Photo(name, photo.path)
+    return found, problems
