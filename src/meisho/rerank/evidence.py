@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,6 +52,9 @@ class Evidence:
         local: Local features of the same photos.
         verified: What was verified so far, kept when the vectors are replaced: (how, query row, database row)
             -> number of inliers. A later step of a chain need not verify the pair again.
+        of_database: What was computed from `database` alone, such as its graph of neighbours, by what it is.
+            Give it again with further queries over the same vectors:
+            `Evidence(more, evidence.database, of_database=evidence.of_database)`.
 
     Raises:
         InputError: Only one of the two matrices is given, the shapes do not fit, or a number is not finite.
@@ -61,6 +64,7 @@ class Evidence:
     database: Float32Array | None = None
     local: LocalFeatureSource | None = None
     verified: dict[tuple[Hashable, int, int], int] = field(default_factory=dict, repr=False)
+    of_database: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.queries is None and self.database is None:
@@ -108,7 +112,8 @@ class Evidence:
 
     def with_vectors(self, queries: Float32Array, database: Float32Array) -> "Evidence":
         """Return the same evidence with other global descriptors."""
-        return replace(self, queries=queries, database=database)
+        kept = self.of_database if database is self.database else {}
+        return replace(self, queries=queries, database=database, of_database=kept)
 
 
 def evidence_of_lists(
