@@ -22,7 +22,10 @@ LOCAL_FEATURES = make_evidence(num_places=5, views=4)
 ANSWERED_TOGETHER: dict[str, str] = {}
 """Rerankers whose answer to one query depends on the other queries, and why."""
 
-BLIND = {"template": "it orders by the number of features"}
+BLIND = {
+    "template": "it orders by the number of features",
+    "superglobal": "it expands a query by its best 10 photos, of which 4 show the place",
+}
 """Rerankers that need not find the photos of a place, and why."""
 
 

@@ -26,6 +26,7 @@ from meisho.rerank.evidence import Evidence
 
 RERANKERS: dict[str, str] = {
     "geometric": "meisho.rerank.geometric:GeometricReranker",
+    "superglobal": "meisho.rerank.superglobal:SuperGlobalReranker",
 }
 """Name -> "module:Class", imported on use; a frozen dataclass whose fields are its options."""
 
