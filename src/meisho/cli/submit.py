@@ -46,7 +46,7 @@ def gld_retrieval(
         Path | None, typer.Option(help="The right answers, retrieval_solution_v2.1.csv, for a local score.")
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the descriptors; beside the submission.")
+        Path | None, typer.Option(help="Folder that keeps the descriptors; SUBMISSION.work when not given.")
     ] = None,
     rerank: Rerank = None,
     local: Local = None,

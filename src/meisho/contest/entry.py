@@ -143,9 +143,7 @@ def make_entry(
     ranking = search(queries.descriptors, database.descriptors, top=depth)
     progress("search", 1, 1)
     if reranking:
-        progress("rerank", 0, 1)
-        ranking = _rerank(ranking, queries.descriptors, database.descriptors, photos, reranking)
-        progress("rerank", 1, 1)
+        ranking = _rerank(ranking, queries.descriptors, database.descriptors, photos, reranking, progress)
     errors = (*photos.errors, *database.errors, *queries.errors)
     return Entry(
         ranking.top(MOST_IDS),
@@ -163,8 +161,10 @@ def _rerank(
     database: Descriptors,
     photos: ContestPhotos,
     reranking: Reranking,
+    progress: Progress,
 ) -> Ranking:
-    local = None
+    local, total = None, len(queries)
+    progress("rerank", 0, total)
     if reranking.local_extractor and reranking.chain.needs_local:
         asked = {photo.id: photo for photo in photos.queries}
         searched = {photo.id: photo for photo in photos.database}
@@ -173,8 +173,11 @@ def _rerank(
             [searched[photo_id] for photo_id in database.ids],
             reranking.local_extractor,
             num_workers=reranking.num_workers,
+            progress=lambda done, total: progress("rerank", done, total),
         )
-    return reranking.chain.rerank(ranking, Evidence(queries.vectors, database.vectors, local))
+    reranked = reranking.chain.rerank(ranking, Evidence(queries.vectors, database.vectors, local))
+    progress("rerank", total, total)
+    return reranked
 
 
 def _describe_by_all(
