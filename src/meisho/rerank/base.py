@@ -26,7 +26,13 @@ from meisho.rerank.evidence import Evidence
 
 RERANKERS: dict[str, str] = {
     "geometric": "meisho.rerank.geometric:GeometricReranker",
+    "asmk": "meisho.rerank.asmk:AsmkReranker",
     "superglobal": "meisho.rerank.superglobal:SuperGlobalReranker",
+    "k-reciprocal": "meisho.rerank.k_reciprocal:KReciprocalReranker",
+    "average-qe": "meisho.rerank.expansion:AverageQueryExpansion",
+    "alpha-qe": "meisho.rerank.expansion:AlphaQueryExpansion",
+    "dba": "meisho.rerank.expansion:DatabaseAugmentation",
+    "discriminative-qe": "meisho.rerank.expansion:DiscriminativeQueryExpansion",
 }
 """Name -> "module:Class", imported on use; a frozen dataclass whose fields are its options."""
 
