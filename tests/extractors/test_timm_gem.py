@@ -74,6 +74,20 @@ def test_several_scales_are_the_mean_of_normalised_descriptors():
     np.testing.assert_allclose(extractor.extract(images), slow.numpy(), rtol=0, atol=1e-5)
 
 
+def test_scale_gem_is_the_maximum_over_scales():
+    images = random_images()
+    one, half = (load_extractor(SMALL, weights="none:0", scales=[scale]) for scale in (1, 0.5))
+    both = load_extractor(SMALL, weights="none:0", scales=[1, 0.5], pooling="scale-gem")
+    largest = np.maximum(one.extract(images), half.extract(images))
+    expected = largest / np.linalg.norm(largest, axis=1, keepdims=True)
+    np.testing.assert_allclose(both.extract(images), expected, rtol=0, atol=1e-5)
+
+
+def test_tokens_have_no_regions():
+    with pytest.raises(ConfigError, match="tokens, without regions"):
+        load_extractor("timm:test_vit", weights="none:0", pooling="regional-gem").extract(random_images())
+
+
 def test_options_change_the_descriptors_and_the_provenance():
     images = random_images()
     plain = load_extractor(SMALL, weights="none:0")
@@ -81,6 +95,7 @@ def test_options_change_the_descriptors_and_the_provenance():
         {"p": 4},
         {"pooling": "max"},
         {"pooling": "avg"},
+        {"pooling": "regional-gem"},
         {"scales": (1, 0.7)},
         {"weights": "none:1"},
     ):
@@ -93,7 +108,7 @@ def test_options_change_the_descriptors_and_the_provenance():
     ("options", "message"),
     [
         ({"presicion": "bf16"}, "'presicion' is not known, the nearest is 'precision'"),
-        ({"pooling": "gems"}, "choose one of gem, avg, max, cls"),
+        ({"pooling": "gems"}, "choose one of gem, regional-gem, scale-gem, superglobal, avg, max, cls"),
         ({"precision": "int8"}, "choose one of float32, bf16, fp16"),
         ({"p": 0}, "p="),
         ({"p": "three"}, "three"),

