@@ -51,8 +51,8 @@ def find_contest_photos(
     present = tuple(asked[photo_id] for photo_id in wanted if photo_id in asked)
     if not present:
         raise DatasetError(
-            f"{queries}: none of the {len(wanted)} queries to answer is there, such as {''.join(wanted[:1]):.80}; "
-            "is it the folder of the queries?"
+            f"{queries}: none of the {len(wanted)} queries to answer is there, "
+            f"such as {''.join(wanted[:1]):.80}; is it the folder of the queries?"
         )
     return ContestPhotos(
         present,
