@@ -1,5 +1,6 @@
 """Chains: rerankers one after another, by name, with options."""
 
+import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -7,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from meisho.config import config_values, parse_config
-from meisho.errors import ConfigError
+from meisho.errors import ConfigError, InputError
 from meisho.ground_truth import Rows
 from meisho.ranking import Ranking
 from meisho.rerank.base import RERANKERS, Refiner, Reranker
@@ -20,15 +21,17 @@ NEEDS_LOCAL = frozenset({"geometric", "asmk"})
 
 @dataclass(frozen=True)
 class Step:
-    """One reranker of a chain, and the name it goes by."""
+    """One reranker of a chain, the name it goes by, and that of its matcher where one was asked for."""
 
     name: str
     reranker: Reranker
+    matcher: str | None = None
 
     @property
     def text(self) -> str:
         """Return the name and every option, as `--rerank` takes them."""
-        return ":".join([self.name, *_option_texts(self.reranker)])
+        matcher = [] if self.matcher is None else [f"matcher={self.matcher}"]
+        return ":".join([self.name, *_option_texts(self.reranker), *matcher])
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def parse_chain(text: str) -> list[dict[str, Any]]:
     """Read "dba:k=10,alpha-qe,geometric:first=50:ransac.model=affine" into one table per step.
 
     Raises:
-        ConfigError: A step or an option is empty, or an option has no value.
+        ConfigError: A step or an option is empty, or an option has no value or two.
     """
     return [_parse_step(part.strip(), text) for part in text.split(",")]
 
@@ -113,7 +116,10 @@ def load_reranker_class(name: str) -> Any:
         ConfigError: There is none.
     """
     if name not in RERANKERS:
-        raise ConfigError(f"no reranker is called {name!r}; choose one of {', '.join(RERANKERS)}")
+        near = difflib.get_close_matches(name, RERANKERS, n=1, cutoff=0)
+        raise ConfigError(
+            f"no reranker is called {name!r}; the nearest is {near[0]!r} (all: {', '.join(RERANKERS)})"
+        )
     module, _, class_name = RERANKERS[name].partition(":")
     return getattr(import_module(module), class_name)
 
@@ -124,10 +130,16 @@ def _build_step(table: dict[str, Any], source: str, load_matcher: Callable[[str]
     name = table.pop("name")
     reranker_class = load_reranker_class(name)
     matcher = table.pop("matcher", None) if load_matcher else None
-    reranker = parse_config(_complete(table, reranker_class), reranker_class, source=f"{source} {name}")
-    if matcher is not None and load_matcher:
-        reranker = _with_matcher(reranker, load_matcher(matcher), f"{source} {name}")
-    return Step(name, reranker)
+    source = f"{source} {name}"
+    try:
+        reranker = parse_config(_complete(table, reranker_class), reranker_class, source=source)
+        if matcher is not None and load_matcher:
+            reranker = _with_matcher(reranker, matcher, load_matcher, source)
+    except ConfigError:
+        raise
+    except InputError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    return Step(name, reranker, matcher)
 
 
 def _complete(table: dict[str, Any], reranker_class: Any) -> dict[str, Any]:
@@ -141,29 +153,41 @@ def _complete(table: dict[str, Any], reranker_class: Any) -> dict[str, Any]:
     }
 
 
-def _with_matcher(reranker: Any, matcher: Any, source: str) -> Any:
+def _with_matcher(reranker: Any, matcher: Any, load_matcher: Callable[[str], Any], source: str) -> Any:
     if "matcher" not in {f.name for f in fields(reranker)}:
         raise ConfigError(f"{source}: takes no matcher")
-    return replace(reranker, matcher=matcher)
+    if not isinstance(matcher, str):
+        raise ConfigError(f"{source}: matcher is {matcher!r:.80}, expected its name")
+    return replace(reranker, matcher=load_matcher(matcher))
 
 
 def _parse_step(part: str, text: str) -> dict[str, Any]:
-    name, *options = part.split(":")
+    name, *options = (word.strip() for word in part.split(":"))
+    if not name:
+        raise ConfigError(f"--rerank {text}: a name is missing; choose from {', '.join(RERANKERS)}")
     table: dict[str, Any] = {"name": name}
     for option in options:
-        key, sign, value = option.partition("=")
-        if not (name and key and sign and value):
+        key, sign, value = (word.strip() for word in option.partition("="))
+        if not (key and sign and value):
             raise ConfigError(
                 f"--rerank {text}: {part!r} is not NAME:OPTION=VALUE; for example alpha-qe:k=10:alpha=3"
             )
-        *outer, last = key.split(".")
-        inner = table
-        for word in outer:
-            inner = inner.setdefault(word, {})
-        inner[last] = _value(value)
-    if not name:
-        raise ConfigError(f"--rerank {text}: a name is missing; choose from {', '.join(RERANKERS)}")
+        _set(table, key, _value(value), text)
     return table
+
+
+def _set(table: dict[str, Any], key: str, value: Any, text: str) -> None:
+    """Set "outer.inner" of nested tables, once."""
+    *outer, last = key.split(".")
+    for word in outer:
+        inner = table.setdefault(word, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--rerank {text}: {word} is set as a whole and in part ({key}); choose one")
+        table = inner
+    if last in table:
+        twice = "is the step itself, no option" if key == "name" else "is set twice; choose one"
+        raise ConfigError(f"--rerank {text}: {key} {twice}")
+    table[last] = value
 
 
 def _value(text: str) -> Any:
@@ -182,8 +206,8 @@ def _option_texts(options: Any, prefix: str = "") -> list[str]:
     for field in fields(options):
         value = getattr(options, field.name)
         if field.name == "matcher":
-            texts.append(f"matcher={getattr(value, 'name', type(value).__name__)}")
-        elif is_dataclass(value):
+            continue  # an object: the step knows its name
+        if is_dataclass(value):
             texts += _option_texts(value, f"{prefix}{field.name}.")
         elif value is not None:
             texts.append(f"{prefix}{field.name}={str(value).lower() if isinstance(value, bool) else value}")

@@ -138,7 +138,8 @@ def evidence_of_lists(
         The ranking, in the order given, and its evidence.
 
     Raises:
-        InputError: The numbers of queries, ids and vectors do not fit, or an id stands twice in one list.
+        InputError: The numbers of queries, ids and vectors do not fit, the vectors differ in dimensions or
+            are not finite, or an id stands twice in one list.
     """
     if not len(query_vectors) == len(ids) == len(vectors):
         raise InputError(
@@ -156,10 +157,19 @@ def evidence_of_lists(
         for name, vector in zip(names, array, strict=True):
             if row_of.setdefault(name, len(row_of)) == len(rows):
                 rows.append(vector)
-    dim = np.shape(query_vectors)[1]
-    evidence = Evidence(query_vectors, np.stack(rows) if rows else np.empty((0, dim), np.float32))
+    evidence = Evidence(query_vectors, _stack(rows, np.shape(query_vectors)))
     ranking = _rank_lists(evidence, [[row_of[name] for name in names] for names in ids], row_of, query_ids)
     return ranking, evidence
+
+
+def _stack(rows: list[Float32Array], queries_shape: tuple[int, ...]) -> Float32Array:
+    shapes = {np.shape(row) for row in rows}
+    if len(queries_shape) != 2 or len(shapes) > 1:
+        raise InputError(
+            f"evidence: query vectors must be (Q, D) and all others (K, D), got {queries_shape} and "
+            f"vectors of {', '.join(map(str, sorted(shapes)))}"
+        )
+    return np.stack(rows) if rows else np.empty((0, queries_shape[1]), np.float32)
 
 
 def _rank_lists(
