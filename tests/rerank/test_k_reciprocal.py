@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from meisho.errors import InputError
 from meisho.ranking import Ranking
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.k_reciprocal import KReciprocalReranker
@@ -70,3 +71,17 @@ def test_equals_the_formula_written_out(k1, k2, lambda_value, noise):
         expected = 1 - dense_distances(photos, k1=k1, k2=k2, lambda_value=lambda_value)
         np.testing.assert_allclose(scores, expected[ranks], atol=1e-5)
         np.testing.assert_allclose(scores, np.sort(expected)[::-1], atol=1e-5)
+
+
+def test_photos_behind_the_first_keep_their_order():
+    queries, database = make_places(num_places=6, views=12, dim=12, noise=1.0, seed=0)
+    ranking, evidence = rank_all(queries, database)
+    reranked = KReciprocalReranker(first=20).rerank(ranking, evidence)
+    np.testing.assert_array_equal(reranked.ranks[:, 20:], ranking.ranks[:, 20:])
+    assert (reranked.ranks[:, :20] != ranking.ranks[:, :20]).any()
+
+
+@pytest.mark.parametrize("options", [{"first": 0}, {"k1": 0}, {"k2": 0}, {"lambda_value": 1.1}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        KReciprocalReranker(**options)

@@ -33,6 +33,8 @@ RERANKERS: dict[str, str] = {
     "alpha-qe": "meisho.rerank.expansion:AlphaQueryExpansion",
     "dba": "meisho.rerank.expansion:DatabaseAugmentation",
     "discriminative-qe": "meisho.rerank.expansion:DiscriminativeQueryExpansion",
+    "diffusion": "meisho.rerank.diffusion:DiffusionReranker",
+    "offline-diffusion": "meisho.rerank.diffusion:OfflineDiffusionReranker",
 }
 """Name -> "module:Class", imported on use; a frozen dataclass whose fields are its options."""
 
