@@ -47,7 +47,7 @@ class AlphaQueryExpansion(_Search):
         k: Neighbours beside the query, which is not one of them and weighs 1. A database photo that is the
             query itself is a neighbour like any other. The default was chosen on `validation`, see
             docs/LOG.md.
-        alpha: α; chosen as `k` was.
+        alpha: α; the paper's 3.
         verified_only: Where above 0, only neighbours that an earlier step of the chain verified by at least
             so many inliers count; a query without any stays as it is.
 
@@ -55,7 +55,7 @@ class AlphaQueryExpansion(_Search):
         InputError: An option is outside its range.
     """
 
-    k: int = 10
+    k: int = 7
     alpha: float = 3.0
     verified_only: int = 0
 
@@ -96,7 +96,7 @@ class AverageQueryExpansion(_Search):
         InputError: An option is outside its range.
     """
 
-    k: int = 5
+    k: int = 7
     verified_only: int = 0
 
     def __post_init__(self) -> None:
@@ -167,14 +167,15 @@ class DiscriminativeQueryExpansion(_Search):
     Args:
         k: Neighbours beside the query. The default was chosen on `validation`, see docs/LOG.md.
         negatives: Photos least like the query; those among the neighbours are left out.
-        cost: C of the SVM, the weight of the squared hinge losses against the squared length of the normal.
+        cost: C of the SVM, the weight of the squared hinge losses against the squared length of the normal;
+            chosen as `k` was.
         verified_only: As for `AlphaQueryExpansion`.
 
     Raises:
         InputError: An option is outside its range.
     """
 
-    k: int = 5
+    k: int = 10
     negatives: int = 200
     cost: float = 1.0
     verified_only: int = 0
