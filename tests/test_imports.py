@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "update": NOUNS | {"extractors", "extraction", "local_extraction", "store"},
     "stored_features": NOUNS | {"store"},
     "photo_pair": NOUNS | {"extractors", "local_extraction", "geometry", "rerank"},
-    "rerank": NOUNS | {"geometry", "index"},
+    "asmk": NOUNS | {"index"},
+    "rerank": NOUNS | {"geometry", "index", "asmk"},
     "evaluate": NOUNS,
     "submission": NOUNS | {"datasets"},
     "training": NOUNS
