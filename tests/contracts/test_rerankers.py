@@ -29,12 +29,12 @@ BLIND = {
 """Rerankers that need not find the photos of a place, and why."""
 
 
-def make_vectors(seed=0, dim=16):
-    """Unit vectors of 5 queries and of 4 views of each of 5 places."""
+def make_vectors(seed=0, dim=16, views=4):
+    """Unit vectors of 5 queries and of some views of each of 5 places."""
     generator = np.random.default_rng(seed)
     places = generator.standard_normal((5, dim))
-    noise = generator.standard_normal((25, dim))
-    vectors = np.concatenate([places, np.repeat(places, 4, axis=0)]) + 0.5 * noise
+    noise = generator.standard_normal((5 + 5 * views, dim))
+    vectors = np.concatenate([places, np.repeat(places, views, axis=0)]) + 0.5 * noise
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return vectors[:5], vectors[5:]
 
@@ -183,9 +183,11 @@ def test_one_query_is_answered_as_among_others(name, reranker):
 def test_photos_of_the_place_come_first(name, reranker):
     if name in BLIND:
         pytest.skip(BLIND[name])
-    reranked = reranker.rerank(RANKINGS["by vectors"], evidence_of(QUERIES, DATABASE))
-    places = np.sort(reranked.ranks[:, :4], axis=1)
-    np.testing.assert_array_equal(places, np.arange(20).reshape(5, 4))
+    queries, database = make_vectors(views=12)  # more than the neighbours that any looks at
+    photos = [LOCAL_FEATURES.of_database[row // 12 * 4 + row % 4] for row in range(60)]
+    evidence = Evidence(queries, database, LocalFeaturesInMemory(LOCAL_FEATURES.of_queries, photos))
+    reranked = reranker.rerank(ranking_by_vectors(queries, database), evidence)
+    np.testing.assert_array_equal(reranked.ranks[:, :4] // 12, np.repeat(np.arange(5)[:, None], 4, axis=1))
 
 
 def test_nothing_is_written_into_the_arguments(reranker):
