@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from meisho.errors import ImageError, InputError, MismatchError
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.evaluate.random_baseline import random_ranking
 from meisho.evaluate.report import Report
+from meisho.evaluate.sweep import Sweep, SweepEntry
 from meisho.extraction import describe_photos, stream_descriptors
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.local_base import LocalExtractor, load_local_extractor
@@ -29,6 +30,7 @@ from meisho.local_extraction import extract_local
 from meisho.photo_pair import StoredPairs
 from meisho.ranking import Ranking
 from meisho.rerank.chain import Chain
+from meisho.rerank.costs import Cost, rerank_and_time
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import GeometricReranker
 from meisho.searching import search
@@ -460,6 +462,120 @@ def evaluate_dataset(
         ImageError: A photo cannot be read: a figure over fewer photos would not be the benchmark's.
         MismatchError: The collection was made with another model, option or photo folder.
     """
+    plain, evidence = _search_dataset(
+        dataset,
+        extractor,
+        collection_path,
+        local_extractor=local_extractor,
+        depth=reranker.depth if reranker else 0,
+        seed=seed,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        progress=progress,
+    )
+    if reranker is None:
+        return plain
+    progress("rerank", 0, 1)
+    local = None
+    if reranker.needs_local:
+        local = _local_evidence(Collection.open(collection_path), plain.ranking, dataset.queries)
+        evidence = replace(evidence, local=local)
+    reranked = _rerank_each_setup(plain, reranker, reranker.rerank, evidence, seed=seed)
+    progress("rerank", 1, 1)
+    return replace(reranked, pairs=_stored_pairs(dataset.queries, local, reranker))
+
+
+def sweep_dataset(
+    dataset: Dataset,
+    extractor: GlobalExtractor,
+    collection_path: Path,
+    chains: Mapping[str, Chain],
+    *,
+    local_extractor: LocalExtractor | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    num_workers: int | None = None,
+    progress: Progress = silent,
+) -> Sweep:
+    """Score several chains of rerankers, and none, on one data set that is described once.
+
+    Args:
+        dataset: The data set.
+        extractor: As for `evaluate_dataset`, like what is not named here.
+        collection_path: The collection of its database.
+        chains: Chains by the names that they shall have in the sweep. Each begins anew: nothing that one has
+            computed helps another.
+        local_extractor: Finds local features too.
+        seed: Seeds the bootstrap of the intervals.
+        batch_size: Photos per call of the extractor.
+        num_workers: Processes that decode; None chooses.
+        progress: Called as photos and chains are done.
+
+    Raises:
+        InputError: A chain needs local features, and there are none.
+        MeishoError: As of `evaluate_dataset`.
+    """
+    plain, evidence = _search_dataset(
+        dataset,
+        extractor,
+        collection_path,
+        local_extractor=local_extractor,
+        depth=max((chain.depth for chain in chains.values()), default=0),
+        seed=seed,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        progress=progress,
+    )
+    local, local_bytes = None, 0.0
+    if any(chain.needs_local for chain in chains.values()):
+        collection = Collection.open(collection_path)
+        local = _local_evidence(collection, plain.ranking, dataset.queries)
+        local_bytes = collection.local_size_bytes / max(len(dataset.database), 1)
+    entries = [SweepEntry("", plain.report)]
+    for number, (name, chain) in enumerate(chains.items()):
+        progress("rerank", number, len(chains))
+        fresh = Evidence(evidence.queries, evidence.database, local)
+        entries.append(_sweep_entry(name, plain, chain, fresh, local_bytes, seed=seed))
+    progress("rerank", len(chains), len(chains))
+    return Sweep(tuple(entries))
+
+
+def _sweep_entry(
+    name: str, plain: Evaluation, chain: Chain, evidence: Evidence, local_bytes: float, *, seed: int
+) -> SweepEntry:
+    costs: list[Cost] = []
+
+    def rerank(ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
+        if costs:  # a further setup: what was found for the first would make it look cheap
+            return chain.rerank(ranking, evidence, skip=skip)
+        reranked, cost = rerank_and_time(chain, ranking, evidence, skip=skip)
+        costs.append(cost)
+        return reranked
+
+    report = _rerank_each_setup(plain, chain, rerank, evidence, seed=seed).report
+    cost = costs[0]
+    return SweepEntry(
+        name,
+        report,
+        query_ms=1000 * cost.query_seconds / max(report.num_queries, 1),
+        once_seconds=cost.once_seconds,
+        bytes_per_photo=cost.kept_bytes / max(report.num_database, 1) + local_bytes * chain.needs_local,
+    )
+
+
+def _search_dataset(
+    dataset: Dataset,
+    extractor: GlobalExtractor,
+    collection_path: Path,
+    *,
+    local_extractor: LocalExtractor | None,
+    depth: int,
+    seed: int,
+    batch_size: int,
+    num_workers: int | None,
+    progress: Progress,
+) -> tuple[Evaluation, Evidence]:
+    """Index the database, ask the queries and score the ranking; `depth` is the least of the ranking."""
     check_photos(dataset)
     summary = index_photos(
         dataset.database,
@@ -488,41 +604,39 @@ def evaluate_dataset(
     if not (np.isfinite(database.vectors).all() and np.isfinite(queries.vectors).all()):
         raise InputError(f"{dataset.name}: {'; '.join(faults)}; the model or its precision is at fault")
     progress("search", 0, 1)
-    ranking = search(queries, database, top=RANKED.get(dataset.protocol))
+    top = RANKED.get(dataset.protocol)
+    ranking = search(queries, database, top=max(top, depth) if top else None)
     progress("search", 1, 1)
     evaluation = _scored(dataset, ranking, extractor.provenance, seed=seed, warnings=tuple(faults))
-    if reranker is None:
-        return evaluation
-    progress("rerank", 0, 1)
-    local = (
-        _local_evidence(Collection.open(collection_path), ranking, dataset.queries)
-        if reranker.needs_local
-        else None
-    )
-    evidence = Evidence(queries.vectors, database.vectors, local)
-    reranked = _rerank_each_setup(evaluation, reranker, evidence, seed=seed)
-    progress("rerank", 1, 1)
-    return replace(reranked, pairs=_stored_pairs(dataset.queries, local, reranker))
+    return evaluation, Evidence(queries.vectors, database.vectors)
 
 
 def _rerank_each_setup(
-    evaluation: Evaluation, reranker: Chain, evidence: Evidence, *, seed: int
+    evaluation: Evaluation,
+    reranker: Chain,
+    rerank: Callable[..., Ranking],
+    evidence: Evidence,
+    *,
+    seed: int,
 ) -> Evaluation:
     """Rerank once for each setup, without its junk, and take each setup's figures from its own ranking.
 
     Where no step verifies a shortlist, there is nothing to keep junk out of, and one ranking serves all.
     """
     dataset, before = evaluation.dataset, evaluation.report
-    start = time.perf_counter()
+    seconds: list[float] = []
+
+    def timed(skip: Rows | None) -> Ranking:
+        start = time.perf_counter()
+        ranking = rerank(evaluation.ranking, evidence, skip=skip)
+        seconds.append(time.perf_counter() - start)
+        return ranking
+
     if reranker.uses_skip:
-        rankings = {
-            setup: reranker.rerank(evaluation.ranking, evidence, skip=junk)
-            for setup, junk in _junk_by_setup(evaluation).items()
-        }
+        rankings = {setup: timed(junk) for setup, junk in _junk_by_setup(evaluation).items()}
     else:
-        ranking = reranker.rerank(evaluation.ranking, evidence)
+        ranking = timed(None)
         rankings = {figure.setup: ranking for figure in before.figures}
-    seconds = time.perf_counter() - start
     reports = {
         setup: _scored(dataset, ranking, before.provenance, seed=seed).report
         for setup, ranking in rankings.items()
@@ -533,9 +647,10 @@ def _rerank_each_setup(
         figures=tuple(f for setup, r in reports.items() for f in r.figures if f.setup == setup),
         query_scores=tuple(q for setup, r in reports.items() for q in r.query_scores if q.setup == setup),
         reranking=f"{reranker.text}{junk}",
+        rerank_seconds=max(seconds),
     )
     shown = rankings[report.headline.setup]
-    return Evaluation(dataset, shown, report, rerank_seconds=seconds)
+    return Evaluation(dataset, shown, report, rerank_seconds=sum(seconds))
 
 
 def _junk_by_setup(evaluation: Evaluation) -> dict[str, Rows]:

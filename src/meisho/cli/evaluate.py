@@ -1,7 +1,7 @@
 """`meisho evaluate`, and printing a report."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +26,6 @@ from meisho.cli.models import (
     Model,
     Pooling,
     Precision,
-    Rerank,
     Scales,
     Size,
     Weights,
@@ -54,6 +53,9 @@ def evaluate(
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Compare two earlier evaluations by a paired test.")
     ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file of these options, such as the run.toml of a report.")
+    ] = None,
     model: Model = None,
     weights: Weights = None,
     size: Size = None,
@@ -67,51 +69,159 @@ def evaluate(
     local: Annotated[
         str | None, typer.Option(help="Local features for reranking: sift, xfeat, aliked.")
     ] = None,
-    rerank: Rerank = None,
-    seed: Annotated[int, typer.Option(help="Seeds the bootstrap of the intervals.")] = 0,
+    rerank: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50. "
+            "With --sweep it may stand several times, and values may be several: alpha-qe:k=5|10."
+        ),
+    ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="Compare ways to rerank: those of --rerank, or a list of common ones."),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Seeds the bootstrap of the intervals; 0.")] = None,
     as_json: Json = False,
 ) -> None:
     """Score a model on a data set by that data set's own protocol, or compare two scores.
 
     Example: meisho evaluate roxford5k --root data/roxford5k --to runs/roxford5k
 
+    Example: meisho evaluate roxford5k --root data/roxford5k --rerank "alpha-qe:k=5|10" --sweep
+
     Example: meisho evaluate --compare runs/a runs/b
     """
     if compare:
-        _compare(*compare, seed=seed, as_json=as_json)
+        _compare(*compare, seed=seed or 0, as_json=as_json)
         return
-    if dataset is None or root is None:
+    settings = _settings(
+        config,
+        {"dataset": dataset, "root": root, "model": model, "local": local, "seed": seed},
+        model_options(weights, size, pooling, scales, whitening, precision),
+        rerank or [],
+        sweep=sweep,
+    )
+    run = {"device": device, "batch_size": batch_size, "num_workers": workers}
+    if settings.sweep:
+        _run_sweep(settings, to, run, as_json=as_json)
+    else:
+        _run(settings, to, run, as_json=as_json)
+
+
+def _settings(
+    config: Path | None, given: dict[str, Any], options: dict[str, Any], rerank: list[str], *, sweep: bool
+) -> Any:
+    """Read the settings of the file, where there is one; what the command line says takes their place."""
+    from meisho.config import parse_config, read_toml
+    from meisho.evaluate.settings import EvaluationSettings
+    from meisho.rerank.chain import parse_chain
+
+    values = read_toml(config) if config else {}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if options:
+        values["options"] = values.get("options", {}) | options
+    if "dataset" not in values or "root" not in values:
         raise InputError("give a data set and its folder, for example: meisho evaluate folder --root photos/")
+    if sweep:
+        chains = rerank or values.get("sweep") or _common_chains(values.get("local"))
+        values |= {"sweep": chains, "rerank": []}
+    elif len(rerank) > 1:
+        raise InputError(
+            "--rerank stands more than once; join the steps of one chain by commas, or say --sweep"
+        )
+    elif rerank:
+        values |= {"rerank": parse_chain(rerank[0]), "sweep": []}
+    return parse_config(values, EvaluationSettings, source=str(config or "meisho evaluate"))
+
+
+def _common_chains(local: str | None) -> list[str]:
+    from meisho.rerank.grid import DEFAULT_CHAINS, DEFAULT_LOCAL_CHAINS
+
+    return [*DEFAULT_CHAINS, *(DEFAULT_LOCAL_CHAINS if local else ())]
+
+
+def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
     from meisho.datasets.base import load_dataset
+    from meisho.photo_pair import load_matcher
+    from meisho.rerank.chain import build_chain, parse_chain
     from meisho.run import evaluate_random
 
-    chain = load_chain(rerank)
-    loaded = load_dataset(dataset, root)
-    name = loaded.name if dataset in ("folder", "csv") else dataset
-    to = to or Path("runs") / (f"{name}-random" if model == "random" else name)
-    if model == "random":
-        evaluation = evaluate_random(loaded, seed=seed)
+    chain = (
+        build_chain(settings.rerank, source="rerank", load_matcher=load_matcher) if settings.rerank else None
+    )
+    loaded = load_dataset(settings.dataset, settings.root)
+    to = to or _folder_of(settings, loaded)
+    if settings.model == "random":
+        evaluation = evaluate_random(loaded, seed=settings.seed)
     else:
-        options = model_options(weights, size, pooling, scales, whitening, precision)
-        extractor = load_model(model, device=device, **options)
+        device = run.pop("device")
+        extractor = load_model(settings.model, device=device, **settings.options)
         with progress_bars() as report_progress:
             evaluation = evaluate_with(
                 loaded,
                 to,
                 extractor,
                 report_progress,
-                local_extractor=load_local(local),
+                local_extractor=load_local(settings.local),
                 reranker=chain,
-                seed=seed,
-                batch_size=batch_size,
-                num_workers=workers,
+                seed=settings.seed,
+                **run,
             )
+        steps = tuple(parse_chain(chain.text)) if chain else ()
+        settings = replace(_resolved(settings, extractor), rerank=steps)
+    settings.save(to)
     page = write_evaluation(evaluation, to)
     if as_json:
         print_json({"page": str(page), **report_json(evaluation.report)})
         return
     print_report(evaluation.report)
     say("\nLook at the answers: ", strong(page))
+
+
+def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
+    from meisho.datasets.base import load_dataset
+    from meisho.rerank.grid import expand_grid
+    from meisho.run import sweep_dataset
+    from meisho.web.frontier import draw_sweep
+
+    if settings.model == "random":
+        raise InputError("--model random describes no photo; there is nothing to rerank by")
+    chains = {text: load_chain(text) for grid in settings.sweep for text in expand_grid(grid)}
+    loaded = load_dataset(settings.dataset, settings.root)
+    to = to or _folder_of(settings, loaded)
+    device = run.pop("device")
+    extractor = load_model(settings.model, device=device, **settings.options)
+    with progress_bars() as report_progress:
+        result = sweep_dataset(
+            loaded,
+            extractor,
+            to / "collection",
+            chains,
+            local_extractor=load_local(settings.local),
+            seed=settings.seed,
+            progress=report_progress,
+            **run,
+        )
+    replace(_resolved(settings, extractor), sweep=tuple(chains)).save(to)
+    table, plot = result.save(to), to / "sweep.png"
+    draw_sweep(result, plot)
+    if as_json:
+        print_json({"table": str(table), "plot": str(plot), "entries": _sweep_json(result)})
+        return
+    print_sweep(result)
+    say("\nThe same as a table and a plot: ", strong(table), ", ", strong(plot))
+
+
+def _folder_of(settings: Any, loaded: Any) -> Path:
+    name = loaded.name if settings.dataset in ("folder", "csv") else settings.dataset
+    return Path("runs") / (f"{name}-random" if settings.model == "random" else name)
+
+
+def _resolved(settings: Any, extractor: Any) -> Any:
+    """Return the settings with every option of the model said."""
+    provenance = extractor.provenance
+    options = {name: value for name, value in json.loads(provenance.options).items() if value is not None}
+    return replace(settings, model=provenance.extractor, options=options)
 
 
 def evaluate_with(dataset: Any, to: Path, extractor: Any, progress: Any, **options: Any) -> Any:
@@ -160,7 +270,8 @@ def print_report(report: Any) -> None:
     )
     out.print(f"model {report.provenance.extractor} {_differing_options(report.provenance)}".rstrip())
     if report.reranking:
-        out.print(f"reranked: {report.reranking}")
+        query_ms = 1000 * report.rerank_seconds / max(report.num_queries, 1)
+        out.print(f"reranked: {report.reranking}; {query_ms:.3g} ms per query")
     setups = list(dict.fromkeys(figure.setup for figure in report.figures))
     table = Table("metric", *setups, box=None, pad_edge=False, header_style="dim")
     for metric in dict.fromkeys(figure.metric for figure in report.figures):
@@ -171,6 +282,44 @@ def print_report(report: Any) -> None:
     out.print(table)
     for warning in report.warnings:
         err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+
+
+def print_sweep(sweep: Any) -> None:
+    """Print a sweep as a table: the main figure of each setup beside the costs."""
+    report = sweep.entries[0].report
+    headline = report.headline
+    say(
+        strong(report.dataset),
+        f": {report.num_queries} queries, {report.num_database} photos; protocol {report.protocol}",
+    )
+    out.print(f"model {report.provenance.extractor} {_differing_options(report.provenance)}".rstrip())
+    mains = {figure.setup: figure.metric for figure in reversed(report.figures)}
+    setups = [setup for setup in dict.fromkeys(figure.setup for figure in report.figures)]
+    heads = [f"{headline.metric} {setup}" if setup == headline.setup else setup for setup in setups]
+    table = Table("", "rerank", *heads, box=None, pad_edge=False, header_style="dim")
+    for head in ("ms per query", "once, s", "bytes per photo"):
+        table.add_column(head, justify="right")
+    for entry, worth in zip(sweep.entries, sweep.on_frontier, strict=True):
+        figures = [entry.report.figure(mains[setup], setup) for setup in setups]
+        cells = [_highlighted(f.text if f.setup == headline.setup else f.text.split()[0]) for f in figures]
+        costs = (f"{entry.query_ms:.2f}", f"{entry.once_seconds:.1f}", f"{entry.bytes_per_photo:,.0f}")
+        table.add_row("*" if worth else "", entry.reranking or "none", *cells, *costs)
+    out.print(table)
+    out.print("* nothing else here is as good, as fast and as small, and better in one of these", style="dim")
+
+
+def _sweep_json(sweep: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "rerank": entry.reranking,
+            "figures": [asdict(figure) for figure in entry.report.figures],
+            "query_ms": entry.query_ms,
+            "once_seconds": entry.once_seconds,
+            "bytes_per_photo": entry.bytes_per_photo,
+            "on_frontier": worth,
+        }
+        for entry, worth in zip(sweep.entries, sweep.on_frontier, strict=True)
+    ]
 
 
 def _differing_options(provenance: Any) -> str:

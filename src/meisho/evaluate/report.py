@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -104,6 +104,8 @@ class Report:
         query_scores: One per query and setup, in the order of the queries.
         warnings: What is doubtful about the run, in words.
         reranking: What was done to the ranking after the search, in words; "" for nothing.
+        rerank_seconds: Wall time of that, of all queries; where each setup was reranked by itself, of the
+            slowest. Reports that differ in nothing else are equal.
 
     Raises:
         InputError: There are no figures.
@@ -120,6 +122,7 @@ class Report:
     query_scores: tuple[QueryScore, ...]
     warnings: tuple[str, ...] = ()
     reranking: str = ""
+    rerank_seconds: float = field(default=0.0, compare=False)
 
     def __post_init__(self) -> None:
         if not self.figures:
@@ -181,6 +184,7 @@ class Report:
         if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
             raise ValueError(f"not a report of format {FORMAT}")
         known = {f.name for f in fields(cls)}
+        record.setdefault("rerank_seconds", 0.0)  # reports did not always have it
         if set(record) != known:
             raise ValueError(f"keys {sorted(set(record) ^ known)} are missing or unknown")
         record["provenance"] = Provenance(**record["provenance"])

@@ -175,6 +175,12 @@ class Collection:
         """Number of dimensions of a local feature's descriptor; None where the collection holds none."""
         return self.metadata.local_dim
 
+    @property
+    def local_size_bytes(self) -> int:
+        """Bytes on disk of the local features; 0 where there are none."""
+        files = (self.path / f"{LOCAL_FEATURES}.lance").rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())
+
     def enable_local(self, provenance: Provenance, dim: int) -> Self:
         """Say that the collection holds local features, of this provenance only; return it anew.
 

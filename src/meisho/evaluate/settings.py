@@ -1,0 +1,61 @@
+"""Settings: what one evaluation is of, as a TOML file says it and as it is saved beside the report."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meisho.config import config_toml
+
+SETTINGS_FILE = "run.toml"
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """One evaluation.
+
+    As TOML::
+
+        dataset = "roxford5k"
+        root = "data/roxford5k"
+        model = "default"
+        local = "xfeat"
+
+        [options]
+        max_side_px = 512
+
+        [[rerank]]
+        name = "alpha-qe"
+        k = 10
+
+        [[rerank]]
+        name = "geometric"
+
+    Attributes:
+        dataset: Its name, as `meisho evaluate` takes it.
+        root: Its folder, or the CSV file; as on the command line, from where the command runs.
+        model: As of `meisho index --model`.
+        options: Options of the model.
+        local: Local features for reranking: sift, xfeat, aliked; None for none.
+        rerank: One table for each reranker, in order: its name and its options.
+        sweep: Chains to compare, as `--rerank` takes them; a value may be several, "alpha-qe:k=5|10".
+        seed: Seeds the bootstrap of the intervals.
+    """
+
+    dataset: str
+    root: Path
+    model: str = "default"
+    options: dict[str, Any] = field(default_factory=dict)
+    local: str | None = None
+    rerank: tuple[dict[str, Any], ...] = ()
+    sweep: tuple[str, ...] = ()
+    seed: int = 0
+
+    def save(self, directory: Path) -> Path:
+        """Write `run.toml` under a temporary name, then rename it; return its path."""
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / SETTINGS_FILE
+        unfinished = path.with_name(f".{SETTINGS_FILE}.{os.getpid()}.tmp")
+        unfinished.write_text(config_toml(self), encoding="utf-8")
+        unfinished.replace(path)
+        return path
