@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -40,8 +40,7 @@ class Provenance:
         """
         mine, theirs = self._flat(), other._flat()
         if self.weights_sha256 and self.weights_sha256 == other.weights_sha256:
-            mine |= dict.fromkeys(PLACES)
-            theirs |= dict.fromkeys(PLACES)
+            mine, theirs = _without_places(mine), _without_places(theirs)
         keys = sorted(mine.keys() | theirs.keys())
         return [f"{k}: {mine.get(k)} / {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
 
@@ -57,6 +56,13 @@ class Provenance:
     def _flat(self) -> dict[str, object]:
         options = json.loads(self.options)
         return {"extractor": self.extractor, "weights_sha256": self.weights_sha256, **options}
+
+
+def _without_places(value: Any) -> Any:
+    """Leave out where files are, in the options of an ensemble's members too."""
+    if isinstance(value, dict):
+        return {name: _without_places(part) for name, part in value.items() if name not in PLACES}
+    return [_without_places(part) for part in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +121,38 @@ def normalize_rows(vectors: Float32Array) -> Float32Array:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: Float32Array = np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), np.float32)
     return scaled
+
+
+def concatenate_descriptors(
+    parts: Sequence[Float32Array], *, weights: Sequence[float] | None = None
+) -> Float32Array:
+    """Join descriptors of the same photos by several models.
+
+    Each row of a part is scaled to length 1 and then by sqrt(weight / sum of weights), so that the dot
+    product of two joined rows is the weighted mean of the parts' cosines, and a joined row has length 1.
+
+    Args:
+        parts: M matrices (N, D_m).
+        weights: One for each part, 0 or more and not all 0; all alike when not given.
+
+    Returns:
+        (N, sum of D_m) float32.
+
+    Raises:
+        InputError: There are no parts, their numbers of rows differ, or the weights cannot be.
+    """
+    if not parts or any(part.ndim != 2 or len(part) != len(parts[0]) for part in parts):
+        raise InputError(
+            f"cannot join descriptors of shapes {[part.shape for part in parts]}; give (N, D) of the same "
+            "photos"
+        )
+    given = np.asarray([1.0] * len(parts) if weights is None else weights, np.float64)
+    if given.shape != (len(parts),) or not np.isfinite(given).all() or given.min() < 0 or not given.any():
+        raise InputError(
+            f"weights {given.tolist()} of {len(parts)} descriptors: give one each, 0 or more, not all 0"
+        )
+    scales = np.sqrt(given / given.sum()).astype(np.float32)
+    return np.concatenate([normalize_rows(p) * s for p, s in zip(parts, scales, strict=True)], axis=1)
 
 
 def describe_faults(descriptors: Descriptors) -> list[str]:

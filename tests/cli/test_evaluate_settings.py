@@ -86,6 +86,17 @@ def test_the_file_and_the_command_line_give_the_same_report(run, places, tmp_pat
     assert "pooling: gem / max" in err
 
 
+def test_an_ensemble_is_evaluated_and_described_in_the_file(run, places, tmp_path):
+    both = ("--model", "ensemble:timm:test_resnet*3+timm:test_vit", "--weights", "none:0", "--size", 64)
+    arguments = ("evaluate", "folder", "--root", places, "--to", tmp_path / "a", *both, "--workers", 0)
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "model ensemble 3 × timm:test_resnet" in out
+    figures = json.loads((tmp_path / "a" / "report.json").read_text())["figures"]
+    again = run("evaluate", "--config", tmp_path / "a" / "run.toml", "--to", tmp_path / "a", "--json")
+    assert json.loads(again[1])["figures"] == figures
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -36,7 +36,16 @@ def make_checkpoint(folder):
     return load_extractor(str(folder))
 
 
-EXAMPLES = {"default": make_default, "timm": make_timm, "checkpoint": make_checkpoint}
+def make_ensemble(_folder):
+    return load_extractor("ensemble:timm:test_vit*2+timm:test_resnet", weights="none:0")
+
+
+EXAMPLES = {
+    "default": make_default,
+    "timm": make_timm,
+    "checkpoint": make_checkpoint,
+    "ensemble": make_ensemble,
+}
 
 
 NAMES = tuple(EXTRACTORS)

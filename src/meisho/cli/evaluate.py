@@ -324,7 +324,13 @@ def _sweep_json(sweep: Any) -> list[dict[str, Any]]:
 
 def _differing_options(provenance: Any) -> str:
     """Return the options that shape the descriptors, without those that are off."""
-    options = json.loads(provenance.options)
+    return _differing(json.loads(provenance.options))
+
+
+def _differing(options: dict[str, Any]) -> str:
+    if "members" in options:
+        pairs = zip(options["member_weights"], options["members"], strict=True)
+        return "; ".join(f"{w:g} × {m['extractor']} {_differing(m['options'])}" for w, m in pairs)
     return ", ".join(f"{name} {value}" for name, value in options.items() if value not in (None, [1.0]))
 
 

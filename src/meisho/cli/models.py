@@ -10,7 +10,10 @@ from meisho.errors import ConfigError, InputError
 
 Model = Annotated[
     str | None,
-    typer.Option(help="default, timm:NAME, a checkpoint directory, or random (evaluate only)."),
+    typer.Option(
+        help="default, timm:NAME, a checkpoint directory, several as ensemble:default*2+timm:NAME, "
+        "or random (evaluate only)."
+    ),
 ]
 Weights = Annotated[
     str | None, typer.Option(help="hub, a .safetensors or weights-only .pth file, or none:SEED.")

