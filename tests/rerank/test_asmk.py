@@ -34,14 +34,14 @@ def test_local_features_alone_find_the_photos_of_the_place():
     np.testing.assert_array_equal(places, np.arange(20).reshape(5, 4))
 
 
-def test_the_combined_score_is_the_first_score_and_the_weighted_similarity():
-    reranker = AsmkReranker(**OPTIONS, weight=2)
+def test_the_combined_score_is_the_first_score_and_the_weighted_root_of_the_similarity():
+    reranker = AsmkReranker(**OPTIONS, weight=2, alpha=2)
     reranked = reranker.rerank(RANKING, Evidence(local=LOCAL))
     inverted = reranker.index(LOCAL, 20)
     for query_row in range(5):
         first = np.empty(20, np.float32)
         first[RANKING.ranks[query_row]] = RANKING.scores[query_row]
-        expected = first + 2 * reranker.compare(LOCAL.query(query_row), inverted)
+        expected = first + 2 * np.sqrt(reranker.compare(LOCAL.query(query_row), inverted))
         np.testing.assert_array_equal(reranked.ranks[query_row], np.argsort(-expected, kind="stable"))
         np.testing.assert_allclose(reranked.scores[query_row], -np.sort(-expected), rtol=1e-6)
 

@@ -42,10 +42,14 @@ class AsmkReranker:
     Args:
         first: How many of each list are put in order; 0: the whole list. A search gives the whole database
             then, so that "local" with 0 is a search by local features alone.
-        order: "combined": by first score + `weight` · similarity. "local": by similarity alone, ties by first
-            score, then database row.
-        weight: Of the similarity, which is 0 to 1 and rarely above 0.3, in the unit of the first scores.
+        order: "combined": by first score + `weight` · similarity^(1 / `alpha`). "local": by similarity alone,
+            ties by first score, then database row.
+        weight: In the unit of the first scores, which are cosine similarities. The root undoes the kernel, so
+            that one weight serves any `alpha`: 2 to 4 are as good, chosen with XFeat on photos of other
+            landmarks than are reported on (docs/LOG.md).
         words: Visual words that are learned; fewer where there are fewer than 8 sampled features for each.
+            2,048 are as good as 8,192 for a thousand photos; more make the search of many photos faster, and
+            building slower: 65,536 in HOW.
         assignments: Words that each feature of a query is assigned to; 5 in HOW, and 1 in the database.
         alpha: Exponent of the kernel, see `Kernel`; 3 in both papers.
         threshold: Of the kernel; 0 in both papers.
@@ -66,8 +70,8 @@ class AsmkReranker:
 
     first: int = 0
     order: Order = "combined"
-    weight: float = 1.0
-    words: int = 8_192
+    weight: float = 3.0
+    words: int = 2_048
     assignments: int = 5
     alpha: float = 3.0
     threshold: float = 0.0
@@ -173,7 +177,7 @@ class AsmkReranker:
         rest = np.setdiff1d(np.flatnonzero(ranks != NO_ROW), places)
         key = similarities[ranks[places]]
         if self.order == "combined":
-            key = scores[places] + np.float32(self.weight) * key
+            key = scores[places] + np.float32(self.weight) * np.sign(key) * np.abs(key) ** (1 / self.alpha)
         best = np.lexsort((ranks[places], -scores[places], -key))
         order = np.concatenate([places[best], rest])
         behind = scores[rest]
