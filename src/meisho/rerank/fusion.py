@@ -111,8 +111,8 @@ def _give_reciprocal(scores: Float64Array, num_database: int) -> tuple[Float64Ar
 
 
 def _give_borda(scores: Float64Array, num_database: int) -> tuple[Float64Array, float]:
-    left = num_database - len(scores)
-    return num_database - 1.0 - np.arange(len(scores)), max(left - 1, 0) / 2
+    places = np.arange(1, len(scores) + 1, dtype=np.float64)
+    return num_database - places, max(num_database - len(scores) - 1, 0) / 2  # mean of what is left
 
 
 def _give_scaled(scores: Float64Array, num_database: int) -> tuple[Float64Array, float]:
