@@ -33,7 +33,12 @@ from meisho.rerank.neighbors import rank_by_vectors
 K, ALPHA = 10, 3.0
 LEAST_SPEED, MOST_VECTORS = 10.0, 3.0
 NUM_QUERIES, DEPTH = 70, 100
-ENTRIES: dict[str, float] = {"alpha-qe": 4e9, "discriminative-qe": 4e9}
+ENTRIES: dict[str, float] = {
+    "alpha-qe": 4e9,
+    "discriminative-qe": 4e9,
+    "k-reciprocal": 4e9,
+    "diffusion": 4e9,
+}
 """Chain -> the most bytes that a process may take to rerank `NUM_QUERIES` queries by it."""
 
 
