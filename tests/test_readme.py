@@ -11,7 +11,14 @@ from meisho import cli
 from meisho.datasets.toycity import build_toycity
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "README.ja.md", "docs/evaluation.md"]
+PAGES = [
+    "README.md",
+    "README.ja.md",
+    "docs/evaluation.md",
+    "docs/getting_data.md",
+    "docs/reranking.md",
+    "docs/training.md",
+]
 
 
 def blocks(page, language):
@@ -44,6 +51,8 @@ def test_command_lines_are_taken(page):
     assert arguments
     for words in arguments:
         name, subcommand, rest = command.resolve_command(None, words)
+        while rest and isinstance(subcommand, typer.core.TyperGroup):
+            name, subcommand, rest = subcommand.resolve_command(None, rest)
         if not rest:
             continue  # only the name of the command
         subcommand.make_context(name, list(rest))

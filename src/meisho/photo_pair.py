@@ -19,6 +19,7 @@ from meisho.rerank.geometric import LocalMatcher, verify_matches
 
 MATCHERS: dict[str, str] = {
     "mutual": "meisho.geometry.matching:MutualMatcher",
+    "mutual-no-ratio": "meisho.geometry.matching:make_matcher_without_ratio",
     "mutual-torch": "meisho.extractors.torch_matching:TorchMutualMatcher",
     "lightglue": "meisho.extractors.learned_matching:LightGlue",
     "lighterglue": "meisho.extractors.learned_matching:LighterGlue",

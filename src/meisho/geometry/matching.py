@@ -41,6 +41,11 @@ class MutualMatcher:
         )
 
 
+def make_matcher_without_ratio() -> MutualMatcher:
+    """Return a matcher that keeps every mutual pair: better than the ratio test for ALIKED (docs/LOG.md)."""
+    return MutualMatcher(ratio=None)
+
+
 def match_mutual(
     query: Float32Array,
     database: Float32Array,
