@@ -79,3 +79,18 @@ def test_a_ranking_is_reranked_from_stored_features(collection):
     reranked = GeometricReranker(order="inliers").rerank(ranking, Evidence(local=source))
     assert [reranked.ids_of(query)[0] for query in (0, 1)] == ["p3", "p0"]
     assert reranked.scores[0, 0] > 50
+
+
+def test_the_fingerprint_tells_photos_contents_and_features_from_others(collection):
+    def fingerprint(ids=IDS):
+        return CollectionFeatures(collection, ids, []).fingerprint
+
+    first = fingerprint()
+    assert fingerprint() == first
+    assert len({first, fingerprint(IDS[1:]), fingerprint(IDS[::-1])}) == 3
+    with collection.writer() as writer:
+        writer.add_local_features([f"{5:064x}"], [features_of(5)])
+    with_features = fingerprint()
+    with collection.writer() as writer:
+        writer.put_records([PhotoRecord("p0", f"{1:064x}", 1, 1, 640, 480)])
+    assert len({first, with_features, fingerprint()}) == 3

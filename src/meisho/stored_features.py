@@ -35,11 +35,17 @@ class CollectionFeatures:
         self._reader = collection.local_reader(database_ids)
         self._queries = tuple(query_features)
         self._max_kept = max_kept
+        self._made_by = str(collection.local_provenance)
         self._kept: dict[int, LocalFeatures] = {}  # the one asked for longest ago comes first
         dim = collection.local_dim or 0
         self._none = LocalFeatures(
             np.empty((0, 2), np.float32), np.empty((0, dim), np.float32), np.empty(0, np.float32), (0, 0)
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells these photos and features of the database from others, for what is saved about them."""
+        return f"{self._reader.fingerprint} {self._made_by}"
 
     def query(self, query_row: int) -> LocalFeatures:
         """Return those of one query."""

@@ -177,7 +177,8 @@ class AsmkReranker:
         rest = np.setdiff1d(np.flatnonzero(ranks != NO_ROW), places)
         key = similarities[ranks[places]]
         if self.order == "combined":
-            key = scores[places] + np.float32(self.weight) * np.sign(key) * np.abs(key) ** (1 / self.alpha)
+            roots = (np.sign(key) * np.abs(key) ** (1 / self.alpha)).astype(np.float32)
+            key = scores[places] + np.float32(self.weight) * roots
         best = np.lexsort((ranks[places], -scores[places], -key))
         order = np.concatenate([places[best], rest])
         behind = scores[rest]

@@ -1,5 +1,6 @@
 """Reading the local features of a few photos out of many, in one batch."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,9 +56,17 @@ class LocalFeatureReader:
                 self._look_up()
                 return self._read(rows)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what is read: the ids in order, their contents, and which have local features."""
+        digest = hashlib.sha256(repr(self._ids).encode("utf-8", "surrogatepass"))
+        digest.update(repr(self._known_contents.to_pylist()).encode())
+        digest.update((self._sequences != NONE).tobytes())
+        return digest.hexdigest()
+
     def _look_up(self) -> None:
         with tables.plain_errors(self._path, "read its local features"):
-            contents = self._contents()
+            self._known_contents = contents = self._contents()
             # Opened after the records were read, as for the descriptors.
             self._table = tables.open_pinned(self._path, tables.LOCAL_FEATURES)
             stored = tables.read_row_ids(self._table, ["sequence", "content_sha256"])
