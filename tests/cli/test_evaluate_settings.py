@@ -104,6 +104,7 @@ def test_an_ensemble_is_evaluated_and_described_in_the_file(run, places, tmp_pat
         (("--rerank", "dba:k=2|4"), "k is '2|4'"),
         (("--sweep", "--rerank", "magic"), "magic"),
         (("--sweep", "--model", "random"), "random"),
+        (("--rerank", "dba", "--model", "random"), "nothing to rerank by"),
         (("--config", "none.toml"), "none.toml"),
     ],
 )

@@ -149,6 +149,8 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
     chain = (
         build_chain(settings.rerank, source="rerank", load_matcher=load_matcher) if settings.rerank else None
     )
+    if chain and settings.model == "random":
+        raise InputError("--model random describes no photo; there is nothing to rerank by")
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
     if settings.model == "random":
