@@ -91,9 +91,10 @@ def test_scores_are_those_of_the_obvious_version(assignments, binary, idf, kerne
 def test_the_package_asmk_gives_the_same_scores(assignments, binary, idf, dim):
     """Its Hamming distance counts the bits that fill up 32: elsewhere than at multiples it is another."""
     pytest.importorskip("asmk.hamming")
-    from asmk import ASMKMethod
     from asmk.codebook import Codebook as ReferenceCodebook
     from asmk.index import FaissL2Index
+
+    from asmk import ASMKMethod
 
     centers = make_centers(60, dim)
     photos = make_photos(centers, 30)[:-1]
