@@ -38,7 +38,7 @@ def test_a_sweep_is_a_table_and_a_plot(run, places, tmp_path):
     assert [float(row["bytes_per_photo"]) > 0 for row in rows] == [False, False, False, True]
     assert rows[0]["on_frontier"] == "true"  # nothing is faster than nothing
     with Image.open(tmp_path / "a" / "sweep.png") as plot:
-        assert plot.size == (1200, 720)
+        assert plot.format == "PNG"
     saved = tomllib.loads((tmp_path / "a" / "run.toml").read_text())
     assert saved["sweep"] == [row["rerank"] for row in rows[1:]]
 
