@@ -34,22 +34,24 @@ class DiffusionReranker:
     (I - alpha S) f = y is solved by conjugate gradient. Photos are ranked by f, then, where no
     similarity came, by their vectors.
 
-    The graph of a query is cut to its `first` nearest photos and normalised there, as in ducha-aiki's
-    manifold-diffusion (read, not run). With `first` >= N nothing is cut.
+    The graph of a query is cut to its `first` nearest photos and normalised there; ducha-aiki's
+    manifold-diffusion normalises what it cut too, but cuts by steps in the graph (read, not run). With
+    `first` >= N nothing is cut.
 
     T = min(`first`, N). The neighbours of at most min(Q·T, N) photos are searched for, once, and kept in the
     evidence: time O(Q·T·N·D) at most, memory 8·N·k bytes at most. Then for each query O(N·D) to find the T
     photos and O(T·k·`iterations`) to solve, and O(T·k) memory.
 
     Args:
-        k: Neighbours in the graph. 50 in the paper; 20 was the better on photos of other landmarks than are
-            reported on, of which each has 8 to 30.
-        k_query: Answers by which a query enters the graph; 10 in the paper.
-        gamma: Power of similarities; 3 in the paper.
-        alpha: Share of f that flows on, 0 to below 1. 0.99 in the paper; 0.9 was the better on those photos.
-        first: Photos nearest to the query that make up its graph. 1000 in Yang et al. 2019.
+        k: Neighbours in the graph. 50 in the code of Yang et al.; 20 was the better on photos of other
+            landmarks than are reported on.
+        k_query: Answers by which a query enters the graph; 10 in the code of Yang et al.
+        gamma: Power of similarities; 3 in the code of Yang et al.
+        alpha: Share of f that flows on, 0 to below 1. 0.99 in the code of Yang et al.; 0.9 was the better
+            on those photos.
+        first: Photos nearest to the query that make up its graph. 1000 in the code of Yang et al.
         iterations: Of conjugate gradient, at the most; it ends sooner where the residual is below 1e-6 of y.
-            20 in the paper.
+            20 in the code of Yang et al.
 
     Raises:
         InputError: An option is outside its range.
@@ -111,21 +113,21 @@ class OfflineDiffusionReranker:
     The solution of (I - alpha S) f = y is the sum of those for its single photos, y_i c_i. Each c_i is found
     once, within the `first` photos nearest to i of the graph over the whole database, and kept in the
     evidence; queries then cost one sparse sum. `y` and the graph are those of `DiffusionReranker`, S is
-    normalised over the whole database. The authors' code (fyang93/diffusion, read, not run) puts the queries
-    into the graph and compares solutions; the formula here is the paper's.
+    normalised over the whole database. The authors' code (fyang93/diffusion, read, not run) does the
+    same; it counts a photo among its own `k`, and keeps negative similarities of a query.
 
     T = min(`first`, N). The graph takes O(N²·D) time and at most 20·N·k bytes, once. The solutions of the
     photos which a query enters by are found when first asked for, or all by `prepare`: each takes
     O(N·D + T·k·`iterations`) time and at most 8·T bytes. Then for each query O(`k_query`·T).
 
     Args:
-        k: Neighbours in the graph; 50 in both papers, for the default see `DiffusionReranker`.
-        k_query: Answers by which a query enters the graph; 10 in both papers.
-        gamma: Power of similarities; 3 in both papers.
-        alpha: Share of f that flows on, 0 to below 1; 0.99 in both papers, as for `k`.
-        first: Photos nearest to a database photo that its solution is cut to; 1000 in the paper.
+        k: Neighbours in the graph; 50 in the authors' code, for the default see `DiffusionReranker`.
+        k_query: Answers by which a query enters the graph; 10 in the authors' code.
+        gamma: Power of similarities; 3 in the authors' code.
+        alpha: Share of f that flows on, 0 to below 1; 0.99 in the authors' code, as for `k`.
+        first: Photos nearest to a database photo that its solution is cut to; 1000 in the authors' code.
         iterations: Of conjugate gradient, at the most; it ends sooner where the residual is below 1e-6 of y.
-            20 in both papers.
+            20 in the authors' code.
 
     Raises:
         InputError: An option is outside its range.
