@@ -29,12 +29,12 @@ RERANKERS: dict[str, str] = {
     "asmk": "meisho.rerank.asmk:AsmkReranker",
     "superglobal": "meisho.rerank.superglobal:SuperGlobalReranker",
     "k-reciprocal": "meisho.rerank.k_reciprocal:KReciprocalReranker",
+    "diffusion": "meisho.rerank.diffusion:DiffusionReranker",
+    "offline-diffusion": "meisho.rerank.diffusion:OfflineDiffusionReranker",
     "average-qe": "meisho.rerank.expansion:AverageQueryExpansion",
     "alpha-qe": "meisho.rerank.expansion:AlphaQueryExpansion",
     "dba": "meisho.rerank.expansion:DatabaseAugmentation",
     "discriminative-qe": "meisho.rerank.expansion:DiscriminativeQueryExpansion",
-    "diffusion": "meisho.rerank.diffusion:DiffusionReranker",
-    "offline-diffusion": "meisho.rerank.diffusion:OfflineDiffusionReranker",
 }
 """Name -> "module:Class", imported on use; a frozen dataclass whose fields are its options."""
 
