@@ -22,8 +22,9 @@ class SuperGlobalReranker:
     `beta` times the similarity. The query's expansion is the maximum, dimension by dimension, of the `k` + 1
     best of these. A photo's score is the mean of its products with the query and with that expansion.
 
-    Checked against the official code (`MDescAug`, `RerankwMDA`), which differs in one thing: there a negative
-    similarity is a negative weight, here it counts as 0, so that the weights never add up to 0.
+    Checked against golden values of the official code (`MDescAug`, `RerankwMDA`), which differs in one thing:
+    there a negative similarity is a negative weight, here it counts as 0, so that the weights never add up
+    to 0.
 
     Per query it takes O(M² D) time and O(M D) memory, beside at most 1024 rows of M similarities; nothing is
     kept for the database, and the whole costs O(Q M² D).
