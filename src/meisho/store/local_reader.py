@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from meisho.store import tables
 from meisho.store.local_rows import local_features_of_rows
 from meisho.store.locks import announce_reading
 from meisho.store.records import LOG_COLUMNS, encode_texts, resolve_log
+
+_ATTEMPTS = 5
 
 NONE = -1
 """In place of a sequence number: the photo has no local features."""
@@ -38,7 +41,7 @@ class LocalFeatureReader:
     def __init__(self, path: Path, dim: int, ids: Sequence[str]) -> None:
         self._path, self._dim, self._ids = path, dim, tuple(ids)
         with announce_reading(path):
-            self._look_up()
+            self._look_up_anew()
 
     def read(self, rows: Int64Array) -> list[LocalFeatures | None]:
         """Read those of the photos `ids[rows]`, in that order; None for a photo without some.
@@ -53,8 +56,7 @@ class LocalFeatureReader:
             try:
                 return self._read(rows)
             except CollectionError:  # as when tidying has deleted that version
-                self._look_up()
-                return self._read(rows)
+                return self._read_anew(rows)
 
     @property
     def fingerprint(self) -> str:
@@ -63,6 +65,21 @@ class LocalFeatureReader:
         digest.update(repr(self._known_contents.to_pylist()).encode())
         digest.update((self._sequences != NONE).tobytes())
         return digest.hexdigest()
+
+    def _look_up_anew(self) -> None:
+        """Look up in the newest version; a writer may tidy that away too while it is read."""
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(CollectionError):
+                return self._look_up()
+        return self._look_up()
+
+    def _read_anew(self, rows: Int64Array) -> list[LocalFeatures | None]:
+        for _ in range(_ATTEMPTS - 1):
+            with suppress(CollectionError):
+                self._look_up()
+                return self._read(rows)
+        self._look_up()
+        return self._read(rows)
 
     def _look_up(self) -> None:
         with tables.plain_errors(self._path, "read its local features"):
