@@ -417,14 +417,12 @@ class Evaluation:
         dataset: What was asked of what.
         ranking: The whole database ranked for each query.
         report: The figures.
-        rerank_seconds: Wall time of reranking, of all queries and setups together, without extraction.
         pairs: Compares queries with answers as the reranker did, see `Found`.
     """
 
     dataset: Dataset
     ranking: Ranking
     report: Report
-    rerank_seconds: float = 0.0
     pairs: StoredPairs | None = None
 
 
@@ -650,7 +648,7 @@ def _rerank_each_setup(
         rerank_seconds=max(seconds),
     )
     shown = rankings[report.headline.setup]
-    return Evaluation(dataset, shown, report, rerank_seconds=sum(seconds))
+    return Evaluation(dataset, shown, report)
 
 
 def _junk_by_setup(evaluation: Evaluation) -> dict[str, Rows]:

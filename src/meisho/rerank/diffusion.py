@@ -25,7 +25,35 @@ _Sparse = tuple[NDArray[np.int32], Float32Array]
 
 
 @dataclass(frozen=True)
-class DiffusionReranker:
+class _Diffusion:
+    """The options of both ways to diffuse."""
+
+    permutes: ClassVar[bool] = False
+
+    k: int = 20
+    k_query: int = 10
+    gamma: float = 3.0
+    alpha: float = 0.9
+    first: int = 1000
+    iterations: int = 20
+
+    def __post_init__(self) -> None:
+        counts = self.k, self.k_query, self.first, self.iterations
+        if min(counts) < 1 or not 0 < self.gamma < np.inf or not 0 <= self.alpha < 1:
+            raise InputError(
+                f"diffusion: k {self.k}, k_query {self.k_query}, first {self.first} and iterations "
+                f"{self.iterations} must be 1 or more, gamma {self.gamma} above 0, and alpha "
+                f"{self.alpha} from 0 to below 1"
+            )
+
+    @property
+    def depth(self) -> int:
+        """How many answers are looked at."""
+        return self.k_query
+
+
+@dataclass(frozen=True)
+class DiffusionReranker(_Diffusion):
     """Ranks by diffusion within the photos nearest to each query (Iscen et al. 2017, arXiv:1611.05113).
 
     The graph links database photos that are among each other's `k` nearest, with the weight
@@ -56,23 +84,6 @@ class DiffusionReranker:
     Raises:
         InputError: An option is outside its range.
     """
-
-    permutes: ClassVar[bool] = False
-
-    k: int = 20
-    k_query: int = 10
-    gamma: float = 3.0
-    alpha: float = 0.9
-    first: int = 1000
-    iterations: int = 20
-
-    def __post_init__(self) -> None:
-        _check_options(self)
-
-    @property
-    def depth(self) -> int:
-        """How many answers are looked at."""
-        return self.k_query
 
     def rerank(self, ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
         """Rank the database anew, to the depth of the ranking.
@@ -107,7 +118,7 @@ class DiffusionReranker:
 
 
 @dataclass(frozen=True)
-class OfflineDiffusionReranker:
+class OfflineDiffusionReranker(_Diffusion):
     """Ranks by diffusion that was solved per database photo before (Yang et al. 2019, arXiv:1811.10907).
 
     The solution of (I - alpha S) f = y is the sum of those for its single photos, y_i c_i. Each c_i is found
@@ -132,23 +143,6 @@ class OfflineDiffusionReranker:
     Raises:
         InputError: An option is outside its range.
     """
-
-    permutes: ClassVar[bool] = False
-
-    k: int = 20
-    k_query: int = 10
-    gamma: float = 3.0
-    alpha: float = 0.9
-    first: int = 1000
-    iterations: int = 20
-
-    def __post_init__(self) -> None:
-        _check_options(self)
-
-    @property
-    def depth(self) -> int:
-        """How many answers are looked at."""
-        return self.k_query
 
     def prepare(self, evidence: Evidence) -> None:
         """Solve for every photo of the database now, and keep it in the evidence."""
@@ -241,16 +235,6 @@ def _whole_graph(evidence: Evidence, *, k: int, gamma: float) -> Any:
         graph = normalize_graph(build_graph(lists, np.arange(len(lists.database)), gamma))
         evidence.of_database[key] = lists, graph
     return graph
-
-
-def _check_options(options: DiffusionReranker | OfflineDiffusionReranker) -> None:
-    counts = options.k, options.k_query, options.first, options.iterations
-    if min(counts) < 1 or not 0 < options.gamma < np.inf or not 0 <= options.alpha < 1:
-        raise InputError(
-            f"diffusion: k {options.k}, k_query {options.k_query}, first {options.first} and iterations "
-            f"{options.iterations} must be 1 or more, gamma {options.gamma} above 0, and alpha "
-            f"{options.alpha} from 0 to below 1"
-        )
 
 
 def _affinities(query: Float32Array, database: Float32Array, rows: Int64Array, gamma: float) -> Float64Array:

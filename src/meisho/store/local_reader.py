@@ -1,9 +1,10 @@
 """Reading the local features of a few photos out of many, in one batch."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from meisho.store.local_rows import local_features_of_rows
 from meisho.store.locks import announce_reading
 from meisho.store.records import LOG_COLUMNS, encode_texts, resolve_log
 
+T = TypeVar("T")
 _ATTEMPTS = 5
 
 NONE = -1
@@ -41,7 +43,7 @@ class LocalFeatureReader:
     def __init__(self, path: Path, dim: int, ids: Sequence[str]) -> None:
         self._path, self._dim, self._ids = path, dim, tuple(ids)
         with announce_reading(path):
-            self._look_up_anew()
+            self._with_newest(lambda: None)
 
     def read(self, rows: Int64Array) -> list[LocalFeatures | None]:
         """Read those of the photos `ids[rows]`, in that order; None for a photo without some.
@@ -56,7 +58,7 @@ class LocalFeatureReader:
             try:
                 return self._read(rows)
             except CollectionError:  # as when tidying has deleted that version
-                return self._read_anew(rows)
+                return self._with_newest(lambda: self._read(rows))
 
     @property
     def fingerprint(self) -> str:
@@ -66,20 +68,14 @@ class LocalFeatureReader:
         digest.update((self._sequences != NONE).tobytes())
         return digest.hexdigest()
 
-    def _look_up_anew(self) -> None:
-        """Look up in the newest version; a writer may tidy that away too while it is read."""
-        for _ in range(_ATTEMPTS - 1):
-            with suppress(CollectionError):
-                return self._look_up()
-        return self._look_up()
-
-    def _read_anew(self, rows: Int64Array) -> list[LocalFeatures | None]:
+    def _with_newest(self, step: Callable[[], T]) -> T:
+        """Do `step` on the newest version; a writer may tidy that away too while it is read."""
         for _ in range(_ATTEMPTS - 1):
             with suppress(CollectionError):
                 self._look_up()
-                return self._read(rows)
+                return step()
         self._look_up()
-        return self._read(rows)
+        return step()
 
     def _look_up(self) -> None:
         with tables.plain_errors(self._path, "read its local features"):
