@@ -41,14 +41,15 @@ def trained(folder, state="state"):
     return load_file(folder / state / name)
 
 
-@pytest.mark.parametrize("shard", [False, True])
-def test_two_processes_give_the_weights_of_one(places, tmp_path, shard):
+@pytest.mark.parametrize(("shard", "num_negatives"), [(False, 0), (True, 0), (False, 2)])
+def test_two_processes_give_the_weights_of_one(places, tmp_path, shard, num_negatives):
     values = recipe_values(
         places,
         # the neck's batch norm sees both halves; torch has no such norm for a backbone on CPUs
         schedule={"epochs": 1, "freeze_batch_norm": True, "ema_decay": 0.5},
         head={"options": {"scale": 10.0}, "shard": shard},
         pairs={"name": "contrastive"},
+        mining={"num_negatives": num_negatives, "max_tuples": 6},
         optimiser={"name": "sgd", "backbone_rate": 1e-3, "head_rate": 1e-2, "clip_norm": 1.0},
         hardware={"accumulate": 2},
     )

@@ -102,6 +102,23 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path,
     assert resumed.best_map == result.best_map
 
 
+def test_a_run_that_mines_goes_on_with_the_tuples_that_it_had(make_recipe, tmp_path):
+    recipe = make_recipe(
+        head={"name": "none"},
+        pairs={"name": "contrastive", "options": {"num_negatives": 2}},
+        mining={"num_negatives": 2},
+        hardware={"save_every_steps": 1},
+    )
+    whole = train(recipe, tmp_path / "whole")
+    assert whole.history[-1].step == 2 * 12  # 24 tuples of 4 photos in batches of 8
+    for step in (4, 14):
+        with pytest.raises(Stopped):
+            train(recipe, tmp_path / f"run{step}", tick=stop_at(step + 1))
+        resumed = train(recipe, tmp_path / f"run{step}", resume=True)
+        first, second = saved_state(whole.folder), saved_state(resumed.folder)
+        assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
+
+
 def test_the_best_checkpoint_is_a_model_for_meisho_index(whole_run, places, tmp_path, run):
     result, _, _ = whole_run
     code, out, _ = run("index", places, "--to", tmp_path / "c", "--model", result.best, "--workers", 0)

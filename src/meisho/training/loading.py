@@ -5,7 +5,7 @@ run was resumed at.
 """
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +29,17 @@ from meisho.training.augmentation import (
     seeded_generator,
 )
 from meisho.training.data import TrainingSet
+from meisho.training.mining import count_tuples
 from meisho.training.photo_cache import CachedPhotos, CacheOptions
 from meisho.training.recipe import AugmentationRecipe, DataRecipe, Recipe
-from meisho.training.sampling import Sampler, group_by_aspect, make_sampler, shape_of_group
+from meisho.training.sampling import (
+    Batch,
+    Sampler,
+    cut_batches,
+    group_by_aspect,
+    make_sampler,
+    shape_of_group,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +110,26 @@ class BatchLoader:
 
     def count_batches(self, epoch: int) -> int:
         """Return how many batches an epoch has."""
+        if self._recipe.mining.num_negatives:
+            tuples = count_tuples(self.sampler.labels, self._recipe.mining)
+            return tuples * (self._recipe.mining.num_negatives + 2) // self.sampler.batch_size
         return len(self.sampler.batches(epoch))
 
-    def load(self, epoch: int, size_px: int, *, first: int = 0) -> Iterator[tuple[LoadedPart, ...]]:
-        """Yield the parts of each batch of an epoch, from batch number `first` on."""
+    def load(
+        self, epoch: int, size_px: int, *, first: int = 0, mined: Sequence[int] = ()
+    ) -> Iterator[tuple[LoadedPart, ...]]:
+        """Yield the parts of each batch of an epoch, from batch number `first` on.
+
+        Args:
+            epoch: From 0.
+            size_px: Side of the square of an image's area.
+            first: A batch's number.
+            mined: Rows to cut the batches from, where the sampler is not to draw them.
+        """
         parts = self._recipe.hardware.accumulate
-        self._plans[:] = self._plan(epoch, size_px, first)
+        rows = np.array(mined, np.int64)
+        batches = cut_batches(rows, self.sampler.batch_size) if mined else self.sampler.batches(epoch)
+        self._plans[:] = self._plan(epoch, size_px, batches, first)
         waiting: list[LoadedPart] = []
         for part in self._loader:
             waiting.append(part)
@@ -115,10 +137,10 @@ class BatchLoader:
                 yield tuple(waiting)
                 waiting = []
 
-    def _plan(self, epoch: int, size_px: int, first: int) -> list[PartPlan]:
+    def _plan(self, epoch: int, size_px: int, batches: Sequence[Batch], first: int) -> list[PartPlan]:
         parts = self._recipe.hardware.accumulate
         plans = []
-        for number, batch in enumerate(self.sampler.batches(epoch)[first:], start=first):
+        for number, batch in enumerate(batches[first:], start=first):
             shape = shape_of_group(batch.group, size_px)
             size = len(batch.rows) // parts
             own = size // self._num_ranks

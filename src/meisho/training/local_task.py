@@ -84,13 +84,17 @@ class LocalTask:
         """Turn "local_head" into the beginning of a parameter's name."""
         return f"delg.{name}" if name.startswith("local_head") else name
 
+    def extractor(self, network: nn.Module, device: torch.device) -> "PooledFeatures":
+        """Return a copy of the network that describes by its pooled features."""
+        assert isinstance(network, LocalTrainingNetwork)
+        return PooledFeatures(copy.deepcopy(network.delg).eval(), device, self._recipe.model.max_side_px)
+
     def validate(self, network: nn.Module, device: torch.device, *, weight: Tensor | None) -> Scores:
         """Score retrieval with the pooled features; there is no closed-set accuracy."""
-        assert isinstance(network, LocalTrainingNetwork)
         if self._validation is None:
             return Scores(float("nan"), float("nan"))
-        extractor = PooledFeatures(copy.deepcopy(network.delg).eval(), device, self._recipe.model.max_side_px)
-        report = evaluate_descriptors(self._validation, extractor, num_workers=self._recipe.hardware.workers)
+        extractor, workers = self.extractor(network, device), self._recipe.hardware.workers
+        report = evaluate_descriptors(self._validation, extractor, num_workers=workers)
         return Scores(report.headline.value, float("nan"))
 
     def save(self, network: nn.Module, folder: Path) -> None:

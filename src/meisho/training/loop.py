@@ -8,10 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import ConfigError, DivergedError
+from meisho.extraction import describe_photos
 from meisho.training.augmentation import change_batch
 from meisho.training.data import TrainingData
 from meisho.training.distribution import gradient_norm
@@ -19,6 +22,7 @@ from meisho.training.divergence import explain_gradients, explain_losses, save_b
 from meisho.training.ema import MovingAverage
 from meisho.training.history import BoardWriter, EpochRecord, plot_history, write_history
 from meisho.training.loading import BatchLoader, LoadedPart
+from meisho.training.mining import count_tuples, mine_tuples
 from meisho.training.network import Losses, TrainingNetwork
 from meisho.training.optimiser import make_optimiser, parameter_groups, set_rates
 from meisho.training.recipe import Recipe
@@ -126,7 +130,7 @@ class Loop:
         while self.progress.epoch < self._recipe.schedule.epochs and not self._is_stale():
             record = self._train_epoch()
             self.progress = replace(
-                self.progress, epoch=self.progress.epoch + 1, step_in_epoch=0, loss_sums=[0.0] * 4
+                self.progress, epoch=self.progress.epoch + 1, step_in_epoch=0, loss_sums=[0.0] * 4, mined=[]
             )
             self._finish_epoch(record)
         if self._is_stale() and self.progress.epoch < self._recipe.schedule.epochs:
@@ -144,9 +148,10 @@ class Loop:
         self._task.start_epoch(self._network)
         freeze_parameters(self._network, self._frozen(epoch))
         size_px = size_at(epoch, schedule.sizes)
+        self._mine()
         started, waited, norms, photos = time.perf_counter(), 0.0, 0.0, 0
-        batches = self._loader.load(epoch, size_px, first=self.progress.step_in_epoch)
         first_step = self.progress.step_in_epoch
+        batches = self._loader.load(epoch, size_px, first=first_step, mined=self.progress.mined)
         while True:
             asked = time.perf_counter()
             parts = next(batches, None)
@@ -177,6 +182,25 @@ class Loop:
             seconds=seconds,
             validation_seconds=0.0,
         )
+
+    def _mine(self) -> None:
+        """Mine the tuples of this epoch where the recipe says so, unless a resumed run has them."""
+        mining, progress, classes = self._recipe.mining, self.progress, self._data.train.classes
+        if mining.num_negatives == 0 or progress.mined:
+            return
+        photos, workers = self._data.train.photos(), self._recipe.hardware.workers
+        mined = torch.empty(count_tuples(classes, mining), mining.num_negatives + 2, dtype=torch.int64)
+        if self._accelerator.is_main_process:
+            extractor = self._task.extractor(self._network, self._extraction_device)
+
+            def describe(rows: Int64Array) -> Float32Array:
+                return describe_photos([photos[row] for row in rows], extractor, num_workers=workers).vectors
+
+            self._tick("mine", 0, 1)
+            rng = np.random.default_rng([self._recipe.seed, 2, progress.epoch])
+            mined = torch.from_numpy(mine_tuples(classes, describe, mining, rng))
+            self._tick("mine", 1, 1)
+        progress.mined = self._tell(mined).flatten().tolist()
 
     def _step(self, parts: tuple[LoadedPart, ...]) -> float:
         """Do one optimiser step; returns the gradient's norm."""
@@ -304,14 +328,22 @@ class Loop:
         weight = head.full_weight() if head is not None and head.shard is not None else None
         scores = [math.nan, math.nan]
         if accelerator.is_main_process:
-            device = accelerator.device if accelerator.device.type == "cuda" else torch.device("cpu")
-            found = self._task.validate(network, device, weight=weight)
+            found = self._task.validate(network, self._extraction_device, weight=weight)
             scores = [found.retrieval, found.accuracy]
-        if accelerator.num_processes > 1:
-            told = torch.tensor(scores, dtype=torch.float64, device=accelerator.device)
-            torch.distributed.broadcast(told, 0)
-            scores = told.tolist()
-        return Scores(*scores)
+        return Scores(*self._tell(torch.tensor(scores, dtype=torch.float64)).tolist())
+
+    @property
+    def _extraction_device(self) -> torch.device:
+        device: torch.device = self._accelerator.device
+        return device if device.type == "cuda" else torch.device("cpu")
+
+    def _tell(self, values: Tensor) -> Tensor:
+        """Return the first process's values in every process."""
+        if self._accelerator.num_processes == 1:
+            return values
+        told = values.to(self._accelerator.device)
+        torch.distributed.broadcast(told, 0)
+        return told.cpu()
 
     def _note_scores(self, scores: Scores) -> None:
         """Keep the best; where nothing is held out, the last is the best."""

@@ -175,6 +175,29 @@ class SamplingRecipe:
 
 
 @dataclass(frozen=True)
+class MiningRecipe:
+    """Batches of mined tuples, in place of those that `sampling` draws: see `training.mining`.
+
+    Before each epoch the network describes some training photos. Each tuple is a photo that asks, another one
+    of its landmark, and the photos most like it of as many other landmarks.
+
+    Attributes:
+        num_negatives: Of each tuple; 0: nothing is mined. `sampling.batch_size` counts photos still, and must
+            be a multiple of num_negatives + 2.
+        max_tuples: Of an epoch.
+        max_pool: Photos among which negatives are sought, every landmark as often as any other.
+    """
+
+    num_negatives: int = 0
+    max_tuples: int = 2000
+    max_pool: int = 20_000
+
+    def __post_init__(self) -> None:
+        _check(self.num_negatives >= 0, f"num_negatives={self.num_negatives}: must not be negative")
+        _check(self.max_tuples >= 1 and self.max_pool >= 2, "max_tuples must be at least 1, max_pool 2")
+
+
+@dataclass(frozen=True)
 class OptimiserRecipe:
     """The optimiser.
 
@@ -371,6 +394,7 @@ class Recipe:
         local: For "delg-local".
         augmentation: How photos are changed.
         sampling: Which photos make a batch.
+        mining: Which photos make a batch, if they are to be hard to tell apart.
         optimiser: The optimiser.
         schedule: How long, and what changes meanwhile.
         validation: What chooses the best checkpoint.
@@ -388,6 +412,7 @@ class Recipe:
     local: LocalRecipe = field(default_factory=LocalRecipe)
     augmentation: AugmentationRecipe = field(default_factory=AugmentationRecipe)
     sampling: SamplingRecipe = field(default_factory=SamplingRecipe)
+    mining: MiningRecipe = field(default_factory=MiningRecipe)
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)
@@ -403,6 +428,16 @@ class Recipe:
         _check(parts >= 1, f"hardware.accumulate={parts}: must be at least 1")
         size = self.sampling.batch_size
         _check(size >= 1 and size % parts == 0, f"batch_size={size} is no multiple of accumulate={parts}")
+        if self.mining.num_negatives:
+            of_tuple = self.mining.num_negatives + 2
+            _check(
+                not self.sampling.by_aspect, "mining makes its own batches; sampling.by_aspect must be false"
+            )
+            _check(
+                size // parts % of_tuple == 0,
+                f"batch_size={size} in {parts} parts holds no whole tuples of {of_tuple} photos "
+                "(mining.num_negatives + 2)",
+            )
         _check(
             not (self.head.shard and self.hardware.precision == "fp16"), "head.shard: choose bf16, not fp16"
         )

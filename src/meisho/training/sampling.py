@@ -92,7 +92,7 @@ class Sampler:
                 "choose a smaller batch_size"
             )
         if self.groups is None:
-            return tuple(Batch(batch) for batch in _cut(rows, self.batch_size))
+            return cut_batches(rows, self.batch_size)
         return _cut_groups(rows, self.groups, self.batch_size, generator)
 
 
@@ -272,6 +272,11 @@ def shape_of_group(group: int | None, side_px: int, *, multiple_px: int = 32) ->
         return max(1, round(side / multiple_px)) * multiple_px
 
     return rounded(side_px / stretch), rounded(side_px * stretch)
+
+
+def cut_batches(rows: Int64Array, batch_size: int) -> tuple[Batch, ...]:
+    """Cut (L,) rows into full batches, in their order."""
+    return tuple(Batch(batch) for batch in _cut(rows, batch_size))
 
 
 def sort_by_class(labels: Int64Array, generator: np.random.Generator) -> ClassRows:

@@ -35,6 +35,7 @@ class Progress:
         best_epoch: When it was, in epochs done.
         validations_since_best: How many did not reach it.
         loss_sums: (4,) sums of the losses of this epoch's steps.
+        mined: Rows of this epoch's photos, tuple after tuple, where they are mined.
         history: What was recorded after each epoch.
     """
 
@@ -45,6 +46,7 @@ class Progress:
     best_epoch: int = 0
     validations_since_best: int = 0
     loss_sums: list[float] = field(default_factory=lambda: [0.0] * 4)
+    mined: list[int] = field(default_factory=list)
     history: list[EpochRecord] = field(default_factory=list)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from meisho.datasets.base import Dataset
 from meisho.errors import ConfigError
 from meisho.extractors.backbone import BackboneTraits
+from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.checkpoint import save_checkpoint
 from meisho.extractors.timm_gem import TimmGeM
 from meisho.layers.margin_heads import MarginHead, make_head
@@ -65,6 +66,9 @@ class Task(Protocol):
     def parameter_name(self, name: str) -> str:
         """Turn a name as recipes have it into the beginning of a parameter's name."""
 
+    def extractor(self, network: nn.Module, device: torch.device) -> GlobalExtractor:
+        """Return a copy of a network of this task as an extractor."""
+
     def validate(self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None) -> Scores:
         """Measure a network of this task; `weight` is the whole margin head's where it is spread."""
 
@@ -117,14 +121,18 @@ class DescriptorTask:
         in_descriptor = name.partition(".")[0] in ("backbone", "pooling", "projection")
         return f"descriptor.{name}" if in_descriptor else name
 
-    def validate(self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None) -> Scores:
+    def extractor(self, network: nn.Module, device: torch.device) -> TimmGeM:
         """See `Task`."""
         assert isinstance(network, TrainingNetwork)
         model = self._recipe.model
-        extractor = TimmGeM(
+        return TimmGeM(
             model.backbone, extraction_network(network), model.extraction_options(), device=str(device)
         )
-        workers = self._recipe.hardware.workers
+
+    def validate(self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None) -> Scores:
+        """See `Task`."""
+        assert isinstance(network, TrainingNetwork)
+        extractor, workers = self.extractor(network, device), self._recipe.hardware.workers
         retrieval = accuracy = float("nan")
         if self._validation is not None:
             report = evaluate_descriptors(self._validation, extractor, num_workers=workers)
