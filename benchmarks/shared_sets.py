@@ -37,13 +37,19 @@ def write_training_csvs(shared: Path, to: Path) -> tuple[Path, Path]:
     """Write what is trained on, and what chooses: every fourth landmark of `train`, among the distractors."""
     records = read_records(shared)
     held_out = sorted({r["landmark"] for r in records if r["split"] == "train"})[::4]
-    photos = [r for r in records if r["split"] in ("train", "train_loose")]
+    photos = _training_photos(records)
     training = [(r["file"], r["landmark"], "database") for r in photos if r["landmark"] not in held_out]
     validation = [(r["file"], r["landmark"], "both") for r in photos if r["landmark"] in held_out]
     return (
         _write_csv(shared, to / "train.csv", training),
         _write_csv(shared, to / "validation.csv", [*validation, *_distractors(records)]),
     )
+
+
+def write_whole_training_csv(shared: Path, to: Path) -> Path:
+    """Write all that may be trained on when nothing is left to choose; returns `to`."""
+    photos = _training_photos(read_records(shared))
+    return _write_csv(shared, to, [(r["file"], r["landmark"], "database") for r in photos])
 
 
 def link_ukbench(shared: Path, to: Path) -> Path:
@@ -56,6 +62,10 @@ def link_ukbench(shared: Path, to: Path) -> Path:
             link.unlink(missing_ok=True)
             link.symlink_to((shared / "photos" / record["file"]).resolve())
     return to
+
+
+def _training_photos(records: list[Record]) -> list[Record]:
+    return [r for r in records if r["split"] in ("train", "train_loose")]
 
 
 def _distractors(records: list[Record]) -> Iterable[tuple[str, str, str]]:

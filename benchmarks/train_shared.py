@@ -7,6 +7,7 @@ the epoch. What is left of `train`, with `train_loose`, is trained on. `eval` is
 default extraction, off the shelf and by the best checkpoint, and compared query by query.
 
 `--set KEY=VALUE` changes the recipe; `--only train` stops before `eval` is looked at: so settings are chosen.
+`--everything` trains on the landmarks held out too, to the end of the recipe: for settings chosen before.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from meisho.extractors.base import load_extractor
 from meisho.run import evaluate_dataset
 from meisho.training.recipe import load_recipe
 from meisho.training.train import train
-from shared_sets import write_eval_csv, write_training_csvs
+from shared_sets import write_eval_csv, write_training_csvs, write_whole_training_csv
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "shared_train.toml"
 
@@ -39,12 +40,18 @@ def main() -> None:
     parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--run", default="run", help="name of the run below --to")
     parser.add_argument("--set", action="append", default=[], dest="changes", metavar="KEY=VALUE")
+    parser.add_argument("--everything", action="store_true", help="hold no landmark out")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--only", choices=("train",))
     arguments = parser.parse_args()
     to = arguments.to
-    training, validation = write_training_csvs(arguments.shared, to)
-    places = [f"data.root={training}", f"validation.root={validation}", f"data.cache={to / 'cache'}"]
+    if arguments.everything:
+        training = write_whole_training_csv(arguments.shared, to / "everything.csv")
+        places = [f"data.root={training}", "validation.dataset=none", "validation.share=0"]
+    else:
+        training, validation = write_training_csvs(arguments.shared, to)
+        places = [f"data.root={training}", f"validation.root={validation}"]
+    places.append(f"data.cache={to / 'cache'}")
     recipe = load_recipe(arguments.recipe, [*places, *arguments.changes])
     run = to / arguments.run
     result = train(recipe, run, resume=arguments.resume, say=lambda line: print(line, flush=True))

@@ -10,6 +10,7 @@ from meisho.layers.margin_heads import HEADS, make_head
 from meisho.training.loading import augmentation_of
 from meisho.training.recipe import Recipe, load_recipe
 from meisho.training.sampling import SAMPLERS
+from meisho.training.train import train
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.toml"))
 
@@ -36,3 +37,17 @@ def test_a_recipe_is_read_and_names_what_there_is(path):
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_says_first_what_it_is_for(path):
     assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+@pytest.mark.slow
+def test_the_quick_recipe_helps_on_landmarks_that_it_has_never_seen(tmp_path):
+    small = [
+        *(f"data.{key}={tmp_path / key}" for key in ("root", "cache")),
+        *("data.city.landmarks=10", "data.city.views=6", "sampling.batch_size=16", "validation.share=0.3"),
+        *("model.max_side_px=128", "schedule.epochs=3", "schedule.sizes=[{px=96}]", "hardware.workers=0"),
+    ]
+    recipe = load_recipe(RECIPES[0].parent / "toycity_quick.toml", small)
+    result = train(recipe, tmp_path / "run")
+    assert [record.epoch for record in result.history] == [0, 1, 2, 3]
+    assert result.best_map > result.history[0].validation_map + 0.03  # .874 -> .940
+    assert result.history[-1].loss < 0.5 * result.history[1].loss

@@ -1,5 +1,6 @@
 import csv
 import json
+import multiprocessing
 
 import numpy as np
 import pytest
@@ -226,6 +227,14 @@ def test_a_folder_with_a_run_is_not_written_over(whole_run, tmp_path):
         train(recipe, result.folder)
     with pytest.raises(InputError, match="holds no run to resume"):
         train(recipe, tmp_path / "nothing", resume=True)
+
+
+def test_a_script_that_its_workers_would_run_again_is_told(make_recipe, tmp_path, monkeypatch):
+    # multiprocessing sets this mark while a new process imports the script that started it
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(InputError, match='if __name__ == "__main__"'):
+        train(make_recipe(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_is_not_resumed_with_another_recipe_or_other_photos(make_recipe, tmp_path, places):

@@ -10,6 +10,7 @@ runs/NAME/recipe.toml    the recipe, every default said
 """
 
 import json
+import multiprocessing
 import os
 import platform
 from dataclasses import dataclass
@@ -73,12 +74,13 @@ def train(
         tick: Called with a stage, how much of it is done, and how much there is.
 
     Raises:
-        InputError: The folder holds a run already, or none to resume.
+        InputError: The folder holds a run already, or none to resume; or a worker calls it while it starts.
         MismatchError: The run to resume has another recipe or other data.
         DatasetError: The data are not as they must be.
         DivergedError: A loss or gradient is not a number.
         MissingDependencyError: Accelerate is not installed.
     """
+    _check_main()
     _check_folder(folder, resume=resume)
     accelerator = _make_accelerator(recipe)
     if not accelerator.is_main_process:
@@ -134,6 +136,15 @@ def describe_run(recipe: Recipe, data: TrainingData, accelerator: Any) -> dict[s
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
     }
+
+
+def _check_main() -> None:
+    """Stop where a loading worker, which imports the script that started it, would train once more."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise InputError(
+            "training starts processes that import your script: put its last lines under "
+            '`if __name__ == "__main__":`, or set hardware.workers=0'
+        )
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
