@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "meisho"
 NOUNS = {
     "errors",
     "arrays",
+    "files",
     "config",
     "descriptors",
     "local_features",
@@ -24,6 +25,7 @@ MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
     "errors": set(),
     "arrays": set(),
+    "files": set(),
     "config": {"errors"},
     "descriptors": {"errors", "arrays"},
     "local_features": {"errors", "arrays"},

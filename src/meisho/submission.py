@@ -12,6 +12,7 @@ import numpy as np
 
 from meisho.datasets.table import BrokenRows, read_table
 from meisho.errors import InputError
+from meisho.files import replacing
 from meisho.ranking import NO_ROW, Ranking
 
 MOST_IDS = 100
@@ -36,19 +37,13 @@ def write_submission(ranking: Ranking, path: Path, *, query_ids: Sequence[str] |
         raise InputError(f"{path}: a query id stands twice; a submission has one row for each query")
     row_of = {query_id: row for row, query_id in enumerate(ranking.query_ids)}
     best = ranking.top(MOST_IDS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            file.write(f"{_HEADER}\n")
-            for query_id in wanted:
-                found = best.ids_of(row_of[query_id]) if query_id in row_of else []
-                for photo_id in (query_id, *found):
-                    _check_id(photo_id, path)
-                file.write(f"{query_id},{' '.join(found)}\n")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+        file.write(f"{_HEADER}\n")
+        for query_id in wanted:
+            found = best.ids_of(row_of[query_id]) if query_id in row_of else []
+            for photo_id in (query_id, *found):
+                _check_id(photo_id, path)
+            file.write(f"{query_id},{' '.join(found)}\n")
 
 
 def _check_id(photo_id: str, path: Path) -> None:

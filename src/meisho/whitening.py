@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from meisho.arrays import Float32Array, Float64Array, Int64Array, read_only
 from meisho.descriptors import Descriptors, Provenance, normalize_rows
 from meisho.errors import InputError, MismatchError, WeightsError
+from meisho.files import write_bytes
 
 Kind = Literal["pca", "learned"]
 
@@ -94,9 +95,7 @@ class Whitening:
     def save(self, path: Path) -> None:
         """Write one safetensors file, to a temporary name first."""
         metadata = {"kind": self.kind, "source": self.source.to_json()}
-        part = path.with_name(path.name + ".part")
-        part.write_bytes(save({"mean": self.mean, "projection": self.projection}, metadata))
-        part.replace(path)
+        write_bytes(path, save({"mean": self.mean, "projection": self.projection}, metadata))
 
     @classmethod
     def load(cls, path: Path) -> Self:

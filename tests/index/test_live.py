@@ -168,6 +168,14 @@ def test_saving_replaces_what_was_saved_before(built, tmp_path):
     assert LiveIndex.load(tmp_path).record.version == 8
 
 
+def test_saving_removes_what_killed_writers_left(built, tmp_path):
+    for name in ("index.json.x7_q2k.tmp", ".index.12.part.json", f".{'0' * 12}.12.part.structure"):
+        (tmp_path / name).write_bytes(b"half")
+    built[0].save(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert LiveIndex.load(tmp_path).record.version == 7
+
+
 def test_nothing_saved_is_nothing(tmp_path):
     assert LiveIndex.load(tmp_path) is None
     assert LiveIndex.load(tmp_path / "missing") is None

@@ -94,6 +94,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path,
     recipe = load_recipe(tmp_path / "recipe.toml")
     with pytest.raises(Stopped):
         train(recipe, tmp_path / "run", tick=stop_at(step + 1))  # the state after step + 1 was not saved
+    for left in ("state/.state-00000009.1.part.safetensors", "best/.model.1.part.safetensors"):
+        (tmp_path / "run" / left).write_bytes(b"half")  # as a kill leaves it
     torch.manual_seed(123)  # resuming must not depend on what was drawn before
     resumed = train(recipe, tmp_path / "run", resume=True)
     first, second = saved_state(result.folder), saved_state(resumed.folder)
@@ -101,6 +103,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path,
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
     assert [r.loss for r in resumed.history[1:]] == [r.loss for r in result.history[1:]]
     assert resumed.best_map == result.best_map
+    assert list((tmp_path / "run").rglob(".*")) == []
 
 
 def test_a_run_that_mines_goes_on_with_the_tuples_that_it_had(make_recipe, tmp_path):

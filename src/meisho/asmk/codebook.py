@@ -11,7 +11,7 @@ import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, read_only
 from meisho.errors import CollectionError, InputError
-from meisho.index.files import write_bytes
+from meisho.files import write_bytes
 
 _PRODUCT_BYTES = 16 * 2**20  # of products held at a time: about what a cache holds
 

@@ -16,7 +16,7 @@ from meisho.arrays import Float32Array, Float64Array, Int64Array, UInt8Array, re
 from meisho.asmk.aggregation import Aggregated, UInt64Array
 from meisho.asmk.codebook import Codebook
 from meisho.errors import CollectionError, InputError
-from meisho.index.files import write_bytes
+from meisho.files import write_bytes
 
 _BITS = np.array([bin(number).count("1") for number in range(256)], np.uint8)
 _FORMAT = 1
@@ -184,7 +184,6 @@ class InvertedFile:
             values=self.values,
         )
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, content.getvalue())
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error

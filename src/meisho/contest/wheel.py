@@ -12,6 +12,7 @@ from pathlib import Path
 
 import meisho
 from meisho.errors import MissingDependencyError
+from meisho.files import replacing
 
 _KEPT = ("entry_points.txt", "top_level.txt")
 _TAG = "py3-none-any"
@@ -38,15 +39,9 @@ def write_wheel(folder: Path) -> Path:
     lines = [f"{path},{_digest(content)},{len(content)}" for path, content in files.items()]
     files[record] = "".join(f"{line}\n" for line in [*lines, f"{record},,"]).encode()
     path = folder / f"{name}-{_TAG}.whl"
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
-            for place, content in files.items():
-                archive.writestr(zipfile.ZipInfo(place, _EPOCH), content, zipfile.ZIP_DEFLATED)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for place, content in files.items():
+            archive.writestr(zipfile.ZipInfo(place, _EPOCH), content, zipfile.ZIP_DEFLATED)
     return path
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from meisho.arrays import Int64Array
 from meisho.datasets.photo_facts import HASH_BITS, PhotoFacts
 from meisho.errors import InputError
+from meisho.files import replacing
 
 NEAR_BITS = 6
 """Perceptual hashes that differ in at most so many of their 64 bits count as copies.
@@ -210,16 +211,13 @@ def _spread(sides: Int64Array) -> tuple[int, int, int]:
 
 def write_copies(copies: Sequence[Copies], facts: Sequence[PhotoFacts], path: Path) -> None:
     """Write one row per photo that has a copy: `group,kind,part,label,file`; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["group", "kind", "part", "label", "file"])
-            for number, group in enumerate(copies, start=1):
-                kind = "exact" if group.exact else "near"
-                for row in group.rows:
-                    writer.writerow([number, kind, facts[row].part, facts[row].label, facts[row].path])
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with (
+        replacing(path) as part,
+        part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["group", "kind", "part", "label", "file"])
+        for number, group in enumerate(copies, start=1):
+            kind = "exact" if group.exact else "near"
+            for row in group.rows:
+                writer.writerow([number, kind, facts[row].part, facts[row].label, facts[row].path])

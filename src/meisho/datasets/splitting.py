@@ -19,6 +19,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from meisho.arrays import BoolArray, Int64Array, read_only
 from meisho.datasets.labels import Labels
 from meisho.errors import DatasetError, InputError
+from meisho.files import replacing
 
 Kind = Literal["image", "landmark", "none"]
 KINDS: tuple[Kind, ...] = ("image", "landmark", "none")
@@ -248,23 +250,16 @@ def write_split(split: Split, folder: Path, *, overwrite: bool = False) -> tuple
     files = ["train.csv", "split.json"] if split.kind == "none" else ["train.csv", "val.csv", "split.json"]
     paths = tuple(folder / name for name in files)
     _check_free(split, paths, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = [path.with_name(f".{path.name}.part") for path in paths]
     cells = _label_cells(split)
     roles = np.full(len(split.labels), "database", "U8")
     roles[split.queries] = "query"
-    try:
-        _write_table(unfinished[0], split, split.train, cells)
+    with ExitStack() as stack:  # it leaves in reverse: split.json is renamed last
+        parts = [stack.enter_context(replacing(path)) for path in reversed(paths)][::-1]
+        _write_table(parts[0], split, split.train, cells)
         if split.kind != "none":
-            _write_table(
-                unfinished[1], split, split.validation, cells, roles if split.kind == "landmark" else None
-            )
-        unfinished[-1].write_text(json.dumps(_describe(split), indent=2) + "\n", encoding="utf-8")
-        for part, path in zip(unfinished, paths, strict=True):
-            part.replace(path)
-    finally:
-        for part in unfinished:
-            part.unlink(missing_ok=True)
+            shown = roles if split.kind == "landmark" else None
+            _write_table(parts[1], split, split.validation, cells, shown)
+        parts[-1].write_text(json.dumps(_describe(split), indent=2) + "\n", encoding="utf-8")
     return paths
 
 

@@ -8,20 +8,20 @@ doubtful.
 import csv
 import json
 import math
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
 from meisho.descriptors import Provenance
 from meisho.errors import InputError
+from meisho.files import replacing, write_text
 
 REPORT_FILE = "report.json"
 PER_QUERY_FILE = "per_query.csv"
 FORMAT = 1
 HEADLINE_SETUPS = ("medium", "private")
 """The setup whose main figure stands for a run: Medium [Radenović et al. 2018], the private part of GLDv2."""
+_ERRORS = "surrogateescape"  # an id that comes from a file name may hold bytes that are not UTF-8
 _NOT_SHARES = frozenset({"ukbench_ns"})
 
 
@@ -164,9 +164,8 @@ class Report:
             The path of `report.json`.
         """
         directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        _write(directory / PER_QUERY_FILE, lambda file: _write_query_scores(file, self.query_scores))
-        _write(directory / REPORT_FILE, lambda file: file.write(self.to_json()))
+        _write_query_scores(directory / PER_QUERY_FILE, self.query_scores)
+        write_text(directory / REPORT_FILE, self.to_json(), errors=_ERRORS)
         return directory / REPORT_FILE
 
     def to_json(self) -> str:
@@ -232,17 +231,10 @@ def _with_nan(record: dict[str, Any]) -> dict[str, Any]:
     return {key: math.nan if item is None else item for key, item in record.items()}
 
 
-def _write(path: Path, write: Callable[[TextIO], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    # surrogateescape: an id that comes from a file name may hold bytes that are not UTF-8
-    with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        write(file)
-    temporary.replace(path)
-
-
-def _write_query_scores(file: TextIO, scores: tuple[QueryScore, ...]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([f.name for f in fields(QueryScore)])
-    for s in scores:
-        precision = "" if math.isnan(s.average_precision) else repr(s.average_precision)
-        writer.writerow([s.query_id, s.setup, precision, s.num_positives])
+def _write_query_scores(path: Path, scores: tuple[QueryScore, ...]) -> None:
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors=_ERRORS, newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([f.name for f in fields(QueryScore)])
+        for s in scores:
+            precision = "" if math.isnan(s.average_precision) else repr(s.average_precision)
+            writer.writerow([s.query_id, s.setup, precision, s.num_positives])

@@ -1,11 +1,11 @@
 """Settings: what one evaluation is of, as a TOML file says it and as it is saved beside the report."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from meisho.config import config_toml
+from meisho.files import write_text
 
 SETTINGS_FILE = "run.toml"
 
@@ -53,9 +53,6 @@ class EvaluationSettings:
 
     def save(self, directory: Path) -> Path:
         """Write `run.toml` under a temporary name, then rename it; return its path."""
-        directory.mkdir(parents=True, exist_ok=True)
         path = directory / SETTINGS_FILE
-        unfinished = path.with_name(f".{SETTINGS_FILE}.{os.getpid()}.tmp")
-        unfinished.write_text(config_toml(self), encoding="utf-8")
-        unfinished.replace(path)
+        write_text(path, config_toml(self))
         return path

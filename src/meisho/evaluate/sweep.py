@@ -1,7 +1,6 @@
 """Sweeps: several ways to rerank one ranking, their scores beside their costs, and which are worth it."""
 
 import csv
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -11,6 +10,7 @@ import numpy as np
 from meisho.arrays import BoolArray, Float64Array
 from meisho.errors import InputError
 from meisho.evaluate.report import Report
+from meisho.files import replacing
 
 SWEEP_FILE = "sweep.csv"
 
@@ -73,12 +73,9 @@ class Sweep:
 
     def save(self, directory: Path) -> Path:
         """Write `sweep.csv` under a temporary name, then rename it; return its path."""
-        directory.mkdir(parents=True, exist_ok=True)
         path = directory / SWEEP_FILE
-        unfinished = path.with_name(f".{SWEEP_FILE}.{os.getpid()}.tmp")
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
+        with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
             self._write(file)
-        unfinished.replace(path)
         return path
 
     def _write(self, file: TextIO) -> None:

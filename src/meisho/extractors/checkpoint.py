@@ -13,6 +13,7 @@ from meisho.errors import InputError, WeightsError
 from meisho.extractors.network import DescriptorNetwork
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.timm_gem import TimmGeM, load_timm
+from meisho.files import replacing, write_text
 from meisho.layers.pooling import GeM
 from meisho.whitening import Whitening
 
@@ -26,16 +27,13 @@ def save_checkpoint(network: DescriptorNetwork, name: str, options: TimmGeMOptio
         options: How it is to be used; `weights` is left out, for they are here.
         folder: Made if missing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if isinstance(network.pooling, GeM):
         options = replace(options, p=float(network.pooling.p.detach()))
     settings = {k: v for k, v in asdict(options).items() if k not in ("weights", "projection_dim")}
     state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if "pooling" not in k}
-    text = json.dumps({"backbone": name, "options": settings}, indent=2)
-    save_file(state, folder / "model.safetensors.part")
-    (folder / "model.safetensors.part").replace(folder / "model.safetensors")
-    (folder / "model.json.part").write_text(text, encoding="utf-8")
-    (folder / "model.json.part").replace(folder / "model.json")
+    with replacing(folder / "model.safetensors") as part:
+        save_file(state, part)
+    write_text(folder / "model.json", json.dumps({"backbone": name, "options": settings}, indent=2))
 
 
 def add_whitening(whitening: Whitening, folder: Path) -> None:
@@ -48,8 +46,7 @@ def add_whitening(whitening: Whitening, folder: Path) -> None:
     whitening.save(folder / "whitening.safetensors")
     content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     content["options"]["whitening"] = "whitening.safetensors"
-    (folder / "model.json.part").write_text(json.dumps(content, indent=2), encoding="utf-8")
-    (folder / "model.json.part").replace(folder / "model.json")
+    write_text(folder / "model.json", json.dumps(content, indent=2))
 
 
 def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> TimmGeM:

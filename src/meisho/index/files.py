@@ -1,25 +1,12 @@
 """Files of indexes: written to a temporary name and renamed, and read only when they are whole."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 from meisho.errors import CollectionError
+from meisho.files import write_bytes
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-def write_bytes(path: Path, *parts: bytes) -> None:
-    """Write the parts, one after the other, to `path`: after a kill there is the old file or the new one."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(parts)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def write_checked(path: Path, kind: str, content: bytes) -> None:

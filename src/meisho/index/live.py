@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import CollectionError, ConfigError, InputError, MissingDependencyError
+from meisho.files import remove_leftovers, write_bytes
 from meisho.index.base import INDEXES, Index
 from meisho.index.exact import ExactIndex
-from meisho.index.files import read_checked, write_bytes, write_checked
+from meisho.index.files import read_checked, write_checked
 from meisho.index.following import FollowingIndex
 
 KeyArray = NDArray[np.uint64]
@@ -122,11 +123,13 @@ class LiveIndex:
 
         The record is written last and names the parts, so that a kill leaves the old index or the new one.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)  # a structure may write as it likes
         parts = [self.record.path(folder, suffix) for suffix in ("structure", "keys")]
         self.structure.save(parts[0])
         write_checked(parts[1], "keys", self.built_keys.astype("<u8").tobytes())
         write_bytes(folder / _RECORD, json.dumps(asdict(self.record), indent=2).encode())
+        remove_leftovers(folder)
+        # *.tmp: what was left by versions that wrote under such names
         for path in {*folder.glob("*.structure"), *folder.glob("*.keys"), *folder.glob("*.tmp")} - {*parts}:
             path.unlink(missing_ok=True)
 

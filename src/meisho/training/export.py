@@ -12,6 +12,7 @@ from torch.nn import functional
 from meisho.errors import InputError, MissingDependencyError, WeightsError
 from meisho.extractors.base import load_extractor
 from meisho.extractors.timm_gem import TimmGeM
+from meisho.files import replacing
 from meisho.whitening import Whitening
 
 OPSET = 18
@@ -80,14 +81,11 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
         raise InputError(f"{model!r}: is no timm model or checkpoint; only those can be exported")
     network = PixelsToDescriptors(extractor).eval().to(memory_format=torch.contiguous_format)
     images = _some_images(2, side_px, side_px)
-    part = path.with_name(f"{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _export(network, images, part)
-    largest = max(_difference(part, network, shape) for shape in _other_shapes(extractor, side_px))
-    if not largest <= TOLERANCE:
-        part.unlink()
-        raise WeightsError(f"{path}: ONNX Runtime and torch differ by {largest:.2g}; it was not written")
-    part.replace(path)
+    with replacing(path) as part:
+        _export(network, images, part)
+        largest = max(_difference(part, network, shape) for shape in _other_shapes(extractor, side_px))
+        if not largest <= TOLERANCE:
+            raise WeightsError(f"{path}: ONNX Runtime and torch differ by {largest:.2g}; it was not written")
     return ExportSummary(path, extractor.dim, largest)
 
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from meisho.files import replacing
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -49,12 +51,10 @@ class EpochRecord:
 
 def write_history(records: Sequence[EpochRecord], path: Path) -> None:
     """Write a CSV with one row per epoch; what was not measured is an empty cell."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([f.name for f in fields(EpochRecord)])
         writer.writerows([_cell(value) for value in asdict(record).values()] for record in records)
-    part.replace(path)
 
 
 def _cell(value: float) -> str:

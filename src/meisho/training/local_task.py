@@ -13,6 +13,7 @@ from meisho.arrays import Float32Array, UInt8Array
 from meisho.datasets.base import Dataset
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.extractors.delg import DelgNetwork, build_delg
+from meisho.files import replacing, write_text
 from meisho.images import ImageOptions
 from meisho.layers.local_losses import LocalLoss
 from meisho.training.data import TrainingSet
@@ -100,17 +101,15 @@ class LocalTask:
     def save(self, network: nn.Module, folder: Path) -> None:
         """Write the head's weights, and how `load_local_extractor("delg", ...)` is to be called with them."""
         assert isinstance(network, LocalTrainingNetwork)
-        folder.mkdir(parents=True, exist_ok=True)
         state = {
             k: v.detach().cpu().contiguous().clone() for k, v in network.delg.local_head.state_dict().items()
         }
-        save_file(state, folder / f"{WEIGHTS_NAME}.part")
-        (folder / f"{WEIGHTS_NAME}.part").replace(folder / WEIGHTS_NAME)
+        with replacing(folder / WEIGHTS_NAME) as part:
+            save_file(state, part)
         model = self._recipe.model
         options = {"backbone": model.backbone, "weights": model.weights, "dim": self._recipe.local.dim}
-        text = json.dumps({"local_extractor": "delg", "options": options}, indent=2)
-        (folder / "local.json.part").write_text(text, encoding="utf-8")
-        (folder / "local.json.part").replace(folder / "local.json")
+        content = {"local_extractor": "delg", "options": options}
+        write_text(folder / "local.json", json.dumps(content, indent=2))
 
 
 class PooledFeatures:

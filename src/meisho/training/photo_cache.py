@@ -24,6 +24,7 @@ from PIL import Image
 from meisho.arrays import UInt8Array, read_only
 from meisho.decoding import load_images
 from meisho.errors import ConfigError, ImageError, InputError
+from meisho.files import write_bytes
 from meisho.images import ImageOptions, Photo, load_image
 
 _RECORD = np.dtype(
@@ -187,7 +188,7 @@ def _mend(folder: Path) -> CacheEntries:
     entries = read_entries(folder)
     index = folder / "photos.idx"
     if not index.is_file() or index.stat().st_size != entries.records.nbytes:
-        _replace(index, entries.records.tobytes())
+        write_bytes(index, entries.records.tobytes())
     with (folder / "photos.bin").open("ab") as file:
         file.truncate(entries.end)
     return entries
@@ -230,7 +231,7 @@ def _keep_only(folder: Path, entries: CacheEntries, keys: Set[bytes]) -> CacheEn
             new.write(old.read(int(record["length"])))
     (folder / "photos.idx").unlink()
     target.replace(source)
-    _replace(folder / "photos.idx", kept.tobytes())
+    write_bytes(folder / "photos.idx", kept.tobytes())
     return read_entries(folder)
 
 
@@ -251,12 +252,6 @@ def _explained(folder: Path) -> Iterator[None]:
             f"{folder}: the photo cache cannot be written ({reason}); free space, give another folder, or "
             "train without a cache"
         ) from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
 
 
 def _encode(pixels: UInt8Array, options: CacheOptions) -> bytes:

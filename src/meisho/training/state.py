@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from meisho.errors import InputError
+from meisho.files import replacing, write_text
 from meisho.training.history import EpochRecord
 
 STATE_NAME = "state.json"
@@ -74,7 +75,6 @@ def save_state(folder: Path, state: RunState, progress: Progress, *, num_updates
         progress: Where the run stands.
         num_updates: Of the moving average.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {
         f"{name}.{key}": value for name, n in state.networks.items() for key, value in n.state_dict().items()
     }
@@ -89,11 +89,9 @@ def save_state(folder: Path, state: RunState, progress: Progress, *, num_updates
         "scaler": state.scaler.state_dict() if state.scaler is not None else None,
         "progress": asdict(progress),
     }
-    part = folder / f"{name}.part"
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part)
-    part.replace(folder / name)
-    (folder / f"{STATE_NAME}.part").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    (folder / f"{STATE_NAME}.part").replace(folder / STATE_NAME)
+    with replacing(folder / name) as part:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part)
+    write_text(folder / STATE_NAME, json.dumps(content, indent=1))
     for old in folder.glob("state-*.safetensors*"):
         if old.name != name:
             old.unlink(missing_ok=True)

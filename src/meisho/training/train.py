@@ -22,6 +22,7 @@ import torch
 
 from meisho.config import config_toml, config_values
 from meisho.errors import DatasetError, InputError, MismatchError, MissingDependencyError
+from meisho.files import remove_leftovers, write_text
 from meisho.training.data import TrainingData, load_training_data
 from meisho.training.history import EpochRecord
 from meisho.training.loading import cache_options
@@ -89,11 +90,12 @@ def train(
     facts = describe_run(recipe, data, accelerator)
     if resume:
         _check_same(folder, recipe, facts)
+        if accelerator.is_main_process:
+            remove_leftovers(folder)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not resume:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "recipe.toml", config_toml(recipe))
-        _write(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False))
+        write_text(folder / "recipe.toml", config_toml(recipe))
+        write_text(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False))
     say(_describe_data(data))
     if recipe.data.cache is not None:
         _fill_cache(recipe, data, accelerator, tick)
@@ -224,12 +226,6 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _say_nothing(line: str) -> None:

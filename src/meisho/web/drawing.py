@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from meisho.arrays import Float32Array, Float64Array
+from meisho.files import replacing
 from meisho.images import Photo, make_thumbnail
 from meisho.photo_pair import PhotoPair
 
@@ -45,7 +46,8 @@ def draw_matches(pair: PhotoPair, path: Path, *, outliers: bool = False) -> None
             pen.line([*start, *end], fill=OUTLIER, width=1)
     for start, end in zip(starts[inliers], ends[inliers], strict=True):
         _draw_inlier(pen, start, end)
-    _save(canvas, path)
+    with replacing(path) as part:
+        canvas.save(part, quality=QUALITY)
 
 
 def _read(photo: Photo) -> Image.Image:
@@ -68,13 +70,3 @@ def _draw_inlier(pen: ImageDraw.ImageDraw, start: Float64Array, end: Float64Arra
     pen.line([*start, *end], fill=color, width=2)
     for x, y in (start, end):
         pen.ellipse([x - 3, y - 3, x + 3, y + 3], outline="white", fill=color)
-
-
-def _save(canvas: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        canvas.save(unfinished, quality=QUALITY)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

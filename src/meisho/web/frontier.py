@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from meisho.evaluate.sweep import Sweep, SweepEntry
+from meisho.files import replacing
 
 SIZE_INCHES = (12.0, 6.0)
 _NAME_WIDTH = 46  # letters of a line of the list of chains
@@ -40,13 +41,8 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
     )
     axes.grid(alpha=0.3)
     axes.margins(x=0.1, y=0.1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        figure.savefig(unfinished, dpi=120)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120)
 
 
 def _draw_entries(axes: Any, entries: dict[int, SweepEntry], *, in_color: bool) -> None:

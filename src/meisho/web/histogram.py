@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from meisho.arrays import Int64Array
 from meisho.datasets.statistics import FEW, ClassStatistics, HistogramBar, count_bars
 from meisho.errors import InputError
+from meisho.files import replacing
 
 SIZE_INCHES = (12.0, 4.8)
 COLOR = "#31688e"
@@ -78,12 +79,6 @@ def _plain() -> FuncFormatter:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.part{path.suffix}")
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-    try:
-        with mpl.rc_context({"svg.hashsalt": "meisho"}):  # the same picture gives the same file
-            figure.savefig(unfinished, dpi=120, metadata=metadata)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as part, mpl.rc_context({"svg.hashsalt": "meisho"}):
+        figure.savefig(part, dpi=120, metadata=metadata)  # the same picture gives the same file

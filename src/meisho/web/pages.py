@@ -1,7 +1,6 @@
 """Pages: a report or a search as one HTML file that opens offline."""
 
 import base64
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -19,6 +18,7 @@ from meisho.datasets.base import Dataset
 from meisho.errors import ImageError
 from meisho.evaluate.report import QueryScore, Report, printed_factor
 from meisho.evaluate.ukbench import PHOTOS_PER_OBJECT
+from meisho.files import write_text
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.images import Photo, make_thumbnail
 from meisho.photo_pair import PhotoPair
@@ -333,10 +333,4 @@ def _write(path: Path, template: str, **values: object) -> None:
     )
     style = Markup((files("meisho") / "web" / "style.css").read_text())
     text = environment.get_template(template).render(style=style, **values)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8", errors="replace")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_text(path, text, errors="replace")

@@ -1,0 +1,43 @@
+"""Files that are written whole or not at all: under a temporary name beside their place, then renamed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place to write to: at the end it replaces `path`; if the block raises, `path` stays as it was.
+
+    The name is hidden, so that no listing of photos meets it; it has the process id in it, so that two
+    processes never share it, and the ending of `path`, by which libraries choose a format.
+
+    Args:
+        path: The file; its folder is made if missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write a text as UTF-8, whole or not at all; `errors` as for `open`."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", errors=errors, newline="")
+
+
+def write_bytes(path: Path, *pieces: bytes) -> None:
+    """Write pieces, one after the other, whole or not at all."""
+    with replacing(path) as part, part.open("wb") as file:
+        file.writelines(pieces)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes were writing in a folder or below; nobody may be writing there now."""
+    for part in folder.rglob(".*.[0-9]*.part*"):
+        part.unlink(missing_ok=True)
