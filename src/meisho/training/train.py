@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import platform
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from meisho.training.task import DescriptorTask, Task
 from meisho.training.whiten import whiten_checkpoint
 
 PACKAGES = ("meisho", "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "safetensors")
+
+_LONGEST_WAIT = timedelta(days=1)  # for a process that fills the cache with 1.6 million photos
 
 
 @dataclass(frozen=True)
@@ -181,14 +184,15 @@ def _make_accelerator(recipe: Recipe) -> Any:
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
-        from accelerate.utils import DistributedDataParallelKwargs
+        from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
     except ImportError as error:
         raise MissingDependencyError("training: run 'pip install \"meisho[train]\"'") from error
     AcceleratorState._reset_state()  # of a run before, in this process
     precision = {"float32": "no"}.get(recipe.hardware.precision, recipe.hardware.precision)
     distributed = DistributedDataParallelKwargs(find_unused_parameters=bool(recipe.schedule.freezes))
+    waiting = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
     return Accelerator(
-        mixed_precision=precision, cpu=recipe.hardware.device == "cpu", kwargs_handlers=[distributed]
+        mixed_precision=precision, cpu=recipe.hardware.device == "cpu", kwargs_handlers=[distributed, waiting]
     )
 
 
