@@ -60,6 +60,7 @@ def test_processes_and_parts_cut_up_the_same_batch(make_recipe, blurred):
 def test_worker_processes_load_the_same(make_recipe, blurred, tmp_path):
     tables = {"augmentation": {"name": "blur"}, "data": {"cache": str(tmp_path / "cache")}}
     loader = make_loader(make_recipe(**tables, hardware={"workers": 1}))
+    loader.start()
     for epoch in range(2):
         here = all_parts(make_loader(make_recipe(**tables)), epoch=epoch)
         for (one,), (other,) in zip(here, all_parts(loader, epoch=epoch), strict=True):

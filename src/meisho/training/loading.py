@@ -108,6 +108,12 @@ class BatchLoader:
             pin_memory=pin_memory,
         )
 
+    def start(self) -> None:
+        """Start the workers, which takes seconds, while something else is done."""
+        self._plans.clear()
+        for _ in self._loader:
+            pass
+
     def count_batches(self, epoch: int) -> int:
         """Return how many batches an epoch has."""
         if self._recipe.mining.num_negatives:
