@@ -55,7 +55,8 @@ def main() -> None:
     recipe = load_recipe(arguments.recipe, [*places, *arguments.changes])
     run = to / arguments.run
     result = train(recipe, run, resume=arguments.resume, say=lambda line: print(line, flush=True))
-    print(f"best after {result.best_epoch} epochs: {100 * result.best_map:.2f}", flush=True)
+    if not arguments.everything:
+        print(f"best after {result.best_epoch} epochs: {100 * result.best_map:.2f}", flush=True)
     if arguments.only == "train":
         return
     table = write_eval_csv(arguments.shared, to / "eval.csv")

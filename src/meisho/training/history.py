@@ -1,6 +1,7 @@
 """History: what was measured after each epoch, as a table, a plot, and TensorBoard's files."""
 
 import csv
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -61,60 +62,73 @@ def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.8g}"
 
 
+LOSSES = {"head_loss": "head", "pair_loss": "pairs", "other_loss": "teacher or autoencoder"}
+"""Field of a record -> what the plot calls the loss."""
+
+
 def plot_history(records: Sequence[EpochRecord], path: Path) -> None:
-    """Draw losses, mAP and accuracy, and learning rate over the epochs to a PNG."""
+    """Draw losses, mAP, closed-set accuracy and learning rate over the epochs to a PNG.
+
+    mAP and accuracy have panels of their own: the first may fall by a few points while the second rises by
+    eighty. What was not measured has none.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7, 8), layout="constrained")
-    losses, scores, rates = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1))
-    for name, label in (
-        ("loss", "loss, total"),
-        ("head_loss", "head"),
-        ("pair_loss", "pairs"),
-        ("other_loss", "teacher or autoencoder"),
-    ):
-        _draw(losses, records, name, label, 1.0, leave_out_zeros=True)
-    _draw(scores, records, "validation_map", "mAP, landmarks held out", 100.0)
-    _draw(scores, records, "accuracy", "closed-set accuracy", 100.0)
-    _mark_best(scores, records)
-    _draw(rates, records, "rate", "learning rate of the head", 1.0)
-    losses.set_ylabel("loss")
-    scores.set_ylabel("per cent")
-    rates.set_ylabel("rate")
-    rates.set_xlabel("epochs")
-    rates.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (losses, scores):
+    used = [name for name in LOSSES if any(getattr(r, name) > 0 for r in records)]
+    losses = {"loss": "total"} | {name: LOSSES[name] for name in used if len(used) > 1}
+    scores = {"validation_map": "mAP, landmarks\nheld out, %", "accuracy": "closed-set\naccuracy, %"}
+    scores = {k: v for k, v in scores.items() if any(not math.isnan(getattr(r, k)) for r in records)}
+    heights = (3, *(3 if name == "validation_map" else 2 for name in scores), 1)
+    figure = Figure(figsize=(7, 1 + sum(heights)), layout="constrained")
+    panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    for name, label in losses.items():
+        _draw(panels[0], records, name, 1.0, label=label)
+    panels[0].set_ylabel("loss")
+    if len(losses) > 1:
+        panels[0].legend()
+    for axes, (name, label) in zip(panels[1:], scores.items(), strict=False):
+        _draw(axes, records, name, 100.0)
+        axes.set_ylabel(label)
+    if "validation_map" in scores:
+        _mark_best(panels[1], records)
+    _draw(panels[-1], records, "rate", 1.0)
+    panels[-1].set_ylabel("rate")
+    panels[-1].set_xlabel("epochs")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in panels:
         axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend()
+    _mark_sizes(panels, records)
     FigureCanvasAgg(figure)
-    figure.savefig(path)
+    with replacing(path) as part:
+        figure.savefig(part)
 
 
-def _draw(
-    axes: Any,
-    records: Sequence[EpochRecord],
-    name: str,
-    label: str,
-    factor: float,
-    *,
-    leave_out_zeros: bool = False,
-) -> None:
+def _draw(axes: Any, records: Sequence[EpochRecord], name: str, factor: float, label: str = "") -> None:
     points = [(r.epoch, factor * float(getattr(r, name))) for r in records]
     points = [(epoch, value) for epoch, value in points if not math.isnan(value)]
-    if not points or (leave_out_zeros and not any(value for _, value in points)):
-        return
-    axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
+    if points:
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
 
 
 def _mark_best(axes: Any, records: Sequence[EpochRecord]) -> None:
-    measured = [r for r in records if not math.isnan(r.validation_map)]
-    if measured:
-        best = max(measured, key=lambda r: r.validation_map)
-        axes.axvline(best.epoch, linestyle=":", color="grey")
-        axes.set_title(f"best mAP {100 * best.validation_map:.2f} after {best.epoch} epochs", fontsize=10)
+    best = max((r for r in records if not math.isnan(r.validation_map)), key=lambda r: r.validation_map)
+    axes.axvline(best.epoch, linestyle=":", color="grey")
+    axes.set_title(f"best mAP {100 * best.validation_map:.2f} after {best.epoch} epochs", fontsize=10)
+
+
+def _mark_sizes(panels: Sequence[Any], records: Sequence[EpochRecord]) -> None:
+    """Draw a line where an epoch has another input size than the one before."""
+    trained = [r for r in records if r.epoch > 0]
+    for before, after in itertools.pairwise(trained):
+        if before.size_px != after.size_px:
+            for axes in panels:
+                axes.axvline(before.epoch, linestyle="--", linewidth=0.8, color="tab:green")
+            note = f" {after.size_px} px"
+            panels[0].annotate(
+                note, (before.epoch, 1), xycoords=("data", "axes fraction"), va="top", color="tab:green"
+            )
 
 
 class BoardWriter:
