@@ -1,6 +1,7 @@
 import csv
 import json
 import multiprocessing
+import shutil
 
 import numpy as np
 import pytest
@@ -329,3 +330,17 @@ def test_bf16_aspect_ratios_and_changes_on_the_device_train_too(make_recipe, tmp
     result = train(recipe, tmp_path / "run")
     assert all(0 < record.loss < 20 for record in result.history)
     assert load_extractor(str(result.best)).dim == 16
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_network_learns_the_same(make_recipe, tmp_path):
+    # not Adam, whose first steps have the sign of a gradient, be it as small as rounding
+    tables = {"schedule": {"epochs": 1}, "optimiser": {"name": "sgd"}}
+    plain = train(make_recipe(**tables), tmp_path / "plain")
+    compiled = train(make_recipe(**tables, hardware={"compile": True}), tmp_path / "compiled")
+    assert compiled.history[0].loss == pytest.approx(plain.history[0].loss, rel=1e-5)
+    first, second = (load_file(result.best / "model.safetensors") for result in (plain, compiled))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, atol=1e-3, rtol=1e-3)
