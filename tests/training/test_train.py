@@ -336,11 +336,14 @@ def test_bf16_aspect_ratios_and_changes_on_the_device_train_too(make_recipe, tmp
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_network_learns_the_same(make_recipe, tmp_path):
     # not Adam, whose first steps have the sign of a gradient, be it as small as rounding
-    tables = {"schedule": {"epochs": 1}, "optimiser": {"name": "sgd"}}
+    tables = {
+        "schedule": {"epochs": 1},
+        "optimiser": {"name": "sgd", "backbone_rate": 1e-4, "head_rate": 1e-4},
+    }
     plain = train(make_recipe(**tables), tmp_path / "plain")
     compiled = train(make_recipe(**tables, hardware={"compile": True}), tmp_path / "compiled")
-    assert compiled.history[0].loss == pytest.approx(plain.history[0].loss, rel=1e-5)
+    assert compiled.history[0].loss == pytest.approx(plain.history[0].loss, rel=1e-4)
     first, second = (load_file(result.best / "model.safetensors") for result in (plain, compiled))
     assert first.keys() == second.keys()
     for name, value in first.items():
-        torch.testing.assert_close(second[name], value, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(second[name], value, atol=1e-4, rtol=1e-4)
