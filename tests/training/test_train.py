@@ -286,6 +286,10 @@ def test_another_model_teaches(make_recipe, tmp_path):
         ({"head": {"name": "none"}}, "one must not be 'none'"),
         ({"hardware": {"accumulate": 3}}, "no multiple of accumulate=3"),
         ({"distillation": {"teacher": "self"}}, "needs schedule.ema_decay"),
+        ({"mining": {"num_negatives": 1}}, "batch_size=8 in 1 parts holds no whole tuples of 3 photos"),
+        ({"mining": {"num_negatives": 6}}, "each is of another landmark, of which there are 3"),
+        ({"mining": {"num_negatives": 2, "max_tuples": 1}}, "less than one batch"),
+        ({"mining": {"num_negatives": 2}, "sampling": {"by_aspect": True}}, "by_aspect must be false"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_told_before_training(make_recipe, tmp_path, tables, message):
@@ -294,8 +298,6 @@ def test_a_recipe_that_cannot_be_followed_is_told_before_training(make_recipe, t
 
 
 def test_a_photo_that_cannot_be_read_is_named(places, make_recipe, tmp_path):
-    import shutil
-
     from meisho.errors import DatasetError
 
     root = shutil.copytree(places, tmp_path / "photos")

@@ -32,14 +32,7 @@ from meisho.training.data import TrainingSet
 from meisho.training.mining import count_tuples
 from meisho.training.photo_cache import CachedPhotos, CacheOptions
 from meisho.training.recipe import AugmentationRecipe, DataRecipe, Recipe
-from meisho.training.sampling import (
-    Batch,
-    Sampler,
-    cut_batches,
-    group_by_aspect,
-    make_sampler,
-    shape_of_group,
-)
+from meisho.training.sampling import Batch, Sampler, group_by_aspect, make_sampler, shape_of_group
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,10 +109,10 @@ class BatchLoader:
 
     def count_batches(self, epoch: int) -> int:
         """Return how many batches an epoch has."""
-        if self._recipe.mining.num_negatives:
-            tuples = count_tuples(self.sampler.labels, self._recipe.mining)
-            return tuples * (self._recipe.mining.num_negatives + 2) // self.sampler.batch_size
-        return len(self.sampler.batches(epoch))
+        mining, rows = self._recipe.mining, None
+        if mining.num_negatives:
+            rows = np.arange(count_tuples(self.sampler.labels, mining) * (mining.num_negatives + 2))
+        return len(self.sampler.batches(epoch, rows))
 
     def load(
         self, epoch: int, size_px: int, *, first: int = 0, mined: Sequence[int] = ()
@@ -130,11 +123,10 @@ class BatchLoader:
             epoch: From 0.
             size_px: Side of the square of an image's area.
             first: A batch's number.
-            mined: Rows to cut the batches from, where the sampler is not to draw them.
+            mined: Rows of the epoch, where the sampler is not to draw them.
         """
         parts = self._recipe.hardware.accumulate
-        rows = np.array(mined, np.int64)
-        batches = cut_batches(rows, self.sampler.batch_size) if mined else self.sampler.batches(epoch)
+        batches = self.sampler.batches(epoch, np.array(mined, np.int64) if mined else None)
         self._plans[:] = self._plan(epoch, size_px, batches, first)
         waiting: list[LoadedPart] = []
         for part in self._loader:

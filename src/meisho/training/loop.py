@@ -149,8 +149,8 @@ class Loop:
         self._task.start_epoch(self._network)
         freeze_parameters(self._network, self._frozen(epoch))
         size_px = size_at(epoch, schedule.sizes)
-        self._mine()
         started, waited, norms, photos = time.perf_counter(), 0.0, 0.0, 0
+        self._mine()
         first_step = self.progress.step_in_epoch
         batches = self._loader.load(epoch, size_px, first=first_step, mined=self.progress.mined)
         while True:
@@ -186,20 +186,20 @@ class Loop:
 
     def _mine(self) -> None:
         """Mine the tuples of this epoch where the recipe says so, unless a resumed run has them."""
-        mining, progress, classes = self._recipe.mining, self.progress, self._data.train.classes
+        mining, progress, train = self._recipe.mining, self.progress, self._data.train
         if mining.num_negatives == 0 or progress.mined:
             return
-        photos, workers = self._data.train.photos(), self._recipe.hardware.workers
-        mined = torch.empty(count_tuples(classes, mining), mining.num_negatives + 2, dtype=torch.int64)
+        mined = torch.empty(count_tuples(train.classes, mining), mining.num_negatives + 2, dtype=torch.int64)
         if self._accelerator.is_main_process:
             extractor = self._task.extractor(self._network, self._extraction_device)
 
             def describe(rows: Int64Array) -> Float32Array:
-                return describe_photos([photos[row] for row in rows], extractor, num_workers=workers).vectors
+                photos, workers = map(train.photo, rows.tolist()), self._recipe.hardware.workers
+                return describe_photos(photos, extractor, num_workers=workers).vectors
 
             self._tick("mine", 0, 1)
             rng = np.random.default_rng([self._recipe.seed, 2, progress.epoch])
-            mined = torch.from_numpy(mine_tuples(classes, describe, mining, rng))
+            mined = torch.from_numpy(mine_tuples(train.classes, describe, mining, rng))
             self._tick("mine", 1, 1)
         progress.mined = self._tell(mined).flatten().tolist()
 

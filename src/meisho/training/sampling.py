@@ -82,17 +82,23 @@ class Sampler:
     groups: Int64Array | None
     draw: Callable[[Int64Array, int, np.random.Generator], Int64Array]
 
-    def batches(self, epoch: int) -> tuple[Batch, ...]:
-        """Return the full batches of an epoch; what is left of the draw, less than a batch, is left out."""
+    def batches(self, epoch: int, rows: Int64Array | None = None) -> tuple[Batch, ...]:
+        """Return the full batches of an epoch; what is left of the draw, less than a batch, is left out.
+
+        Args:
+            epoch: From 0.
+            rows: (L,) of the epoch, where they are not to be drawn.
+        """
         generator = np.random.default_rng([self.seed, epoch])
-        rows = self.draw(self.labels, self.batch_size, generator)
+        if rows is None:
+            rows = self.draw(self.labels, self.batch_size, generator)
         if len(rows) < self.batch_size:
             raise ConfigError(
                 f"an epoch has {len(rows)} photos, less than one batch of {self.batch_size}; "
                 "choose a smaller batch_size"
             )
         if self.groups is None:
-            return cut_batches(rows, self.batch_size)
+            return tuple(Batch(batch) for batch in _cut(rows, self.batch_size))
         return _cut_groups(rows, self.groups, self.batch_size, generator)
 
 
@@ -272,11 +278,6 @@ def shape_of_group(group: int | None, side_px: int, *, multiple_px: int = 32) ->
         return max(1, round(side / multiple_px)) * multiple_px
 
     return rounded(side_px / stretch), rounded(side_px * stretch)
-
-
-def cut_batches(rows: Int64Array, batch_size: int) -> tuple[Batch, ...]:
-    """Cut (L,) rows into full batches, in their order."""
-    return tuple(Batch(batch) for batch in _cut(rows, batch_size))
 
 
 def sort_by_class(labels: Int64Array, generator: np.random.Generator) -> ClassRows:
