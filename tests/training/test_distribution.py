@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from subprocess import PIPE
 
 import pytest
 import torch
@@ -31,9 +32,10 @@ def run_processes(count, recipe, folder):
         names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
         environment = {**os.environ, **{k: str(v) for k, v in names.items()}, "ACCELERATE_USE_CPU": "true"}
         command = [sys.executable, "-c", RUN, "train", str(recipe), "--to", str(folder)]
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
-    errors = [process.communicate(timeout=240)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * count, "\n".join(errors)
+        processes.append(subprocess.Popen(command, env=environment, stdout=PIPE, stderr=PIPE, text=True))
+    said = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, "\n".join(err for _, err in said)
+    assert [bool(out) for out, _ in said] == [True] + [False] * (count - 1)  # the first one speaks
 
 
 def trained(folder, state="state"):

@@ -28,6 +28,7 @@ def train(
 
     Example: meisho train recipes/toycity_quick.toml --to runs/city
     """
+    from meisho.training.distribution import is_first_process
     from meisho.training.recipe import load_recipe
     from meisho.training.train import train as run_training
 
@@ -35,6 +36,8 @@ def train(
     resolved = load_recipe(recipe, changes or ())
     with progress_bars() as report_progress:
         result = run_training(resolved, folder, resume=resume, say=err.print, tick=report_progress)
+    if not is_first_process():
+        return
     if as_json:
         print_json(result)
         return

@@ -1,5 +1,6 @@
 """Several processes that train together: rows of all of them in one batch, with gradients."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,11 @@ from torch.autograd.function import once_differentiable
 
 from meisho.layers import class_shard
 from meisho.layers.class_shard import Shard
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process that speaks and writes; known before the processes have met."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def this_shard() -> Shard | None:

@@ -11,7 +11,6 @@ runs/NAME/recipe.toml    the recipe, every default said
 
 import json
 import multiprocessing
-import os
 import platform
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +24,7 @@ from meisho.config import config_toml, config_values
 from meisho.errors import DatasetError, InputError, MismatchError, MissingDependencyError
 from meisho.files import remove_leftovers, write_text
 from meisho.training.data import TrainingData, load_training_data
+from meisho.training.distribution import is_first_process
 from meisho.training.history import EpochRecord
 from meisho.training.loading import cache_options
 from meisho.training.local_task import LocalTask
@@ -156,7 +156,7 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
     has_run = (folder / "recipe.toml").is_file()
     if resume and not has_run:
         raise InputError(f"{folder}: holds no run to resume; start it without --resume")
-    if not resume and has_run and int(os.environ.get("RANK", "0")) == 0:
+    if not resume and has_run and is_first_process():
         raise InputError(
             f"{folder}: holds a run already; go on with it by --resume, or choose another place with --to"
         )
