@@ -21,7 +21,7 @@ def test_train_says_what_it_does_and_what_to_do_next(recipe_file, tmp_path, monk
     assert code == 0, err
     assert "24 photos of 4 landmarks; validation: 12 queries in 12 photos" in err
     assert "epoch   1  32 px  loss" in err and "% waiting for data" in err
-    assert "Best after 1 epochs, mAP" in out and "runs/small/best" in out
+    assert "Best after 1 epoch, mAP" in out and "runs/small/best" in out
     assert "index PHOTOS --to my.meisho --model runs/small/best" in out
     code, _, err = run("train", recipe_file)
     assert code == 2 and "go on with it by --resume" in err
@@ -36,6 +36,16 @@ def test_train_takes_changes_resumes_and_prints_json(recipe_file, tmp_path, run)
     assert code == 0 and json.loads(out)["history"] == result["history"]
     code, _, err = run("train", recipe_file, "--to", tmp_path / "run", "--resume")
     assert code == 4 and "another recipe, it differs in [head], [schedule]" in err
+
+
+def test_training_that_does_not_help_is_said_to(recipe_file, tmp_path, run):
+    still = ["--set", "optimiser.backbone_rate=0", "--set", "optimiser.head_rate=0"]
+    still += ["--set", "schedule.freeze_batch_norm=true", "--set", "model.batch_norm=false"]
+    code, out, _ = run(
+        "train", recipe_file, "--to", tmp_path / "run", *still, "--set", "validation.at_start=true"
+    )
+    assert code == 0 and "Best before training, mAP" in out and "no epoch improved on it" in out
+    assert str(tmp_path / "run" / "best") in out.replace("\n", "")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`meisho train`."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,10 @@ def train(
     if as_json:
         print_json(result)
         return
-    found = "" if result.best_map != result.best_map else f", mAP {100 * result.best_map:.2f} on validation"
-    say("Best after ", strong(f"{result.best_epoch} epochs"), f"{found}: ", strong(result.best))
+    found = "" if math.isnan(result.best_map) else f", mAP {100 * result.best_map:.2f} on validation"
+    if result.best_epoch == 0:
+        say(f"Best before training{found}: no epoch improved on it; try lower rates, or more photos")
+    else:
+        epochs = "1 epoch" if result.best_epoch == 1 else f"{result.best_epoch} epochs"
+        say("Best after ", strong(epochs), f"{found}: ", strong(result.best))
     say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", "--model", result.best))
