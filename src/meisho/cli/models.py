@@ -28,7 +28,7 @@ Rerank = Annotated[
     str | None,
     typer.Option(help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50."),
 ]
-Precision = Annotated[str | None, typer.Option(help="float32, bf16 or fp16 (the last two on CUDA).")]
+Precision = Annotated[str | None, typer.Option(help="float32, bf16 (GPUs, new CPUs) or fp16 (GPUs).")]
 
 
 def model_options(

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
 from meisho.errors import ConfigError
+from meisho.extractors.devices import choose_device
 from meisho.extractors.local_input import check_positive, check_whole, no_features
 from meisho.extractors.local_tensors import import_package, lies_within, to_features, to_pixels
-from meisho.extractors.timm_gem import choose_device
 from meisho.extractors.weights import digest_state
 from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures

@@ -18,11 +18,11 @@ from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
 from meisho.errors import ConfigError, InputError
 from meisho.extractors.backbone import fit_images
+from meisho.extractors.devices import choose_device
 from meisho.extractors.local_input import check_positive, check_whole
 from meisho.extractors.local_tensors import lies_within, to_features, to_pixels
 from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.timm_gem import choose_device
 from meisho.extractors.weights import check_fit, digest_state, read_state_dict
 from meisho.images import ImageOptions
 from meisho.layers.local_head import LocalHead, LocalMaps

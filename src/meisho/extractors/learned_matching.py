@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from meisho.errors import InputError
+from meisho.extractors.devices import choose_device
 from meisho.extractors.local_input import check_positive
 from meisho.extractors.local_tensors import find_weights, import_package
-from meisho.extractors.timm_gem import choose_device
 from meisho.extractors.weights import StateDict, check_fit, digest_state, read_state_dict
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches

@@ -29,7 +29,8 @@ class TimmGeMOptions:
         projection_dim: Dimensions after a linear layer on the pooled features; None takes the one that the
             weights hold, if any.
         whitening: Path of a saved `Whitening` that is applied at the end, or None.
-        precision: "float32"; "bf16" and "fp16" compute the backbone so on CUDA.
+        precision: "float32"; "bf16" computes the backbone so, which CPUs with AVX512-BF16 or AMX gain from as
+            GPUs do; "fp16", on CUDA only.
 
     Raises:
         ConfigError: A value that cannot be.

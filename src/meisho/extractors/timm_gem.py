@@ -1,6 +1,5 @@
 """Global descriptors from any timm backbone: features, pooling, projection, whitening, L2 normalisation."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch.nn import functional
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import ConfigError, InputError, MeishoError
+from meisho.extractors.devices import check_precision, choose_device, computing_in
 from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.weights import digest_state
@@ -30,8 +30,6 @@ its kernels anew for each shape."""
 
 CPU_IMAGES_AT_ONCE = 2
 """On a CPU the activations of few images stay in its cache: 2 at once take half the time of 16, per image."""
-
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TimmGeM:
@@ -95,7 +93,7 @@ class TimmGeM:
 
     def _describe(self, pixels: Tensor) -> Tensor:
         try:
-            with _computing_in(self._precision, self.device):
+            with computing_in(self._precision, self.device):
                 return functional.normalize(self.network(pixels).float())
         except RuntimeError as error:
             height, width = pixels.shape[-2:]
@@ -140,51 +138,6 @@ def _load_whitening(path: str | None, source: Provenance) -> Whitening | None:
     whitening = Whitening.load(Path(path))
     whitening.check_source(source)
     return whitening
-
-
-def choose_device(device: str) -> torch.device:
-    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device; "auto" is CUDA where there is one.
-
-    Raises:
-        ConfigError: There is no such device here.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or not (number.isdigit() or not number):
-        raise ConfigError(f"device={device!r}: choose auto, cpu or cuda")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device={device!r}: torch finds {torch.cuda.device_count()} CUDA devices here")
-    return torch.device(device)
-
-
-def describe_device(device: str = "auto") -> str:
-    """Say in words what `choose_device` chooses: the GPU's name, or "cpu"."""
-    chosen = choose_device(device)
-    return str(torch.cuda.get_device_name(chosen)) if chosen.type == "cuda" else "cpu"
-
-
-def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that the device does not have.
-
-    Raises:
-        ConfigError: Saying what to choose.
-    """
-    if precision == "float32":
-        return
-    if device.type != "cuda":
-        raise ConfigError(f"precision={precision!r} needs CUDA; on {device.type} choose float32")
-    if precision == "bf16" and not torch.cuda.is_bf16_supported():
-        raise ConfigError("precision='bf16': this GPU has no bfloat16; choose fp16 or float32")
-
-
-def _computing_in(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    if precision in _AUTOCAST:
-        return torch.autocast(device.type, dtype=_AUTOCAST[precision])
-    if device.type == "cuda":  # cuDNN's default, TF32, differs by 1e-3 with the size of the batch
-        flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        return flags
-    return nullcontext()
 
 
 def load_default(rest: str = "", *, device: str = "auto", **options: Any) -> TimmGeM:

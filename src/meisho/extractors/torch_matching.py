@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from meisho.arrays import BoolArray, Float32Array, Int64Array
 from meisho.errors import InputError
+from meisho.extractors.devices import choose_device
 from meisho.extractors.local_input import check_whole
-from meisho.extractors.timm_gem import choose_device
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches, check_match_options
 

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
+from meisho.extractors.devices import choose_device
 from meisho.extractors.local_input import check_positive, check_whole
 from meisho.extractors.local_tensors import (
     find_weights,
@@ -14,7 +15,6 @@ from meisho.extractors.local_tensors import (
     to_features,
     to_pixels,
 )
-from meisho.extractors.timm_gem import choose_device
 from meisho.extractors.weights import digest_state, read_state_dict
 from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures

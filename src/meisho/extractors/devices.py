@@ -1,0 +1,57 @@
+"""Devices: where networks compute, and in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from meisho.errors import ConfigError
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(device: str) -> torch.device:
+    """Turn "auto", "cpu", "cuda" or "cuda:1" into a device; "auto" is CUDA where there is one.
+
+    Raises:
+        ConfigError: There is no such device here.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or not (number.isdigit() or not number):
+        raise ConfigError(f"device={device!r}: choose auto, cpu or cuda")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={device!r}: torch finds {torch.cuda.device_count()} CUDA devices here")
+    return torch.device(device)
+
+
+def describe_device(device: str = "auto") -> str:
+    """Say in words what `choose_device` chooses: the GPU's name, or "cpu"."""
+    chosen = choose_device(device)
+    return str(torch.cuda.get_device_name(chosen)) if chosen.type == "cuda" else "cpu"
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Refuse a precision that the device does not have.
+
+    Raises:
+        ConfigError: Saying what to choose.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise ConfigError(f"precision='fp16' needs CUDA; on {device.type} choose float32 or bf16")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError("precision='bf16': this GPU has no bfloat16; choose fp16 or float32")
+
+
+def computing_in(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which a network computes in a precision; parameters stay float32.
+
+    Every CPU computes bf16; one without instructions for it is slow at it.
+    """
+    if precision in _AUTOCAST:
+        return torch.autocast(device.type, dtype=_AUTOCAST[precision])
+    if device.type == "cuda":  # cuDNN's default, TF32, differs by 1e-3 with the size of the batch
+        flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return flags
+    return nullcontext()
