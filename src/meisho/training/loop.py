@@ -140,7 +140,6 @@ class Loop:
             )
         if self._board is not None:
             self._board.close()
-            plot_history(self.progress.history, self._folder / "curves.png")
 
     # --- one epoch
 
@@ -318,6 +317,7 @@ class Loop:
             if self.progress.best_epoch == done:
                 self._task.save(self.network, self._folder / "best")
             write_history(self.progress.history, self._folder / "history.csv")
+            plot_history(self.progress.history, self._folder / "curves.png")
             if self._board is not None:
                 self._board.write(record)
         self.save()

@@ -2,7 +2,7 @@
 
 runs/NAME/recipe.toml    the recipe, every default said
           run.json       versions, digest of the data, device
-          history.csv    one row per epoch; curves.png is drawn from it at the end
+          history.csv    one row per epoch; curves.png shows it
           board/         for TensorBoard
           best/  last/   checkpoints: `meisho index --model runs/NAME/best`
           state/         for `--resume`
