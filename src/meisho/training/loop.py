@@ -340,10 +340,9 @@ class Loop:
 
     def _tell(self, values: Tensor) -> Tensor:
         """Return the first process's values in every process."""
-        if self._accelerator.num_processes == 1:
-            return values
-        told = values.to(self._accelerator.device)
-        torch.distributed.broadcast(told, 0)
+        from accelerate.utils import broadcast
+
+        told: Tensor = broadcast(values.to(self._accelerator.device))
         return told.cpu()
 
     def _note_scores(self, scores: Scores) -> None:
