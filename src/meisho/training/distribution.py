@@ -19,7 +19,7 @@ def is_first_process() -> bool:
 
 
 def this_shard() -> Shard | None:
-    """Return which of the processes this is; None where it is alone, or a core of a TPU: those do not gather."""
+    """Return which of the processes this is; None where it is alone, or one of a TPU, which do not gather."""
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return None
     return Shard(dist.get_rank(), dist.get_world_size())
