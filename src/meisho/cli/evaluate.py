@@ -131,7 +131,10 @@ def _settings(
         )
     elif rerank:
         values |= {"rerank": parse_chain(rerank[0]), "sweep": []}
-    return parse_config(values, EvaluationSettings, source=str(config or "meisho evaluate"))
+    settings = parse_config(values, EvaluationSettings, source=str(config or "meisho evaluate"))
+    if settings.model == "random" and (settings.rerank or settings.sweep):
+        raise InputError("--model random describes no photo; there is nothing to rerank by")
+    return settings
 
 
 def _common_chains(local: str | None) -> list[str]:
@@ -149,8 +152,6 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
     chain = (
         build_chain(settings.rerank, source="rerank", load_matcher=load_matcher) if settings.rerank else None
     )
-    if chain and settings.model == "random":
-        raise InputError("--model random describes no photo; there is nothing to rerank by")
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
     if settings.model == "random":
@@ -186,8 +187,6 @@ def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: 
     from meisho.run import sweep_dataset
     from meisho.web.frontier import draw_sweep
 
-    if settings.model == "random":
-        raise InputError("--model random describes no photo; there is nothing to rerank by")
     chains = {text: load_chain(text) for grid in settings.sweep for text in expand_grid(grid)}
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)

@@ -10,6 +10,9 @@ from typing import Any
 
 from meisho.files import replacing
 
+LOSSES = {"head_loss": "head", "pair_loss": "pairs", "other_loss": "teacher or autoencoder"}
+"""Field of a record -> what the plot calls the loss."""
+
 
 @dataclass(frozen=True)
 class EpochRecord:
@@ -60,10 +63,6 @@ def write_history(records: Sequence[EpochRecord], path: Path) -> None:
 
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.8g}"
-
-
-LOSSES = {"head_loss": "head", "pair_loss": "pairs", "other_loss": "teacher or autoencoder"}
-"""Field of a record -> what the plot calls the loss."""
 
 
 def plot_history(records: Sequence[EpochRecord], path: Path) -> None:

@@ -123,10 +123,10 @@ class Loop:
         Raises:
             DivergedError: A loss or gradient is not a number; the batch is saved.
         """
-        self._loader.start()
         can_measure = self._data.validation is not None or len(self._data.accuracy) > 0
         is_new = self.progress.step == 0 and not self.progress.history
         if is_new and can_measure and self._recipe.validation.at_start:
+            self._loader.start()
             self._finish_epoch(_untrained_record(self._first_size()), is_start=True)
         while self.progress.epoch < self._recipe.schedule.epochs and not self._is_stale():
             record = self._train_epoch()
