@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from meisho.layers.pooling import GeM
-from meisho.training.optimiser import make_optimiser, parameter_groups, set_rates
+from meisho.training.optimiser import make_optimiser, parameter_groups, set_rates, split_by_decay
 from meisho.training.recipe import OptimiserRecipe
 
 
@@ -34,6 +34,23 @@ def test_a_two_dimensional_norm_is_not_decayed():
 
     groups = parameter_groups(Norm((3, 4)), nn.Linear(2, 2), OptimiserRecipe())
     assert [g["name"] for g in groups] == ["backbone_plain", "head", "head_plain"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("vit_tiny_patch16_224", {"cls_token", "pos_embed"}),
+        ("levit_128s", {"stages.0.blocks.0.attn.attention_biases"}),
+        ("xcit_nano_12_p8_224", {"cls_token", "pos_embed.token_projection.weight"}),
+    ],
+)
+def test_class_tokens_and_what_belongs_to_positions_are_not_decayed(name, shown):
+    with torch.device("meta"):
+        backbone = timm.create_model(name, num_classes=0)
+    names = {id(p): key for key, p in backbone.named_parameters()}
+    decayed, plain = ({names[id(p)] for p in parameters} for parameters in split_by_decay(backbone))
+    assert shown <= plain
+    assert any(".qkv." in key for key in decayed)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Optimisers: which parameters are decayed, and which learn at which rate."""
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ NORMS = (
 def parameter_groups(backbone: nn.Module, head: nn.Module, recipe: OptimiserRecipe) -> list[dict[str, Any]]:
     """Sort parameters into up to four groups: backbone and head, with weight decay and without.
 
-    Norms, biases and all other vectors and scalars (GeM's power, layer scales, class tokens) are not decayed:
-    pulling them towards 0 regularises nothing and moves what the norms have found.
+    Norms, biases, all other vectors and scalars (GeM's power, layer scales), and what timm's networks name
+    themselves (class tokens, embeddings and biases of positions) are not decayed: pulling them towards 0
+    regularises nothing and moves what the norms have found.
 
     Returns:
         Groups for a torch optimiser; "name" is "backbone", "backbone_plain", "head" or "head_plain", and
@@ -43,6 +45,10 @@ def parameter_groups(backbone: nn.Module, head: nn.Module, recipe: OptimiserReci
 def split_by_decay(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """Return (parameters to decay, parameters not to decay), each once, in the order of the module."""
     plain_ids = {id(p) for m in module.modules() if isinstance(m, NORMS) for p in m.parameters(recurse=False)}
+    patterns: set[str] = getattr(module, "no_weight_decay", set)()  # some of timm's end in "*"
+    plain_ids |= {
+        id(p) for name, p in module.named_parameters() if any(fnmatchcase(name, x) for x in patterns)
+    }
     parameters = list(module.parameters())
     decayed = [p for p in parameters if p.ndim > 1 and id(p) not in plain_ids]
     kept = {id(p) for p in decayed}

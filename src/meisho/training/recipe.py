@@ -205,7 +205,7 @@ class OptimiserRecipe:
         name: "adamw", "adam" or "sgd".
         backbone_rate: Peak learning rate of the backbone.
         head_rate: Of everything after it: pooling, projection, batch norm, margin head.
-        weight_decay: Of matrices and kernels; norms, biases and other vectors are not decayed.
+        weight_decay: Of matrices and kernels, but for those of positions and class tokens; not of vectors.
         momentum: Of SGD (Nesterov's), and Adam's first.
         second_momentum: Adam's second.
         clip_norm: The gradient is scaled down to this norm; None leaves it.
