@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from meisho.errors import ConfigError
 from meisho.extractors.backbone import create_backbone, read_traits
 from meisho.training.augmentation import change_batch
 from meisho.training.data import load_training_data
@@ -55,6 +56,15 @@ def test_processes_and_parts_cut_up_the_same_batch(make_recipe, blurred):
         assert all(len(piece.rows) == 2 for piece in pieces)
         assert torch.equal(torch.cat([p.rows for p in pieces]), batch.rows)
         torch.testing.assert_close(torch.cat([p.images for p in pieces]), batch.images, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "accumulate", "num_ranks"), [(7, 1, 2), (4, 1, 8), (12, 2, 4)])
+def test_a_batch_that_processes_and_parts_cannot_share_evenly_is_refused(
+    make_recipe, size, accumulate, num_ranks
+):
+    recipe = make_recipe(sampling={"batch_size": size}, hardware={"accumulate": accumulate})
+    with pytest.raises(ConfigError, match=rf"batch_size={size}: .* multiple of {accumulate * num_ranks}$"):
+        make_loader(recipe, num_ranks=num_ranks)
 
 
 def test_worker_processes_load_the_same(make_recipe, blurred, tmp_path):

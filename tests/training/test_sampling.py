@@ -37,19 +37,11 @@ def test_an_epoch_depends_on_seed_and_number_alone(name):
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_batches_are_full_and_ranks_share_each_of_them(name):
+def test_batches_are_full(name):
     for batch in make(name).batches(0):
         assert len(batch.rows) == 8 and batch.group is None
-        parts = [batch.part(rank, 4) for rank in range(4)]
-        assert [len(part) for part in parts] == [2, 2, 2, 2]
-        assert np.array_equal(np.concatenate(parts), batch.rows)
         with pytest.raises(ValueError, match="read-only"):
             batch.rows[0] = 1
-
-
-def test_a_batch_that_cannot_be_shared_evenly_is_refused():
-    with pytest.raises(ConfigError, match="batch of 8 photos cannot be shared by 3 processes"):
-        make("uniform").batches(0)[0].part(0, 3)
 
 
 def test_uniform_draws_every_photo_once_and_leaves_out_less_than_a_batch():

@@ -76,7 +76,7 @@ class BatchLoader:
         pin_memory: Whether tensors are made ready for a GPU.
 
     Raises:
-        ConfigError: The sampler's options do not fit, or the batch cannot be split.
+        ConfigError: The sampler's options do not fit, or processes and parts cannot share a batch evenly.
     """
 
     def __init__(
@@ -89,6 +89,12 @@ class BatchLoader:
         num_ranks: int = 1,
         pin_memory: bool = False,
     ) -> None:
+        size, parts = recipe.sampling.batch_size, recipe.hardware.accumulate
+        if size % (parts * num_ranks):
+            raise ConfigError(
+                f"sampling.batch_size={size}: {num_ranks} processes and hardware.accumulate={parts} need a "
+                f"multiple of {parts * num_ranks}"
+            )
         self._recipe, self._rank, self._num_ranks = recipe, rank, num_ranks
         self.sampler = _make_sampler(photos, recipe)
         self._photos = _PartDataset(photos, recipe, traits)

@@ -33,17 +33,6 @@ class Batch:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", read_only(self.rows, np.int64))
 
-    def part(self, rank: int, num_ranks: int) -> Int64Array:
-        """Return the rows of one rank: consecutive ones, as many as every other rank has.
-
-        Raises:
-            ConfigError: The batch cannot be shared evenly.
-        """
-        size, rest = divmod(len(self.rows), num_ranks)
-        if rest:
-            raise ConfigError(f"a batch of {len(self.rows)} photos cannot be shared by {num_ranks} processes")
-        return self.rows[rank * size : (rank + 1) * size]
-
 
 @dataclass(frozen=True, eq=False)
 class ClassRows:
