@@ -120,6 +120,14 @@ def test_the_file_stays_within_its_bound_and_the_rest_is_decoded(tmp_path, photo
     assert np.array_equal(cached.load(9), load_image(photos[9], SMALL))
 
 
+def test_what_finds_no_room_is_not_decoded_at_every_start(tmp_path, photos):
+    bounded = CacheOptions(SMALL, "raw", max_bytes=3 * 36 * 48 * 3 + 100)
+    fill(tmp_path / "cache", photos, bounded)
+    for photo in photos[4:]:
+        photo.path.write_bytes(b"no photo")  # it would be told if it were decoded
+    assert fill(tmp_path / "cache", photos, bounded) == [None] * 12
+
+
 def test_photos_that_are_not_asked_for_make_room(tmp_path, photos):
     bounded = CacheOptions(SMALL, "raw", max_bytes=6 * 36 * 48 * 3)
     fill(tmp_path / "cache", photos[:6], bounded)

@@ -82,10 +82,11 @@ class CacheEntries:
 def fill_cache(
     folder: Path, photos: Iterable[Photo], options: CacheOptions, *, num_workers: int | None = None
 ) -> Generator[ImageError | None]:
-    """Decode the photos that the cache lacks; yields None for each photo that is read, or why it cannot be.
+    """Decode the photos that the cache lacks; yields None for each photo, or why it cannot be read.
 
-    Another process that fills the same cache is waited for. In a cache that is more than half full, photos
-    that are not asked for make room.
+    The first that finds no room ends it: it and those after it are not looked at. Another process that fills
+    the same cache is waited for. In a cache that is more than half full, photos that are not asked for make
+    room.
 
     Args:
         folder: Of the cache; made if missing.
@@ -201,19 +202,22 @@ def _append(
         (folder / "photos.bin").open("ab") as pixels_file,
         (folder / "photos.idx").open("ab") as index_file,
     ):
-        for photo, image in load_images(photos, options.image, num_workers=num_workers):
+        loading = load_images(photos, options.image, num_workers=num_workers)
+        for done, (photo, image) in enumerate(loading):
             if isinstance(image, ImageError):
                 yield image
                 continue
             data = _encode(image.pixels, options)
-            if end + len(data) <= options.max_bytes:
-                pixels_file.write(data)
-                pixels_file.flush()  # before the record, in case of a kill between the two
-                height, width = image.pixels.shape[:2]
-                entry = (photo_key(photo, options), end, len(data), height, width, zlib.crc32(data))
-                index_file.write(np.array([entry], _RECORD).tobytes())
-                index_file.flush()
-                end += len(data)
+            if end + len(data) > options.max_bytes:
+                yield from (None for _ in range(done, len(photos)))
+                return
+            pixels_file.write(data)
+            pixels_file.flush()  # before the record, in case of a kill between the two
+            height, width = image.pixels.shape[:2]
+            entry = (photo_key(photo, options), end, len(data), height, width, zlib.crc32(data))
+            index_file.write(np.array([entry], _RECORD).tobytes())
+            index_file.flush()
+            end += len(data)
             yield None
 
 
