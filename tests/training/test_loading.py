@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from meisho.errors import ConfigError
 from meisho.extractors.backbone import create_backbone, read_traits
@@ -84,6 +87,18 @@ def test_what_is_left_to_the_device_gives_the_same_images(make_recipe, blurred):
         assert other.images.dtype == torch.uint8
         changed = change_batch(other.images, other.changes, mean=TRAITS.mean, std=TRAITS.std)
         torch.testing.assert_close(changed, one.images, atol=1e-6, rtol=0)
+
+
+def test_pinning_reaches_the_tensors_that_go_to_a_device(make_recipe):
+    class Tensor(torch.Tensor):
+        def pin_memory(self):  # the real one needs a device
+            return torch.zeros(3)
+
+    ((part,), *_) = all_parts(make_loader(make_recipe()))
+    part = replace(part, images=part.images.as_subclass(Tensor), labels=part.labels.as_subclass(Tensor))
+    pinned = pin_memory(part)
+    assert torch.equal(pinned.images, torch.zeros(3)) and torch.equal(pinned.labels, torch.zeros(3))
+    assert torch.equal(pinned.rows, part.rows)
 
 
 def test_batches_of_one_aspect_ratio_have_its_shape(make_recipe):
