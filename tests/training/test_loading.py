@@ -7,6 +7,7 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 from meisho.errors import ConfigError
 from meisho.extractors.backbone import create_backbone, read_traits
+from meisho.training import loading
 from meisho.training.augmentation import change_batch
 from meisho.training.data import load_training_data
 from meisho.training.loading import BatchLoader
@@ -79,6 +80,14 @@ def test_worker_processes_load_the_same(make_recipe, blurred, tmp_path):
         for (one,), (other,) in zip(here, all_parts(loader, epoch=epoch), strict=True):
             assert torch.equal(one.rows, other.rows)
             torch.testing.assert_close(one.images, other.images, atol=1e-6, rtol=0)
+
+
+def test_the_processes_of_a_machine_share_its_cores(monkeypatch):
+    monkeypatch.setattr(loading, "count_cores", lambda: 96)
+    for processes, workers in ((None, 16), (2, 16), (8, 12), (64, 1), (100, 1)):
+        if processes is not None:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert loading.default_workers() == workers
 
 
 def test_what_is_left_to_the_device_gives_the_same_images(make_recipe, blurred):

@@ -5,6 +5,7 @@ run was resumed at.
 """
 
 import multiprocessing
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -107,7 +108,7 @@ class BatchLoader:
         self._loader = _make_loader(
             self._photos,
             self._plans,
-            num_workers=min(count_cores(), MAX_WORKERS) if workers is None else workers,
+            num_workers=default_workers() if workers is None else workers,
             pin_memory=pin_memory,
         )
 
@@ -157,6 +158,11 @@ class BatchLoader:
                 rows = batch.rows[start : start + own]
                 plans.append(PartPlan(epoch, number, len(batch.rows), start, rows, shape))
         return plans
+
+
+def default_workers() -> int:
+    """Return how many workers load for each of the training processes that share this machine's cores."""
+    return min(max(1, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))), MAX_WORKERS)
 
 
 def _make_loader(

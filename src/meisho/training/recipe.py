@@ -348,7 +348,8 @@ class HardwareRecipe:
         precision: "float32", "bf16" or "fp16".
         accumulate: A step's photos are computed in so many parts. Pair losses see pairs within a part only.
         compile: Whether torch.compile is used.
-        workers: Processes that load photos, per training process; None: one per core, at most 16.
+        workers: Processes that load photos, per training process; None: its share of the machine's cores, at
+            most 16.
         channels_last: Memory format of maps; faster nearly everywhere.
         sync_batch_norm: With several GPUs: whether batch norms that train see the whole batch.
         save_every_steps: The state for `--resume` is also saved after so many steps; None: after epochs only.
