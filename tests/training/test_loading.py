@@ -1,8 +1,10 @@
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from meisho.errors import ConfigError
@@ -10,7 +12,8 @@ from meisho.extractors.backbone import create_backbone, read_traits
 from meisho.training import loading
 from meisho.training.augmentation import change_batch
 from meisho.training.data import load_training_data
-from meisho.training.loading import BatchLoader
+from meisho.training.loading import BatchLoader, cache_options
+from meisho.training.photo_cache import fill_cache
 
 TRAITS = read_traits(create_backbone("test_resnet"))
 
@@ -82,6 +85,12 @@ def test_worker_processes_load_the_same(make_recipe, blurred, tmp_path):
             torch.testing.assert_close(one.images, other.images, atol=1e-6, rtol=0)
 
 
+def test_workers_are_sent_nothing_that_grows_with_the_data_set(make_recipe, tmp_path):
+    for data in ({}, {"cache": str(tmp_path / "cache")}):
+        sent = pickle.dumps(make_loader(make_recipe(data=data))._loader.dataset)
+        assert b"place_" not in sent and len(sent) < 5000
+
+
 def test_the_processes_of_a_machine_share_its_cores(monkeypatch):
     monkeypatch.setattr(loading, "count_cores", lambda: 96)
     for processes, workers in ((None, 16), (2, 16), (8, 12), (64, 1), (100, 1)):
@@ -115,3 +124,19 @@ def test_batches_of_one_aspect_ratio_have_its_shape(make_recipe):
     assert {tuple(part.images.shape[2:]) for (part,) in all_parts(make_loader(recipe), size_px=64)} == {
         (64, 64)
     }
+
+
+def test_aspect_ratios_are_the_caches_where_it_has_them(make_recipe, tmp_path, monkeypatch):
+    for number, size in enumerate([(90, 60), (60, 90), (90, 90), (90, 87), (300, 212), (300, 211)] * 4):
+        path = tmp_path / "photos" / str(number % 3) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size).save(path)
+    tables = {"sampling": {"by_aspect": True, "batch_size": 4}, "validation": {"share": 0.0}}
+    root = {"root": str(tmp_path / "photos")}
+    recipe = make_recipe(**tables, data={**root, "cache": str(tmp_path / "cache")})
+    list(fill_cache(recipe.data.cache, load_training_data(recipe).train.photos(), cache_options(recipe.data)))
+    plain = make_loader(make_recipe(**tables, data=root)).sampler.batches(0)
+    monkeypatch.setattr(loading, "read_size", None)
+    cached = make_loader(recipe).sampler.batches(0)
+    assert [(b.group, b.rows.tolist()) for b in cached] == [(b.group, b.rows.tolist()) for b in plain]
+    assert len({batch.group for batch in cached}) > 1

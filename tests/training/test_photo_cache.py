@@ -19,6 +19,18 @@ RAW = CacheOptions(SMALL, "raw")
 JPEG = CacheOptions(SMALL, "jpeg")
 
 
+class Opened:
+    """Photos by number, as the cache has them."""
+
+    def __init__(self, folder, photos, options):
+        self.photos, self.cached = photos, CachedPhotos(folder, options)
+        self.records = self.cached.find(photos)
+        self.num_cached = np.count_nonzero(self.records["length"])
+
+    def load(self, row):
+        return self.cached.load(self.photos[row], self.records[row])
+
+
 def draw_photo(path, seed):
     coarse = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), np.uint8)
     Image.fromarray(coarse).resize((128, 96), Image.Resampling.BICUBIC).save(path, quality=95)
@@ -42,8 +54,8 @@ def size_of(folder):
 
 def test_raw_photos_are_what_the_decoder_gives(tmp_path, photos):
     assert fill(tmp_path / "cache", photos, RAW) == [None] * 12
-    cached = CachedPhotos(tmp_path / "cache", photos, RAW)
-    assert len(cached) == cached.num_cached == 12
+    cached = Opened(tmp_path / "cache", photos, RAW)
+    assert len(cached.records) == cached.num_cached == 12
     for row, photo in enumerate(photos):
         pixels = cached.load(row)
         assert np.array_equal(pixels, load_image(photo, SMALL))
@@ -52,8 +64,8 @@ def test_raw_photos_are_what_the_decoder_gives(tmp_path, photos):
 
 def test_jpeg_photos_are_close_and_the_same_whether_they_are_cached_or_not(tmp_path, photos):
     fill(tmp_path / "cache", photos, JPEG)
-    cached = CachedPhotos(tmp_path / "cache", photos, JPEG)
-    without = CachedPhotos(tmp_path / "nowhere", photos, JPEG)
+    cached = Opened(tmp_path / "cache", photos, JPEG)
+    without = Opened(tmp_path / "nowhere", photos, JPEG)
     assert (cached.num_cached, without.num_cached) == (12, 0)
     for row, photo in enumerate(photos):
         pixels = cached.load(row)
@@ -64,9 +76,9 @@ def test_jpeg_photos_are_close_and_the_same_whether_they_are_cached_or_not(tmp_p
 def test_small_photos_are_not_enlarged_unless_asked_to(tmp_path, photos):
     small = CacheOptions()
     fill(tmp_path / "cache", photos[:1], small)
-    assert CachedPhotos(tmp_path / "cache", photos[:1], small).load(0).shape == (96, 128, 3)
+    assert Opened(tmp_path / "cache", photos[:1], small).load(0).shape == (96, 128, 3)
     large = CacheOptions(ImageOptions(max_side_px=512))
-    assert CachedPhotos(tmp_path / "cache", photos[:1], large).load(0).shape == (384, 512, 3)
+    assert Opened(tmp_path / "cache", photos[:1], large).load(0).shape == (384, 512, 3)
     reduced = ImageOptions(max_side_px=100, enlarge=False)
     assert load_image(photos[0], reduced).shape == (75, 100, 3)
     narrow = ImageOptions(max_side_px=512, enlarge=False, min_side_px=112, multiple_px=16)
@@ -90,12 +102,12 @@ def test_a_changed_photo_another_box_and_another_size_are_other_photos(tmp_path,
     draw_photo(photos[0].path, 99)
     os.utime(photos[1].path, (1, 1))
     boxed = Photo("2", photos[2].path, Box(0, 0, 50, 50))
-    assert CachedPhotos(tmp_path / "cache", [photos[0], photos[1], boxed, photos[3]], RAW).num_cached == 1
-    assert CachedPhotos(tmp_path / "cache", photos, JPEG).num_cached == 0
+    assert Opened(tmp_path / "cache", [photos[0], photos[1], boxed, photos[3]], RAW).num_cached == 1
+    assert Opened(tmp_path / "cache", photos, JPEG).num_cached == 0
     larger = CacheOptions(ImageOptions(max_side_px=64), "raw")
-    assert CachedPhotos(tmp_path / "cache", photos, larger).num_cached == 0
+    assert Opened(tmp_path / "cache", photos, larger).num_cached == 0
     fill(tmp_path / "cache", photos, RAW)
-    cached = CachedPhotos(tmp_path / "cache", photos, RAW)
+    cached = Opened(tmp_path / "cache", photos, RAW)
     assert np.array_equal(cached.load(0), load_image(photos[0], SMALL))
 
 
@@ -104,7 +116,7 @@ def test_photos_that_cannot_be_read_are_told_and_not_kept(tmp_path, photos):
     photos[7].path.unlink()
     problems = [problem for problem in fill(tmp_path / "cache", photos, RAW) if problem]
     assert [problem.path for problem in problems] == [photos[3].path, photos[7].path]
-    cached = CachedPhotos(tmp_path / "cache", photos, RAW)
+    cached = Opened(tmp_path / "cache", photos, RAW)
     assert cached.num_cached == 10
     with pytest.raises(ImageError, match=r"3\.jpg"):
         cached.load(3)
@@ -114,7 +126,7 @@ def test_photos_that_cannot_be_read_are_told_and_not_kept(tmp_path, photos):
 def test_the_file_stays_within_its_bound_and_the_rest_is_decoded(tmp_path, photos):
     bounded = CacheOptions(SMALL, "raw", max_bytes=3 * 36 * 48 * 3 + 100)
     assert fill(tmp_path / "cache", photos, bounded) == [None] * 12
-    cached = CachedPhotos(tmp_path / "cache", photos, bounded)
+    cached = Opened(tmp_path / "cache", photos, bounded)
     assert cached.num_cached == 3
     assert size_of(tmp_path / "cache") <= bounded.max_bytes
     assert np.array_equal(cached.load(9), load_image(photos[9], SMALL))
@@ -131,10 +143,10 @@ def test_what_finds_no_room_is_not_decoded_at_every_start(tmp_path, photos):
 def test_photos_that_are_not_asked_for_make_room(tmp_path, photos):
     bounded = CacheOptions(SMALL, "raw", max_bytes=6 * 36 * 48 * 3)
     fill(tmp_path / "cache", photos[:6], bounded)
-    old = CachedPhotos(tmp_path / "cache", photos[:6], bounded)
+    old = Opened(tmp_path / "cache", photos[:6], bounded)
     first = old.load(0).copy()
     fill(tmp_path / "cache", photos[4:10], bounded)
-    cached = CachedPhotos(tmp_path / "cache", photos[4:10], bounded)
+    cached = Opened(tmp_path / "cache", photos[4:10], bounded)
     assert cached.num_cached == 6
     for row in range(6):
         assert np.array_equal(cached.load(row), load_image(photos[4 + row], SMALL))
@@ -157,9 +169,9 @@ def test_what_a_kill_leaves_half_written_is_cut_off(tmp_path, photos, torn):
         with pixels.open("ab") as file:
             file.write(b"some pixels")
     kept = 6 if torn == "pixels without record" else 5
-    assert CachedPhotos(folder, photos, RAW).num_cached == kept
+    assert Opened(folder, photos, RAW).num_cached == kept
     fill(folder, photos, RAW)
-    cached = CachedPhotos(folder, photos, RAW)
+    cached = Opened(folder, photos, RAW)
     assert cached.num_cached == 12 and size_of(folder) == 12 * 36 * 48 * 3
     for row in (0, 5, 11):
         assert np.array_equal(cached.load(row), load_image(photos[row], SMALL))
@@ -171,7 +183,7 @@ def test_damaged_pixels_are_found_and_decoded(tmp_path, photos):
     with (folder / "photos.bin").open("r+b") as file:
         file.seek(36 * 48 * 3 + 5)
         file.write(b"\x00\x01\x02\x03")
-    cached = CachedPhotos(folder, photos, RAW)
+    cached = Opened(folder, photos, RAW)
     for row in range(3):
         assert np.array_equal(cached.load(row), load_image(photos[row], SMALL))
 
@@ -207,7 +219,7 @@ def test_a_killed_filling_goes_on_where_it_was(tmp_path, photos):
         process.stdin.close()
         assert count <= len(read_entries(folder).records) <= count + 1
     fill(folder, photos, RAW)  # the dead process does not hold the lock
-    cached = CachedPhotos(folder, photos, RAW)
+    cached = Opened(folder, photos, RAW)
     assert cached.num_cached == 12
     assert all(np.array_equal(cached.load(row), load_image(photos[row], SMALL)) for row in range(12))
 
@@ -221,7 +233,7 @@ def test_two_who_fill_at_once_decode_each_photo_once(tmp_path, photos):
 
 def test_a_cache_can_be_sent_to_processes_and_read_by_threads(tmp_path, photos):
     fill(tmp_path / "cache", photos, JPEG)
-    cached = CachedPhotos(tmp_path / "cache", photos, JPEG)
+    cached = Opened(tmp_path / "cache", photos, JPEG)
     expected = [cached.load(row) for row in range(12)]
     sent = pickle.loads(pickle.dumps(cached))
     with ThreadPoolExecutor(4) as pool:
@@ -234,7 +246,7 @@ def test_a_cached_photo_is_read_faster_than_it_is_decoded(tmp_path):
     Image.fromarray(noise).save(tmp_path / "large.jpg", quality=95)
     photos = [Photo("large", tmp_path / "large.jpg")]
     fill(tmp_path / "cache", photos, RAW)
-    cached = CachedPhotos(tmp_path / "cache", photos, RAW)
+    cached = Opened(tmp_path / "cache", photos, RAW)
     cached.load(0)
 
     def best_seconds(read):

@@ -6,11 +6,13 @@ run was resumed at.
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,7 +21,7 @@ from meisho.config import config_values, parse_config
 from meisho.decoding import MAX_WORKERS, count_cores
 from meisho.errors import ConfigError, DatasetError, ImageError
 from meisho.extractors.backbone import BackboneTraits
-from meisho.images import ImageOptions, load_image, read_size
+from meisho.images import ImageOptions, Photo, load_image, read_size, working_size
 from meisho.training.augmentation import (
     AUGMENTATIONS,
     Augmentation,
@@ -31,7 +33,7 @@ from meisho.training.augmentation import (
 )
 from meisho.training.data import TrainingSet
 from meisho.training.mining import count_tuples
-from meisho.training.photo_cache import CachedPhotos, CacheOptions
+from meisho.training.photo_cache import RECORD, CachedPhotos, CacheOptions
 from meisho.training.recipe import AugmentationRecipe, DataRecipe, Recipe
 from meisho.training.sampling import Batch, Sampler, group_by_aspect, make_sampler, shape_of_group
 
@@ -59,14 +61,30 @@ class LoadedPart:
 
 @dataclass(frozen=True, eq=False)
 class PartPlan:
-    """What a part is made of: batch number `batch` of `epoch`, its photos from `start` to `stop`."""
+    """What a part is made of: the photos from number `start` on of batch number `batch` of `epoch`.
+
+    It brings what is to be known of them: workers that each held the names of millions of photos would take
+    long to start and much memory.
+    """
 
     epoch: int
     batch: int
     batch_size: int
     start: int
-    rows: Int64Array
     shape_px: tuple[int, int]
+    rows: Int64Array
+    labels: Int64Array
+    photos: tuple[Photo, ...]
+    records: NDArray[Any]
+
+
+class _Plans:
+    """What to load next, drawn while it is loaded."""
+
+    parts: Iterable[PartPlan] = ()
+
+    def __iter__(self) -> Iterator[PartPlan]:
+        return iter(self.parts)
 
 
 class BatchLoader:
@@ -100,13 +118,13 @@ class BatchLoader:
                 f"sampling.batch_size={size}: {num_ranks} processes and hardware.accumulate={parts} need a "
                 f"multiple of {parts * num_ranks}"
             )
-        self._recipe, self._rank, self._num_ranks = recipe, rank, num_ranks
-        self.sampler = _make_sampler(photos, recipe)
-        self._photos = _PartDataset(photos, recipe, traits)
+        self._photos, self._recipe, self._rank, self._num_ranks = photos, recipe, rank, num_ranks
+        self._records = _find_records(photos, recipe.data)
+        self.sampler = _make_sampler(photos, recipe, self._records)
+        self._plans = _Plans()
         workers = recipe.hardware.workers
-        self._plans: list[PartPlan] = []
         self._loader = _make_loader(
-            self._photos,
+            _PartDataset(recipe, traits),
             self._plans,
             num_workers=default_workers() if workers is None else workers,
             pin_memory=pin_memory,
@@ -114,7 +132,7 @@ class BatchLoader:
 
     def start(self) -> None:
         """Start the workers, which takes seconds, while something else is done."""
-        self._plans.clear()
+        self._plans.parts = ()
         for _ in self._loader:
             pass
 
@@ -138,7 +156,7 @@ class BatchLoader:
         """
         parts = self._recipe.hardware.accumulate
         batches = self.sampler.batches(epoch, np.array(mined, np.int64) if mined else None)
-        self._plans[:] = self._plan(epoch, size_px, batches, first)
+        self._plans.parts = self._plan(epoch, size_px, batches, first)
         waiting: list[LoadedPart] = []
         for part in self._loader:
             waiting.append(part)
@@ -146,18 +164,17 @@ class BatchLoader:
                 yield tuple(waiting)
                 waiting = []
 
-    def _plan(self, epoch: int, size_px: int, batches: Sequence[Batch], first: int) -> list[PartPlan]:
+    def _plan(self, epoch: int, size_px: int, batches: Sequence[Batch], first: int) -> Iterator[PartPlan]:
         parts = self._recipe.hardware.accumulate
-        plans = []
         for number, batch in enumerate(batches[first:], start=first):
             shape = shape_of_group(batch.group, size_px)
-            size = len(batch.rows) // parts
-            own = size // self._num_ranks
+            own = len(batch.rows) // (parts * self._num_ranks)
             for part in range(parts):
-                start = part * size + self._rank * own
+                start = (part * self._num_ranks + self._rank) * own
                 rows = batch.rows[start : start + own]
-                plans.append(PartPlan(epoch, number, len(batch.rows), start, rows, shape))
-        return plans
+                labels, photos = self._photos.classes[rows], tuple(map(self._photos.photo, rows.tolist()))
+                records = self._records[rows]
+                yield PartPlan(epoch, number, len(batch.rows), start, shape, rows, labels, photos, records)
 
 
 def default_workers() -> int:
@@ -166,9 +183,9 @@ def default_workers() -> int:
 
 
 def _make_loader(
-    photos: "_PartDataset", plans: list[PartPlan], *, num_workers: int, pin_memory: bool
+    photos: "_PartDataset", plans: _Plans, *, num_workers: int, pin_memory: bool
 ) -> "DataLoader[LoadedPart]":
-    """Make the loader of all epochs; `plans` are replaced in place before each."""
+    """Make the loader of all epochs; `plans` are replaced before each."""
     methods = multiprocessing.get_all_start_methods()
     has_server = num_workers > 0 and "forkserver" in methods
     return DataLoader(
@@ -210,43 +227,45 @@ def cache_options(recipe: DataRecipe) -> CacheOptions:
 class _PartDataset(Dataset[LoadedPart]):
     """Makes a part of what its plan says; the loader's workers call it."""
 
-    def __init__(self, photos: TrainingSet, recipe: Recipe, traits: BackboneTraits) -> None:
-        self._photos, self._recipe, self._traits = photos, recipe, traits
+    def __init__(self, recipe: Recipe, traits: BackboneTraits) -> None:
+        self._recipe, self._traits = recipe, traits
         self._augmentation = augmentation_of(recipe.augmentation)
         self._options = cache_options(recipe.data)
-        self._cached: CachedPhotos | None = None
-        if recipe.data.cache is not None:
-            self._cached = CachedPhotos(recipe.data.cache, photos.photos(), self._options)
+        cache = recipe.data.cache
+        self._cached = None if cache is None else CachedPhotos(cache, self._options)
 
     def __getitem__(self, plan: PartPlan) -> LoadedPart:
         generator = seeded_generator(self._recipe.seed, plan.epoch, plan.batch)
         changes = draw_changes(self._augmentation, plan.batch_size, generator)
         changes = changes.take(slice(plan.start, plan.start + len(plan.rows)))
-        images = torch.stack(
-            [
-                crop_photo(self._read(row), changes, place, plan.shape_px)
-                for place, row in enumerate(plan.rows.tolist())
-            ]
-        )
-        rows, labels = torch.from_numpy(plan.rows.copy()), torch.from_numpy(self._photos.classes[plan.rows])
+        photos = map(self._read, plan.photos, plan.records)
+        images = torch.stack([crop_photo(p, changes, i, plan.shape_px) for i, p in enumerate(photos)])
+        rows, labels = torch.from_numpy(plan.rows.copy()), torch.from_numpy(plan.labels)
         if self._recipe.augmentation.on_device:
             return LoadedPart(rows, images, labels, changes)
         changed = change_batch(images, changes, mean=self._traits.mean, std=self._traits.std)
         return LoadedPart(rows, changed, labels, None)
 
-    def _read(self, row: int) -> UInt8Array:
+    def _read(self, photo: Photo, record: np.void) -> UInt8Array:
         try:
             if self._cached is not None:
-                return self._cached.load(row)
-            return load_image(self._photos.photo(row), self._options.image)
+                return self._cached.load(photo, record)
+            return load_image(photo, self._options.image)
         except ImageError as error:
             raise DatasetError(f"{error}; repair the photo, or take it out of the data set") from error
 
 
-def _make_sampler(photos: TrainingSet, recipe: Recipe) -> Sampler:
+def _find_records(photos: TrainingSet, recipe: DataRecipe) -> NDArray[Any]:
+    """Return the cache's (N,) records, all zeros where there is none."""
+    if recipe.cache is None:
+        return np.zeros(len(photos), RECORD)
+    return CachedPhotos(recipe.cache, cache_options(recipe)).find(map(photos.photo, range(len(photos))))
+
+
+def _make_sampler(photos: TrainingSet, recipe: Recipe, records: NDArray[Any]) -> Sampler:
     groups = None
     if recipe.sampling.by_aspect:
-        groups = group_by_aspect(np.array([read_size(photo.path) for photo in photos.photos()]))
+        groups = group_by_aspect(_find_sizes(photos, cache_options(recipe.data).image, records))
     return make_sampler(
         recipe.sampling.name,
         photos.classes,
@@ -255,3 +274,11 @@ def _make_sampler(photos: TrainingSet, recipe: Recipe) -> Sampler:
         groups=groups,
         **recipe.sampling.options,
     )
+
+
+def _find_sizes(photos: TrainingSet, options: ImageOptions, records: NDArray[Any]) -> Int64Array:
+    """Return (N, 2) width and height at which photos are kept, or would be."""
+    sizes = np.column_stack([records["width"], records["height"]]).astype(np.int64)
+    for row in np.flatnonzero(records["length"] == 0).tolist():
+        sizes[row] = working_size(*read_size(photos.photo(row).path), options)
+    return sizes

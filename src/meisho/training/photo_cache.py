@@ -27,7 +27,7 @@ from meisho.errors import ConfigError, ImageError, InputError
 from meisho.files import write_bytes
 from meisho.images import ImageOptions, Photo, load_image
 
-_RECORD = np.dtype(
+RECORD = np.dtype(
     [
         ("key", "V16"),
         ("offset", "<u8"),
@@ -37,6 +37,8 @@ _RECORD = np.dtype(
         ("crc", "<u4"),
     ]
 )
+"""What is known of a cached photo; `length` 0 stands for one that is not cached."""
+
 _JPEG_QUALITY = 95
 
 
@@ -109,41 +111,32 @@ def fill_cache(
 
 
 class CachedPhotos:
-    """Photos by number, out of a cache. It can be sent to other processes, and read by several threads.
+    """Photos out of a cache. It can be sent to other processes, and read by several threads.
 
     Args:
         folder: Of the cache; `fill_cache` has filled it, or not: then photos are decoded.
-        photos: The photos.
         options: How they are kept.
     """
 
-    def __init__(self, folder: Path, photos: Sequence[Photo], options: CacheOptions) -> None:
-        self.photos, self.options = tuple(photos), options
-        self._path = folder / "photos.bin"
-        entries = read_entries(folder)
-        rows = [entries.rows.get(photo_key(photo, options), -1) for photo in self.photos]
-        self._records = entries.records[rows] if len(entries.records) else np.zeros(len(rows), _RECORD)
-        self._records["length"][np.asarray(rows, np.int64) < 0] = 0
+    def __init__(self, folder: Path, options: CacheOptions) -> None:
+        self.options, self._folder = options, folder
         self._map: mmap.mmap | None = None
 
-    def __len__(self) -> int:
-        return len(self.photos)
+    def find(self, photos: Iterable[Photo]) -> NDArray[Any]:
+        """Return the (N,) records of photos, as `load` needs them."""
+        entries = read_entries(self._folder)
+        rows = np.fromiter((entries.rows.get(photo_key(p, self.options), -1) for p in photos), np.int64)
+        return np.append(entries.records, np.zeros(1, RECORD))[rows]  # the last is none's
 
-    @property
-    def num_cached(self) -> int:
-        """How many of the photos are in the cache."""
-        return int(np.count_nonzero(self._records["length"]))
-
-    def load(self, row: int) -> UInt8Array:
+    def load(self, photo: Photo, record: np.void) -> UInt8Array:
         """Return a photo's (H, W, 3) uint8 RGB pixels, read-only; the same whether it is cached or not.
 
         Raises:
             ImageError: It is not cached and cannot be read.
         """
-        record = self._records[row]
         data = self._read(int(record["offset"]), int(record["length"]))
         if not data or zlib.crc32(data) != record["crc"]:
-            pixels = load_image(self.photos[row], self.options.image)
+            pixels = load_image(photo, self.options.image)
             return _decode(_encode(pixels, self.options), pixels.shape, self.options)
         return _decode(data, (int(record["height"]), int(record["width"]), 3), self.options)
 
@@ -151,7 +144,7 @@ class CachedPhotos:
         if length == 0:
             return b""
         if self._map is None:
-            with self._path.open("rb") as file:
+            with (self._folder / "photos.bin").open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return memoryview(self._map)[offset : offset + length]
 
@@ -177,7 +170,7 @@ def read_entries(folder: Path) -> CacheEntries:
         size = (folder / "photos.bin").stat().st_size
     except FileNotFoundError:
         data, size = b"", 0
-    records = np.frombuffer(data, _RECORD, count=len(data) // _RECORD.itemsize).copy()
+    records = np.frombuffer(data, RECORD, count=len(data) // RECORD.itemsize).copy()
     ends = records["offset"] + records["length"]
     records = records[ends <= size]
     rows = {key.tobytes(): row for row, key in enumerate(records["key"])}
@@ -215,7 +208,7 @@ def _append(
             pixels_file.flush()  # before the record, in case of a kill between the two
             height, width = image.pixels.shape[:2]
             entry = (photo_key(photo, options), end, len(data), height, width, zlib.crc32(data))
-            index_file.write(np.array([entry], _RECORD).tobytes())
+            index_file.write(np.array([entry], RECORD).tobytes())
             index_file.flush()
             end += len(data)
             yield None
