@@ -188,6 +188,8 @@ def _make_loader(
     """Make the loader of all epochs; `plans` are replaced before each."""
     methods = multiprocessing.get_all_start_methods()
     has_server = num_workers > 0 and "forkserver" in methods
+    if has_server:  # workers share what it has imported
+        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
     return DataLoader(
         photos,
         batch_size=None,
