@@ -39,6 +39,12 @@ def test_a_recipe_says_first_what_it_is_for(path):
     assert path.read_text(encoding="utf-8").startswith("# ")
 
 
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_photos_are_kept_larger_than_they_are_trained_on(path):
+    recipe = load_recipe(path)
+    assert recipe.data.cache_side_px >= 1.25 * max(size.px for size in recipe.schedule.sizes)
+
+
 @pytest.mark.slow
 def test_the_quick_recipe_helps_on_landmarks_that_it_has_never_seen(tmp_path):
     small = [
