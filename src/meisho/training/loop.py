@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from meisho.arrays import Float32Array, Int64Array
@@ -409,10 +410,12 @@ def _on_device(network: nn.Module, recipe: Recipe, accelerator: Any) -> nn.Modul
 
 
 def _synchronise_batch_norms(backbone: nn.Module, device: torch.device) -> None:
-    """Let batch norms see the whole batch; torch can do so on GPUs only. The neck's sees it by itself."""
+    """Let batch norms see the whole batch; torch can do so on GPUs only. The neck's sees it by itself.
+
+    Not torch's conversion: it drops the activation that timm keeps inside of batch norms.
+    """
     if device.type == "cuda":
-        convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
-        convert(backbone)  # in place, but for a backbone that is one itself
+        convert_sync_batchnorm(backbone)  # in place
 
 
 def _wrapped(network: nn.Module, recipe: Recipe) -> nn.Module:
