@@ -75,7 +75,7 @@ class Loop:
         self._recipe, self._folder, self._data, self._task = recipe, folder, data, task
         self._accelerator, self._say, self._tick = accelerator, say, tick
         if accelerator.num_processes > 1 and recipe.hardware.sync_batch_norm:
-            _synchronise_batch_norms(task.backbone, accelerator.device)
+            _synchronise_batch_norms(task, accelerator.device)
         self._network = _on_device(task.network, recipe, accelerator)
         decay = recipe.schedule.ema_decay
         self._average = None if decay is None else MovingAverage(self._network, decay)
@@ -409,13 +409,14 @@ def _on_device(network: nn.Module, recipe: Recipe, accelerator: Any) -> nn.Modul
     return moved
 
 
-def _synchronise_batch_norms(backbone: nn.Module, device: torch.device) -> None:
-    """Let batch norms see the whole batch; torch can do so on GPUs only. The neck's sees it by itself.
+def _synchronise_batch_norms(task: Task, device: torch.device) -> None:
+    """Let batch norms see the whole batch; torch can do so on GPUs only.
 
     Not torch's conversion: it drops the activation that timm keeps inside of batch norms.
     """
     if device.type == "cuda":
-        convert_sync_batchnorm(backbone)  # in place
+        for part in (task.backbone, *task.rest.children()):
+            convert_sync_batchnorm(part)  # in place, but for the neck, which sees the whole batch by itself
 
 
 def _wrapped(network: nn.Module, recipe: Recipe) -> nn.Module:
