@@ -25,17 +25,19 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def run_processes(count, recipe, folder):
+def run_processes(count, recipe, folder, *, program=RUN, code=0):
+    """Train in so many processes; returns what each of them wrote to stderr."""
     port, processes = free_port(), []
     for rank in range(count):
         names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
         names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
         environment = {**os.environ, **{k: str(v) for k, v in names.items()}, "ACCELERATE_USE_CPU": "true"}
-        command = [sys.executable, "-c", RUN, "train", str(recipe), "--to", str(folder)]
+        command = [sys.executable, "-c", program, "train", str(recipe), "--to", str(folder)]
         processes.append(subprocess.Popen(command, env=environment, stdout=PIPE, stderr=PIPE, text=True))
     said = [process.communicate(timeout=240) for process in processes]
-    assert [process.returncode for process in processes] == [0] * count, "\n".join(err for _, err in said)
+    assert [process.returncode for process in processes] == [code] * count, "\n".join(e for _, e in said)
     assert [bool(out) for out, _ in said] == [True] + [False] * (count - 1)  # the first one speaks
+    return [err for _, err in said]
 
 
 def trained(folder, state="state"):
@@ -70,3 +72,17 @@ def test_two_processes_give_the_weights_of_one(places, tmp_path, shard, num_nega
         torch.testing.assert_close(second[name], first[name], atol=1e-5, rtol=1e-5)
     assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
     assert result.history[0].loss > 0 and (tmp_path / "two" / "best" / "model.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"model": {"backbone": "test_convnext"}},  # its last norm stands behind the map that is pooled
+        {"kind": "delg-local", "local": {"dim": 8}},  # its trunk is not trained
+    ],
+)
+def test_parameters_that_get_no_gradient_stop_no_process(places, tmp_path, tables):
+    recipe = parse_config(recipe_values(places, schedule={"epochs": 1}, **tables), Recipe, source="test")
+    (tmp_path / "recipe.toml").write_text(config_toml(recipe))
+    run_processes(2, tmp_path / "recipe.toml", tmp_path / "run")
+    assert trained(tmp_path / "run")

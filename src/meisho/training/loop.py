@@ -92,6 +92,7 @@ class Loop:
             pin_memory=accelerator.device.type == "cuda",
         )
         self._spread = _spread_parameters(self._network)
+        freeze_parameters(self._network, task.frozen)  # processes need not exchange what never trains
         self._model, self._optimiser = accelerator.prepare(_wrapped(self._network, recipe), optimiser)
         self._board = BoardWriter(folder / "board") if accelerator.is_main_process else None
         self.progress = Progress()

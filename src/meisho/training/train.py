@@ -189,7 +189,8 @@ def _make_accelerator(recipe: Recipe) -> Any:
         raise MissingDependencyError("training: run 'pip install \"meisho[train]\"'") from error
     AcceleratorState._reset_state()  # of a run before, in this process
     precision = {"float32": "no"}.get(recipe.hardware.precision, recipe.hardware.precision)
-    distributed = DistributedDataParallelKwargs(find_unused_parameters=bool(recipe.schedule.freezes))
+    # always: besides frozen parameters some of timm's are unused, such as norms behind the map that is pooled
+    distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
     waiting = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
     return Accelerator(
         mixed_precision=precision, cpu=recipe.hardware.device == "cpu", kwargs_handlers=[distributed, waiting]
