@@ -14,7 +14,7 @@ from meisho.errors import ConfigError, DivergedError, InputError, MismatchError
 from meisho.extractors.base import load_extractor
 from meisho.training.loop import Loop
 from meisho.training.recipe import Recipe, load_recipe
-from meisho.training.train import train
+from meisho.training.train import _make_accelerator, train
 
 
 class Stopped(Exception):
@@ -349,3 +349,21 @@ def test_a_compiled_network_learns_the_same(make_recipe, tmp_path):
     assert first.keys() == second.keys()
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-4, rtol=1e-4)
+
+
+@pytest.fixture
+def no_accelerator_yet():
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("no_accelerator_yet")
+def test_training_is_on_the_cpu_where_there_is_neither_cuda_nor_a_tpu(make_recipe, monkeypatch):
+    # Accelerate would choose Apple's GPU before all others; validation tells float64, which those do not have
+    monkeypatch.setattr("accelerate.state.is_mps_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    accelerator = _make_accelerator(make_recipe(hardware={"device": "auto"}))
+    assert accelerator.device.type == "cpu"

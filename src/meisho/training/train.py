@@ -184,17 +184,29 @@ def _make_accelerator(recipe: Recipe) -> Any:
     try:
         from accelerate import Accelerator
         from accelerate.state import AcceleratorState
-        from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+        from accelerate.utils import (
+            DistributedDataParallelKwargs,
+            InitProcessGroupKwargs,
+            is_torch_xla_available,
+        )
     except ImportError as error:
         raise MissingDependencyError("training: run 'pip install \"meisho[train]\"'") from error
     AcceleratorState._reset_state()  # of a run before, in this process
+    kind = _device_kind(recipe, has_xla=is_torch_xla_available())
     precision = {"float32": "no"}.get(recipe.hardware.precision, recipe.hardware.precision)
     # always: besides frozen parameters some of timm's are unused, such as norms behind the map that is pooled
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
     waiting = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
-    return Accelerator(
-        mixed_precision=precision, cpu=recipe.hardware.device == "cpu", kwargs_handlers=[distributed, waiting]
-    )
+    return Accelerator(mixed_precision=precision, cpu=kind == "cpu", kwargs_handlers=[distributed, waiting])
+
+
+def _device_kind(recipe: Recipe, *, has_xla: bool) -> str:
+    """Choose "cuda", "xla" or "cpu". Accelerate would prefer Apple's GPUs, which have no float64."""
+    if recipe.hardware.device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    return "xla" if has_xla else "cpu"
 
 
 def _fill_cache(recipe: Recipe, data: TrainingData, accelerator: Any, tick: Tick) -> None:
