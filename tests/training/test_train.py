@@ -367,3 +367,8 @@ def test_training_is_on_the_cpu_where_there_is_neither_cuda_nor_a_tpu(make_recip
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     accelerator = _make_accelerator(make_recipe(hardware={"device": "auto"}))
     assert accelerator.device.type == "cpu"
+
+
+def test_a_precision_that_the_device_does_not_have_is_refused(make_recipe, tmp_path):
+    with pytest.raises(ConfigError, match="precision='fp16' needs CUDA; on cpu choose float32 or bf16"):
+        train(make_recipe(hardware={"precision": "fp16"}), tmp_path / "run")

@@ -345,7 +345,7 @@ class HardwareRecipe:
 
     Attributes:
         device: "auto" (CUDA, then TPU where torch_xla is installed, then the CPU) or "cpu".
-        precision: "float32", "bf16" or "fp16".
+        precision: "float32", "bf16" or, with CUDA, "fp16".
         accumulate: A step's photos are computed in so many parts. Pair losses see pairs within a part only.
         compile: Whether torch.compile is used.
         workers: Processes that load photos, per training process; None: its share of the machine's cores, at

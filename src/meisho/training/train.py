@@ -22,6 +22,7 @@ import torch
 
 from meisho.config import config_toml, config_values
 from meisho.errors import DatasetError, InputError, MismatchError, MissingDependencyError
+from meisho.extractors.devices import check_precision
 from meisho.files import remove_leftovers, write_text
 from meisho.training.data import TrainingData, load_training_data
 from meisho.training.distribution import is_first_process
@@ -193,6 +194,7 @@ def _make_accelerator(recipe: Recipe) -> Any:
         raise MissingDependencyError("training: run 'pip install \"meisho[train]\"'") from error
     AcceleratorState._reset_state()  # of a run before, in this process
     kind = _device_kind(recipe, has_xla=is_torch_xla_available())
+    check_precision(recipe.hardware.precision, torch.device(kind))
     precision = {"float32": "no"}.get(recipe.hardware.precision, recipe.hardware.precision)
     # always: besides frozen parameters some of timm's are unused, such as norms behind the map that is pooled
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
