@@ -13,6 +13,7 @@ from places import recipe_values
 from safetensors.torch import load_file
 
 from meisho.config import config_toml, parse_config
+from meisho.training.distribution import gradient_norm
 from meisho.training.recipe import Recipe
 from meisho.training.train import train
 
@@ -86,3 +87,10 @@ def test_parameters_that_get_no_gradient_stop_no_process(places, tmp_path, table
     (tmp_path / "recipe.toml").write_text(config_toml(recipe))
     run_processes(2, tmp_path / "recipe.toml", tmp_path / "run")
     assert trained(tmp_path / "run")
+
+
+def test_the_norm_of_no_gradients_is_on_the_device_of_the_parameters():
+    # a head that is spread and frozen has none, and processes can add up only what is on their GPUs
+    frozen = torch.nn.Parameter(torch.zeros(2, device="meta"), requires_grad=False)
+    assert gradient_norm([frozen]).device == frozen.device
+    assert gradient_norm([]) == 0

@@ -67,8 +67,9 @@ def gradient_norm(replicated: Iterable[nn.Parameter], spread: Iterable[nn.Parame
 
 
 def _sum_of_squares(parameters: Iterable[nn.Parameter]) -> Tensor:
+    parameters = list(parameters)
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
-        return torch.zeros(())
+        return torch.zeros((), device=parameters[0].device if parameters else None)
     norms = torch._foreach_norm(gradients)
     return torch.stack([norm.float() for norm in norms]).square().sum()
