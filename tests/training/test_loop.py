@@ -1,9 +1,16 @@
+import itertools
+import json
+import math
+
 import pytest
 import torch
 from torch import nn
 
+from meisho.errors import DivergedError
+from meisho.training import train as train_module
 from meisho.training.data import load_training_data
-from meisho.training.loop import _synchronise_batch_norms
+from meisho.training.loop import Loop, _synchronise_batch_norms
+from meisho.training.network import TrainingNetwork
 from meisho.training.train import make_task
 
 
@@ -30,3 +37,50 @@ def test_batch_norms_that_see_all_processes_change_no_loss(make_recipe, kind, ba
     assert [n for n, m in norms.items() if not isinstance(m, nn.SyncBatchNorm)] == left_alone
     assert list(network.state_dict()) == keys
     assert {id(p) for p in task.rest.parameters()} <= {id(p) for p in network.parameters()}
+
+
+@pytest.fixture
+def train_in_fp16(make_recipe, tmp_path, monkeypatch):
+    """Train in fp16 with its scaler, on the CPU; the gradients of the first so many steps are not finite."""
+    make, head_loss = train_module._make_accelerator, TrainingNetwork._head_loss
+
+    def make_accelerator(recipe):
+        accelerator = make(recipe)
+        accelerator.scaler, accelerator.native_amp = torch.amp.GradScaler("cpu", init_scale=2.0**-10), True
+        return accelerator
+
+    def start(broken_steps):
+        counter = itertools.count()
+
+        def broken(self, *arguments):
+            loss = head_loss(self, *arguments)
+            if loss.requires_grad and next(counter) < broken_steps:
+                loss.register_hook(lambda gradient: gradient * torch.nan)
+            return loss
+
+        monkeypatch.setattr(TrainingNetwork, "_head_loss", broken)
+        monkeypatch.setattr(train_module, "check_precision", lambda precision, device: None)
+        monkeypatch.setattr(train_module, "_make_accelerator", make_accelerator)
+        recipe = make_recipe(hardware={"precision": "fp16"}, schedule={"ema_decay": 0.9})
+        return train_module.train(recipe, tmp_path / "run")
+
+    return start
+
+
+@pytest.mark.filterwarnings("ignore:torch.cuda.amp.GradScaler is enabled")
+def test_a_step_that_fp16_leaves_out_counts_neither_in_the_average_nor_in_the_norm(
+    train_in_fp16, monkeypatch
+):
+    norms, step = [], Loop._step
+    monkeypatch.setattr(Loop, "_step", lambda self, parts: norms.append(step(self, parts)) or norms[-1])
+    result = train_in_fp16(broken_steps=2)
+    assert [math.isfinite(norm) for norm in norms] == [False, False, True, True, True, True]
+    assert result.history[0].gradient_norm == norms[2] > 0
+    state = json.loads((result.folder / "state" / "state.json").read_text())
+    assert state["num_updates"] == 4 and state["progress"]["step"] == 6
+
+
+@pytest.mark.filterwarnings("ignore:torch.cuda.amp.GradScaler is enabled")
+def test_fp16_whose_gradients_are_never_finite_stops(train_in_fp16):
+    with pytest.raises(DivergedError, match=r"the gradient of .* is not, .*; choose bf16 or float32"):
+        train_in_fp16(broken_steps=99)

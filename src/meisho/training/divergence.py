@@ -37,14 +37,19 @@ def explain_losses(network: nn.Module, images: Tensor, labels: Tensor, losses: L
     return f"the descriptors are finite but the loss {broken[0]!r} is not; look at its options"
 
 
-def explain_gradients(network: nn.Module) -> str:
-    """Say which parameters have a gradient that is not finite."""
+def explain_gradients(network: nn.Module, *, scale: float | None = None) -> str:
+    """Say which parameters have a gradient that is not finite; `scale` is fp16's factor of the loss."""
     broken = [
         name
         for name, p in network.named_parameters()
         if p.grad is not None and not bool(torch.isfinite(p.grad).all())
     ]
     shown = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
+    if scale is not None:
+        return (
+            f"the loss is finite but the gradient of {shown} is not, though fp16's factor of the loss has "
+            f"fallen to {scale:.2g}; choose bf16 or float32"
+        )
     return f"the loss is finite but the gradient of {shown} is not; lower the learning rate"
 
 

@@ -29,7 +29,7 @@ class EpochRecord:
         other_loss: Of the teacher, or of DELG's autoencoder.
         accuracy: Closed-set, of the head on photos of training landmarks that are not trained on.
         validation_map: Retrieval among the landmarks held out, the figure that chooses.
-        gradient_norm: Mean over steps, before clipping.
+        gradient_norm: Mean over steps, before clipping; without those that fp16 left out.
         images_per_second: Photos trained on per second of the epoch, all processes together.
         waiting: Share of the epoch's time spent waiting for photos.
         seconds: Of the epoch, without validation.

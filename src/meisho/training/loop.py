@@ -35,6 +35,8 @@ from meisho.training.teacher import Teacher, follow_average, load_teacher
 Say = Callable[[str], None]
 Tick = Callable[[str, int, int], None]
 
+_LOWEST_SCALE = 1e-4  # of fp16's loss: gradients that overflow in spite of it are beyond 1e8
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -150,17 +152,18 @@ class Loop:
         self._task.start_epoch(self._network)
         freeze_parameters(self._network, self._frozen(epoch))
         size_px = size_at(epoch, schedule.sizes)
-        started, waited, norms, photos = time.perf_counter(), 0.0, 0.0, 0
+        started, waited, photos = time.perf_counter(), 0.0, 0
+        norms: list[float] = []
         self._mine()
-        first_step = self.progress.step_in_epoch
-        batches = self._loader.load(epoch, size_px, first=first_step, mined=self.progress.mined)
+        progress = self.progress
+        batches = self._loader.load(epoch, size_px, first=progress.step_in_epoch, mined=progress.mined)
         while True:
             asked = time.perf_counter()
             parts = next(batches, None)
             waited += time.perf_counter() - asked
             if parts is None:
                 break
-            norms += self._step(parts)
+            norms.append(self._step(parts))
             photos += sum(len(part.rows) for part in parts) * self._accelerator.num_processes
             self._tick("train", self.progress.step, self.num_steps)
             self._save_now_and_then()
@@ -178,7 +181,7 @@ class Loop:
             other_loss=other,
             accuracy=math.nan,
             validation_map=math.nan,
-            gradient_norm=norms / max(steps - first_step, 1),
+            gradient_norm=_finite_mean(norms),
             images_per_second=photos / seconds,
             waiting=waited / seconds,
             seconds=seconds,
@@ -205,7 +208,7 @@ class Loop:
         progress.mined = self._tell(mined).flatten().tolist()
 
     def _step(self, parts: tuple[LoadedPart, ...]) -> float:
-        """Do one optimiser step; returns the gradient's norm."""
+        """Do one optimiser step; returns the gradient's norm, not finite where fp16 left the step out."""
         set_rates(self._optimiser, self._rate_factor())
         sums = torch.zeros(4, device=self._accelerator.device)
         for number, part in enumerate(parts, start=1):
@@ -220,7 +223,7 @@ class Loop:
         norm = self._clip_gradients(batch, float(sums[0]))
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        if self._average is not None:
+        if self._average is not None and math.isfinite(norm):
             self._average.update(self._network)
         progress = self.progress
         progress.loss_sums = [a + b for a, b in zip(progress.loss_sums, sums.tolist(), strict=True)]
@@ -253,9 +256,10 @@ class Loop:
         everywhere = [p for p in self._network.parameters() if id(p) not in spread]
         norm = float(gradient_norm(everywhere, self._spread))
         if not math.isfinite(norm):
-            if self._accelerator.scaler is not None:
-                return 0.0  # fp16: the scaler leaves this step out and lowers its factor
-            self._stop_diverged(explain_gradients(self._network), batch, loss)
+            scale = None if self._accelerator.scaler is None else float(self._accelerator.scaler.get_scale())
+            if scale is None or scale < _LOWEST_SCALE:
+                self._stop_diverged(explain_gradients(self._network, scale=scale), batch, loss)
+            return norm  # fp16: the scaler leaves this step out and lowers its factor
         if optimiser.clip_norm is not None and norm > optimiser.clip_norm:
             for parameter in self._network.parameters():
                 if parameter.grad is not None:
@@ -437,6 +441,11 @@ def _spread_parameters(network: nn.Module) -> list[nn.Parameter]:
     """Return the parameters of which each process holds another part."""
     head = getattr(network, "head", None)
     return [head.weight] if head is not None and head.shard is not None else []
+
+
+def _finite_mean(values: list[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 def _untrained_record(size_px: int) -> EpochRecord:
