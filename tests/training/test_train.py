@@ -168,12 +168,17 @@ def test_training_ends_early_when_validation_no_longer_rises(make_recipe, tmp_pa
 
 
 def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_batch(make_recipe, tmp_path):
-    recipe = make_recipe(optimiser={"backbone_rate": 1e18, "head_rate": 1e18}, schedule={"epochs": 9})
+    recipe = make_recipe(
+        optimiser={"backbone_rate": 1e18, "head_rate": 1e18},
+        schedule={"epochs": 9},
+        validation={"at_start": True},
+    )
     with pytest.raises(
         DivergedError, match=r"training stopped at step \d+ of epoch \d+: loss .*lower"
     ) as error:
         train(recipe, tmp_path / "run")
     assert error.value.exit_code == 6
+    assert str(tmp_path / "run" / "last") in str(error.value) and (tmp_path / "run" / "last").is_dir()
     facts = json.loads((tmp_path / "run" / "diverged" / "batch.json").read_text())
     assert facts["cause"] in str(error.value)
     tensors = load_file(tmp_path / "run" / "diverged" / "batch.safetensors")
@@ -205,8 +210,9 @@ def test_the_cause_of_a_nan_is_named(make_recipe, tmp_path, monkeypatch, break_i
         return batch
 
     monkeypatch.setattr(Loop, "_to_device", broken)
-    with pytest.raises(DivergedError, match=cause):
+    with pytest.raises(DivergedError, match=cause) as error:
         train(make_recipe(), tmp_path / "run")
+    assert "no weights were saved before" in str(error.value) and not (tmp_path / "run" / "last").exists()
 
 
 def test_parts_of_a_batch_add_up_to_the_batch(make_recipe, tmp_path):

@@ -286,9 +286,10 @@ class Loop:
         place = self._folder
         if self._accelerator.is_main_process:
             place = save_batch(self._folder, batch.images, batch.labels, ids, facts)
+        weights = f"the weights of the epoch before are in {self._folder / 'last'}"
         raise DivergedError(
             f"training stopped at step {progress.step} of epoch {progress.epoch + 1}: loss {loss}; {cause}. "
-            f"The batch is in {place}; the weights of the epoch before are in {self._folder / 'last'}"
+            f"The batch is in {place}; {weights if progress.history else 'no weights were saved before'}"
         )
 
     def _check_freezes(self) -> None:
