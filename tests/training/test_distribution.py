@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def run_processes(count, recipe, folder, *, program=RUN, code=0):
         processes.append(subprocess.Popen(command, env=environment, stdout=PIPE, stderr=PIPE, text=True))
     said = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [code] * count, "\n".join(e for _, e in said)
-    assert [bool(out) for out, _ in said] == [True] + [False] * (count - 1)  # the first one speaks
+    if code == 0:
+        assert [bool(out) for out, _ in said] == [True] + [False] * (count - 1)  # the first one speaks
     return [err for _, err in said]
 
 
@@ -94,3 +96,38 @@ def test_the_norm_of_no_gradients_is_on_the_device_of_the_parameters():
     frozen = torch.nn.Parameter(torch.zeros(2, device="meta"), requires_grad=False)
     assert gradient_norm([frozen]).device == frozen.device
     assert gradient_norm([]) == 0
+
+
+BREAK = """
+from meisho.training.loop import Loop
+original = Loop._to_device
+def broken(self, part):
+    batch = original(self, part)
+    if self._accelerator.process_index == 1 and self.progress.step == 1:
+        batch.images[2] = {value}
+    return batch
+Loop._to_device = broken
+"""
+
+
+@pytest.mark.parametrize(
+    ("tables", "value", "cause"),
+    [
+        # each process has its own loss there: the first one's is finite
+        ({"kind": "delg-local", "local": {"dim": 8}}, "float('nan')", r"the images themselves .*\({photo}\)"),
+        # both have the same loss, and in the first process its neck is the first layer that is broken
+        ({}, "3e38", r"the layer 'descriptor\.backbone\.conv1"),
+    ],
+)
+def test_a_photo_that_breaks_one_process_stops_all_and_is_kept(places, tmp_path, tables, value, cause):
+    recipe = parse_config(recipe_values(places, **tables), Recipe, source="test")
+    (tmp_path / "recipe.toml").write_text(config_toml(recipe))
+    program = BREAK.format(value=value) + RUN
+    messages = run_processes(2, tmp_path / "recipe.toml", tmp_path / "run", program=program, code=6)
+    parts = [tmp_path / "run" / "diverged" / name for name in ("batch", "batch-1")]
+    ids = [json.loads(part.with_suffix(".json").read_text())["ids"] for part in parts]
+    images = [load_file(part.with_suffix(".safetensors"))["images"] for part in parts]
+    assert len({*ids[0], *ids[1]}) == 8  # the whole batch
+    assert float(images[0].abs().max()) < 10 and not float(images[1][2].abs().max()) < 1e38
+    expected = "error: training stopped at step 1 .* in process 1, " + cause.format(photo=ids[1][2])
+    assert all(re.search(expected, message) for message in messages), messages

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from torch.autograd.function import once_differentiable
 
 from meisho.layers import class_shard
 from meisho.layers.class_shard import Shard
+
+T = TypeVar("T")
 
 
 def is_first_process() -> bool:
@@ -23,6 +25,22 @@ def this_shard() -> Shard | None:
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return None
     return Shard(dist.get_rank(), dist.get_world_size())
+
+
+def is_any_process(flag: Tensor) -> bool:
+    """Return whether a flag, a bool scalar, is set in any of the processes; all of them call it."""
+    shard = this_shard()
+    return bool(flag if shard is None else class_shard.sum_over_ranks(flag.float(), shard))
+
+
+def gather_values(value: T) -> list[T]:
+    """Return what each process gives, in their order; all of them call it."""
+    shard = this_shard()
+    values = [value]
+    if shard is not None:
+        values *= shard.num_ranks
+        dist.all_gather_object(values, value)
+    return values
 
 
 def gather_rows(rows: Tensor) -> Tensor:

@@ -1,7 +1,12 @@
-"""Divergence: a loss or gradient that is not a number, where it came from, and the batch that met it."""
+"""Divergence: a loss or gradient that is not a number, where it came from, and the batch that met it.
+
+Several processes share descriptors, batch norms and gradients: what is broken in one breaks the others too.
+So all of them look for their fault, all save their part of the batch, and the earliest fault is told.
+"""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,67 +14,116 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from meisho.training.distribution import gather_values
 from meisho.training.network import Losses
 
 FOLDER = "diverged"
 
+_IMAGES, _WEIGHTS = -2, -1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The first value that is not finite.
+
+    Attributes:
+        depth: How far from the photos it came up: the least of all processes is the cause of the others.
+        loss: Of the batch.
+        cause: In words.
+    """
+
+    depth: int
+    loss: float
+    cause: str
+
 
 @torch.no_grad()
-def explain_losses(network: nn.Module, images: Tensor, labels: Tensor, losses: Losses) -> str:
-    """Say where the first value that is not finite comes from: photos, weights, a layer, or a loss.
+def explain_losses(
+    network: nn.Module, images: Tensor, labels: Tensor, ids: Sequence[str], losses: Losses
+) -> Fault:
+    """Find where the first value that is not finite comes from: photos, weights, a layer, or a loss.
 
-    The batch is computed once more, in the network's present mode, with every layer watched.
+    The batch is computed once more, in the network's present mode, with every layer watched. All processes
+    call it, also those whose loss is finite.
     """
-    if not bool(torch.isfinite(images).all()):
-        rows = torch.nonzero(~torch.isfinite(images.flatten(1)).all(dim=1))[:, 0].tolist()
-        return f"the images themselves are not finite (places {rows} of the batch): augmentation is at fault"
+    loss = float(losses.total.detach())
+    depth, layer = _first_broken_layer(network, images, labels)  # before any return: it waits for the others
+    finite = torch.isfinite(images.flatten(1)).all(dim=1).tolist()
+    if not all(finite):
+        photos = _shorten([i for i, is_finite in zip(ids, finite, strict=True) if not is_finite])
+        cause = f"the images themselves are not finite ({photos}): augmentation is at fault"
+        return Fault(_IMAGES, loss, cause)
     for name, value in network.named_parameters():
         if not bool(torch.isfinite(value).all()):
-            return f"the weights {name!r} are not finite: the step before this one broke them; lower the rate"
-    layer = _first_broken_layer(network, images, labels)
+            cause = f"the weights {name!r} are not finite: the step before broke them; lower the rate"
+            return Fault(_WEIGHTS, loss, cause)
     if layer:
-        return (
+        cause = (
             f"the layer {layer!r} gives values that are not finite from finite ones; with fp16 try bf16 or "
             "float32, else lower the learning rate or clip the gradient (optimiser.clip_norm)"
         )
-    names = ("total", "head", "pairs", "other")
-    broken = [n for n in names[1:] if not bool(torch.isfinite(getattr(losses, n)).all())] or ["total"]
-    return f"the descriptors are finite but the loss {broken[0]!r} is not; look at its options"
+        return Fault(depth, loss, cause)
+    names = ("head", "pairs", "other", "total")
+    broken = [n for n in names if not bool(torch.isfinite(getattr(losses, n)).all())]
+    if not broken:
+        return Fault(depth + 1, loss, "all is finite here")
+    cause = f"the descriptors are finite but the loss {broken[0]!r} is not; look at its options"
+    return Fault(depth, loss, cause)
 
 
-def explain_gradients(network: nn.Module, *, scale: float | None = None) -> str:
-    """Say which parameters have a gradient that is not finite; `scale` is fp16's factor of the loss."""
+def explain_gradients(network: nn.Module, loss: float, *, scale: float | None = None) -> Fault:
+    """Find the parameters whose gradient is not finite; `scale` is fp16's factor of the loss.
+
+    All processes call it; one may have none, where a head is spread over them.
+    """
     broken = [
         name
         for name, p in network.named_parameters()
         if p.grad is not None and not bool(torch.isfinite(p.grad).all())
     ]
-    shown = ", ".join(broken[:3]) + (f" and {len(broken) - 3} more" if len(broken) > 3 else "")
+    remedy = "; lower the learning rate"
     if scale is not None:
-        return (
-            f"the loss is finite but the gradient of {shown} is not, though fp16's factor of the loss has "
-            f"fallen to {scale:.2g}; choose bf16 or float32"
-        )
-    return f"the loss is finite but the gradient of {shown} is not; lower the learning rate"
+        remedy = f", though fp16's factor of the loss has fallen to {scale:.2g}; choose bf16 or float32"
+    cause = f"the loss is finite but the gradient of {_shorten(broken)} is not{remedy}"
+    return Fault(0 if broken else 1, loss, cause)
+
+
+def first_fault(fault: Fault) -> Fault:
+    """Return the earliest of all processes' faults, and name the process if no other has one so early."""
+    faults = gather_values(fault)
+    first = min(faults, key=lambda one: one.depth)
+    if len(faults) > 1 and [one.depth for one in faults].count(first.depth) == 1:
+        return replace(first, cause=f"in process {faults.index(first)}, {first.cause}")
+    return first
 
 
 def save_batch(
-    folder: Path, images: Tensor, labels: Tensor, ids: Sequence[str], facts: dict[str, Any]
+    folder: Path, images: Tensor, labels: Tensor, ids: Sequence[str], facts: dict[str, Any], *, rank: int = 0
 ) -> Path:
-    """Save a batch: images and labels as tensors, ids and facts as JSON; returns the folder."""
+    """Save a batch, or one process's part of it: images and labels as tensors, ids and facts as JSON.
+
+    Returns:
+        The folder; in it are batch.json and batch.safetensors, and batch-1.json, … of the other processes.
+    """
+    name = "batch" if rank == 0 else f"batch-{rank}"
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     tensors = {"images": images.detach().cpu().contiguous(), "labels": labels.detach().cpu().contiguous()}
-    save_file(tensors, place / "batch.safetensors")
+    save_file(tensors, place / f"{name}.safetensors")
     text = json.dumps({**facts, "ids": list(ids), "labels": labels.tolist()}, indent=1, ensure_ascii=False)
-    (place / "batch.json").write_text(text, encoding="utf-8")
+    (place / f"{name}.json").write_text(text, encoding="utf-8")
     return place
 
 
-def _first_broken_layer(network: nn.Module, images: Tensor, labels: Tensor) -> str:
-    broken: list[str] = []
+def _shorten(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _first_broken_layer(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[int, str]:
+    """Return how many layers give finite values before one does not, and its name; "" where all do."""
+    layers: list[tuple[str, bool]] = []
     handles = [
-        module.register_forward_hook(_watch(name, broken))
+        module.register_forward_hook(_watch(name, layers))
         for name, module in network.named_modules()
         if name and not list(module.children())
     ]
@@ -78,12 +132,12 @@ def _first_broken_layer(network: nn.Module, images: Tensor, labels: Tensor) -> s
     finally:
         for handle in handles:
             handle.remove()
-    return broken[0] if broken else ""
+    return next(((i, name) for i, (name, is_finite) in enumerate(layers) if not is_finite), (len(layers), ""))
 
 
-def _watch(name: str, broken: list[str]) -> Any:
+def _watch(name: str, layers: list[tuple[str, bool]]) -> Any:
     def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        if not broken and isinstance(output, Tensor) and not bool(torch.isfinite(output).all()):
-            broken.append(name)
+        if isinstance(output, Tensor):
+            layers.append((name, bool(torch.isfinite(output).all())))
 
     return look

@@ -18,8 +18,8 @@ from meisho.errors import ConfigError, DivergedError
 from meisho.extraction import describe_photos
 from meisho.training.augmentation import change_batch
 from meisho.training.data import TrainingData
-from meisho.training.distribution import gradient_norm
-from meisho.training.divergence import explain_gradients, explain_losses, save_batch
+from meisho.training.distribution import gradient_norm, is_any_process
+from meisho.training.divergence import Fault, explain_gradients, explain_losses, first_fault, save_batch
 from meisho.training.ema import MovingAverage
 from meisho.training.history import BoardWriter, EpochRecord, plot_history, write_history
 from meisho.training.loading import BatchLoader, LoadedPart
@@ -258,7 +258,7 @@ class Loop:
         if not math.isfinite(norm):
             scale = None if self._accelerator.scaler is None else float(self._accelerator.scaler.get_scale())
             if scale is None or scale < _LOWEST_SCALE:
-                self._stop_diverged(explain_gradients(self._network, scale=scale), batch, loss)
+                self._stop_diverged(explain_gradients(self._network, loss, scale=scale), batch)
             return norm  # fp16: the scaler leaves this step out and lowers its factor
         if optimiser.clip_norm is not None and norm > optimiser.clip_norm:
             for parameter in self._network.parameters():
@@ -269,27 +269,31 @@ class Loop:
     # --- what may go wrong
 
     def _check_losses(self, losses: Losses, batch: Batch) -> None:
-        if not math.isfinite(float(losses.total.detach())):
-            cause = explain_losses(self._network, batch.images, batch.labels, losses)
-            self._stop_diverged(cause, batch, float(losses.total.detach()))
+        if is_any_process(~torch.isfinite(losses.total.detach())):
+            ids = self._ids(batch)
+            self._stop_diverged(explain_losses(self._network, batch.images, batch.labels, ids, losses), batch)
 
-    def _stop_diverged(self, cause: str, batch: Batch, loss: float) -> None:
-        progress = self.progress
-        ids = [self._data.train.photo(row).id for row in batch.rows.tolist()]
+    def _ids(self, batch: Batch) -> list[str]:
+        return [self._data.train.photo(row).id for row in batch.rows.tolist()]
+
+    def _stop_diverged(self, fault: Fault, batch: Batch) -> None:
+        """Save the batch and raise; all processes come here, in the same step."""
+        progress, fault, rank = self.progress, first_fault(fault), self._accelerator.process_index
         facts = {
-            "cause": cause,
-            "loss": str(loss),
+            "cause": fault.cause,
+            "loss": str(fault.loss),
             "epoch": progress.epoch,
             "step": progress.step,
             "rates": {g["name"]: g["lr"] for g in self._optimiser.param_groups},
         }
-        place = self._folder
-        if self._accelerator.is_main_process:
-            place = save_batch(self._folder, batch.images, batch.labels, ids, facts)
-        weights = f"the weights of the epoch before are in {self._folder / 'last'}"
+        place = save_batch(self._folder, batch.images, batch.labels, self._ids(batch), facts, rank=rank)
+        self._accelerator.wait_for_everyone()  # a launcher ends the others when the first one has
+        weights = "no weights were saved before"
+        if progress.history:
+            weights = f"the weights of the epoch before are in {self._folder / 'last'}"
         raise DivergedError(
-            f"training stopped at step {progress.step} of epoch {progress.epoch + 1}: loss {loss}; {cause}. "
-            f"The batch is in {place}; {weights if progress.history else 'no weights were saved before'}"
+            f"training stopped at step {progress.step} of epoch {progress.epoch + 1}: loss {fault.loss}; "
+            f"{fault.cause}. The batch is in {place}; {weights}"
         )
 
     def _check_freezes(self) -> None:
