@@ -68,7 +68,8 @@ class ModelRecipe:
             descriptors are those of the untrained network then.
         batch_norm: Whether a batch norm follows. It is folded into the projection when a checkpoint is saved.
         max_side_px: The longer side at extraction, written into the checkpoint and used in validation.
-        checkpointing: Whether activations are computed again in the backward pass: slower, less memory.
+        checkpointing: Whether activations are computed again in the backward pass: slower, less memory. Batch
+            norms see a batch twice then: the same gradients, but statistics as with momentum 0.19, not 0.1.
     """
 
     backbone: str = "tf_efficientnet_lite2"
