@@ -29,3 +29,12 @@ def test_a_whitening_is_fitted_at_the_end_and_belongs_to_the_checkpoint(make_rec
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert json.loads((moved / "model.json").read_text())["options"]["whitening"] == "whitening.safetensors"
     assert load_extractor(str(moved), whitening=None).dim == 16
+
+
+def test_a_finished_run_that_is_resumed_has_the_same_whitening(make_recipe, tmp_path):
+    recipe = make_recipe(schedule={"epochs": 1}, whitening={"kind": "pca", "dim": 6, "shrinkage": 1.0})
+    best = train(recipe, tmp_path / "run").best
+    before = {path.name: path.read_bytes() for path in best.iterdir()}
+    train(recipe, tmp_path / "run", resume=True)
+    assert load_extractor(str(best)).dim == 6
+    assert {path.name: path.read_bytes() for path in best.iterdir()} == before

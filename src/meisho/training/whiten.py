@@ -32,9 +32,8 @@ def whiten_checkpoint(recipe: Recipe, data: TrainingData, folder: Path, *, say: 
         return
     workers, rng = recipe.hardware.workers, np.random.default_rng([recipe.seed, 2])
     rows = np.sort(rng.permutation(len(data.train))[: recipe.whitening.max_photos])
-    described = describe_photos(
-        [data.train.photo(row) for row in rows.tolist()], load_extractor(str(folder)), num_workers=workers
-    )
+    bare = load_extractor(str(folder), whitening=None)  # a resumed run may find one in the checkpoint
+    described = describe_photos([data.train.photo(row) for row in rows.tolist()], bare, num_workers=workers)
     whitening = fit_whitening(described, data.train.classes[rows], recipe.whitening, rng)
     add_whitening(whitening, folder)
     told = ""
