@@ -14,6 +14,7 @@ from places import recipe_values
 from safetensors.torch import load_file
 
 from meisho.config import config_toml, parse_config
+from meisho.errors import InputError
 from meisho.training.distribution import gradient_norm
 from meisho.training.recipe import Recipe
 from meisho.training.train import train
@@ -43,9 +44,9 @@ def run_processes(count, recipe, folder, *, program=RUN, code=0):
     return [err for _, err in said]
 
 
-def trained(folder, state="state"):
-    name = json.loads((folder / state / "state.json").read_text())["tensors"]
-    return load_file(folder / state / name)
+def trained(folder, rank=0):
+    names = json.loads((folder / "state" / "state.json").read_text())["tensors"]
+    return load_file(folder / "state" / names[rank])
 
 
 @pytest.mark.parametrize(("shard", "num_negatives"), [(False, 0), (True, 0), (False, 2)])
@@ -66,9 +67,11 @@ def test_two_processes_give_the_weights_of_one(places, tmp_path, shard, num_nega
     run_processes(2, tmp_path / "recipe.toml", tmp_path / "two")
     first, second = trained(tmp_path / "one"), trained(tmp_path / "two")
     if shard:
-        other = trained(tmp_path / "two", "state-1")
+        other = trained(tmp_path / "two", rank=1)
         for name in ("network.head.weight", "average.head.weight"):
             second[name] = torch.cat([second[name], other[name]])
+        with pytest.raises(InputError, match=r"over 2 processes, and there are 1; resume with 2"):
+            train(recipe, tmp_path / "two", resume=True)
     names = [name for name in first if name.startswith(("network.", "average."))]
     assert len(names) > 100
     for name in names:

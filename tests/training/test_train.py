@@ -30,7 +30,7 @@ def stop_at(step):
 
 
 def saved_state(folder):
-    name = json.loads((folder / "state" / "state.json").read_text())["tensors"]
+    (name,) = json.loads((folder / "state" / "state.json").read_text())["tensors"]
     assert [p.name for p in (folder / "state").glob("*.safetensors*")] == [name]
     return load_file(folder / "state" / name)
 
@@ -95,7 +95,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path,
     recipe = load_recipe(tmp_path / "recipe.toml")
     with pytest.raises(Stopped):
         train(recipe, tmp_path / "run", tick=stop_at(step + 1))  # the state after step + 1 was not saved
-    for left in ("state/.state-00000009.1.part.safetensors", "best/.model.1.part.safetensors"):
+    for left in ("state/.state-0001-00000009-0.1.part.safetensors", "best/.model.1.part.safetensors"):
         (tmp_path / "run" / left).write_bytes(b"half")  # as a kill leaves it
     torch.manual_seed(123)  # resuming must not depend on what was drawn before
     resumed = train(recipe, tmp_path / "run", resume=True)

@@ -28,7 +28,7 @@ from meisho.training.network import Losses, TrainingNetwork
 from meisho.training.optimiser import make_optimiser, parameter_groups, set_rates
 from meisho.training.recipe import Recipe
 from meisho.training.schedule import freeze_parameters, frozen_names, rate_factor, size_at, unknown_names
-from meisho.training.state import Progress, RunState, load_state, save_state
+from meisho.training.state import STATE_FOLDER, Progress, RunState, load_state, save_state, save_tensors
 from meisho.training.task import Scores, Task
 from meisho.training.teacher import Teacher, follow_average, load_teacher
 
@@ -117,7 +117,7 @@ class Loop:
         Raises:
             InputError: There is none, or it does not fit.
         """
-        self.progress, updates = load_state(self._state_folder(), self._state())
+        self.progress, updates = load_state(self._folder / STATE_FOLDER, self._state())
         if self._average is not None:
             self._average.num_updates = updates
 
@@ -370,10 +370,14 @@ class Loop:
         return patience is not None and self.progress.validations_since_best >= patience
 
     def save(self) -> None:
-        """Save the state for `resume`."""
+        """Save the state for `resume`; a kill leaves the one before, of the same step in all processes."""
+        folder, state = self._folder / STATE_FOLDER, self._state()
         if self._accelerator.is_main_process or self._spread:
+            save_tensors(folder, state, self.progress)
+        self._accelerator.wait_for_everyone()
+        if self._accelerator.is_main_process:
             updates = 0 if self._average is None else self._average.num_updates
-            save_state(self._state_folder(), self._state(), self.progress, num_updates=updates)
+            save_state(folder, state, self.progress, num_updates=updates)
         self._accelerator.wait_for_everyone()
 
     def _save_now_and_then(self) -> None:
@@ -383,17 +387,14 @@ class Loop:
 
     # --- parts
 
-    def _state_folder(self) -> Path:
-        """Return where this process keeps its state; with a head spread over processes each has its own."""
-        rank = self._accelerator.process_index if self._spread else 0
-        return self._folder / ("state" if rank == 0 else f"state-{rank}")
-
     def _state(self) -> RunState:
         networks = {"network": self._network}
         if self._average is not None:
             networks["average"] = self._average.network
         optimiser = getattr(self._optimiser, "optimizer", self._optimiser)
-        return RunState(networks, optimiser, self._accelerator.scaler)
+        accelerator = self._accelerator
+        rank, num_ranks = (accelerator.process_index, accelerator.num_processes) if self._spread else (0, 1)
+        return RunState(networks, optimiser, accelerator.scaler, rank, num_ranks)
 
     def _make_teacher(self) -> Teacher | None:
         teacher = self._recipe.distillation.teacher

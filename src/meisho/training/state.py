@@ -1,7 +1,8 @@
 """The state of a run between two steps: all that is needed to go on to the same numbers. No pickle.
 
-`state-STEP.safetensors` holds tensors, `state.json` the rest and the name of that file. The JSON is replaced
-last and in one step: a kill leaves the old state or the new one.
+`state-EPOCH-STEP-RANK.safetensors` holds tensors, `state.json` the rest and the names of those files: one, or
+one of each process where each holds a part. The JSON is replaced last and in one step, when all tensors are
+there, and what it named before is removed after that: a kill leaves the old state or the new one, whole.
 """
 
 import json
@@ -20,8 +21,11 @@ from meisho.errors import InputError
 from meisho.files import replacing, write_text
 from meisho.training.history import EpochRecord
 
+STATE_FOLDER = "state"
+"""In a run's folder."""
+
 STATE_NAME = "state.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -59,41 +63,54 @@ class RunState:
         networks: Name -> network: what is trained, and its moving average.
         optimiser: A torch optimiser.
         scaler: Of fp16's loss, or None.
+        rank: Of this process among those that hold a part each.
+        num_ranks: Their number; 1 where every process holds the same, and the first one saves it.
     """
 
     networks: Mapping[str, nn.Module]
     optimiser: Optimizer
     scaler: Any = None
+    rank: int = 0
+    num_ranks: int = 1
 
 
-def save_state(folder: Path, state: RunState, progress: Progress, *, num_updates: int = 0) -> None:
-    """Write the state of a run, and remove the one before.
+def save_tensors(folder: Path, state: RunState, progress: Progress) -> None:
+    """Write the tensors of a state beside those of the state before, which stays the one to resume from.
 
     Args:
         folder: Made if missing.
-        state: What to save.
+        state: What to save; each rank calls this with its own.
         progress: Where the run stands.
-        num_updates: Of the moving average.
     """
     tensors = {
         f"{name}.{key}": value for name, n in state.networks.items() for key, value in n.state_dict().items()
     }
-    numbers, groups = _flatten_optimiser(state.optimiser)
-    tensors |= numbers | _generator_states()
-    name = f"state-{progress.step:08d}.safetensors"
+    tensors |= _optimiser_tensors(state.optimiser) | _generator_states()
+    with replacing(folder / _file_name(progress, state.rank)) as part:
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part)
+
+
+def save_state(folder: Path, state: RunState, progress: Progress, *, num_updates: int = 0) -> None:
+    """Make the saved tensors the state to resume from, and remove the one before.
+
+    Args:
+        folder: Where all ranks have written their tensors: one process calls this after that.
+        state: What was saved.
+        progress: Where the run stands.
+        num_updates: Of the moving average.
+    """
+    names = [_file_name(progress, rank) for rank in range(state.num_ranks)]
     content = {
         "format": FORMAT,
-        "tensors": name,
-        "groups": groups,
+        "tensors": names,
+        "groups": state.optimiser.state_dict()["param_groups"],
         "num_updates": num_updates,
         "scaler": state.scaler.state_dict() if state.scaler is not None else None,
         "progress": asdict(progress),
     }
-    with replacing(folder / name) as part:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part)
     write_text(folder / STATE_NAME, json.dumps(content, indent=1))
     for old in folder.glob("state-*.safetensors*"):
-        if old.name != name:
+        if old.name not in names:
             old.unlink(missing_ok=True)
 
 
@@ -104,12 +121,13 @@ def load_state(folder: Path, state: RunState) -> tuple[Progress, int]:
         Where the run stands, and the number of updates of the moving average.
 
     Raises:
-        InputError: There is no state, or it is not of this run's networks.
+        InputError: There is no state, or it is not of this run's networks or number of ranks.
     """
     path = folder / STATE_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        tensors = load_file(folder / content["tensors"])
+        _check_ranks(path, content, state)
+        tensors = load_file(folder / content["tensors"][state.rank])
         for name, network in state.networks.items():
             network.load_state_dict(_below(tensors, f"{name}."))
         _restore_optimiser(state.optimiser, tensors, content["groups"])
@@ -118,23 +136,35 @@ def load_state(folder: Path, state: RunState) -> tuple[Progress, int]:
         _restore_generators(tensors)
         history = [EpochRecord(**record) for record in content["progress"].pop("history")]
         return Progress(**content["progress"], history=history), int(content["num_updates"])
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no state to resume from; start without --resume") from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(
-            f"{path}: is not the state of this run ({str(error)[:300]}); was the recipe changed?"
+            f"{path}: is not the state of this run ({str(error)[:300]}); was the recipe changed, "
+            "or a file removed?"
         ) from error
 
 
-def _flatten_optimiser(optimiser: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    content = optimiser.state_dict()
-    tensors = {
+def _file_name(progress: Progress, rank: int) -> str:
+    return f"state-{progress.epoch:04d}-{progress.step:08d}-{rank}.safetensors"
+
+
+def _check_ranks(path: Path, content: Mapping[str, Any], state: RunState) -> None:
+    if content["format"] != FORMAT:
+        raise InputError(f"{path}: was written by another version of meisho; resume with that one")
+    needed = len(content["tensors"])
+    if needed != state.num_ranks:
+        raise InputError(
+            f"{path}: head.shard has spread its classes over {needed} processes, and there are "
+            f"{state.num_ranks}; resume with {needed} (accelerate launch --num_processes {needed})"
+        )
+
+
+def _optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
+    return {
         f"optimiser.{number}.{key}": torch.as_tensor(value)
-        for number, values in content["state"].items()
+        for number, values in optimiser.state_dict()["state"].items()
         for key, value in values.items()
         if value is not None
     }
-    return tensors, content["param_groups"]
 
 
 def _restore_optimiser(
