@@ -235,8 +235,47 @@ def test_a_folder_with_a_run_is_not_written_over(whole_run, tmp_path):
     result, recipe, _ = whole_run
     with pytest.raises(InputError, match="holds a run already; go on with it by --resume"):
         train(recipe, result.folder)
-    with pytest.raises(InputError, match="holds no run to resume"):
+    with pytest.raises(InputError, match="holds no saved state to resume"):
         train(recipe, tmp_path / "nothing", resume=True)
+
+
+def test_a_recipe_that_fails_at_the_start_may_be_repaired(make_recipe, tmp_path):
+    with pytest.raises(ConfigError, match="no option 'scal'"):
+        train(make_recipe(head={"options": {"scal": 10.0}}), tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.toml").exists()
+    recipe = make_recipe(head={"options": {"scale": 10.0}}, schedule={"epochs": 1})
+    train(recipe, tmp_path / "run")
+    assert load_recipe(tmp_path / "run" / "recipe.toml") == recipe
+
+
+@pytest.mark.parametrize("place", ["in the first epoch", "while the first state is saved"])
+def test_a_run_that_was_stopped_before_its_first_state_starts_anew(make_recipe, tmp_path, monkeypatch, place):
+    tick = stop_at(1)
+    if place != "in the first epoch":
+        tick = stop_at(-1)
+
+        def stop(self):
+            raise Stopped
+
+        monkeypatch.setattr(Loop, "save", stop)  # best/, last/ and history.csv are there already
+    with pytest.raises(Stopped):
+        train(make_recipe(), tmp_path / "run", tick=tick)
+    monkeypatch.undo()
+    assert (tmp_path / "run" / "recipe.toml").is_file()
+    with pytest.raises(InputError, match="holds no saved state to resume; start it without --resume"):
+        train(make_recipe(), tmp_path / "run", resume=True)
+    other = make_recipe(schedule={"epochs": 1})
+    result = train(other, tmp_path / "run")
+    assert len(result.history) == 1 and load_recipe(tmp_path / "run" / "recipe.toml") == other
+
+
+def test_a_run_without_its_state_is_not_written_over(whole_run, tmp_path):
+    result, recipe, _ = whole_run
+    ignore = shutil.ignore_patterns("state")
+    shutil.copytree(result.folder, tmp_path / "run", ignore=ignore)
+    for resume in (True, False):
+        with pytest.raises(InputError, match=r"holds a run whose state was removed.* another place"):
+            train(recipe, tmp_path / "run", resume=resume)
 
 
 def test_a_script_that_its_workers_would_run_again_is_told(make_recipe, tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ from meisho.training.local_task import LocalTask
 from meisho.training.loop import Loop, Say, Tick
 from meisho.training.photo_cache import fill_cache
 from meisho.training.recipe import Recipe, load_recipe
+from meisho.training.state import STATE_FOLDER, STATE_NAME
 from meisho.training.task import DescriptorTask, Task
 from meisho.training.whiten import whiten_checkpoint
 
@@ -73,7 +74,8 @@ def train(
 
     Args:
         recipe: What to do.
-        folder: Made if missing; must hold no run unless `resume` is set.
+        folder: Made if missing; must hold no run unless `resume` is set. What was stopped before it saved a
+            state is no run yet.
         resume: Go on from the folder's saved state.
         say: Called with lines for people.
         tick: Called with a stage, how much of it is done, and how much there is.
@@ -97,9 +99,6 @@ def train(
         if accelerator.is_main_process:
             remove_leftovers(folder)
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process and not resume:
-        write_text(folder / "recipe.toml", config_toml(recipe))
-        write_text(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False))
     say(_describe_data(data))
     if recipe.data.cache is not None:
         _fill_cache(recipe, data, accelerator, tick)
@@ -108,6 +107,9 @@ def train(
         loop = Loop(recipe, folder, data, make_task(recipe, data), accelerator, say=say, tick=tick)
         if resume:
             loop.resume()
+        elif accelerator.is_main_process:
+            write_text(folder / "recipe.toml", config_toml(recipe))
+            write_text(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False))
         loop.run()
         if accelerator.is_main_process and recipe.kind == "descriptors":
             whiten_checkpoint(recipe, data, folder / "best", say=say)
@@ -154,13 +156,25 @@ def _check_main() -> None:
 
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
-    has_run = (folder / "recipe.toml").is_file()
-    if resume and not has_run:
-        raise InputError(f"{folder}: holds no run to resume; start it without --resume")
-    if not resume and has_run and is_first_process():
+    """Refuse what would write over a run, or go on with none; it is one once it has saved a state."""
+    if not resume and not is_first_process():
+        return
+    if (folder / STATE_FOLDER / STATE_NAME).is_file():
+        if not resume:
+            raise InputError(
+                f"{folder}: holds a run already; go on with it by --resume, or choose another place with --to"
+            )
+    elif _has_two_records(folder / "history.csv"):
         raise InputError(
-            f"{folder}: holds a run already; go on with it by --resume, or choose another place with --to"
+            f"{folder}: holds a run whose state was removed, it cannot go on; choose another place with --to"
         )
+    elif resume:
+        raise InputError(f"{folder}: holds no saved state to resume; start it without --resume")
+
+
+def _has_two_records(history: Path) -> bool:
+    """Return whether a state was saved once: a kill may come between the first record and the first state."""
+    return history.is_file() and len(history.read_text(encoding="utf-8").splitlines()) > 2
 
 
 def _check_same(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
