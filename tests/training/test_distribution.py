@@ -76,7 +76,7 @@ def test_two_processes_give_the_weights_of_one(places, tmp_path, shard, num_nega
     assert len(names) > 100
     for name in names:
         torch.testing.assert_close(second[name], first[name], atol=1e-5, rtol=1e-5)
-    assert json.loads((tmp_path / "two" / "run.json").read_text())["processes"] == 2
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["starts"][0]["processes"] == 2
     assert result.history[0].loss > 0 and (tmp_path / "two" / "best" / "model.json").is_file()
 
 

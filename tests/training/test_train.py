@@ -73,7 +73,9 @@ def test_a_run_says_all_that_is_needed_to_repeat_it(whole_run, tmp_path):
     assert load_recipe(result.folder / "recipe.toml") == recipe
     facts = json.loads((result.folder / "run.json").read_text())
     assert facts["seed"] == 0 and len(facts["data"]["sha256"]) == 64 and facts["data"]["photos"] == 20
-    assert facts["versions"]["torch"] == torch.__version__.partition("+")[0] or facts["versions"]["torch"]
+    (start,) = facts["starts"]
+    assert start["versions"]["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert start["device"] == "cpu" and start["step"] == 0 and start["hardware"]["workers"] == 0
     with (result.folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
@@ -276,6 +278,20 @@ def test_a_run_without_its_state_is_not_written_over(whole_run, tmp_path):
     for resume in (True, False):
         with pytest.raises(InputError, match=r"holds a run whose state was removed.* another place"):
             train(recipe, tmp_path / "run", resume=resume)
+
+
+def test_each_start_of_a_run_is_noted(make_recipe, tmp_path):
+    recipe = make_recipe(hardware={"save_every_steps": 1})
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", tick=stop_at(3))
+    first = json.loads((tmp_path / "run" / "run.json").read_text())
+    other = make_recipe(hardware={"save_every_steps": 2})
+    train(other, tmp_path / "run", resume=True)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert facts["starts"][:1] == first["starts"] and facts["data"] == first["data"]
+    assert [start["step"] for start in facts["starts"]] == [0, 2]
+    assert [start["hardware"]["save_every_steps"] for start in facts["starts"]] == [1, 2]
+    assert {start["processes"] for start in facts["starts"]} == {1}
 
 
 def test_a_script_that_its_workers_would_run_again_is_told(make_recipe, tmp_path, monkeypatch):

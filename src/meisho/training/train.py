@@ -1,7 +1,7 @@
 """Training from a recipe: the front door. A run's folder says all that is needed to repeat it.
 
 runs/NAME/recipe.toml    the recipe, every default said
-          run.json       versions, digest of the data, device
+          run.json       digest of the data; versions, device, hardware of each start
           history.csv    one row per epoch; curves.png shows it
           board/         for TensorBoard
           best/  last/   checkpoints: `meisho index --model runs/NAME/best`
@@ -93,7 +93,7 @@ def train(
     if not accelerator.is_main_process:
         say, tick = _say_nothing, _tick_nothing
     data = load_training_data(recipe, progress=lambda done, total: tick("draw a city", done, total))
-    facts = describe_run(recipe, data, accelerator)
+    facts = describe_run(recipe, data)
     if resume:
         _check_same(folder, recipe, facts)
         if accelerator.is_main_process:
@@ -107,9 +107,9 @@ def train(
         loop = Loop(recipe, folder, data, make_task(recipe, data), accelerator, say=say, tick=tick)
         if resume:
             loop.resume()
-        elif accelerator.is_main_process:
-            write_text(folder / "recipe.toml", config_toml(recipe))
-            write_text(folder / "run.json", json.dumps(facts, indent=2, ensure_ascii=False))
+        if accelerator.is_main_process:
+            start = describe_start(recipe, accelerator, loop.progress.step)
+            _write_facts(folder, recipe, facts, start, resume=resume)
         loop.run()
         if accelerator.is_main_process and recipe.kind == "descriptors":
             whiten_checkpoint(recipe, data, folder / "best", say=say)
@@ -125,9 +125,8 @@ def make_task(recipe: Recipe, data: TrainingData) -> Task:
     return DescriptorTask(recipe, data.train, data.accuracy, data.validation)
 
 
-def describe_run(recipe: Recipe, data: TrainingData, accelerator: Any) -> dict[str, Any]:
-    """Return what must be the same for the run to be repeated, as JSON values."""
-    device = accelerator.device
+def describe_run(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+    """Return what is the same whenever the run is started, as JSON values."""
     held_out = () if data.validation is None else data.validation.database
     return {
         "seed": recipe.seed,
@@ -138,12 +137,34 @@ def describe_run(recipe: Recipe, data: TrainingData, accelerator: Any) -> dict[s
             "accuracy_photos": len(data.accuracy),
             "validation_photos": len(held_out),
         },
+    }
+
+
+def describe_start(recipe: Recipe, accelerator: Any, step: int) -> dict[str, Any]:
+    """Return with what the run goes on from a step, as JSON values: the next start may have other things."""
+    device = accelerator.device
+    return {
+        "step": step,
         "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processes": accelerator.num_processes,
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
+        "hardware": config_values(recipe.hardware),
     }
+
+
+def _write_facts(
+    folder: Path, recipe: Recipe, facts: dict[str, Any], start: dict[str, Any], *, resume: bool
+) -> None:
+    """Write the recipe and `run.json`; of a run that goes on, add this start to those that it had."""
+    starts = []
+    if resume:
+        starts = json.loads((folder / "run.json").read_text(encoding="utf-8"))["starts"]
+    else:
+        write_text(folder / "recipe.toml", config_toml(recipe))
+    content = facts | {"starts": [*starts, start]}
+    write_text(folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _check_main() -> None:
