@@ -1,12 +1,15 @@
 import csv
+import os
+import shutil
 
 import numpy as np
 import pytest
 from places import write_places
 
 from meisho.config import parse_config
+from meisho.datasets.base import load_dataset
 from meisho.errors import DatasetError
-from meisho.training.data import load_training_data
+from meisho.training.data import digest_dataset, load_training_data
 from meisho.training.recipe import Recipe
 
 
@@ -17,6 +20,19 @@ def load(root, *, dataset="folder", seed=0, data=None, **validation):
         "validation": validation,
     }
     return load_training_data(parse_config(values, Recipe, source="test"))
+
+
+def load_with_set(root, validation_root, *, dataset="folder"):
+    values = {
+        "data": {"dataset": dataset, "root": str(root)},
+        "validation": {"dataset": dataset, "root": str(validation_root)},
+    }
+    return load_training_data(parse_config(values, Recipe, source="test"))
+
+
+def write_table(path, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "label", "role"), *rows])
 
 
 def test_landmarks_held_out_are_not_trained_on(places):
@@ -60,8 +76,7 @@ def test_junk_distractors_and_small_landmarks_of_a_table_are_left_out(places, tm
     rows += [(places / "place_1" / f"{n}.png", "b", "query") for n in range(3)]
     rows += [(places / "place_2" / "0.png", "c", "database"), (places / "place_2" / "1.png", "a", "junk")]
     rows += [(places / "place_2" / "2.png", "", "distractor")]
-    with (tmp_path / "t.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("file", "label", "role"), *rows])
+    write_table(tmp_path / "t.csv", rows)
     data = load(tmp_path / "t.csv", dataset="csv", share=0.0)
     assert data.train.landmarks == ("a", "b") and data.train.classes.tolist() == [0, 0, 0, 1, 1, 1]
 
@@ -69,18 +84,32 @@ def test_junk_distractors_and_small_landmarks_of_a_table_are_left_out(places, tm
 def test_a_data_set_of_its_own_can_validate(places, tmp_path):
     write_places(tmp_path / "others", landmarks=3, photos=2, seed=1)
     data = load(places, dataset="folder", share=0.3)
-    other = load_training_data(
-        parse_config(
-            {
-                "data": {"dataset": "folder", "root": str(places)},
-                "validation": {"dataset": "folder", "root": str(tmp_path / "others")},
-            },
-            Recipe,
-            source="test",
-        )
-    )
+    other = load_with_set(places, tmp_path / "others")
     assert len(data.train.landmarks) == 4 and len(other.train.landmarks) == 6
     assert len(other.validation.queries) == 6
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+def test_a_validation_set_with_a_photo_that_is_trained_on_is_refused(places, tmp_path, link):
+    others = write_places(tmp_path / "others", landmarks=3, photos=2, seed=1)
+    getattr(others / "place_1" / "7.png", link)(places / "place_4" / "2.png")
+    with pytest.raises(DatasetError, match=r"validation\.root: 1 of 7 photos .* such as .*place_1.7\.png"):
+        load_with_set(places, others)
+
+
+def test_the_training_folder_cannot_validate(places):
+    with pytest.raises(DatasetError, match=r"validation\.root: 36 of 36 photos are trained on"):
+        load_with_set(places, places / ".." / places.name)
+
+
+def test_photos_that_are_left_out_of_training_may_validate(places, tmp_path):
+    rows = [(places / "place_0" / f"{n}.png", "a", "database") for n in range(3)]
+    rows += [(places / "place_1" / f"{n}.png", "b", "junk" if n else "database") for n in range(3)]
+    rows += [(places / "place_2" / f"{n}.png", "c", "database") for n in range(3)]
+    write_table(tmp_path / "train.csv", rows)
+    write_table(tmp_path / "test.csv", [(path, label, "both") for path, label, _ in rows[3:6]])
+    data = load_with_set(tmp_path / "train.csv", tmp_path / "test.csv", dataset="csv")
+    assert data.train.landmarks == ("a", "c") and len(data.validation.queries) == 3
 
 
 def test_a_toy_city_is_drawn_and_trained_on_without_its_streets(tmp_path):
@@ -97,6 +126,7 @@ def test_a_toy_city_is_drawn_and_trained_on_without_its_streets(tmp_path):
     [
         ({"landmarks": ["nowhere"]}, "'nowhere' is no landmark"),
         ({"share": 0.9}, "1 landmarks are left to train on"),
+        ({"landmarks": ["place_1"]}, "1 landmark is held out, 2 are needed"),
     ],
 )
 def test_a_split_that_cannot_be_is_told(places, validation, message):
@@ -109,3 +139,26 @@ def test_the_digest_sees_another_photo_in_the_place_of_one(tmp_path):
     before = load(tmp_path / "photos", share=0.0).train.digest()
     (tmp_path / "photos" / "place_0" / "1.png").write_bytes(b"other")
     assert load(tmp_path / "photos", share=0.0).train.digest() != before
+    (tmp_path / "photos" / "place_0" / os.fsdecode(b"\xff.png")).write_bytes(b"a name that is no text")
+    assert len(load(tmp_path / "photos", share=0.0).train) == 5
+    assert len(load(tmp_path / "photos", share=0.0).train.digest()) == 64
+
+
+def test_the_digest_of_a_validation_set_sees_its_photos_and_its_answers(places, tmp_path):
+    rows = [(places / f"place_{p}" / f"{n}.png", str(p), "both") for p in range(2) for n in range(3)]
+    other_label = [*rows[:-1], (rows[-1][0], "0", "both")]
+    other_role = [*rows[:-1], (*rows[-1][:2], "junk")]
+    digests = []
+    for number, table in enumerate((rows, rows, other_label, other_role, rows[:-1])):
+        write_table(tmp_path / f"{number}.csv", table)
+        digests.append(digest_dataset(load_dataset("csv", tmp_path / f"{number}.csv")))
+    assert digests[0] == digests[1] and len(set(digests)) == 4
+    photo = shutil.copy(rows[0][0], tmp_path / "photo.png")
+    write_table(tmp_path / "t.csv", [(photo, "0", "both"), *rows[1:]])
+    dataset = load_dataset("csv", tmp_path / "t.csv")
+    before = digest_dataset(dataset)
+    photo.write_bytes(b"other")
+    assert digest_dataset(dataset) != before
+    photo.unlink()
+    with pytest.raises(DatasetError, match=r"photo\.png: cannot be read"):
+        digest_dataset(dataset)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from meisho.config import config_toml, parse_config
 from meisho.errors import ConfigError, DivergedError, InputError, MismatchError
 from meisho.extractors.base import load_extractor
+from meisho.training.data import load_training_data
 from meisho.training.loop import Loop
 from meisho.training.recipe import Recipe, load_recipe
 from meisho.training.train import _make_accelerator, train
@@ -311,6 +312,13 @@ def test_a_run_is_not_resumed_with_another_recipe_or_other_photos(make_recipe, t
     other = make_recipe(data={"root": str(root)}, schedule={"epochs": 2})
     with pytest.raises(MismatchError, match=r"another recipe, it differs in \[schedule\]"):
         train(other, tmp_path / "run", resume=True)
+    trained_on = set(load_training_data(recipe).train.landmarks)
+    held_out = next(folder for folder in sorted(root.iterdir()) if folder.name not in trained_on)
+    photo = (held_out / "0.png").read_bytes()
+    (held_out / "0.png").write_bytes(photo + b"more")  # the best mAP so far was of other photos
+    with pytest.raises(MismatchError, match="the photos are not those"):
+        train(recipe, tmp_path / "run", resume=True)
+    (held_out / "0.png").write_bytes(photo)
     shutil.copy(root / "place_0" / "0.png", root / "place_0" / "new.png")
     with pytest.raises(MismatchError, match="the photos are not those"):
         train(recipe, tmp_path / "run", resume=True)

@@ -1,8 +1,10 @@
 """Training data: labelled photos -> what is trained on, and the landmarks that are held out to validate."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from meisho.datasets.labelled import LabelledPhoto, dataset_of_labels
 from meisho.datasets.labels import TABLES, Labels, Layout, is_labelled, load_labels
 from meisho.datasets.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.errors import DatasetError
+from meisho.ground_truth import GradedGroundTruth
 from meisho.images import Photo
 from meisho.training.recipe import DataRecipe, Recipe, ValidationRecipe
 
@@ -53,15 +56,19 @@ class TrainingSet:
         return np.bincount(self.classes, minlength=len(self.landmarks))
 
     def digest(self) -> str:
-        """Return the SHA-256 of every photo's name, landmark and size in bytes: what was trained on."""
+        """Return the SHA-256 of every photo's name, landmark and size in bytes: what was trained on.
+
+        Not of the pixels: reading the ends of 1.58 million files alone takes minutes at each start.
+
+        Raises:
+            DatasetError: A photo is not there.
+        """
         digest = hashlib.sha256()
         for row in range(len(self)):
             photo = self.photo(row)
-            try:
-                size = photo.path.stat().st_size
-            except OSError as error:
-                raise DatasetError(f"{photo.path}: cannot be read ({error.strerror})") from error
-            digest.update(f"{photo.id}\t{self.landmarks[self.classes[row]]}\t{size}\n".encode())
+            size = _status(photo.path).st_size
+            line = f"{photo.id}\t{self.landmarks[self.classes[row]]}\t{size}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
 
@@ -90,7 +97,8 @@ def load_training_data(
         progress: Called while a toy city is drawn, with the number of photos done and their total.
 
     Raises:
-        DatasetError: The data are not as they must be, or too few landmarks would be left.
+        DatasetError: The data are not as they must be, too few landmarks would be left or held out, or the
+            data set that validates has photos that are trained on.
     """
     everything = _known_landmarks(load_source(recipe.data, progress), recipe.data.min_photos)
     rng = np.random.default_rng([recipe.seed, 1])
@@ -108,12 +116,55 @@ def load_training_data(
             f"{recipe.data.root}: {len(kept.landmarks)} landmarks are left to train on, 2 are needed; "
             "hold out fewer (validation.share) or lower data.min_photos"
         )
+    if dataset is not None and not held_out.any():
+        _check_apart(kept, dataset)
     is_accuracy = _choose_accuracy_photos(kept, validation.accuracy_photos, rng)
     train, accuracy = (
         TrainingSet(kept.source, kept.rows[mask], kept.classes[mask], kept.landmarks)
         for mask in (~is_accuracy, is_accuracy)
     )
     return TrainingData(train, accuracy, dataset)
+
+
+def digest_dataset(dataset: Dataset) -> str:
+    """Return the SHA-256 of every photo's id, size in bytes and box, of the right answers and of the junk.
+
+    Raises:
+        DatasetError: A photo is not there.
+    """
+    digest = hashlib.sha256(dataset.protocol.encode())
+    for photos in (dataset.database, dataset.queries):
+        for photo in photos:
+            line = f"{photo.id}\t{_status(photo.path).st_size}\t{photo.box}\n"
+            digest.update(line.encode("utf-8", "surrogateescape"))
+    truth = dataset.ground_truth
+    truth = truth.at("medium") if isinstance(truth, GradedGroundTruth) else truth
+    for rows in (*truth.positives, *truth.junk):
+        digest.update(f"{rows.tolist()}\n".encode())
+    return digest.hexdigest()
+
+
+def _check_apart(photos: TrainingSet, dataset: Dataset) -> None:
+    """Refuse a data set that has files of the training data, by whatever path: its mAP would only rise."""
+    files = {_identity(photo.path): photo for photo in (*dataset.database, *dataset.queries)}
+    shared = [files[file] for file in map(_identity, (p.path for p in photos.photos())) if file in files]
+    if shared:
+        raise DatasetError(
+            f"validation.root: {len(shared)} of {len(files)} photos are trained on, such as "
+            f"{shared[0].path}; take them out of one of the two"
+        )
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    status = _status(path)  # size and time too: there are network drives whose inodes are not unique
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def load_source(
@@ -184,6 +235,11 @@ def _choose_landmarks(photos: TrainingSet, recipe: ValidationRecipe, rng: np.ran
         askable = np.flatnonzero(photos.sizes > 1)
         count = min(len(askable), max(2, round(recipe.share * len(photos.landmarks))))
         held_out[rng.choice(askable, count, replace=False)] = True
+    if np.count_nonzero(held_out) == 1:
+        raise DatasetError(
+            "validation: 1 landmark is held out, 2 are needed, for among its own photos every answer is "
+            "right; name more in validation.landmarks, or hold out none (validation.share=0)"
+        )
     return held_out
 
 

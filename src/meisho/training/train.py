@@ -24,7 +24,7 @@ from meisho.config import config_toml, config_values
 from meisho.errors import DatasetError, InputError, MismatchError, MissingDependencyError
 from meisho.extractors.devices import check_precision
 from meisho.files import remove_leftovers, write_text
-from meisho.training.data import TrainingData, load_training_data
+from meisho.training.data import TrainingData, digest_dataset, load_training_data
 from meisho.training.distribution import is_first_process
 from meisho.training.history import EpochRecord
 from meisho.training.loading import cache_options
@@ -127,7 +127,7 @@ def make_task(recipe: Recipe, data: TrainingData) -> Task:
 
 def describe_run(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     """Return what is the same whenever the run is started, as JSON values."""
-    held_out = () if data.validation is None else data.validation.database
+    validation = data.validation
     return {
         "seed": recipe.seed,
         "data": {
@@ -135,7 +135,8 @@ def describe_run(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
             "photos": len(data.train),
             "landmarks": len(data.train.landmarks),
             "accuracy_photos": len(data.accuracy),
-            "validation_photos": len(held_out),
+            "validation_sha256": "" if validation is None else digest_dataset(validation),
+            "validation_photos": 0 if validation is None else len(validation.database),
         },
     }
 
