@@ -1,6 +1,7 @@
 import csv
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -139,9 +140,14 @@ def test_the_digest_sees_another_photo_in_the_place_of_one(tmp_path):
     before = load(tmp_path / "photos", share=0.0).train.digest()
     (tmp_path / "photos" / "place_0" / "1.png").write_bytes(b"other")
     assert load(tmp_path / "photos", share=0.0).train.digest() != before
-    (tmp_path / "photos" / "place_0" / os.fsdecode(b"\xff.png")).write_bytes(b"a name that is no text")
-    assert len(load(tmp_path / "photos", share=0.0).train) == 5
-    assert len(load(tmp_path / "photos", share=0.0).train.digest()) == 64
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere every name is text")
+def test_the_digest_takes_a_name_that_is_no_text(tmp_path):
+    write_places(tmp_path / "photos", landmarks=2, photos=2)
+    (tmp_path / "photos" / "place_0" / os.fsdecode(b"\xff.png")).write_bytes(b"other")
+    photos = load(tmp_path / "photos", share=0.0).train
+    assert len(photos) == 5 and len(photos.digest()) == 64
 
 
 def test_the_digest_of_a_validation_set_sees_its_photos_and_its_answers(places, tmp_path):
