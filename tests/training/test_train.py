@@ -2,6 +2,7 @@ import csv
 import json
 import multiprocessing
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,23 @@ def test_a_run_that_mines_goes_on_with_the_tuples_that_it_had(make_recipe, tmp_p
         resumed = train(recipe, tmp_path / f"run{step}", resume=True)
         first, second = saved_state(whole.folder), saved_state(resumed.folder)
         assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
+
+
+def test_what_a_network_draws_is_the_same_after_resuming(make_recipe, tmp_path, monkeypatch):
+    original = Loop._to_device
+
+    def noisy(self, part):  # as dropout
+        batch = original(self, part)
+        return replace(batch, images=batch.images + torch.randn(batch.images.shape))
+
+    monkeypatch.setattr(Loop, "_to_device", noisy)
+    recipe = make_recipe(hardware={"save_every_steps": 1})
+    whole = train(recipe, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", tick=stop_at(4))
+    resumed = train(recipe, tmp_path / "run", resume=True)
+    first, second = saved_state(whole.folder), saved_state(resumed.folder)
+    assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
 
 
 def test_the_best_checkpoint_is_a_model_for_meisho_index(whole_run, places, tmp_path, run):

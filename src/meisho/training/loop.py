@@ -210,6 +210,7 @@ class Loop:
     def _step(self, parts: tuple[LoadedPart, ...]) -> float:
         """Do one optimiser step; returns the gradient's norm, not finite where fp16 left the step out."""
         set_rates(self._optimiser, self._rate_factor())
+        self._seed_step()
         sums = torch.zeros(4, device=self._accelerator.device)
         for number, part in enumerate(parts, start=1):
             batch = self._to_device(part)
@@ -230,6 +231,11 @@ class Loop:
         progress.step += 1
         progress.step_in_epoch += 1
         return norm
+
+    def _seed_step(self) -> None:
+        """Seed what networks draw, such as dropout: otherwise in each process, and the same after `resume`."""
+        numbers = [self._recipe.seed, 3, self._accelerator.process_index, self.progress.step]
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
     def _rate_factor(self) -> float:
         schedule = self._recipe.schedule

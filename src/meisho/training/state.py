@@ -85,7 +85,7 @@ def save_tensors(folder: Path, state: RunState, progress: Progress) -> None:
     tensors = {
         f"{name}.{key}": value for name, n in state.networks.items() for key, value in n.state_dict().items()
     }
-    tensors |= _optimiser_tensors(state.optimiser) | _generator_states()
+    tensors |= _optimiser_tensors(state.optimiser)
     with replacing(folder / _file_name(progress, state.rank)) as part:
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part)
 
@@ -115,7 +115,7 @@ def save_state(folder: Path, state: RunState, progress: Progress, *, num_updates
 
 
 def load_state(folder: Path, state: RunState) -> tuple[Progress, int]:
-    """Put a saved state into networks and optimiser; torch's generators too.
+    """Put a saved state into networks and optimiser.
 
     Returns:
         Where the run stands, and the number of updates of the moving average.
@@ -133,7 +133,6 @@ def load_state(folder: Path, state: RunState) -> tuple[Progress, int]:
         _restore_optimiser(state.optimiser, tensors, content["groups"])
         if state.scaler is not None and content["scaler"]:
             state.scaler.load_state_dict(content["scaler"])
-        _restore_generators(tensors)
         history = [EpochRecord(**record) for record in content["progress"].pop("history")]
         return Progress(**content["progress"], history=history), int(content["num_updates"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -179,17 +178,3 @@ def _restore_optimiser(
 
 def _below(tensors: Mapping[str, Tensor], beginning: str) -> dict[str, Tensor]:
     return {k.removeprefix(beginning): v for k, v in tensors.items() if k.startswith(beginning)}
-
-
-def _generator_states() -> dict[str, Tensor]:
-    states = {"generator.cpu": torch.get_rng_state()}
-    for number in range(torch.cuda.device_count()):
-        states[f"generator.cuda.{number}"] = torch.cuda.get_rng_state(number)
-    return states
-
-
-def _restore_generators(tensors: Mapping[str, Tensor]) -> None:
-    torch.set_rng_state(tensors["generator.cpu"])
-    for number in range(torch.cuda.device_count()):
-        if (state := tensors.get(f"generator.cuda.{number}")) is not None:
-            torch.cuda.set_rng_state(state, number)
