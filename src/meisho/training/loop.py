@@ -233,7 +233,7 @@ class Loop:
         return norm
 
     def _seed_step(self) -> None:
-        """Seed what networks draw, such as dropout: otherwise in each process, and the same after `resume`."""
+        """Seed what networks draw, such as dropout: otherwise in each process, the same after `resume`."""
         numbers = [self._recipe.seed, 3, self._accelerator.process_index, self.progress.step]
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
