@@ -1,5 +1,6 @@
 import csv
 import json
+import math
 import multiprocessing
 import shutil
 from dataclasses import replace
@@ -14,9 +15,9 @@ from meisho.config import config_toml, parse_config
 from meisho.errors import ConfigError, DivergedError, InputError, MismatchError
 from meisho.extractors.base import load_extractor
 from meisho.training.data import load_training_data
-from meisho.training.loop import Loop
+from meisho.training.loop import Loop, _untrained_record, describe_record
 from meisho.training.recipe import Recipe, load_recipe
-from meisho.training.train import _make_accelerator, train
+from meisho.training.train import _make_accelerator, make_task, train
 
 
 class Stopped(Exception):
@@ -85,6 +86,7 @@ def test_a_run_says_all_that_is_needed_to_repeat_it(whole_run, tmp_path):
     assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((result.folder / "board").glob("events*"))
     assert len(lines) == 5 and "4 landmarks" in lines[0] and "% waiting for data" in lines[-1]
+    assert lines[2].endswith(" to go") and not lines[-1].endswith(" to go")
 
     again = train(load_recipe(result.folder / "recipe.toml"), tmp_path / "again")
     first, second = saved_state(result.folder), saved_state(again.folder)
@@ -109,6 +111,30 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path,
     assert [r.loss for r in resumed.history[1:]] == [r.loss for r in result.history[1:]]
     assert resumed.best_map == result.best_map
     assert list((tmp_path / "run").rglob(".*")) == []
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(95.0, "95 s"), (600.0, "10 min"), (9000.0, "2.5 h")])
+def test_the_time_to_go_is_told(seconds, told):
+    record = _untrained_record(32)
+    assert describe_record(record, seconds_left=seconds).endswith(f"  {told} to go")
+    assert describe_record(record) == "epoch   0"
+
+
+def test_the_time_to_go_counts_pixels_steps_and_validations(make_recipe, tmp_path):
+    sizes = [{"px": 32}, {"px": 64, "from_epoch": 2}]
+    recipe = make_recipe(schedule={"epochs": 4, "sizes": sizes}, validation={"every_epochs": 2})
+    accelerator, data = _make_accelerator(recipe), load_training_data(recipe)
+    loop = Loop(recipe, tmp_path, data, make_task(recipe, data), accelerator)
+    record = replace(_untrained_record(32), epoch=1, seconds=10.0, validation_seconds=1.0)
+    assert loop._seconds_left(record) == 10 * (1 + 4 + 4) + 2
+    assert math.isnan(loop._seconds_left(replace(record, epoch=4)))
+
+
+def test_validation_says_how_many_photos_are_described(make_recipe, tmp_path):
+    told = []
+    recipe = make_recipe(schedule={"epochs": 1})
+    train(recipe, tmp_path / "run", tick=lambda *values: told.append(values))
+    assert ("validate", 12, 12) in told
 
 
 def test_a_run_that_mines_goes_on_with_the_tuples_that_it_had(make_recipe, tmp_path):

@@ -143,7 +143,8 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f}/s" if speed and (task.total or 0) > 1 else "", style="dim")
+        is_known = speed and (task.total or 0) > 1 and (task.elapsed or 0) > 1
+        return Text(f"{speed:.1f}/s" if is_known else "", style="dim")
 
 
 @contextmanager
@@ -163,6 +164,8 @@ def progress_bars() -> Iterator[Any]:
     def report(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
             tasks[stage] = bars.add_task(stage, total=total)
+        elif done < bars.tasks[tasks[stage]].completed:  # the stage has come again
+            bars.reset(tasks[stage], total=total)
         bars.update(tasks[stage], completed=done, total=total)
 
     with bars:

@@ -19,7 +19,7 @@ from meisho.layers.local_losses import LocalLoss
 from meisho.training.data import TrainingSet
 from meisho.training.network import Losses
 from meisho.training.recipe import Recipe
-from meisho.training.task import Scores
+from meisho.training.task import Counter, Scores
 from meisho.training.validation import evaluate_descriptors
 
 WEIGHTS_NAME = "local_head.safetensors"
@@ -90,12 +90,14 @@ class LocalTask:
         assert isinstance(network, LocalTrainingNetwork)
         return PooledFeatures(copy.deepcopy(network.delg).eval(), device, self._recipe.model.max_side_px)
 
-    def validate(self, network: nn.Module, device: torch.device, *, weight: Tensor | None) -> Scores:
+    def validate(
+        self, network: nn.Module, device: torch.device, *, weight: Tensor | None, progress: Counter
+    ) -> Scores:
         """Score retrieval with the pooled features; there is no closed-set accuracy."""
         if self._validation is None:
             return Scores(float("nan"), float("nan"))
         extractor, workers = self.extractor(network, device), self._recipe.hardware.workers
-        report = evaluate_descriptors(self._validation, extractor, num_workers=workers)
+        report = evaluate_descriptors(self._validation, extractor, num_workers=workers, progress=progress)
         return Scores(report.headline.value, float("nan"))
 
     def save(self, network: nn.Module, folder: Path) -> None:

@@ -318,9 +318,7 @@ class Loop:
         done, every = self.progress.epoch, self._recipe.validation.every_epochs
         started = time.perf_counter()
         if is_start or done % every == 0 or done == self._recipe.schedule.epochs:
-            self._tick("validate", 0, 1)
             scores = self._validate()
-            self._tick("validate", 1, 1)
             record = replace(
                 record,
                 validation_map=scores.retrieval,
@@ -338,7 +336,20 @@ class Loop:
             if self._board is not None:
                 self._board.write(record)
         self.save()
-        self._say(describe_record(record, is_best=self.progress.best_epoch == done))
+        is_best = self.progress.best_epoch == done
+        self._say(describe_record(record, is_best=is_best, seconds_left=self._seconds_left(record)))
+
+    def _seconds_left(self, record: EpochRecord) -> float:
+        """Estimate by the epoch that has ended how long the others will take; NaN before the first."""
+        epochs, every = self._recipe.schedule.epochs, self._recipe.validation.every_epochs
+        pixels = [
+            size_at(e, self._recipe.schedule.sizes) ** 2 * n for e, n in enumerate(self._steps_per_epoch)
+        ]
+        if record.epoch == 0 or record.epoch == epochs:
+            return math.nan
+        validations = math.ceil((epochs - record.epoch) / every)
+        training = record.seconds * sum(pixels[record.epoch :]) / max(pixels[record.epoch - 1], 1)
+        return training + validations * record.validation_seconds
 
     def _validate(self) -> Scores:
         network, accelerator = self.network, self._accelerator
@@ -346,7 +357,12 @@ class Loop:
         weight = head.full_weight() if head is not None and head.shard is not None else None
         scores = [math.nan, math.nan]
         if accelerator.is_main_process:
-            found = self._task.validate(network, self._extraction_device, weight=weight)
+            found = self._task.validate(
+                network,
+                self._extraction_device,
+                weight=weight,
+                progress=lambda done, total: self._tick("validate", done, total),
+            )
             scores = [found.retrieval, found.accuracy]
         return Scores(*self._tell(torch.tensor(scores, dtype=torch.float64)).tolist())
 
@@ -460,13 +476,18 @@ def _finite_mean(values: list[float]) -> float:
     return sum(finite) / len(finite) if finite else math.nan
 
 
+def _duration(seconds: float) -> str:
+    hours, minutes = seconds / 3600, seconds / 60
+    return f"{hours:.1f} h" if hours >= 2 else f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
+
+
 def _untrained_record(size_px: int) -> EpochRecord:
     values = dict.fromkeys(EpochRecord.__dataclass_fields__, math.nan)
     return EpochRecord(**{**values, "epoch": 0, "step": 0, "size_px": size_px})  # type: ignore[arg-type]
 
 
-def describe_record(record: EpochRecord, *, is_best: bool = False) -> str:
-    """Say one epoch in one line."""
+def describe_record(record: EpochRecord, *, is_best: bool = False, seconds_left: float = math.nan) -> str:
+    """Say one epoch in one line, and how long it is until the end where that is known."""
     parts = [f"epoch {record.epoch:3d}"]
     if not math.isnan(record.loss):
         parts.append(f"{record.size_px} px  loss {record.loss:.4f}")
@@ -478,4 +499,6 @@ def describe_record(record: EpochRecord, *, is_best: bool = False) -> str:
         parts.append(
             f"{record.images_per_second:.1f} images/s  {100 * record.waiting:.0f} % waiting for data"
         )
+    if not math.isnan(seconds_left):
+        parts.append(f"{_duration(seconds_left)} to go")
     return "  ".join(parts)

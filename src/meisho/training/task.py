@@ -1,5 +1,6 @@
 """Tasks: what is trained, how it is validated and saved. The loop is the same for all of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,8 @@ from meisho.training.network import (
 )
 from meisho.training.recipe import Recipe
 from meisho.training.validation import closed_set_accuracy, evaluate_descriptors
+
+Counter = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,13 @@ class Task(Protocol):
     def extractor(self, network: nn.Module, device: torch.device) -> GlobalExtractor:
         """Return a copy of a network of this task as an extractor."""
 
-    def validate(self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None) -> Scores:
-        """Measure a network of this task; `weight` is the whole margin head's where it is spread."""
+    def validate(
+        self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None, progress: Counter
+    ) -> Scores:
+        """Measure a network of this task; `weight` is the whole margin head's where it is spread.
+
+        `progress` is called with how many photos are described, and how many there are.
+        """
 
     def save(self, network: nn.Module, folder: Path) -> None:
         """Write what extraction loads."""
@@ -129,13 +137,15 @@ class DescriptorTask:
             model.backbone, extraction_network(network), model.extraction_options(), device=str(device)
         )
 
-    def validate(self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None) -> Scores:
+    def validate(
+        self, network: nn.Module, device: torch.device, *, weight: torch.Tensor | None, progress: Counter
+    ) -> Scores:
         """See `Task`."""
         assert isinstance(network, TrainingNetwork)
         extractor, workers = self.extractor(network, device), self._recipe.hardware.workers
         retrieval = accuracy = float("nan")
         if self._validation is not None:
-            report = evaluate_descriptors(self._validation, extractor, num_workers=workers)
+            report = evaluate_descriptors(self._validation, extractor, num_workers=workers, progress=progress)
             retrieval = report.headline.value
         if network.head is not None:
             head = network.head if weight is None else _whole_head(network.head, weight)

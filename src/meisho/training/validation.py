@@ -1,6 +1,6 @@
 """Validation: how well the network's descriptors retrieve, scored as `meisho evaluate` scores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,17 @@ from meisho.training.data import TrainingSet
 
 
 def evaluate_descriptors(
-    dataset: Dataset, extractor: GlobalExtractor, *, batch_size: int = 16, num_workers: int | None = None
+    dataset: Dataset,
+    extractor: GlobalExtractor,
+    *,
+    batch_size: int = 16,
+    num_workers: int | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Describe a data set, rank its database for each query, and score by its protocol.
 
-    A photo that is query and database at once, with the same box, is described once.
+    A photo that is query and database at once, with the same box, is described once. `progress` is called
+    with how many photos are described, and how many there are.
 
     Raises:
         ImageError: A photo cannot be read.
@@ -33,7 +39,9 @@ def evaluate_descriptors(
     photos = list(dict.fromkeys([*_places(dataset.database), *_places(dataset.queries)]))
     row_of = {place: row for row, place in enumerate(photos)}
     numbered = [Photo(str(row), path, box) for row, (path, box) in enumerate(photos)]
-    described = describe_photos(numbered, extractor, batch_size=batch_size, num_workers=num_workers)
+    described = describe_photos(
+        numbered, extractor, batch_size=batch_size, num_workers=num_workers, progress=progress
+    )
     queries, database = (
         Descriptors(
             tuple(p.id for p in part),
