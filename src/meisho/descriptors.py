@@ -10,7 +10,7 @@ import numpy as np
 from meisho.arrays import Float32Array, read_only
 from meisho.errors import InputError
 
-PLACES = ("weights", "whitening")
+PLACES = ("weights", "whitening", "local_weights")
 """Options that say where a file is; `weights_sha256` covers what is in it."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,7 @@ from meisho.contest.wheel import write_wheel
 from meisho.descriptors import Descriptors
 from meisho.errors import ConfigError, InputError
 from meisho.extractors.base import load_extractor
+from meisho.extractors.delg import build_delg, save_delg
 from meisho.whitening import fit_pca_whitening
 
 MODEL = {"model": "timm:test_resnet", "device": "cpu", "max_side_px": 64}
@@ -116,6 +118,19 @@ def test_a_bundle_reranks_as_it_was_told(tmp_path, models, contest):
     entry = run_bundle(
         tmp_path / "b", contest / "test", contest / "index", tmp_path / "s.csv", device="cpu", num_workers=0
     )
+    assert entry.reranking.startswith("geometric:first=5:")
+
+
+def test_a_bundle_carries_local_features_that_were_trained_with_their_trunk(tmp_path, models, contest):
+    network = build_delg("test_resnet", "none:0", None, 8)
+    options = {"backbone": "test_resnet", "weights": "none:0", "dim": 8, "max_side_px": 64}
+    save_delg(network, options, tmp_path / "best")
+    write_bundle(tmp_path / "b", models[:1], rerank="geometric:first=5", local=str(tmp_path / "best"))
+    shutil.rmtree(tmp_path / "best")
+    shutil.move(tmp_path / "b", tmp_path / "moved")
+    assert load_bundle(tmp_path / "moved", device="cpu").local == str(tmp_path / "moved/weights/local")
+    folders = contest / "test", contest / "index", tmp_path / "s.csv"
+    entry = run_bundle(tmp_path / "moved", *folders, device="cpu", num_workers=0)
     assert entry.reranking.startswith("geometric:first=5:")
 
 

@@ -60,3 +60,29 @@ def test_training_that_does_not_help_is_said_to(recipe_file, tmp_path, run):
 def test_a_wrong_change_is_one_line_and_exit_code_2(recipe_file, tmp_path, run, change, message):
     code, _, err = run("train", recipe_file, "--to", tmp_path / "run", "--set", change)
     assert code == 2 and message in err.replace("\n", " ") and "Traceback" not in err
+
+
+def test_local_features_that_were_trained_serve_every_command(
+    recipe_file, places, tmp_path, monkeypatch, run
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(
+        "train", recipe_file, "--set", "kind=delg-local", "--set", "local.dim=8", "--to", "run"
+    )
+    assert code == 0 and "index PHOTOS --to my.meisho --local run/best" in out, err
+    written = (tmp_path / "run" / "best" / "local.json").read_text()
+    smaller = written.replace('"dim": 8', '"dim": 8, "max_side_px": 64')
+    (tmp_path / "run" / "best" / "local.json").write_text(smaller)
+    model = ["--model", "timm:test_resnet", "--weights", "none:0", "--size", "64"]
+    code, _, err = run("index", places, "--to", "c.meisho", *model, "--local", "run/best")
+    assert code == 0, err
+    photo, other = places / "place_0" / "0.png", places / "place_0" / "1.png"
+    code, out, err = run("search", "c.meisho", photo, "--verify", "3")
+    assert code == 0 and "place_0/0.png" in out, err
+    code, out, err = run("match", photo, other, "--local", "run/best", "--json")
+    assert code == 0 and min(json.loads(out)["keypoints"]) > 0, err
+    evaluated = ["evaluate", "folder", "--root", places, *model, "--to", "report"]
+    code, _, err = run(*evaluated, "--local", "run/best", "--rerank", "geometric:first=3")
+    assert code == 0, err
+    code, _, err = run("index", places, "--to", "c.meisho", *model, "--local", "run")
+    assert code == 2 and "did you mean 'run/best'?" in err.replace("\n", " ")

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import torch
 from PIL import Image
@@ -30,9 +28,7 @@ def test_a_trained_head_of_delg_finds_local_features(make_recipe, tmp_path):
     assert last.other_loss < 0.7 * first.other_loss  # the short descriptors lose less
     assert last.head_loss < first.head_loss
     assert result.history[0].validation_map == result.history[0].validation_map  # measured, not NaN
-    saved = json.loads((result.best / "local.json").read_text())
-    weights = str(result.best / "local_head.safetensors")
-    delg = load_local_extractor(saved["local_extractor"], **saved["options"], local_weights=weights)
+    delg = load_local_extractor(str(result.best))
     root = write_places(tmp_path / "photos", landmarks=1, photos=1)
     with Image.open(root / "place_0" / "0.png") as photo:
         features = delg.extract(np.asarray(photo))

@@ -23,6 +23,7 @@ from meisho.cli.app import (
     strong,
 )
 from meisho.cli.models import (
+    LOCAL_NAMES,
     Model,
     Pooling,
     Precision,
@@ -66,9 +67,7 @@ def evaluate(
     device: Device = "auto",
     batch_size: BatchSize = 16,
     workers: Workers = None,
-    local: Annotated[
-        str | None, typer.Option(help="Local features for reranking: sift, xfeat, aliked.")
-    ] = None,
+    local: Annotated[str | None, typer.Option(help=f"Local features for reranking: {LOCAL_NAMES}.")] = None,
     rerank: Annotated[
         list[str] | None,
         typer.Option(

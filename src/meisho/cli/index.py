@@ -20,6 +20,7 @@ from meisho.cli.app import (
     strong,
 )
 from meisho.cli.models import (
+    LOCAL_NAMES,
     Model,
     Pooling,
     Precision,
@@ -50,7 +51,7 @@ def index(
         str | None, typer.Option(help="auto, exact, ivfpq or hnsw; the kind that is there, auto at first.")
     ] = None,
     local: Annotated[
-        str | None, typer.Option(help="Keep local features too, for --verify: sift, xfeat or aliked.")
+        str | None, typer.Option(help=f"Keep local features too, for --verify: {LOCAL_NAMES}.")
     ] = None,
     moved: Annotated[bool, typer.Option(help="The photo folder stands elsewhere than before.")] = False,
     batch_size: BatchSize = 16,

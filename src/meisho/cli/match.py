@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from meisho.cli.app import Json, app, out, print_json, say, strong
-from meisho.cli.models import parse_box
+from meisho.cli.models import LOCAL_NAMES, load_local, parse_box
 
 
 @app.command()
@@ -16,7 +16,7 @@ def match(
     box: Annotated[
         str | None, typer.Option(help="Part of the first photo to use: x0,y0,x1,y1 in px.")
     ] = None,
-    local: Annotated[str, typer.Option(help="Local features: sift, xfeat or aliked.")] = "xfeat",
+    local: Annotated[str, typer.Option(help=f"Local features: {LOCAL_NAMES}.")] = "xfeat",
     matcher: Annotated[
         str, typer.Option(help="mutual, mutual-torch (on a GPU), lighterglue (xfeat) or lightglue (aliked).")
     ] = "mutual",
@@ -35,7 +35,6 @@ def match(
 
     Example: meisho match tower.jpg found.jpg --out matches.png
     """
-    from meisho.extractors.local_base import load_local_extractor
     from meisho.geometry.ransac import RansacOptions
     from meisho.images import Photo
     from meisho.photo_pair import compare_photos, load_matcher
@@ -43,7 +42,7 @@ def match(
     pair = compare_photos(
         Photo(str(query), query, parse_box(box) if box else None),
         Photo(str(database), database),
-        load_local_extractor(local),
+        load_local(local),
         load_matcher(matcher),
         RansacOptions(model=model, method=ransac, reproj_threshold_px=threshold),  # type: ignore[arg-type]
     )

@@ -8,6 +8,9 @@ import typer
 
 from meisho.errors import ConfigError, InputError
 
+LOCAL_NAMES = "sift, xfeat, aliked, or a folder that training made, such as runs/NAME/best"
+"""What --local takes."""
+
 Model = Annotated[
     str | None,
     typer.Option(

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from meisho.cli.app import BatchSize, Device, Json, Workers, app, err, print_json, progress_bars, say, strong
 from meisho.cli.evaluate import print_report, report_json
-from meisho.cli.models import Precision, Rerank, Scales, Size, load_model, model_options
+from meisho.cli.models import LOCAL_NAMES, Precision, Rerank, Scales, Size, load_model, model_options
 
 submit_app = typer.Typer(
     no_args_is_help=True,
@@ -27,9 +27,7 @@ Models = Annotated[
     ),
 ]
 
-Local = Annotated[
-    str | None, typer.Option(help="Local features for rerankers that verify: sift, xfeat or aliked.")
-]
+Local = Annotated[str | None, typer.Option(help=f"Local features for rerankers that verify: {LOCAL_NAMES}.")]
 
 
 @submit_app.command("gld-retrieval")

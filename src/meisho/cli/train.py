@@ -48,4 +48,5 @@ def train(
     else:
         epochs = "1 epoch" if result.best_epoch == 1 else f"{result.best_epoch} epochs"
         say("Best after ", strong(epochs), f"{found}: ", strong(result.best))
-    say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", "--model", result.best))
+    option = "--local" if resolved.kind == "delg-local" else "--model"
+    say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", option, result.best))

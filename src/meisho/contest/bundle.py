@@ -3,6 +3,7 @@
 bundle.json     the models, in order
 wheels/         meisho, and what was added to it
 weights/1/      a checkpoint of each model: model.json, model.safetensors, perhaps whitening.safetensors
+weights/local/  local features that were trained, if they are used
 notebook.ipynb  installs the wheels and makes the submission
 """
 
@@ -20,7 +21,8 @@ from meisho.datasets.contest import find_contest_photos
 from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.checkpoint import save_checkpoint
-from meisho.extractors.local_base import load_local_extractor
+from meisho.extractors.delg import Delg, save_delg
+from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.timm_gem import TimmGeM
 from meisho.photo_pair import load_matcher
@@ -76,7 +78,7 @@ def write_bundle(
         unfinished = Path(scratch) / folder.name
         unfinished.mkdir()
         records = [_save_model(model, unfinished, number) for number, model in enumerate(models, start=1)]
-        content = {"models": records, "rerank": rerank, "local": local}
+        content = {"models": records, "rerank": rerank, "local": _save_local(local, unfinished)}
         (unfinished / _LIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         notebook = make_notebook(queries=queries, database=database, sample=sample)
         (unfinished / "notebook.ipynb").write_text(notebook, encoding="utf-8")
@@ -116,6 +118,17 @@ def _save_model(model: TimmGeM, bundle: Path, number: int) -> dict[str, str | No
     if options.whitening is not None:
         shutil.copy(options.whitening, bundle / place / _WHITENING)
     return {"checkpoint": place.as_posix(), "whitening": _WHITENING if options.whitening else None}
+
+
+def _save_local(local: str | None, bundle: Path) -> str | None:
+    """Return the name of local features, or save those that were trained and return their place."""
+    if local is None or local in LOCAL_EXTRACTORS:
+        return local
+    extractor = load_local_extractor(local)
+    assert isinstance(extractor, Delg)  # no others are trained
+    place = Path("weights") / "local"
+    save_delg(extractor.network, json.loads(extractor.provenance.options), bundle / place, with_trunk=True)
+    return place.as_posix()
 
 
 def load_reranking(
@@ -161,6 +174,8 @@ def load_bundle(folder: Path, *, device: str = "auto") -> Bundle:
         rerank, local = content["rerank"], content["local"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is not the list of a bundle's models ({error}); make it again") from error
+    if local is not None and local not in LOCAL_EXTRACTORS:
+        local = str(folder / local)
     return Bundle(tuple(_load_model(folder / place, w, device) for place, w in records), rerank, local)
 
 

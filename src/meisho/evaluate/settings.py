@@ -36,7 +36,7 @@ class EvaluationSettings:
         root: Its folder, or the CSV file; as on the command line, from where the command runs.
         model: As of `meisho index --model`.
         options: Options of the model.
-        local: Local features for reranking: sift, xfeat, aliked; None for none.
+        local: Local features for reranking: sift, xfeat, aliked or the folder of trained ones; None for none.
         rerank: One table for each reranker, in order: its name and its options.
         sweep: Chains to compare, as `--rerank` takes them; a value may be several, "alpha-qe:k=5|10".
         seed: Seeds the bootstrap of the intervals.

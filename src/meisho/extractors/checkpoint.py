@@ -10,6 +10,7 @@ import timm
 from safetensors.torch import save_file
 
 from meisho.errors import InputError, WeightsError
+from meisho.extractors.local_checkpoint import LIST_NAME
 from meisho.extractors.network import DescriptorNetwork
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.timm_gem import TimmGeM, load_timm
@@ -77,6 +78,10 @@ def _explain_models(model: str) -> str:
     near = difflib.get_close_matches(model.partition(":")[0], kinds, n=1)
     if not near and model in timm.list_models():
         near = [f"timm:{model}"]
+    if (Path(model) / "best" / "model.json").is_file():
+        near = [str(Path(model) / "best")]
+    if (Path(model) / LIST_NAME).is_file():
+        return f"{model!r} holds local features: give it by --local; --model takes a model of whole photos"
     what = "is a folder without model.json" if model and Path(model).is_dir() else "is no model"
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (

@@ -3,14 +3,17 @@
 The official weights (r50delg_gldv2clean and others) are TensorFlow's and cannot be had here. The trunk starts
 from any weights that `TimmGeMOptions.weights` names; the local head is random until it is trained, and its
 features are then worth little. To train it, add `LocalMaps.reconstruction_error` and a classifier's loss on
-`LocalMaps.pooled` to the global loss; no gradient of the two reaches the trunk. Save
-`network.local_head.state_dict()` with safetensors and give the file as `local_weights`.
+`LocalMaps.pooled` to the global loss; no gradient of the two reaches the trunk. What `save_delg` writes,
+`load_local_extractor` loads by its folder.
 """
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,11 +22,13 @@ from meisho.descriptors import Provenance
 from meisho.errors import ConfigError, InputError
 from meisho.extractors.backbone import fit_images
 from meisho.extractors.devices import choose_device
+from meisho.extractors.local_checkpoint import HEAD_NAME, LIST_NAME
 from meisho.extractors.local_input import check_positive, check_whole
 from meisho.extractors.local_tensors import lies_within, to_features, to_pixels
 from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.weights import check_fit, digest_state, read_state_dict
+from meisho.files import replacing, write_text
 from meisho.images import ImageOptions
 from meisho.layers.local_head import LocalHead, LocalMaps
 from meisho.local_features import LocalFeatures
@@ -189,6 +194,33 @@ def build_delg(backbone: str, weights: str, local_weights: str | None, dim: int)
         check_fit(network.local_head.state_dict(), state, local_weights)
         network.local_head.load_state_dict(state)
     return network
+
+
+def save_delg(
+    network: DelgNetwork, options: Mapping[str, object], folder: Path, *, with_trunk: bool = False
+) -> None:
+    """Write a checkpoint: the local head, and how `Delg` is to be called with it.
+
+    Args:
+        network: The network.
+        options: Of `Delg`; its `weights` are those of the trunk.
+        folder: Made if missing.
+        with_trunk: Whether the trunk's weights are written too, for a machine that has no others.
+    """
+    options = {name: value for name, value in options.items() if name != "local_weights"}
+    with replacing(folder / HEAD_NAME) as part:
+        save_file(_tensors(network.local_head), part)
+    if with_trunk:
+        options["weights"] = "trunk.safetensors"
+        with replacing(folder / "trunk.safetensors") as part:
+            save_file(_tensors(network.global_branch), part)
+    elif Path(str(options["weights"])).is_file():
+        options["weights"] = str(Path(str(options["weights"])).absolute())
+    write_text(folder / LIST_NAME, json.dumps({"local_extractor": "delg", "options": options}, indent=2))
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().contiguous().clone() for k, v in module.state_dict().items()}
 
 
 def list_cells(feature_map: Tensor) -> Tensor:

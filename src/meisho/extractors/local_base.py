@@ -22,7 +22,8 @@ from typing import Any, Protocol
 
 from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
-from meisho.errors import ConfigError, InputError
+from meisho.errors import ConfigError
+from meisho.extractors.local_checkpoint import find_local
 from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures
 
@@ -59,21 +60,20 @@ class LocalExtractor(Protocol):
 
 
 def load_local_extractor(name: str, **options: Any) -> LocalExtractor:
-    """Load an extractor of local features by its name.
+    """Load an extractor of local features by its name, or from the folder of a trained head of DELG.
 
     Raises:
-        InputError: No such extractor.
+        InputError: No such extractor, and no such folder.
         ConfigError: An option is not known or wrong.
         MissingDependencyError: The package with its weights is not installed.
+        WeightsError: Its weights cannot be had or do not fit.
     """
-    if name not in LOCAL_EXTRACTORS:
-        raise InputError(f"{name!r} are no local features; choose one of {', '.join(LOCAL_EXTRACTORS)}")
+    name, options = find_local(name, options, LOCAL_EXTRACTORS)
     module, class_name = LOCAL_EXTRACTORS[name].split(":")
     factory = getattr(import_module(module), class_name)
     known = list(inspect.signature(factory).parameters)
-    for option in options:
-        if option not in known:
-            near = difflib.get_close_matches(option, known, n=1, cutoff=0)[0]
-            raise ConfigError(f"{name}: no option {option!r}; the nearest is {near!r}, all are {known}")
+    if unknown := [option for option in options if option not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
+        raise ConfigError(f"{name}: no option {unknown[0]!r}; the nearest is {near!r}, all are {known}")
     extractor: LocalExtractor = factory(**options)
     return extractor

@@ -1,19 +1,16 @@
 """The local head of DELG as a task: it learns, the trunk stays as it is."""
 
 import copy
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.datasets.base import Dataset
 from meisho.descriptors import Provenance, normalize_rows
-from meisho.extractors.delg import DelgNetwork, build_delg
-from meisho.files import replacing, write_text
+from meisho.extractors.delg import DelgNetwork, build_delg, save_delg
 from meisho.images import ImageOptions
 from meisho.layers.local_losses import LocalLoss
 from meisho.training.data import TrainingSet
@@ -21,8 +18,6 @@ from meisho.training.network import Losses
 from meisho.training.recipe import Recipe
 from meisho.training.task import Counter, Scores
 from meisho.training.validation import evaluate_descriptors
-
-WEIGHTS_NAME = "local_head.safetensors"
 
 
 class LocalTrainingNetwork(nn.Module):
@@ -101,17 +96,11 @@ class LocalTask:
         return Scores(report.headline.value, float("nan"))
 
     def save(self, network: nn.Module, folder: Path) -> None:
-        """Write the head's weights, and how `load_local_extractor("delg", ...)` is to be called with them."""
+        """Write the head's weights, and how they are used: `load_local_extractor(folder)` loads them."""
         assert isinstance(network, LocalTrainingNetwork)
-        state = {
-            k: v.detach().cpu().contiguous().clone() for k, v in network.delg.local_head.state_dict().items()
-        }
-        with replacing(folder / WEIGHTS_NAME) as part:
-            save_file(state, part)
         model = self._recipe.model
         options = {"backbone": model.backbone, "weights": model.weights, "dim": self._recipe.local.dim}
-        content = {"local_extractor": "delg", "options": options}
-        write_text(folder / "local.json", json.dumps(content, indent=2))
+        save_delg(network.delg, options, folder)
 
 
 class PooledFeatures:
