@@ -1,3 +1,5 @@
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -6,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meisho.config import config_toml, config_values, load_config, parse_config
+from meisho.config import check_options, config_toml, config_values, load_config, parse_config
 from meisho.errors import ConfigError
 
 
@@ -160,3 +162,41 @@ def test_overrides_replace_what_the_file_says(tmp_path):
 def test_a_wrong_override_is_told(tmp_path, change, message):
     with pytest.raises(ConfigError, match=message):
         load_config(write(tmp_path, "title = 'x'"), Recipe, overrides=[change])
+
+
+# --- options of a function
+
+
+def spin(top, turns: int = 1, speed: float | Sequence[float] = 1.0, side: Literal["left", "right"] = "left"):
+    """Take something to spin, and options."""
+
+
+class Spinner:
+    """Takes options by its constructor."""
+
+    def __init__(self, *, is_fast: bool = False, top: str | None = None) -> None:
+        self.is_fast = is_fast
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"turns": 2, "speed": 3}, {"speed": [1, 2.5]}, {"side": "right", "is_fast": True}]
+)
+def test_options_of_the_right_types_are_taken(options):
+    check_options(options, spin, Spinner, key="a.options")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"turns": "abc"}, "a.options.turns is 'abc', expected a whole number"),
+        ({"turns": 2.5}, "a.options.turns is 2.5, expected a whole number"),
+        ({"speed": "fast"}, "a.options.speed is 'fast', expected a number or an array, each a number"),
+        ({"side": "up"}, "a.options.side is 'up', expected one of left, right"),
+        ({"is_fast": 1}, "a.options.is_fast is 1, expected true or false"),
+        ({"turn": 2}, "the key 'a.options.turn' is not known; the nearest is 'a.options.turns'"),
+        ({"top": "x"}, "the key 'a.options.top' is not known"),
+    ],
+)
+def test_options_of_wrong_names_or_types_are_told_with_their_key(options, message):
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        check_options(options, spin, Spinner, key="a.options", no_options=["top"])

@@ -18,9 +18,10 @@ table that somebody else checks)::
 """
 
 import difflib
+import inspect
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -78,7 +79,35 @@ def parse_config(values: Mapping[str, Any], cls: type[C], *, source: str) -> C:
     Raises:
         ConfigError: As for `load_config`.
     """
-    return _parse_table(values, cls, source, key="")
+    try:
+        return _parse_table(values, cls, key="")
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def check_options(
+    options: Mapping[str, Any], *takers: Callable[..., Any], key: str, no_options: Collection[str] = ()
+) -> None:
+    """Check a table of options against the functions or classes that take them.
+
+    An option is an argument that has a default; its annotation is its type, as for a dataclass's field, and
+    `Sequence[X]` is an array too.
+
+    Args:
+        options: Name -> value, as they stand in TOML.
+        takers: What is called with them.
+        key: Of the table, for messages.
+        no_options: Arguments that have a default and are none of the table's.
+
+    Raises:
+        ConfigError: One is not known, or its value is of the wrong type; the message says its whole key.
+    """
+    hints = [item for taker in takers for item in _option_hints(taker).items()]
+    known = {name: hint for name, hint in hints if name not in no_options}
+    for name, value in options.items():
+        if name not in known:
+            raise ConfigError(f"the key {_join(key, name)!r} is not known; {_nearest(name, key, known)}")
+        _parse(value, known[name], _join(key, name))
 
 
 def config_values(config: Any) -> dict[str, Any]:
@@ -92,59 +121,57 @@ def config_toml(config: Any) -> str:
     return _toml_table(config_values(config), "").lstrip("\n")
 
 
-def _parse_table(values: object, cls: type[C], source: str, key: str) -> C:
+def _parse_table(values: object, cls: type[C], key: str) -> C:
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{source}: {key} is {values!r:.80}, expected a table of {cls.__name__}")
+        raise ConfigError(f"{key} is {values!r:.80}, expected a table of {cls.__name__}")
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     for name in values:
         if name not in known:
-            raise ConfigError(
-                f"{source}: the key {_join(key, name)!r} is not known; {_nearest(name, key, known)}"
-            )
+            raise ConfigError(f"the key {_join(key, name)!r} is not known; {_nearest(name, key, known)}")
     missing = [name for name, field in known.items() if name not in values and not _has_default(field)]
     if missing:
-        raise ConfigError(f"{source}: the key {_join(key, missing[0])!r} is missing; add it")
+        raise ConfigError(f"the key {_join(key, missing[0])!r} is missing; add it")
     hints = get_type_hints(cls)
-    parsed = {name: _parse(value, hints[name], source, _join(key, name)) for name, value in values.items()}
+    parsed = {name: _parse(value, hints[name], _join(key, name)) for name, value in values.items()}
     try:
         return cls(**parsed)
     except ConfigError as error:
-        raise ConfigError(f"{source}: {f'[{key}] ' if key else ''}{error}") from error
+        raise ConfigError(f"{f'[{key}] ' if key else ''}{error}") from error
 
 
-def _parse(value: Any, hint: Any, source: str, key: str) -> Any:
+def _parse(value: Any, hint: Any, key: str) -> Any:
     if get_origin(hint) in (Union, UnionType):
-        return _parse_union(value, hint, source, key)
+        return _parse_union(value, hint, key)
     if get_origin(hint) is Literal:
         if not isinstance(value, str | int) or value not in get_args(hint):
             choices = ", ".join(map(str, get_args(hint)))
-            raise ConfigError(f"{source}: {key} is {value!r:.80}, expected one of {choices}")
+            raise ConfigError(f"{key} is {value!r:.80}, expected one of {choices}")
         return value
-    if get_origin(hint) is tuple:
+    if get_origin(hint) in (tuple, Sequence):
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{source}: {key} is {value!r:.80}, expected {_describe(hint)}")
+            raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
         part = get_args(hint)[0]
-        return tuple(_parse(v, part, source, f"{key}[{i}]") for i, v in enumerate(value))
+        return tuple(_parse(v, part, f"{key}[{i}]") for i, v in enumerate(value))
     if is_dataclass(hint):
-        return _parse_table(value, hint, source, key)  # type: ignore[arg-type]
-    return _parse_plain(value, hint, source, key)
+        return _parse_table(value, hint, key)  # type: ignore[arg-type]
+    return _parse_plain(value, hint, key)
 
 
-def _parse_union(value: Any, hint: Any, source: str, key: str) -> Any:
+def _parse_union(value: Any, hint: Any, key: str) -> Any:
     parts = [part for part in get_args(hint) if part is not type(None)]
     if value is None and len(parts) < len(get_args(hint)):
         return None
     if len(parts) == 1:
-        return _parse(value, parts[0], source, key)
+        return _parse(value, parts[0], key)
     for part in parts:
         try:
-            return _parse(value, part, source, key)
+            return _parse(value, part, key)
         except ConfigError:
             continue
-    raise ConfigError(f"{source}: {key} is {value!r:.80}, expected {_describe(hint)}")
+    raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
 
 
-def _parse_plain(value: Any, hint: Any, source: str, key: str) -> Any:
+def _parse_plain(value: Any, hint: Any, key: str) -> Any:
     if hint is Any:
         return value
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -156,17 +183,26 @@ def _parse_plain(value: Any, hint: Any, source: str, key: str) -> Any:
         return value
     if get_origin(hint) is dict and isinstance(value, Mapping):
         return dict(value)
-    raise ConfigError(f"{source}: {key} is {value!r:.80}, expected {_describe(hint)}")
+    raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
 
 
 def _describe(hint: Any) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_describe(part) for part in get_args(hint) if part is not type(None))
-    if get_origin(hint) is tuple:
+    if get_origin(hint) in (tuple, Sequence):
         return f"an array, each {_describe(get_args(hint)[0])}"
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     return _NAMES.get(hint, "a table")
+
+
+def _option_hints(taker: Callable[..., Any]) -> dict[str, Any]:
+    arguments = inspect.signature(taker, eval_str=True).parameters.values()
+    return {
+        a.name: Any if a.annotation is a.empty else a.annotation
+        for a in arguments
+        if a.default is not a.empty
+    }
 
 
 def _join(key: str, name: str) -> str:

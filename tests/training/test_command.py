@@ -54,6 +54,15 @@ def test_training_that_does_not_help_is_said_to(recipe_file, tmp_path, run):
         ("schedule.epoch=2", "the nearest is 'schedule.epochs'"),
         ("schedule.epochs=two", "schedule.epochs is 'two', expected a whole number"),
         ("data.root=nowhere", "nowhere"),
+        ("head.name=arcfaces", "head.name is 'arcfaces', expected one of none, softmax, arcface"),
+        ("head.options.scale=abc", "head.options.scale is 'abc', expected a number"),
+        ("head.options.shard=1", "the key 'head.options.shard' is not known"),
+        ("pairs={name='triplet', options={soft='yes'}}", "pairs.options.soft is 'yes', expected true or"),
+        ("sampling.options.batch_size=4", "the key 'sampling.options.batch_size' is not known"),
+        (
+            "sampling={name='per_class', batch_size=8, options={photos_per_class='abc'}}",
+            "sampling.options.photos_per_class is 'abc', expected a whole number",
+        ),
         ("data.dataset=oxford5k", "choose one of folder, csv, toycity, gldv2_train"),
     ],
 )

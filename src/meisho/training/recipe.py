@@ -3,14 +3,17 @@
 The classes are the only defaults. `load_recipe` reads a file; the resolved recipe is written beside the run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from meisho.config import load_config
+from meisho.config import check_options, load_config
 from meisho.errors import ConfigError
 from meisho.extractors.options import TimmGeMOptions
+from meisho.layers.margin_heads import HEADS, MarginHead
+from meisho.layers.pair_losses import PAIR_LOSSES, PairLoss
+from meisho.training.sampling import SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -422,6 +425,7 @@ class Recipe:
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
 
     def __post_init__(self) -> None:
+        self._check_tables()
         losses = (self.head.name, self.pairs.name, self.distillation.teacher)
         _check(any(name != "none" for name in losses), "head, pairs, distillation: one must not be 'none'")
         needs_average = self.distillation.teacher == "self" and self.schedule.ema_decay is None
@@ -444,6 +448,21 @@ class Recipe:
             not (self.head.shard and self.hardware.precision == "fp16"), "head.shard: choose bf16, not fp16"
         )
 
+    def _check_tables(self) -> None:
+        """Check what is known by a name, and its options."""
+        head, pairs, sampling = self.head, self.pairs, self.sampling
+        _check_name("head.name", head.name, ["none", *HEADS])
+        _check_name("pairs.name", pairs.name, ["none", *PAIR_LOSSES])
+        _check_name("sampling.name", sampling.name, SAMPLERS)
+        if head.name != "none":
+            not_asked = ("class_sizes", "shard")  # they come from the photos and the processes
+            check_options(
+                head.options, MarginHead, HEADS[head.name], key="head.options", no_options=not_asked
+            )
+        if pairs.name != "none":
+            check_options(pairs.options, PairLoss, PAIR_LOSSES[pairs.name], key="pairs.options")
+        check_options(sampling.options, SAMPLERS[sampling.name], key="sampling.options")
+
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe; `overrides` are "key=value".
@@ -452,6 +471,10 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         ConfigError: As for `load_config`.
     """
     return load_config(path, Recipe, overrides=overrides)
+
+
+def _check_name(key: str, name: str, known: Collection[str]) -> None:
+    _check(name in known, f"{key} is {name!r}, expected one of {', '.join(known)}")
 
 
 def _check(is_right: bool, message: str) -> None:
