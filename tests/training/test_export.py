@@ -3,13 +3,16 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
 from meisho.descriptors import Descriptors
 from meisho.errors import InputError, WeightsError
+from meisho.extraction import describe_photos
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import save_checkpoint
 from meisho.extractors.network import build_network
 from meisho.extractors.options import TimmGeMOptions
+from meisho.images import Photo
 from meisho.training import export
 from meisho.training.export import export_onnx
 from meisho.whitening import fit_pca_whitening
@@ -59,6 +62,26 @@ def test_the_command_exports_and_says_how_near_it_is(checkpoint, tmp_path, run):
     said = json.loads(out)
     assert code == 0 and said["path"] == str(path) and path.is_file()
     assert 0 <= said["largest_difference"] < 1e-5
+
+
+def test_who_has_the_file_alone_can_describe_a_photo_with_it(checkpoint, tmp_path, run):
+    code, out, _ = run("export", checkpoint, "--to", tmp_path / "model.onnx", "--side", 64)
+    assert code == 0 and "resized (bicubic) to 64 px on the longer side, both sides multiples of 32 px" in out
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    facts = session.get_modelmeta().custom_metadata_map
+    assert facts["layout"] == "NCHW" and facts["colors"] == "RGB" and facts["range"] == "0 to 255"
+    assert facts["model"] == "timm:test_resnet" and len(facts["weights_sha256"]) == 64
+    assert json.loads(facts["scales"]) == [1.0] and len(json.loads(facts["mean"])) == 3
+    assert str(tmp_path) not in str(facts) and facts["normalization"].startswith("inside")
+    pattern = np.random.default_rng(0).integers(0, 256, (6, 10, 3), dtype=np.uint8)
+    Image.fromarray(pattern).resize((250, 150)).save(tmp_path / "photo.png")
+    with Image.open(tmp_path / "photo.png") as photo:
+        side, step = int(facts["max_side_px"]), int(facts["multiple_px"])
+        size = [step * round(pixels * side / max(photo.size) / step) for pixels in photo.size]
+        resized = np.asarray(photo.resize(size, Image.Resampling[facts["interpolation"].upper()]))
+    extractor = load_extractor(str(checkpoint))
+    expected = describe_photos([Photo("a", tmp_path / "photo.png")], extractor, num_workers=0).vectors
+    np.testing.assert_allclose(describe(tmp_path / "model.onnx", resized[None]), expected, atol=1e-3)
 
 
 def test_a_model_that_comes_out_otherwise_is_not_written(checkpoint, tmp_path, monkeypatch):

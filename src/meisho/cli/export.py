@@ -1,7 +1,7 @@
 """`meisho export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,3 +31,16 @@ def export(
         f"descriptors (B, {summary.dim})",
     )
     say(f"ONNX Runtime and torch differ by at most {summary.largest_difference:.1g}")
+    say(_describe_input(summary))
+
+
+def _describe_input(summary: Any) -> str:
+    """Say how photos become its input; the metadata of the file says so too."""
+    options = summary.image_options
+    size = f"{options.max_side_px} px on the longer side, both sides multiples of {options.multiple_px} px"
+    if summary.fixed_size_px is not None:
+        size = "{} px high and {} px wide".format(*summary.fixed_size_px)
+    return (
+        f"Give it upright photos resized ({options.interpolation}) to {size}; mean and standard deviation "
+        "are taken care of inside. The file's metadata say the same"
+    )

@@ -1,18 +1,21 @@
 """Export: a checkpoint -> ONNX, checked against the network that it came from."""
 
 import importlib.util
+import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meisho import __version__
 from meisho.errors import InputError, MissingDependencyError, WeightsError
 from meisho.extractors.base import load_extractor
 from meisho.extractors.timm_gem import TimmGeM
 from meisho.files import replacing
+from meisho.images import ImageOptions
 from meisho.whitening import Whitening
 
 OPSET = 18
@@ -28,11 +31,15 @@ class ExportSummary:
         path: The ONNX file.
         dim: D, of the descriptors.
         largest_difference: Between ONNX Runtime and torch, over images of several shapes.
+        image_options: How photos must be brought to the size of its input.
+        fixed_size_px: Height and width, where the network takes no others.
     """
 
     path: Path
     dim: int
     largest_difference: float
+    image_options: ImageOptions
+    fixed_size_px: tuple[int, int] | None
 
 
 class PixelsToDescriptors(nn.Module):
@@ -64,6 +71,7 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
 
     The input "images" is (B, 3, H, W) float32 RGB from 0 to 255, already resized; the output "descriptors" is
     (B, D) float32, L2-normalised. Several scales are not exported: average the descriptors of resized images.
+    How photos become images stands in the file's metadata, see `input_facts`.
 
     Args:
         model: As of `meisho index --model`.
@@ -83,10 +91,42 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
     images = _some_images(2, side_px, side_px)
     with replacing(path) as part:
         _export(network, images, part)
+        _add_metadata(part, input_facts(extractor))
         largest = max(_difference(part, network, shape) for shape in _other_shapes(extractor, side_px))
         if not largest <= TOLERANCE:
             raise WeightsError(f"{path}: ONNX Runtime and torch differ by {largest:.2g}; it was not written")
-    return ExportSummary(path, extractor.dim, largest)
+    fixed = extractor.network.traits.fixed_size_px
+    return ExportSummary(path, extractor.dim, largest, extractor.image_options, fixed)
+
+
+def input_facts(extractor: TimmGeM) -> dict[str, str]:
+    """Return all that is needed to use the ONNX file, as text; lists are JSON."""
+    traits, provenance = extractor.network.traits, extractor.provenance
+    facts = {
+        "layout": "NCHW",
+        "colors": "RGB",
+        "range": "0 to 255",
+        **asdict(extractor.image_options),
+        "normalization": "inside: (pixels / 255 - mean) / std",
+        "mean": traits.mean,
+        "std": traits.std,
+        "dim": extractor.dim,
+        "model": provenance.extractor,
+        "scales": json.loads(provenance.options)["scales"],
+        "weights_sha256": provenance.weights_sha256,
+        "meisho": __version__,
+    }
+    if traits.fixed_size_px is not None:
+        facts["fixed_size_px"] = traits.fixed_size_px
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+
+
+def _add_metadata(path: Path, facts: dict[str, str]) -> None:
+    import onnx
+
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, facts)
+    onnx.save(model, path)
 
 
 def _require_onnx() -> None:
