@@ -164,6 +164,15 @@ def test_a_wrong_override_is_told(tmp_path, change, message):
         load_config(write(tmp_path, "title = 'x'"), Recipe, overrides=[change])
 
 
+def test_a_key_that_stands_in_a_table_is_found_there():
+    with pytest.raises(
+        ConfigError, match=r"'epochs' is not known; the nearest is 'schedule\.epochs' \(all: "
+    ):
+        parse_config({"title": "a", "epochs": 3}, Recipe, source="f")
+    with pytest.raises(ConfigError, match=r"the nearest is 'title' \(all: title, root"):
+        parse_config({"titel": "a"}, Recipe, source="f")
+
+
 # --- options of a function
 
 

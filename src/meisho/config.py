@@ -21,7 +21,7 @@ import difflib
 import inspect
 import json
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -127,7 +127,8 @@ def _parse_table(values: object, cls: type[C], key: str) -> C:
     known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
     for name in values:
         if name not in known:
-            raise ConfigError(f"the key {_join(key, name)!r} is not known; {_nearest(name, key, known)}")
+            every = [*known, *_inner_keys(cls)]
+            raise ConfigError(f"the key {_join(key, name)!r} is not known; {_nearest(name, key, every)}")
     missing = [name for name, field in known.items() if name not in values and not _has_default(field)]
     if missing:
         raise ConfigError(f"the key {_join(key, missing[0])!r} is missing; add it")
@@ -209,11 +210,23 @@ def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
 
 
-def _nearest(name: str, key: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-    if not near:
+def _nearest(name: str, key: str, known: Collection[str]) -> str:
+    """Name the nearest of some keys by their last parts, and all that are of this table itself."""
+    if not known:
         return "there are none here"
-    return f"the nearest is {_join(key, near[0])!r} (all: {', '.join(known)})"
+    own = [k for k in known if "." not in k]
+    last = difflib.get_close_matches(name, [k.rpartition(".")[2] for k in known], n=1, cutoff=0)[0]
+    near = [last] if last in own else [k for k in known if k.rpartition(".")[2] == last]
+    quoted = " or ".join(repr(_join(key, k)) for k in near)
+    return f"the nearest is {quoted} (all: {', '.join(own)})"
+
+
+def _inner_keys(cls: type) -> Iterator[str]:
+    """List the keys of the tables below a dataclass, with dots."""
+    for name, hint in get_type_hints(cls).items():
+        if is_dataclass(hint):
+            inner = [f.name for f in fields(hint)] + list(_inner_keys(hint))  # type: ignore[arg-type]
+            yield from (f"{name}.{k}" for k in inner)
 
 
 def _has_default(field: "Field[Any]") -> bool:
