@@ -277,6 +277,11 @@ def test_an_unknown_model_lists_the_forms_of_a_specification(model, message, tmp
 
 
 def test_a_folder_that_is_no_checkpoint_is_told(tmp_path):
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "model.json").write_text("{}")
+    with pytest.raises(InputError, match=r"Did you mean '.*best'"):
+        load_extractor(str(tmp_path))
+    (tmp_path / "best" / "model.json").unlink()
     with pytest.raises(InputError, match=r"is a folder without model\.json"):
         load_extractor(str(tmp_path))
 
