@@ -82,9 +82,10 @@ class Sampler:
         if rows is None:
             rows = self.draw(self.labels, self.batch_size, generator)
         if len(rows) < self.batch_size:
+            fitting = 1 << (max(len(rows), 1).bit_length() - 1)
             raise ConfigError(
                 f"an epoch has {len(rows)} photos, less than one batch of {self.batch_size}; "
-                "choose a smaller batch_size"
+                f"choose a smaller batch, such as --set sampling.batch_size={fitting}, or give more photos"
             )
         if self.groups is None:
             return tuple(Batch(batch) for batch in _cut(rows, self.batch_size))
