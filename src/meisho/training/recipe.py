@@ -433,7 +433,8 @@ class Recipe:
         parts = self.hardware.accumulate
         _check(parts >= 1, f"hardware.accumulate={parts}: must be at least 1")
         size = self.sampling.batch_size
-        _check(size >= 1 and size % parts == 0, f"batch_size={size} is no multiple of accumulate={parts}")
+        _check(size >= 1, f"sampling.batch_size={size}: must be at least 1")
+        _check(size % parts == 0, f"sampling.batch_size={size} is no multiple of hardware.accumulate={parts}")
         if self.mining.num_negatives:
             of_tuple = self.mining.num_negatives + 2
             _check(
