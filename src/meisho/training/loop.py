@@ -27,7 +27,14 @@ from meisho.training.mining import count_tuples, mine_tuples
 from meisho.training.network import Losses, TrainingNetwork
 from meisho.training.optimiser import make_optimiser, parameter_groups, set_rates
 from meisho.training.recipe import Recipe
-from meisho.training.schedule import freeze_parameters, frozen_names, rate_factor, size_at, unknown_names
+from meisho.training.schedule import (
+    freeze_parameters,
+    frozen_names,
+    nearest_name,
+    rate_factor,
+    size_at,
+    unknown_names,
+)
 from meisho.training.state import STATE_FOLDER, Progress, RunState, load_state, save_state, save_tensors
 from meisho.training.task import Scores, Task
 from meisho.training.teacher import Teacher, follow_average, load_teacher
@@ -303,14 +310,15 @@ class Loop:
         )
 
     def _check_freezes(self) -> None:
-        names = [self._task.parameter_name(n) for f in self._recipe.schedule.freezes for n in f.names]
-        unknown = unknown_names(self._network, names)
-        if unknown:
-            parts = sorted({name.partition(".")[0] for name, _ in self._network.named_parameters()})
-            raise ConfigError(
-                f"schedule.freezes: no parameter's name begins with {unknown[0]!r}; parts are "
-                f"backbone, projection, neck, head (of {', '.join(parts)})"
-            )
+        full = self._task.parameter_name
+        for name in [name for freeze in self._recipe.schedule.freezes for name in freeze.names]:
+            if unknown_names(self._network, [full(name)]):
+                names = [n for n, _ in self._network.named_parameters()]
+                short = [n.partition(".")[2] for n in names]  # as recipes have it, where that is the same
+                said = [s if full(s) == n else n for s, n in zip(short, names, strict=True)]
+                raise ConfigError(
+                    f"schedule.freezes: no parameter's name begins with {name!r}; {nearest_name(name, said)}"
+                )
 
     # --- after an epoch
 

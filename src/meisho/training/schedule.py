@@ -1,5 +1,6 @@
 """Schedules: learning rate, input size and frozen layers as functions of the step or the epoch."""
 
+import difflib
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -57,3 +58,13 @@ def unknown_names(module: nn.Module, beginnings: Iterable[str]) -> list[str]:
     """Return the beginnings that no parameter's name has: misspelt ones would freeze nothing, in silence."""
     names = [name for name, _ in module.named_parameters()]
     return [b for b in beginnings if not any(n == b or n.startswith(f"{b.rstrip('.')}.") for n in names)]
+
+
+def nearest_name(name: str, parameters: Iterable[str]) -> str:
+    """Say which beginning of the parameters' names may have been meant, and what the parts are."""
+    parts = [parameter.split(".") for parameter in parameters]
+    beginnings = {".".join(of[:i]) for of in parts for i in range(1, len(of) + 1)}
+    near = sorted((b for b in beginnings if b.endswith(f".{name}")), key=len)
+    near = near or difflib.get_close_matches(name, beginnings, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}Parts are {', '.join(dict.fromkeys(of[0] for of in parts))}"
