@@ -1,11 +1,15 @@
 """Every recipe that comes with the project is read, and what can be checked without photos is checked."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import timm
 
-from meisho.config import config_values, parse_config
+from meisho.config import config_toml, config_values, parse_config
+from meisho.errors import ConfigError
 from meisho.layers.margin_heads import HEADS, make_head
 from meisho.training.loading import augmentation_of
 from meisho.training.recipe import Recipe, load_recipe
@@ -43,6 +47,44 @@ def test_a_recipe_says_first_what_it_is_for(path):
 def test_photos_are_kept_larger_than_they_are_trained_on(path):
     recipe = load_recipe(path)
     assert recipe.data.cache_side_px >= 1.25 * max(size.px for size in recipe.schedule.sizes)
+
+
+@pytest.mark.parametrize("name", ["own_folder", "recipes/own_folder.toml"])
+def test_a_recipe_is_found_by_its_name_from_any_folder_unless_a_file_is_there(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(Path(name), ["seed=3"])
+    assert recipe == load_recipe(RECIPES[0].parent / "own_folder.toml", ["seed=3"])
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text(config_toml(recipe))
+    assert load_recipe(Path(name)).seed == 3
+    with pytest.raises(ConfigError, match="own_foldr: cannot be read"):
+        load_recipe(Path("own_foldr"))
+
+
+def test_the_command_lists_the_recipes_and_what_they_are_for(run):
+    code, out, _ = run("train", "--list")
+    first = [path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for path in RECIPES]
+    assert code == 0
+    assert out.splitlines()[: len(RECIPES)] == [
+        f"{p.stem}: {line}" for p, line in zip(RECIPES, first, strict=True)
+    ]
+    assert all(line.endswith((".", "…")) for line in first)
+    code, _, err = run("train")
+    assert code == 2 and "meisho train --list" in err
+
+
+def test_the_built_package_carries_the_recipes(tmp_path):
+    pytest.importorskip("setuptools", minversion="77")
+    root = RECIPES[0].parent.parent
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(root / name, tmp_path)
+    shutil.copytree(root / "recipes", tmp_path / "recipes")
+    (tmp_path / "src" / "meisho").mkdir(parents=True)
+    shutil.copy(root / "src" / "meisho" / "__init__.py", tmp_path / "src" / "meisho")
+    build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "built"]
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
+    built = sorted((tmp_path / "built" / "meisho" / "recipes").glob("*.toml"))
+    assert [path.read_bytes() for path in built] == [path.read_bytes() for path in RECIPES]
 
 
 @pytest.mark.slow

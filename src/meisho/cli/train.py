@@ -1,24 +1,34 @@
 """`meisho train`."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from meisho.cli.app import Json, app, err, own_command, print_json, progress_bars, say, shell_line, strong
+from meisho.errors import ConfigError
 
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="TOML file; see the folder recipes/.")],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="TOML file, or the name of a recipe that --list shows.")
+    ] = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder of the run; runs/ and the recipe's name when not given.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE in place of the recipe's; again for more.")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="KEY=VALUE in place of the recipe's, such as schedule.epochs=3; again for more. "
+            "A run's recipe.toml says every key.",
+        ),
     ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show the recipes that come with meisho.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a better descriptor from labelled photos.
@@ -27,12 +37,17 @@ def train(
 
     On several GPUs: accelerate launch --multi_gpu -m meisho.cli train RECIPE.toml
 
-    Example: meisho train recipes/toycity_quick.toml --to runs/city
+    Example: meisho train toycity_quick --to runs/city
     """
     from meisho.training.distribution import is_first_process
-    from meisho.training.recipe import load_recipe
+    from meisho.training.recipe import list_recipes, load_recipe
     from meisho.training.train import train as run_training
 
+    if show:
+        _print_recipes(list_recipes())
+        return
+    if recipe is None:
+        raise ConfigError("give a recipe: a TOML file, or a name that 'meisho train --list' shows")
     folder = to or Path("runs") / recipe.stem
     resolved = load_recipe(recipe, changes or ())
     with progress_bars() as report_progress:
@@ -50,3 +65,12 @@ def train(
         say("Best after ", strong(epochs), f"{found}: ", strong(result.best))
     option = "--local" if resolved.kind == "delg-local" else "--model"
     say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", option, result.best))
+
+
+def _print_recipes(recipes: Sequence[Path]) -> None:
+    """Print the name of each recipe and what its first line says that it is for."""
+    for path in recipes:
+        purpose = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        say(strong(path.stem), f": {purpose}")
+    if recipes:
+        say("\nThey are in ", strong(recipes[0].parent), "; change one by --set, or copy it")

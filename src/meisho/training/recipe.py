@@ -468,10 +468,23 @@ class Recipe:
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe; `overrides` are "key=value".
 
+    Args:
+        path: A file, or the name of one that comes with meisho: "own_folder", "recipes/own_folder.toml".
+        overrides: "key=value" in place of what it says.
+
     Raises:
         ConfigError: As for `load_config`.
     """
-    return load_config(path, Recipe, overrides=overrides)
+    bundled = {name: recipe for recipe in list_recipes() for name in (recipe.stem, f"recipes/{recipe.name}")}
+    place = path if path.is_file() else bundled.get(path.as_posix(), path)
+    return load_config(place, Recipe, overrides=overrides)
+
+
+def list_recipes() -> tuple[Path, ...]:
+    """Return the recipes that come with meisho: beside its modules, or at the root of its repository."""
+    package = Path(__file__).parents[1]
+    folders = (package / "recipes", package.parents[1] / "recipes")
+    return tuple(sorted(next((f for f in folders if f.is_dir()), package).glob("*.toml")))
 
 
 def _check_name(key: str, name: str, known: Collection[str]) -> None:
