@@ -56,6 +56,14 @@ def test_a_whitening_is_part_of_the_exported_model(checkpoint, tmp_path, monkeyp
     assert summary.dim == 8
 
 
+def test_a_network_that_onnx_cannot_express_is_told_in_a_line(tmp_path):
+    options = TimmGeMOptions(weights="none:0", max_side_px=64)
+    save_checkpoint(build_network("test_vit", options), "test_vit", options, tmp_path / "vit")
+    with pytest.raises(InputError, match=r"vit: ONNX cannot say .*upsample_bicubic.*cannot be exported"):
+        export_onnx(str(tmp_path / "vit"), tmp_path / "model.onnx", side_px=64)
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_the_command_exports_and_says_how_near_it_is(checkpoint, tmp_path, run):
     path = tmp_path / "new" / "model.onnx"
     code, out, _ = run("export", checkpoint, "--to", path, "--side", 64, "--json")

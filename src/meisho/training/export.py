@@ -79,7 +79,7 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
         side_px: Of the image that the network is traced with.
 
     Raises:
-        InputError: The model is no network of this project.
+        InputError: The model is no network of this project, or does what ONNX has no operator for.
         MissingDependencyError: onnx or onnxruntime is not installed.
         WeightsError: The exported network does not compute the same.
     """
@@ -90,7 +90,13 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
     network = PixelsToDescriptors(extractor).eval().to(memory_format=torch.contiguous_format)
     images = _some_images(2, side_px, side_px)
     with replacing(path) as part:
-        _export(network, images, part)
+        try:
+            _export(network, images, part)
+        except torch.onnx.OnnxExporterError as error:
+            raise InputError(
+                f"{model}: ONNX cannot say what this network does ({_first_sentence(error)}); "
+                "transformers that resize their embeddings of positions cannot be exported"
+            ) from error
         _add_metadata(part, input_facts(extractor))
         largest = max(_difference(part, network, shape) for shape in _other_shapes(extractor, side_px))
         if not largest <= TOLERANCE:
@@ -119,6 +125,10 @@ def input_facts(extractor: TimmGeM) -> dict[str, str]:
     if traits.fixed_size_px is not None:
         facts["fixed_size_px"] = traits.fixed_size_px
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+
+
+def _first_sentence(error: Exception) -> str:
+    return str(error).partition(". ")[0].partition("\n")[0]
 
 
 def _add_metadata(path: Path, facts: dict[str, str]) -> None:
