@@ -83,9 +83,13 @@ def test_what_cannot_be_evaluated_is_refused_with_advice(tmp_path, names, messag
 
 def test_a_file_that_cannot_be_a_photo_is_not_passed_over_in_silence(tmp_path):
     write_photos(tmp_path, "bridge/1.jpg", "bridge/2.jpg")
-    (tmp_path / "bridge" / "3.jpg").touch()
-    with pytest.raises(DatasetError, match=r"1 entries below it cannot be read, such as .*3\.jpg"):
+    for number in range(3, 25):
+        (tmp_path / "bridge" / f"{number}.jpg").touch()
+    with pytest.raises(DatasetError, match=r"22 entries below it cannot be read; mend or remove") as error:
         load_image_folder(tmp_path)
+    _, *lines, last = str(error.value).split("\n")
+    assert len(lines) == 20 and lines[7].endswith("bridge/17.jpg: the file is empty (0 bytes)")
+    assert last == "  ... and 2 more"
 
 
 def test_the_same_name_under_two_roles_is_two_photos(tmp_path):

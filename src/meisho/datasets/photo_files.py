@@ -1,11 +1,14 @@
 """Photo files, all of them or an error: a figure over some of a data set's photos is not the data set's."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from meisho.datasets.base import Dataset
-from meisho.errors import DatasetError, InputError
+from meisho.errors import DatasetError, ImageError, InputError
 from meisho.images import Photo, find_photos
+
+_SHOWN = 20
 
 
 def photo_name(value: object) -> str:
@@ -36,10 +39,18 @@ def photos_below(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> tu
     broken = [problem for problem in problems if problem.path.stem not in leave_out]
     if broken:
         raise DatasetError(
-            f"{folder}: {len(broken)} entries below it cannot be read, such as {broken[0]}; "
-            "mend or remove them"
+            f"{folder}: {len(broken)} entries below it cannot be read; mend or remove them"
+            f"{list_errors(broken)}"
         )
     return tuple(photo for photo in photos if photo.path.stem not in leave_out)
+
+
+def list_errors(errors: Sequence[ImageError]) -> str:
+    """Name photos that cannot be read, each on a line of its own, the first few of many."""
+    lines = [str(error) for error in errors[:_SHOWN]]
+    if len(errors) > _SHOWN:
+        lines.append(f"... and {len(errors) - _SHOWN:,} more")
+    return "".join(f"\n  {line}" for line in lines)
 
 
 def missing_photos(dataset: Dataset) -> tuple[Photo, ...]:
