@@ -137,6 +137,15 @@ def test_describe_photos_raises_the_first_photo_that_cannot_be_read(photos, brok
         describe_photos([*photos[:5], *broken, *photos[5:]], MeanColor(), num_workers=num_workers)
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_describe_photos_leaves_out_what_it_tells(photos, broken, num_workers):
+    errors, mixed = [], [*photos[:5], *broken, *photos[5:]]
+    described = describe_photos(mixed, MeanColor(), num_workers=num_workers, on_error=errors.append)
+    assert described.ids == tuple(photo.id for photo in photos)
+    assert np.allclose(described.vectors, slow_and_obvious(photos), atol=1e-6)
+    assert [error.path for error in errors] == [photo.path for photo in broken]
+
+
 def test_an_id_that_stands_twice_is_refused_before_any_work(photos):
     class NoExtractor(MeanColor):
         def extract(self, images):

@@ -86,6 +86,7 @@ def describe_photos(
     batch_size: int = 16,
     num_workers: int | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    on_error: Callable[[ImageError], None] | None = None,
 ) -> Descriptors:
     """Describe photos and return their descriptors in the photos' order.
 
@@ -95,24 +96,32 @@ def describe_photos(
         batch_size: As for `stream_descriptors`.
         num_workers: As for `stream_descriptors`.
         progress: Called with how many are done and how many there are.
+        on_error: Called with each photo that cannot be read; those are left out.
 
     Raises:
-        ImageError: The first photo that cannot be read.
+        ImageError: The first photo that cannot be read, where `on_error` is not given.
         InputError: Two photos have the same id.
     """
     photos = tuple(photos)
     row_of = _number_ids(photos)
     vectors = np.zeros((len(photos), extractor.dim), np.float32)
+    is_read = np.zeros(len(photos), bool)
     done = 0
     batches = stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers)
     with closing(batches):
         for batch in batches:
-            if batch.errors:
-                raise batch.errors[0][1]
-            vectors[[row_of[photo.id] for photo in batch.photos]] = batch.vectors
-            done += len(batch.photos)
+            for _, error in batch.errors:
+                if on_error is None:
+                    raise error
+                on_error(error)
+            rows = [row_of[photo.id] for photo in batch.photos]
+            vectors[rows], is_read[rows] = batch.vectors, True
+            done += len(batch.photos) + len(batch.errors)
             progress(done, len(photos))
-    return Descriptors(tuple(row_of), vectors, extractor.provenance)
+    if is_read.all():
+        return Descriptors(tuple(row_of), vectors, extractor.provenance)
+    ids = tuple(photo_id for photo_id, row in row_of.items() if is_read[row])
+    return Descriptors(ids, vectors[is_read], extractor.provenance)
 
 
 def _number_ids(photos: tuple[Photo, ...]) -> dict[str, int]:

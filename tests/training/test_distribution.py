@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -51,8 +52,12 @@ def trained(folder, rank=0):
 
 @pytest.mark.parametrize(("shard", "num_negatives"), [(False, 0), (True, 0), (False, 2)])
 def test_two_processes_give_the_weights_of_one(places, tmp_path, shard, num_negatives):
+    root = shutil.copytree(places, tmp_path / "photos")
+    broken = [f"place_{number}/3.png" for number in range(3)]
+    for name in broken:
+        (root / name).write_bytes(b"no photo")
     values = recipe_values(
-        places,
+        root,
         # the neck's batch norm sees both halves; torch has no such norm for a backbone on CPUs
         schedule={"epochs": 1, "freeze_batch_norm": True, "ema_decay": 0.5},
         head={"options": {"scale": 10.0}, "shard": shard},
@@ -64,7 +69,10 @@ def test_two_processes_give_the_weights_of_one(places, tmp_path, shard, num_nega
     recipe = parse_config(values, Recipe, source="test")
     (tmp_path / "recipe.toml").write_text(config_toml(recipe))
     result = train(recipe, tmp_path / "one")
-    run_processes(2, tmp_path / "recipe.toml", tmp_path / "two")
+    said, other = run_processes(2, tmp_path / "recipe.toml", tmp_path / "two")
+    skipped = [set((tmp_path / name / "skipped.csv").read_text().split()) for name in ("one", "two")]
+    assert skipped[0] == skipped[1] and all(name in said for name in broken), said
+    assert "cannot be read" not in other
     first, second = trained(tmp_path / "one"), trained(tmp_path / "two")
     if shard:
         other = trained(tmp_path / "two", rank=1)

@@ -1,4 +1,5 @@
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from meisho.errors import ConfigError
+from meisho.errors import ConfigError, DatasetError
 from meisho.extractors.backbone import create_backbone, read_traits
 from meisho.training import loading
 from meisho.training.augmentation import change_batch
@@ -140,3 +141,77 @@ def test_aspect_ratios_are_the_caches_where_it_has_them(make_recipe, tmp_path, m
     cached = make_loader(recipe).sampler.batches(0)
     assert [(b.group, b.rows.tolist()) for b in cached] == [(b.group, b.rows.tolist()) for b in plain]
     assert len({batch.group for batch in cached}) > 1
+
+
+@pytest.fixture
+def broken_places(places, tmp_path):
+    """The places, in which three photos cannot be read."""
+    root = shutil.copytree(places, tmp_path / "photos")
+    for name in ("place_0/1.png", "place_2/3.png", "place_3/0.png"):
+        (root / name).write_bytes((root / name).read_bytes()[:500])
+    return root
+
+
+def unreadable(parts):
+    return sorted("/".join(e.path.parts[-2:]) for part in parts for e in part.unreadable)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_another_photo_takes_the_place_of_one_that_cannot_be_read(
+    make_recipe, broken_places, places, workers
+):
+    sampling = {"name": "per_class", "options": {"photos_per_class": 4}}
+    tables = {"validation": {"share": 0.0}, "sampling": sampling}
+    whole, broken = (
+        make_recipe(data={"root": str(root)}, hardware={"workers": workers}, **tables)
+        for root in (places, broken_places)
+    )
+    train = load_training_data(broken).train
+    replaced = 0
+    for (before,), (after,) in zip(
+        all_parts(make_loader(whole)), all_parts(make_loader(broken)), strict=True
+    ):
+        moved = before.rows != after.rows
+        replaced += int(moved.sum())
+        assert moved.any() == bool(after.unreadable)
+        assert torch.equal(before.images[~moved], after.images[~moved])
+        assert torch.equal(before.labels, after.labels)  # of the same landmark, of which there are four
+        assert np.array_equal(train.classes[after.rows.numpy()], after.labels.numpy())
+        assert {train.photo(row).path for row in after.rows.tolist()}.isdisjoint(
+            error.path for error in after.unreadable
+        )
+    assert replaced > 0
+
+
+def test_a_part_of_one_photo_takes_another_of_the_batch(make_recipe, broken_places):
+    recipe = make_recipe(
+        data={"root": str(broken_places)}, hardware={"accumulate": 8}, validation={"share": 0.0}
+    )
+    loader = make_loader(recipe)
+    batches = all_parts(loader)
+    assert all(len(part.rows) == 1 for parts in batches for part in parts)
+    assert any(unreadable(parts) for parts in batches)
+    whole = make_loader(make_recipe(data={"root": str(broken_places)}, validation={"share": 0.0}))
+    for parts, (batch,) in zip(batches, all_parts(whole), strict=True):  # the same, however it is cut up
+        assert torch.equal(torch.cat([part.rows for part in parts]), batch.rows)
+        assert set(unreadable(parts)) == set(unreadable([batch]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_photos_none_of_which_can_be_read_are_an_error(make_recipe, broken_places, workers):
+    recipe = make_recipe(data={"root": str(broken_places)}, hardware={"workers": workers})
+    loader = make_loader(recipe)
+    for path in broken_places.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(
+        DatasetError, match=r"^none of 8 photos in a row can be read, such as .*no such file; is"
+    ):
+        all_parts(loader)
+
+
+def test_photos_that_cannot_be_read_have_an_aspect_ratio_too(make_recipe, broken_places):
+    (broken_places / "place_1" / "1.png").write_bytes(b"no photo")
+    recipe = make_recipe(
+        data={"root": str(broken_places)}, sampling={"by_aspect": True}, validation={"share": 0.0}
+    )
+    assert len(all_parts(make_loader(recipe))) == 4

@@ -4,6 +4,7 @@ import math
 import multiprocessing
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from places import recipe_values
 from safetensors.torch import load_file
 
 from meisho.config import config_toml, parse_config
-from meisho.errors import ConfigError, DivergedError, InputError, MismatchError
+from meisho.errors import ConfigError, DatasetError, DivergedError, InputError, MismatchError
 from meisho.extractors.base import load_extractor
 from meisho.training.data import load_training_data
 from meisho.training.loop import Loop, _untrained_record, describe_record
@@ -421,15 +422,87 @@ def test_a_recipe_that_cannot_be_followed_is_told_before_training(make_recipe, t
         train(make_recipe(**tables), tmp_path / "run")
 
 
-def test_a_photo_that_cannot_be_read_is_named(places, make_recipe, tmp_path):
-    from meisho.errors import DatasetError
-
+@pytest.fixture
+def broken_places(places, tmp_path):
+    """The places, in which a photo of each of three landmarks cannot be read."""
     root = shutil.copytree(places, tmp_path / "photos")
-    (root / "place_2" / "3.png").write_bytes(b"no photo")
-    for number, cache in enumerate((None, str(tmp_path / "cache"))):
-        data = {"root": str(root), **({"cache": cache} if cache else {})}
-        with pytest.raises(DatasetError, match=r"place_2/3\.png"):
-            train(make_recipe(data=data, validation={"share": 0.0}), tmp_path / str(number))
+    for number in range(3):
+        path = root / f"place_{number}" / "3.png"
+        path.write_bytes(path.read_bytes()[:500])
+    return root
+
+
+def names_skipped(folder):
+    with (folder / "skipped.csv").open(newline="") as file:
+        return sorted("/".join(Path(row["path"]).parts[-2:]) for row in csv.DictReader(file))
+
+
+BROKEN = ["place_0/3.png", "place_1/3.png", "place_2/3.png"]
+
+
+@pytest.mark.parametrize("has_cache", [False, True])
+def test_a_run_goes_on_without_photos_that_cannot_be_read(broken_places, make_recipe, tmp_path, has_cache):
+    data = {"root": str(broken_places)} | ({"cache": str(tmp_path / "cache")} if has_cache else {})
+    tables = {"data": data, "validation": {"share": 0.0}, "hardware": {"save_every_steps": 1}}
+    recipe = make_recipe(**tables, whitening={"kind": "pca", "dim": 8}, schedule={"epochs": 3})
+    lines = []
+    whole = train(recipe, tmp_path / "whole", say=lines.append)
+    assert names_skipped(whole.folder) == BROKEN
+    said = "\n".join(lines)
+    assert all(said.count(f"{name}: ") == 1 for name in BROKEN)
+    assert f"'meisho datasets stats folder --root {broken_places} --photos' finds all" in said
+    assert "photos skipped: 3" in next(line for line in lines if line.startswith("epoch   3"))
+    if has_cache:  # known before training
+        assert lines[1].startswith("3 photos cannot be read, the run goes on without; ")
+
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "run", tick=stop_at(7))
+    lines.clear()
+    resumed = train(recipe, tmp_path / "run", resume=True, say=lines.append)
+    assert names_skipped(resumed.folder) == BROKEN and "cannot be read" not in "\n".join(lines)
+    first, second = saved_state(whole.folder), saved_state(resumed.folder)
+    assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
+
+
+def test_tuples_are_mined_without_photos_that_cannot_be_read(broken_places, make_recipe, tmp_path):
+    recipe = make_recipe(
+        data={"root": str(broken_places)},
+        head={"name": "none"},
+        pairs={"name": "contrastive", "options": {"num_negatives": 2}},
+        mining={"num_negatives": 2},
+        validation={"share": 0.0},
+        schedule={"epochs": 1},
+    )
+    result = train(recipe, tmp_path / "run")
+    assert names_skipped(result.folder) == BROKEN and result.history[0].loss > 0
+
+
+@pytest.mark.parametrize("kind", ["descriptors", "delg-local"])
+def test_photos_that_cannot_be_read_are_left_out_of_validation(broken_places, make_recipe, tmp_path, kind):
+    recipe = make_recipe(
+        kind=kind,
+        data={"root": str(broken_places)},
+        validation={"landmarks": ["place_0", "place_1"], "accuracy_photos": 2, "at_start": True},
+        local={"dim": 8},
+        schedule={"epochs": 1},
+    )
+    lines = []
+    result = train(recipe, tmp_path / "run", say=lines.append)
+    assert names_skipped(result.folder)[:2] == BROKEN[:2]
+    assert lines[1].startswith("2 photos cannot be read") or lines[1].startswith("3 photos cannot be read")
+    assert 0 < result.best_map <= 1
+
+
+def test_many_photos_that_cannot_be_read_are_told_before_training(broken_places, make_recipe, tmp_path):
+    for number in range(3):
+        (broken_places / "place_4" / f"{number}.png").write_bytes(b"no photo")
+    data = {"root": str(broken_places), "cache": str(tmp_path / "cache")}
+    message = (
+        r"6 of 36 photos cannot be read; is the drive there[^\n]*(\n  [^\n]*place_\d/\d\.png: [^\n]+){6}$"
+    )
+    with pytest.raises(DatasetError, match=message):
+        train(make_recipe(data=data, validation={"share": 0.0}), tmp_path / "run")
+    assert not (tmp_path / "run" / "skipped.csv").exists()
 
 
 def test_a_cache_changes_no_number(make_recipe, tmp_path):

@@ -86,6 +86,12 @@ class TrainingData:
     accuracy: TrainingSet
     validation: Dataset | None
 
+    @property
+    def num_photos(self) -> int:
+        """Photos that are learned from or measured on."""
+        measured = () if self.validation is None else (*self.validation.database, *self.validation.queries)
+        return len(self.train) + len(self.accuracy) + len({photo.path for photo in measured})
+
 
 def load_training_data(
     recipe: Recipe, *, progress: Callable[[int, int], None] = lambda done, total: None

@@ -6,8 +6,9 @@ run was resumed at.
 
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,14 @@ class LoadedPart:
         images: (b, 3, h, w): float32, normalised; or uint8, cropped only, where `changes` are still to come.
         labels: (b,) int64 landmarks.
         changes: For `augmentation.change_batch`, or None where it is done.
+        unreadable: Why photos could not be read. Others are in their places, with their rows and labels.
     """
 
     rows: Tensor
     images: Tensor
     labels: Tensor
     changes: Changes | None
+    unreadable: tuple[ImageError, ...] = ()
 
     def pin_memory(self) -> "LoadedPart":
         """Return it with what goes to a GPU in memory that is copied there in the background."""
@@ -61,16 +64,16 @@ class LoadedPart:
 
 @dataclass(frozen=True, eq=False)
 class PartPlan:
-    """What a part is made of: the photos from number `start` on of batch number `batch` of `epoch`.
+    """What a part is made of: the first `size` photos of batch number `batch` of `epoch`, turned by `start`.
 
-    It brings what is to be known of them: workers that each held the names of millions of photos would take
-    long to start and much memory.
+    The others may take the place of those that cannot be read. It brings what is to be known of them all:
+    workers that each held the names of millions of photos would take long to start and much memory.
     """
 
     epoch: int
     batch: int
-    batch_size: int
     start: int
+    size: int
     shape_px: tuple[int, int]
     rows: Int64Array
     labels: Int64Array
@@ -153,12 +156,20 @@ class BatchLoader:
             size_px: Side of the square of an image's area.
             first: A batch's number.
             mined: Rows of the epoch, where the sampler is not to draw them.
+
+        Raises:
+            DatasetError: No photo of a part can be read.
         """
         parts = self._recipe.hardware.accumulate
         batches = self.sampler.batches(epoch, np.array(mined, np.int64) if mined else None)
         self._plans.parts = self._plan(epoch, size_px, batches, first)
         waiting: list[LoadedPart] = []
         for part in self._loader:
+            if len(part.rows) == 0:
+                raise DatasetError(
+                    f"none of {len(part.unreadable)} photos in a row can be read, such as "
+                    f"{part.unreadable[0]}; is the drive that holds them still there?"
+                )
             waiting.append(part)
             if len(waiting) == parts:
                 yield tuple(waiting)
@@ -171,10 +182,10 @@ class BatchLoader:
             own = len(batch.rows) // (parts * self._num_ranks)
             for part in range(parts):
                 start = (part * self._num_ranks + self._rank) * own
-                rows = batch.rows[start : start + own]
+                rows = np.roll(batch.rows, -start)
                 labels, photos = self._photos.classes[rows], tuple(map(self._photos.photo, rows.tolist()))
                 records = self._records[rows]
-                yield PartPlan(epoch, number, len(batch.rows), start, shape, rows, labels, photos, records)
+                yield PartPlan(epoch, number, start, own, shape, rows, labels, photos, records)
 
 
 def default_workers() -> int:
@@ -238,23 +249,54 @@ class _PartDataset(Dataset[LoadedPart]):
 
     def __getitem__(self, plan: PartPlan) -> LoadedPart:
         generator = seeded_generator(self._recipe.seed, plan.epoch, plan.batch)
-        changes = draw_changes(self._augmentation, plan.batch_size, generator)
-        changes = changes.take(slice(plan.start, plan.start + len(plan.rows)))
-        photos = map(self._read, plan.photos, plan.records)
-        images = torch.stack([crop_photo(p, changes, i, plan.shape_px) for i, p in enumerate(photos)])
-        rows, labels = torch.from_numpy(plan.rows.copy()), torch.from_numpy(plan.labels)
-        if self._recipe.augmentation.on_device:
-            return LoadedPart(rows, images, labels, changes)
+        changes = draw_changes(self._augmentation, len(plan.rows), generator)
+        changes = changes.take(slice(plan.start, plan.start + plan.size))
+        readable = _ReadablePhotos(plan, self._read)
+        taken, cropped = [], []
+        for i in range(plan.size):
+            if (found := readable.find(i)) is not None:
+                taken.append(found[0])
+                cropped.append(crop_photo(found[1], changes, i, plan.shape_px))
+        rows, labels = torch.from_numpy(plan.rows[taken]), torch.from_numpy(plan.labels[taken])
+        images = torch.stack(cropped) if cropped else torch.empty((0, 3, *plan.shape_px))
+        part = LoadedPart(rows, images, labels, changes, tuple(readable.errors.values()))
+        if self._recipe.augmentation.on_device or not cropped:
+            return part
         changed = change_batch(images, changes, mean=self._traits.mean, std=self._traits.std)
-        return LoadedPart(rows, changed, labels, None)
+        return replace(part, images=changed, changes=None)
 
     def _read(self, photo: Photo, record: np.void) -> UInt8Array:
-        try:
-            if self._cached is not None:
-                return self._cached.load(photo, record)
-            return load_image(photo, self._options.image)
-        except ImageError as error:
-            raise DatasetError(f"{error}; repair the photo, or take it out of the data set") from error
+        if self._cached is not None:
+            return self._cached.load(photo, record)
+        return load_image(photo, self._options.image)
+
+
+class _ReadablePhotos:
+    """The photos of a plan; those that cannot be read are tried once.
+
+    Attributes:
+        errors: Place in the plan -> why the photo there cannot be read.
+    """
+
+    def __init__(self, plan: PartPlan, read: Callable[[Photo, np.void], UInt8Array]) -> None:
+        self._plan, self._read = plan, read
+        self.errors: dict[int, ImageError] = {}
+
+    def find(self, place: int) -> tuple[int, UInt8Array] | None:
+        """Return a place and its photo; for a broken one the next place, of the same landmark if there is."""
+        plan = self._plan
+        for other in chain([place], self._others(place)):
+            if other not in self.errors:
+                try:
+                    return other, self._read(plan.photos[other], plan.records[other])
+                except ImageError as error:
+                    self.errors[other] = error
+        return None
+
+    def _others(self, place: int) -> Iterator[int]:
+        labels, count = self._plan.labels, len(self._plan.photos)
+        following = [(place + step) % count for step in range(1, count)]
+        yield from sorted(following, key=lambda other: labels[other] != labels[place])
 
 
 def _find_records(photos: TrainingSet, recipe: DataRecipe) -> NDArray[Any]:
@@ -279,8 +321,11 @@ def _make_sampler(photos: TrainingSet, recipe: Recipe, records: NDArray[Any]) ->
 
 
 def _find_sizes(photos: TrainingSet, options: ImageOptions, records: NDArray[Any]) -> Int64Array:
-    """Return (N, 2) width and height at which photos are kept, or would be."""
+    """Return (N, 2) width and height at which photos are kept, or would be; 1 where they cannot be read."""
     sizes = np.column_stack([records["width"], records["height"]]).astype(np.int64)
     for row in np.flatnonzero(records["length"] == 0).tolist():
-        sizes[row] = working_size(*read_size(photos.photo(row).path), options)
+        try:
+            sizes[row] = working_size(*read_size(photos.photo(row).path), options)
+        except ImageError:
+            sizes[row] = 1
     return sizes

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.datasets.base import Dataset
 from meisho.descriptors import Provenance, normalize_rows
+from meisho.errors import ImageError
 from meisho.extractors.delg import DelgNetwork, build_delg, save_delg
 from meisho.images import ImageOptions
 from meisho.layers.local_losses import LocalLoss
@@ -92,8 +93,11 @@ class LocalTask:
         if self._validation is None:
             return Scores(float("nan"), float("nan"))
         extractor, workers = self.extractor(network, device), self._recipe.hardware.workers
-        report = evaluate_descriptors(self._validation, extractor, num_workers=workers, progress=progress)
-        return Scores(report.headline.value, float("nan"))
+        errors: list[ImageError] = []
+        report = evaluate_descriptors(
+            self._validation, extractor, num_workers=workers, on_error=errors.append, progress=progress
+        )
+        return Scores(report.headline.value, float("nan"), tuple(errors))
 
     def save(self, network: nn.Module, folder: Path) -> None:
         """Write the head's weights, and how they are used: `load_local_extractor(folder)` loads them."""

@@ -1,6 +1,7 @@
 """The loop: a recipe and a folder -> trained weights; the same for every task, on one device or several."""
 
 import math
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,8 +15,9 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from meisho.arrays import Float32Array, Int64Array
-from meisho.errors import ConfigError, DivergedError
+from meisho.errors import ConfigError, DivergedError, ImageError
 from meisho.extraction import describe_photos
+from meisho.images import Photo
 from meisho.training.augmentation import change_batch
 from meisho.training.data import TrainingData
 from meisho.training.distribution import gradient_norm, is_any_process
@@ -35,6 +37,7 @@ from meisho.training.schedule import (
     size_at,
     unknown_names,
 )
+from meisho.training.skipped import SkippedPhotos
 from meisho.training.state import STATE_FOLDER, Progress, RunState, load_state, save_state, save_tensors
 from meisho.training.task import Scores, Task
 from meisho.training.teacher import Teacher, follow_average, load_teacher
@@ -68,6 +71,7 @@ class Loop:
 
     Attributes:
         progress: Where it stands.
+        skipped: Photos that cannot be read.
     """
 
     def __init__(
@@ -105,6 +109,8 @@ class Loop:
         self._model, self._optimiser = accelerator.prepare(_wrapped(self._network, recipe), optimiser)
         self._board = BoardWriter(folder / "board") if accelerator.is_main_process else None
         self.progress = Progress()
+        self.skipped = SkippedPhotos(folder, data.num_photos, hint=_hint(recipe), say=say)
+        self._unreadable: list[ImageError] = []  # since the last were noted
         self._steps_per_epoch = [self._loader.count_batches(e) for e in range(recipe.schedule.epochs)]
         self._check_freezes()
 
@@ -127,6 +133,7 @@ class Loop:
         self.progress, updates = load_state(self._folder / STATE_FOLDER, self._state())
         if self._average is not None:
             self._average.num_updates = updates
+        self.skipped.resume()
 
     def run(self) -> None:
         """Train until the last epoch, or until validation has not improved for long enough.
@@ -170,6 +177,7 @@ class Loop:
             waited += time.perf_counter() - asked
             if parts is None:
                 break
+            self._unreadable += [error for part in parts for error in part.unreadable]
             norms.append(self._step(parts))
             photos += sum(len(part.rows) for part in parts) * self._accelerator.num_processes
             self._tick("train", self.progress.step, self.num_steps)
@@ -205,8 +213,14 @@ class Loop:
             extractor = self._task.extractor(self._network, self._extraction_device)
 
             def describe(rows: Int64Array) -> Float32Array:
-                photos, workers = map(train.photo, rows.tolist()), self._recipe.hardware.workers
-                return describe_photos(photos, extractor, num_workers=workers).vectors
+                numbered = [Photo(str(place), train.photo(row).path) for place, row in enumerate(rows)]
+                workers = self._recipe.hardware.workers
+                described = describe_photos(
+                    numbered, extractor, num_workers=workers, on_error=self._unreadable.append
+                )
+                vectors = np.zeros((len(rows), extractor.dim), np.float32)  # near to nothing
+                vectors[[int(place) for place in described.ids]] = described.vectors
+                return vectors
 
             self._tick("mine", 0, 1)
             rng = np.random.default_rng([self._recipe.seed, 2, progress.epoch])
@@ -345,7 +359,10 @@ class Loop:
                 self._board.write(record)
         self.save()
         is_best = self.progress.best_epoch == done
-        self._say(describe_record(record, is_best=is_best, seconds_left=self._seconds_left(record)))
+        left = self._seconds_left(record)
+        self._say(
+            describe_record(record, is_best=is_best, seconds_left=left, num_skipped=len(self.skipped))
+        )
 
     def _seconds_left(self, record: EpochRecord) -> float:
         """Estimate by the epoch that has ended how long the others will take; NaN before the first."""
@@ -372,6 +389,7 @@ class Loop:
                 progress=lambda done, total: self._tick("validate", done, total),
             )
             scores = [found.retrieval, found.accuracy]
+            self._unreadable += found.unreadable
         return Scores(*self._tell(torch.tensor(scores, dtype=torch.float64)).tolist())
 
     @property
@@ -409,6 +427,8 @@ class Loop:
             updates = 0 if self._average is None else self._average.num_updates
             save_state(folder, state, self.progress, num_updates=updates)
         self._accelerator.wait_for_everyone()
+        self.skipped.note(self._unreadable)
+        self._unreadable = []
 
     def _save_now_and_then(self) -> None:
         every = self._recipe.hardware.save_every_steps
@@ -494,7 +514,15 @@ def _untrained_record(size_px: int) -> EpochRecord:
     return EpochRecord(**{**values, "epoch": 0, "step": 0, "size_px": size_px})  # type: ignore[arg-type]
 
 
-def describe_record(record: EpochRecord, *, is_best: bool = False, seconds_left: float = math.nan) -> str:
+def _hint(recipe: Recipe) -> str:
+    data = recipe.data
+    command = f"meisho datasets stats {data.dataset} --root {shlex.quote(str(data.root))} --photos"
+    return f"'{command}' finds all that are broken:"
+
+
+def describe_record(
+    record: EpochRecord, *, is_best: bool = False, seconds_left: float = math.nan, num_skipped: int = 0
+) -> str:
     """Say one epoch in one line, and how long it is until the end where that is known."""
     parts = [f"epoch {record.epoch:3d}"]
     if not math.isnan(record.loss):
@@ -507,6 +535,8 @@ def describe_record(record: EpochRecord, *, is_best: bool = False, seconds_left:
         parts.append(
             f"{record.images_per_second:.1f} images/s  {100 * record.waiting:.0f} % waiting for data"
         )
+    if num_skipped:
+        parts.append(f"photos skipped: {num_skipped}")
     if not math.isnan(seconds_left):
         parts.append(f"{_duration(seconds_left)} to go")
     return "  ".join(parts)

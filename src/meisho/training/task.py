@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from meisho.datasets.base import Dataset
-from meisho.errors import ConfigError
+from meisho.errors import ConfigError, ImageError
 from meisho.extractors.backbone import BackboneTraits
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.checkpoint import save_checkpoint
@@ -40,10 +40,12 @@ class Scores:
     Attributes:
         retrieval: Mean average precision among landmarks held out, by the data set's protocol.
         accuracy: Of the classifier on photos of training landmarks that are not trained on.
+        unreadable: Why photos were left out.
     """
 
     retrieval: float
     accuracy: float
+    unreadable: tuple[ImageError, ...] = ()
 
 
 class Task(Protocol):
@@ -144,13 +146,18 @@ class DescriptorTask:
         assert isinstance(network, TrainingNetwork)
         extractor, workers = self.extractor(network, device), self._recipe.hardware.workers
         retrieval = accuracy = float("nan")
+        errors: list[ImageError] = []
         if self._validation is not None:
-            report = evaluate_descriptors(self._validation, extractor, num_workers=workers, progress=progress)
+            report = evaluate_descriptors(
+                self._validation, extractor, num_workers=workers, on_error=errors.append, progress=progress
+            )
             retrieval = report.headline.value
         if network.head is not None:
             head = network.head if weight is None else _whole_head(network.head, weight)
-            accuracy = closed_set_accuracy(self._accuracy, extractor, head, num_workers=workers)
-        return Scores(retrieval, accuracy)
+            accuracy = closed_set_accuracy(
+                self._accuracy, extractor, head, num_workers=workers, on_error=errors.append
+            )
+        return Scores(retrieval, accuracy, tuple(errors))
 
     def save(self, network: nn.Module, folder: Path) -> None:
         """See `Task`."""

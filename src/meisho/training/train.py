@@ -6,6 +6,7 @@ runs/NAME/recipe.toml    the recipe, every default said
           board/         for TensorBoard
           best/  last/   checkpoints: `meisho index --model runs/NAME/best`
           state/         for `--resume`
+          skipped.csv    photos that cannot be read, if there are any
           diverged/      the batch on which a loss became NaN, if one did
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 
 from meisho.config import config_toml, config_values
-from meisho.errors import DatasetError, InputError, MismatchError, MissingDependencyError
+from meisho.errors import ImageError, InputError, MismatchError, MissingDependencyError
 from meisho.extractors.devices import check_precision
 from meisho.files import remove_leftovers, write_text
 from meisho.training.data import TrainingData, digest_dataset, load_training_data
@@ -100,13 +101,13 @@ def train(
             remove_leftovers(folder)
     accelerator.wait_for_everyone()
     say(_describe_data(data))
-    if recipe.data.cache is not None:
-        _fill_cache(recipe, data, accelerator, tick)
+    broken = _fill_cache(recipe, data, accelerator, tick)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed + accelerator.process_index)
         loop = Loop(recipe, folder, data, make_task(recipe, data), accelerator, say=say, tick=tick)
         if resume:
             loop.resume()
+        loop.skipped.note(broken)
         if accelerator.is_main_process:
             start = describe_start(recipe, accelerator, loop.progress.step)
             _write_facts(folder, recipe, facts, start, resume=resume)
@@ -247,23 +248,23 @@ def _device_kind(recipe: Recipe, *, has_xla: bool) -> str:
     return "xla" if has_xla else "cpu"
 
 
-def _fill_cache(recipe: Recipe, data: TrainingData, accelerator: Any, tick: Tick) -> None:
-    """Fill the photo cache; one process of each machine does, the others wait."""
+def _fill_cache(recipe: Recipe, data: TrainingData, accelerator: Any, tick: Tick) -> tuple[ImageError, ...]:
+    """Fill the photo cache where there is one; one process of each machine does, the others wait.
+
+    Returns:
+        Why photos could not be read.
+    """
+    errors: list[ImageError] = []
     if accelerator.is_local_main_process and recipe.data.cache is not None:
         photos = data.train.photos()
         filling = fill_cache(
             recipe.data.cache, photos, cache_options(recipe.data), num_workers=recipe.hardware.workers
         )
-        errors = []
         for done, error in enumerate(filling, start=1):
             errors += [error] if error is not None else []
             tick("cache photos", done, len(photos))
-        if errors:
-            raise DatasetError(
-                f"{len(errors)} of {len(photos)} photos cannot be read, such as {errors[0]}; repair them, or "
-                "take them out of the data set"
-            )
     accelerator.wait_for_everyone()
+    return tuple(errors)
 
 
 def _describe_data(data: TrainingData) -> str:

@@ -1,6 +1,7 @@
 """Validation: how well the network's descriptors retrieve, scored as `meisho evaluate` scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +10,24 @@ import torch
 from meisho.arrays import Float32Array
 from meisho.datasets.base import Dataset
 from meisho.descriptors import Descriptors
+from meisho.errors import ImageError
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.evaluate.report import Report
 from meisho.extraction import describe_photos
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.timm_gem import TimmGeM
+from meisho.ground_truth import GradedGroundTruth, GroundTruth, Rows
 from meisho.images import Box, Photo
 from meisho.layers.margin_heads import MarginHead
 from meisho.searching import search
 from meisho.training.data import TrainingSet
+from meisho.training.skipped import check_share
+
+_Place = tuple[Path, Box | None]
+
+
+def ignore_error(error: ImageError) -> None:
+    """Leave a photo out without a word."""
 
 
 def evaluate_descriptors(
@@ -26,22 +36,43 @@ def evaluate_descriptors(
     *,
     batch_size: int = 16,
     num_workers: int | None = None,
+    on_error: Callable[[ImageError], None] = ignore_error,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Describe a data set, rank its database for each query, and score by its protocol.
 
-    A photo that is query and database at once, with the same box, is described once. `progress` is called
-    with how many photos are described, and how many there are.
+    A photo that is query and database at once, with the same box, is described once. One that cannot be read
+    is neither asked for nor an answer: here a run must not end by it, which `meisho evaluate` does, since its
+    figures stand beside those of others.
+
+    Args:
+        dataset: What to score on.
+        extractor: What describes it.
+        batch_size: Photos per call of the extractor.
+        num_workers: Processes that decode.
+        on_error: Called with each photo that cannot be read.
+        progress: Called with how many photos are described, and how many there are.
 
     Raises:
-        ImageError: A photo cannot be read.
+        DatasetError: More than a tenth of the photos cannot be read, or there is nothing left to ask for.
     """
     photos = list(dict.fromkeys([*_places(dataset.database), *_places(dataset.queries)]))
-    row_of = {place: row for row, place in enumerate(photos)}
     numbered = [Photo(str(row), path, box) for row, (path, box) in enumerate(photos)]
+    errors: list[ImageError] = []
     described = describe_photos(
-        numbered, extractor, batch_size=batch_size, num_workers=num_workers, progress=progress
+        numbered,
+        extractor,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        on_error=errors.append,
+        progress=progress,
     )
+    row_of = {photos[int(number)]: row for row, number in enumerate(described.ids)}
+    if errors:
+        check_share(errors, len(errors), len(photos))
+        dataset = _only(dataset, row_of.keys())
+    for error in errors:
+        on_error(error)
     queries, database = (
         Descriptors(
             tuple(p.id for p in part),
@@ -60,8 +91,33 @@ def evaluate_descriptors(
     )
 
 
-def _places(photos: Sequence[Photo]) -> list[tuple[Path, Box | None]]:
+def _places(photos: Sequence[Photo]) -> list[_Place]:
     return [(photo.path, photo.box) for photo in photos]
+
+
+def _only(dataset: Dataset, places: Set[_Place]) -> Dataset:
+    """Return a data set of some of its photos."""
+    queries, database = (
+        np.flatnonzero([place in places for place in _places(part)])
+        for part in (dataset.queries, dataset.database)
+    )
+    truth = dataset.ground_truth
+
+    def only(rows: Rows) -> Rows:
+        return tuple(np.flatnonzero(np.isin(database, rows[query])) for query in queries)
+
+    kept: GroundTruth | GradedGroundTruth
+    if isinstance(truth, GradedGroundTruth):
+        kept = replace(truth, easy=only(truth.easy), hard=only(truth.hard), junk=only(truth.junk))
+    else:
+        groups = tuple(truth.groups[query] for query in queries) if truth.groups else ()
+        kept = replace(truth, positives=only(truth.positives), junk=only(truth.junk), groups=groups)
+    return replace(
+        dataset,
+        database=tuple(dataset.database[row] for row in database),
+        queries=tuple(dataset.queries[row] for row in queries),
+        ground_truth=kept,
+    )
 
 
 def closed_set_accuracy(
@@ -71,6 +127,7 @@ def closed_set_accuracy(
     *,
     batch_size: int = 16,
     num_workers: int | None = None,
+    on_error: Callable[[ImageError], None] = ignore_error,
 ) -> float:
     """Return the share of photos whose landmark the head names; NaN where there are no photos.
 
@@ -80,10 +137,14 @@ def closed_set_accuracy(
         head: The margin head, whole, on any device.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode.
+        on_error: Called with each photo that cannot be read; it does not count.
     """
-    if len(photos) == 0:
+    numbered = [Photo(str(row), photo.path) for row, photo in enumerate(photos.photos())]
+    described = describe_photos(
+        numbered, extractor, batch_size=batch_size, num_workers=num_workers, on_error=on_error
+    )
+    if len(described) == 0:
         return float("nan")
-    described = describe_photos(photos.photos(), extractor, batch_size=batch_size, num_workers=num_workers)
     vectors: Float32Array = described.vectors
     answers = head.classify(torch.from_numpy(vectors.copy()).to(head.weight.device)).cpu().numpy()
-    return float(np.mean(answers == photos.classes))
+    return float(np.mean(answers == photos.classes[[int(number) for number in described.ids]]))

@@ -9,10 +9,11 @@ from meisho.descriptors import Descriptors
 from meisho.extraction import describe_photos
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import add_whitening
+from meisho.images import Photo
 from meisho.training.data import TrainingData
 from meisho.training.loop import Say
 from meisho.training.recipe import Recipe, WhiteningRecipe
-from meisho.training.validation import evaluate_descriptors
+from meisho.training.validation import evaluate_descriptors, ignore_error
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
 
@@ -33,7 +34,9 @@ def whiten_checkpoint(recipe: Recipe, data: TrainingData, folder: Path, *, say: 
     workers, rng = recipe.hardware.workers, np.random.default_rng([recipe.seed, 2])
     rows = np.sort(rng.permutation(len(data.train))[: recipe.whitening.max_photos])
     bare = load_extractor(str(folder), whitening=None)  # a resumed run may find one in the checkpoint
-    described = describe_photos([data.train.photo(row) for row in rows.tolist()], bare, num_workers=workers)
+    numbered = [Photo(str(row), data.train.photo(row).path) for row in rows.tolist()]
+    described = describe_photos(numbered, bare, num_workers=workers, on_error=ignore_error)
+    rows = np.array([int(number) for number in described.ids])
     whitening = fit_whitening(described, data.train.classes[rows], recipe.whitening, rng)
     add_whitening(whitening, folder)
     told = ""
