@@ -1,6 +1,9 @@
 import pickle
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data._utils.pin_memory import pin_memory
 
+from meisho.config import config_toml
 from meisho.errors import ConfigError, DatasetError
 from meisho.extractors.backbone import create_backbone, read_traits
 from meisho.training import loading
@@ -215,3 +219,31 @@ def test_photos_that_cannot_be_read_have_an_aspect_ratio_too(make_recipe, broken
         data={"root": str(broken_places)}, sampling={"by_aspect": True}, validation={"share": 0.0}
     )
     assert len(all_parts(make_loader(recipe))) == 4
+
+
+TRAINER = """
+import sys
+from pathlib import Path
+from meisho.training.data import load_training_data
+from meisho.training.loading import BatchLoader
+from meisho.training.recipe import load_recipe
+from meisho.extractors.backbone import create_backbone, read_traits
+if __name__ == "__main__":
+    recipe = load_recipe(Path(sys.argv[1]))
+    traits = read_traits(create_backbone("test_resnet"))
+    loader = BatchLoader(load_training_data(recipe).train, recipe, traits)
+    batches = loader.load(0, 32)
+    next(batches)
+    print("loaded", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_workers_end_with_a_trainer_that_is_killed(make_recipe, tmp_path):
+    (tmp_path / "recipe.toml").write_text(config_toml(make_recipe(hardware={"workers": 2})))
+    (tmp_path / "trainer.py").write_text(TRAINER)
+    command = [sys.executable, tmp_path / "trainer.py", tmp_path / "recipe.toml"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+        assert process.stdout.readline() == b"loaded\n"
+        process.kill()
+        process.communicate(timeout=30)  # as long as one of them lives, it holds the pipes

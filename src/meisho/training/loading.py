@@ -6,6 +6,7 @@ run was resumed at.
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -210,8 +211,21 @@ def _make_loader(
         # a plain fork copies locks of threads that it does not copy, such as those of the collection's store
         multiprocessing_context="forkserver" if has_server else None,
         pin_memory=pin_memory,
+        worker_init_fn=_end_with_trainer,
         generator=torch.Generator(),  # torch's own must not move: a resumed run starts a loader more
     )
+
+
+def _end_with_trainer(worker: int) -> None:
+    """End this worker with the process that trains, even one that is killed: torch watches the forkserver."""
+
+    def wait() -> None:
+        trainer = multiprocessing.parent_process()
+        if trainer is not None:
+            trainer.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def augmentation_of(recipe: AugmentationRecipe) -> Augmentation:
