@@ -24,7 +24,9 @@ TRAITS = read_traits(create_backbone("test_resnet"))
 
 
 def make_loader(recipe, **options):
-    return BatchLoader(load_training_data(recipe).train, recipe, TRAITS, **options)
+    loader = BatchLoader(load_training_data(recipe).train, recipe, TRAITS, **options)
+    loader.look_up()
+    return loader
 
 
 def all_parts(loader, epoch=1, size_px=32, first=0):

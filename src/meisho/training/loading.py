@@ -94,6 +94,9 @@ class _Plans:
 class BatchLoader:
     """Loads the batches of any epoch.
 
+    What the photo cache holds, and the shapes of batches that are grouped by aspect ratio, are not known
+    before `look_up`: the recipe is checked before a cache is filled, which takes hours.
+
     Args:
         photos: What is trained on.
         recipe: Sampling, augmentation, cache, number of parts, workers.
@@ -123,8 +126,8 @@ class BatchLoader:
                 f"multiple of {parts * num_ranks}"
             )
         self._photos, self._recipe, self._rank, self._num_ranks = photos, recipe, rank, num_ranks
-        self._records = _find_records(photos, recipe.data)
-        self.sampler = _make_sampler(photos, recipe, self._records)
+        self._records = np.zeros(len(photos), RECORD)  # none is cached
+        self.sampler = _make_sampler(photos, recipe)
         self._plans = _Plans()
         workers = recipe.hardware.workers
         self._loader = _make_loader(
@@ -133,6 +136,16 @@ class BatchLoader:
             num_workers=default_workers() if workers is None else workers,
             pin_memory=pin_memory,
         )
+
+    def look_up(self) -> None:
+        """Look up which photos the cache holds, and their aspect ratios where batches are grouped by them."""
+        data = self._recipe.data
+        if data.cache is not None:
+            cached = CachedPhotos(data.cache, cache_options(data))
+            self._records = cached.find(map(self._photos.photo, range(len(self._photos))))
+        if self._recipe.sampling.by_aspect:
+            sizes = _find_sizes(self._photos, cache_options(data).image, self._records)
+            self.sampler = replace(self.sampler, groups=group_by_aspect(sizes))
 
     def start(self) -> None:
         """Start the workers, which takes seconds, while something else is done."""
@@ -313,17 +326,8 @@ class _ReadablePhotos:
         yield from sorted(following, key=lambda other: labels[other] != labels[place])
 
 
-def _find_records(photos: TrainingSet, recipe: DataRecipe) -> NDArray[Any]:
-    """Return the cache's (N,) records, all zeros where there is none."""
-    if recipe.cache is None:
-        return np.zeros(len(photos), RECORD)
-    return CachedPhotos(recipe.cache, cache_options(recipe)).find(map(photos.photo, range(len(photos))))
-
-
-def _make_sampler(photos: TrainingSet, recipe: Recipe, records: NDArray[Any]) -> Sampler:
-    groups = None
-    if recipe.sampling.by_aspect:
-        groups = group_by_aspect(_find_sizes(photos, cache_options(recipe.data).image, records))
+def _make_sampler(photos: TrainingSet, recipe: Recipe) -> Sampler:
+    groups = np.zeros(len(photos), np.int64) if recipe.sampling.by_aspect else None
     return make_sampler(
         recipe.sampling.name,
         photos.classes,

@@ -141,6 +141,7 @@ class Loop:
         Raises:
             DivergedError: A loss or gradient is not a number; the batch is saved.
         """
+        self._loader.look_up()
         can_measure = self._data.validation is not None or len(self._data.accuracy) > 0
         is_new = self.progress.step == 0 and not self.progress.history
         if is_new and can_measure and self._recipe.validation.at_start:

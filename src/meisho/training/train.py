@@ -101,10 +101,10 @@ def train(
             remove_leftovers(folder)
     accelerator.wait_for_everyone()
     say(_describe_data(data))
-    broken = _fill_cache(recipe, data, accelerator, tick)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed + accelerator.process_index)
         loop = Loop(recipe, folder, data, make_task(recipe, data), accelerator, say=say, tick=tick)
+        broken = _fill_cache(recipe, data, accelerator, tick)  # takes hours: after all that may be refused
         if resume:
             loop.resume()
         loop.skipped.note(broken)
