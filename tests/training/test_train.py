@@ -86,7 +86,8 @@ def test_a_run_says_all_that_is_needed_to_repeat_it(whole_run, tmp_path):
     assert rows[0]["loss"] == "" and float(rows[3]["loss"]) > 0 and rows[3]["size_px"] == "48"
     assert (result.folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((result.folder / "board").glob("events*"))
-    assert len(lines) == 5 and "4 landmarks" in lines[0] and "% waiting for data" in lines[-1]
+    counts = "20 photos of 4 landmarks; 4 others of them for the closed-set accuracy; validation: 12 queries"
+    assert len(lines) == 5 and lines[0].startswith(counts) and "% waiting for data" in lines[-1]
     assert lines[2].endswith(" to go") and not lines[-1].endswith(" to go")
 
     again = train(load_recipe(result.folder / "recipe.toml"), tmp_path / "again")
@@ -180,6 +181,20 @@ def test_the_best_checkpoint_is_a_model_for_meisho_index(whole_run, places, tmp_
     assert extractor.dim == 16 and extractor.image_options.max_side_px == 64
     best = next(r for r in result.history if r.epoch == result.best_epoch)
     assert best.validation_map == result.best_map == max(r.validation_map for r in result.history)
+
+
+def test_photos_that_are_not_trained_on_are_accounted_for(places, make_recipe, tmp_path):
+    root = shutil.copytree(places, tmp_path / "photos")
+    for number in (2, 4):
+        for photo in sorted((root / f"place_{number}").iterdir())[1:]:
+            photo.unlink()
+    lines = []
+    recipe = make_recipe(data={"root": str(root)}, validation={"share": 0.0}, schedule={"epochs": 1})
+    train(recipe, tmp_path / "run", say=lines.append)
+    assert lines[0] == (
+        "24 photos of 4 landmarks; no landmarks held out; left out: 2 photos of 2 landmarks that have fewer "
+        "than data.min_photos=2 (place_2, place_4)"
+    )
 
 
 def test_a_frozen_part_stays_as_it_was(make_recipe, tmp_path):

@@ -80,11 +80,13 @@ class TrainingData:
         train: Photos to learn from.
         accuracy: Other photos of the same landmarks, for the closed-set accuracy; may be empty.
         validation: Queries and database of landmarks that `train` does not have; None where none are.
+        too_few: Photos of landmarks that have fewer than `data.min_photos`; they are not used.
     """
 
     train: TrainingSet
     accuracy: TrainingSet
     validation: Dataset | None
+    too_few: TrainingSet
 
     @property
     def num_photos(self) -> int:
@@ -106,7 +108,7 @@ def load_training_data(
         DatasetError: The data are not as they must be, too few landmarks would be left or held out, or the
             data set that validates has photos that are trained on.
     """
-    everything = _known_landmarks(load_source(recipe.data, progress), recipe.data.min_photos)
+    everything, too_few = _known_landmarks(load_source(recipe.data, progress), recipe.data.min_photos)
     rng = np.random.default_rng([recipe.seed, 1])
     validation = recipe.validation
     dataset: Dataset | None
@@ -129,7 +131,7 @@ def load_training_data(
         TrainingSet(kept.source, kept.rows[mask], kept.classes[mask], kept.landmarks)
         for mask in (~is_accuracy, is_accuracy)
     )
-    return TrainingData(train, accuracy, dataset)
+    return TrainingData(train, accuracy, dataset, too_few)
 
 
 def digest_dataset(dataset: Dataset) -> str:
@@ -210,12 +212,14 @@ def load_source(
     )
 
 
-def _known_landmarks(labels: Labels, min_photos: int) -> TrainingSet:
+def _known_landmarks(labels: Labels, min_photos: int) -> tuple[TrainingSet, TrainingSet]:
+    """Part the photos that show a landmark by whether it has enough of them."""
     roles = np.array(labels.roles or [""] * len(labels))
     usable = ~np.isin(roles, ("junk", "distractor"))
     counts = np.bincount(labels.classes[usable], minlength=len(labels.class_names))
     whole = TrainingSet(labels, np.arange(len(labels)), labels.classes, labels.class_names)
-    return _select(whole, usable & (counts[labels.classes] >= min_photos))
+    enough = counts[labels.classes] >= min_photos
+    return _select(whole, usable & enough), _select(whole, usable & ~enough)
 
 
 def _select(photos: TrainingSet, mask: BoolArray) -> TrainingSet:

@@ -100,7 +100,7 @@ def train(
         if accelerator.is_main_process:
             remove_leftovers(folder)
     accelerator.wait_for_everyone()
-    say(_describe_data(data))
+    say(_describe_data(data, recipe.data.min_photos))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed + accelerator.process_index)
         loop = Loop(recipe, folder, data, make_task(recipe, data), accelerator, say=say, tick=tick)
@@ -267,14 +267,25 @@ def _fill_cache(recipe: Recipe, data: TrainingData, accelerator: Any, tick: Tick
     return tuple(errors)
 
 
-def _describe_data(data: TrainingData) -> str:
+def _describe_data(data: TrainingData, min_photos: int) -> str:
+    parts = [f"{len(data.train)} photos of {len(data.train.landmarks)} landmarks"]
+    if len(data.accuracy):
+        parts.append(f"{len(data.accuracy)} others of them for the closed-set accuracy")
     held_out = "no landmarks held out"
     if data.validation is not None:
         held_out = (
             f"validation: {len(data.validation.queries)} queries in {len(data.validation.database)} photos "
             f"({data.validation.name})"
         )
-    return f"{len(data.train)} photos of {len(data.train.landmarks)} landmarks; {held_out}"
+    parts.append(held_out)
+    if len(data.too_few):
+        names = data.too_few.landmarks
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        parts.append(
+            f"left out: {len(data.too_few)} photos of {len(names)} landmarks that have fewer than "
+            f"data.min_photos={min_photos} ({some})"
+        )
+    return "; ".join(parts)
 
 
 def _version(package: str) -> str:
