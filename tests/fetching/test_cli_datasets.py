@@ -134,6 +134,16 @@ def test_a_labelled_folder_is_checked_by_its_loader(run, tmp_path):
     code, out, _ = run("datasets", "check", "folder", "--root", tmp_path)
     assert code == 0
     assert "it loads as folder: 2 queries, 2 database photos; every photo is there" in out
+    command = f"meisho datasets stats folder --root {tmp_path} --photos"
+    assert f"Whether each can be read: {command}" in out
+    (tmp_path / "a" / "2.jpg").write_bytes((tmp_path / "a" / "2.jpg").read_bytes()[:300])
+    (tmp_path / "a" / "text.jpg").write_text("no photo")
+    code, _, err = run(*command.split()[1:])
+    assert code == 0 and f"broken {tmp_path}/a/2.jpg: " in err and "a/text.jpg: not a photo" in err
+    (tmp_path / "a" / "empty.jpg").touch()
+    code, out, err = run("datasets", "check", "folder", "--root", tmp_path)
+    assert code == 2 and "a/empty.jpg: the file is empty" in out and "datasets stats" not in out
+    assert err == f"error: {tmp_path}: it does not load as folder; mend what is named above\n"
 
 
 @pytest.mark.shared

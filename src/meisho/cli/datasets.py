@@ -139,7 +139,13 @@ def check(
         print_json({"root": str(root), "files": [asdict(status) for status in statuses], "loaders": loaders})
     else:
         _print_check(statuses, loaders)
-    _raise_if_broken(root, statuses, loaders)
+        if not manifest and not loaders[0]["error"]:
+            say("Whether each can be read: ", strong(_reading_line(name, root)))
+    _raise_if_broken(root, statuses, loaders, is_own=not manifest)
+
+
+def _reading_line(name: str, root: Path) -> str:
+    return shell_line(own_command(), "datasets", "stats", name, "--root", root, "--photos")
 
 
 def _try_loader(loader: str, root: Path) -> dict[str, Any]:
@@ -185,7 +191,7 @@ def _print_loader(facts: dict[str, Any]) -> None:
         say(f"    ... and {len(missing) - _SHOWN:,} more")
 
 
-def _raise_if_broken(root: Path, statuses: Any, loaders: list[dict[str, Any]]) -> None:
+def _raise_if_broken(root: Path, statuses: Any, loaders: list[dict[str, Any]], *, is_own: bool) -> None:
     bad = [status for status in statuses if status.is_good is False]
     missing = sum(len(facts["missing"]) for facts in loaders)
     unloaded = [facts["loader"] for facts in loaders if facts["error"]]
@@ -197,7 +203,8 @@ def _raise_if_broken(root: Path, statuses: Any, loaders: list[dict[str, Any]]) -
         "nothing of it was got here" if unsure else "",
     ]
     if any(faults):
-        raise DatasetError(f"{root}: {'; '.join(filter(None, faults))}; run 'meisho datasets get' to mend it")
+        advice = "mend what is named above" if is_own else "run 'meisho datasets get' to mend it"
+        raise DatasetError(f"{root}: {'; '.join(filter(None, faults))}; {advice}")
 
 
 def _show_plan(manifest: Any, root: Path, files: Any, as_json: bool) -> None:
