@@ -192,8 +192,8 @@ def test_photos_that_are_not_trained_on_are_accounted_for(places, make_recipe, t
     recipe = make_recipe(data={"root": str(root)}, validation={"share": 0.0}, schedule={"epochs": 1})
     train(recipe, tmp_path / "run", say=lines.append)
     assert lines[0] == (
-        "24 photos of 4 landmarks; no landmarks held out; left out: 2 photos of 2 landmarks that have fewer "
-        "than data.min_photos=2 (place_2, place_4)"
+        "24 photos of 4 landmarks; no landmarks held out; left out: 2 landmarks (2 photos) with fewer "
+        "than data.min_photos=2: place_2, place_4"
     )
 
 
@@ -470,10 +470,10 @@ def test_a_run_goes_on_without_photos_that_cannot_be_read(broken_places, make_re
     assert names_skipped(whole.folder) == BROKEN
     said = "\n".join(lines)
     assert all(said.count(f"{name}: ") == 1 for name in BROKEN)
-    assert f"'meisho datasets stats folder --root {broken_places} --photos' finds all" in said
+    assert f"(to find all: meisho datasets stats folder --root {broken_places} --photos)" in said
     assert "photos skipped: 3" in next(line for line in lines if line.startswith("epoch   3"))
     if has_cache:  # known before training
-        assert lines[1].startswith("3 photos cannot be read, the run goes on without; ")
+        assert lines[1].startswith("3 photos cannot be read, the run goes on without (")
 
     with pytest.raises(Stopped):
         train(recipe, tmp_path / "run", tick=stop_at(7))

@@ -109,7 +109,7 @@ class Loop:
         self._model, self._optimiser = accelerator.prepare(_wrapped(self._network, recipe), optimiser)
         self._board = BoardWriter(folder / "board") if accelerator.is_main_process else None
         self.progress = Progress()
-        self.skipped = SkippedPhotos(folder, data.num_photos, hint=_hint(recipe), say=say)
+        self.skipped = SkippedPhotos(folder, data.num_photos, find_all=_command_to_find_all(recipe), say=say)
         self._unreadable: list[ImageError] = []  # since the last were noted
         self._steps_per_epoch = [self._loader.count_batches(e) for e in range(recipe.schedule.epochs)]
         self._check_freezes()
@@ -515,10 +515,9 @@ def _untrained_record(size_px: int) -> EpochRecord:
     return EpochRecord(**{**values, "epoch": 0, "step": 0, "size_px": size_px})  # type: ignore[arg-type]
 
 
-def _hint(recipe: Recipe) -> str:
+def _command_to_find_all(recipe: Recipe) -> str:
     data = recipe.data
-    command = f"meisho datasets stats {data.dataset} --root {shlex.quote(str(data.root))} --photos"
-    return f"'{command}' finds all that are broken:"
+    return f"meisho datasets stats {data.dataset} --root {shlex.quote(str(data.root))} --photos"
 
 
 def describe_record(

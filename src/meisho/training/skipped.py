@@ -21,12 +21,13 @@ class SkippedPhotos:
     Args:
         folder: Of the run.
         num_photos: That the run has.
-        hint: What to do about them, for people.
+        find_all: The command that finds them all.
         say: Called with lines for people.
     """
 
-    def __init__(self, folder: Path, num_photos: int, *, hint: str, say: Callable[[str], None]) -> None:
-        self._path, self._num_photos, self._hint, self._say = folder / SKIPPED_NAME, num_photos, hint, say
+    def __init__(self, folder: Path, num_photos: int, *, find_all: str, say: Callable[[str], None]) -> None:
+        self._path, self._num_photos = folder / SKIPPED_NAME, num_photos
+        self._find_all, self._say = find_all, say
         self._errors: dict[Path, ImageError] = {}
 
     def __len__(self) -> int:
@@ -54,7 +55,8 @@ class SkippedPhotos:
         if is_first_process():
             self._write()
         count = "1 photo" if len(new) == 1 else f"{len(new)} photos"
-        self._say(f"{count} cannot be read, the run goes on without; {self._hint}{list_errors(new)}")
+        advice = f"the run goes on without (to find all: {self._find_all})"
+        self._say(f"{count} cannot be read, {advice}:{list_errors(new)}")
 
     def _write(self) -> None:
         with (

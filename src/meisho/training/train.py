@@ -282,10 +282,14 @@ def _describe_data(data: TrainingData, min_photos: int) -> str:
         names = data.too_few.landmarks
         some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         parts.append(
-            f"left out: {len(data.too_few)} photos of {len(names)} landmarks that have fewer than "
-            f"data.min_photos={min_photos} ({some})"
+            f"left out: {_count(len(names), 'landmark')} ({_count(len(data.too_few), 'photo')}) with fewer "
+            f"than data.min_photos={min_photos}: {some}"
         )
     return "; ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _version(package: str) -> str:
