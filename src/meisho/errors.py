@@ -12,7 +12,8 @@ MeishoError                   exit code 1
 ├── WeightsError              5   a model's weights cannot be had or do not fit
 ├── FetchError                5   a data set's files cannot be had, or are not what was expected
 ├── MissingDependencyError    5   an optional package is needed and not installed
-└── DivergedError             6   training met a loss or gradient that is not a number
+├── DivergedError             6   training met a loss or gradient that is not a number
+└── InterruptedRunError     130   training was asked to stop, and has saved where it stands
 """
 
 import os
@@ -99,3 +100,9 @@ class DivergedError(MeishoError):
     """Training met a loss or gradient that is not a number, and stopped."""
 
     exit_code = 6
+
+
+class InterruptedRunError(MeishoError):
+    """Training was asked to stop by a signal, and has saved where it stands."""
+
+    exit_code = 130

@@ -45,6 +45,27 @@ def run_processes(count, recipe, folder, *, program=RUN, code=0):
     return [err for _, err in said]
 
 
+ASK = """
+import os, signal
+from meisho.training.loop import Loop
+original = Loop._step
+def asked(self, parts):
+    if self._accelerator.process_index == 1 and self.progress.step == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return original(self, parts)
+Loop._step = asked
+"""
+
+
+def test_a_signal_to_one_process_stops_all_after_the_same_step(places, tmp_path):
+    recipe = parse_config(recipe_values(places), Recipe, source="test")
+    (tmp_path / "recipe.toml").write_text(config_toml(recipe))
+    messages = run_processes(2, tmp_path / "recipe.toml", tmp_path / "run", program=ASK + RUN, code=130)
+    assert "kept up to step 2; go on by the same launcher: " in messages[0]
+    assert all("Traceback" not in message for message in messages)
+    assert json.loads((tmp_path / "run/state/state.json").read_text())["progress"]["step"] == 2
+
+
 def trained(folder, rank=0):
     names = json.loads((folder / "state" / "state.json").read_text())["tensors"]
     return load_file(folder / "state" / names[rank])

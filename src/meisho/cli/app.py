@@ -5,6 +5,7 @@ import logging
 import math
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from meisho.errors import MeishoError
+from meisho.errors import InterruptedRunError, MeishoError
 
 COMMANDS = (
     "demo",
@@ -73,16 +74,27 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # odd file names must print
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends jobs is what Ctrl-C is
     try:
         app()
+    except InterruptedRunError as stop:
+        _tell_interrupted(str(stop))
+        sys.exit(INTERRUPTED)
     except MeishoError as error:
         fail(str(error), error.exit_code)
     except OSError as error:  # a full disk, a forbidden folder
         fail(str(error), 1)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            err.print("interrupted: what was done so far is kept; run the same command to go on")
+            _tell_interrupted("what was done so far is kept; run the same command to go on")
         raise
+
+
+def _tell_interrupted(message: str) -> None:
+    """Say what is kept; a signal from here on, when worker processes end, ends this one in silence."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    err.print(f"interrupted: {message}")
 
 
 def fail(message: str, exit_code: int) -> NoReturn:

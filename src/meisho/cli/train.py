@@ -1,6 +1,7 @@
 """`meisho train`."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ from typing import Annotated
 import typer
 
 from meisho.cli.app import Json, app, err, own_command, print_json, progress_bars, say, shell_line, strong
-from meisho.errors import ConfigError
+from meisho.errors import ConfigError, InterruptedRunError
 
 
 @app.command()
@@ -50,8 +51,13 @@ def train(
         raise ConfigError("give a recipe: a TOML file, or a name that 'meisho train --list' shows")
     folder = to or Path("runs") / recipe.stem
     resolved = load_recipe(recipe, changes or ())
-    with progress_bars() as report_progress:
-        result = run_training(resolved, folder, resume=resume, say=err.print, tick=report_progress)
+    try:
+        with progress_bars() as report_progress:
+            result = run_training(resolved, folder, resume=resume, say=err.print, tick=report_progress)
+    except (InterruptedRunError, KeyboardInterrupt):
+        sets = [word for change in changes or () for word in ("--set", change)]
+        command = shell_line(own_command(), "train", recipe, "--to", folder, *sets)
+        raise InterruptedRunError(_explain_interruption(folder, command)) from None
     if not is_first_process():
         return
     if as_json:
@@ -65,6 +71,17 @@ def train(
         say("Best after ", strong(epochs), f"{found}: ", strong(result.best))
     option = "--local" if resolved.kind == "delg-local" else "--model"
     say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", option, result.best))
+
+
+def _explain_interruption(folder: Path, command: str) -> str:
+    """Say what is kept of a run, and the command that goes on with it."""
+    from meisho.training.state import saved_step
+
+    step = saved_step(folder)
+    launched = " by the same launcher" if int(os.environ.get("WORLD_SIZE", "1")) > 1 else ""
+    if step is None:
+        return f"nothing of the run was kept yet; start it again{launched}: {command}"
+    return f"the run is kept up to step {step}; go on{launched}: {command} --resume"
 
 
 def _print_recipes(recipes: Sequence[Path]) -> None:

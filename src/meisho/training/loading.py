@@ -34,6 +34,7 @@ from meisho.training.augmentation import (
     seeded_generator,
 )
 from meisho.training.data import TrainingSet
+from meisho.training.interruption import outlive_signals, start_worker_server
 from meisho.training.mining import count_tuples
 from meisho.training.photo_cache import RECORD, CachedPhotos, CacheOptions
 from meisho.training.recipe import AugmentationRecipe, DataRecipe, Recipe
@@ -153,6 +154,13 @@ class BatchLoader:
         for _ in self._loader:
             pass
 
+    def close(self) -> None:
+        """End the workers; what they load is not needed any more."""
+        iterator = self._loader._iterator  # torch has no other way, and waits for those of a loader in use
+        if iterator is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+            self._loader._iterator = None
+
     def count_batches(self, epoch: int) -> int:
         """Return how many batches an epoch has."""
         mining, rows = self._recipe.mining, None
@@ -214,7 +222,7 @@ def _make_loader(
     methods = multiprocessing.get_all_start_methods()
     has_server = num_workers > 0 and "forkserver" in methods
     if has_server:  # workers share what it has imported
-        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+        start_worker_server([__name__])
     return DataLoader(
         photos,
         batch_size=None,
@@ -224,13 +232,14 @@ def _make_loader(
         # a plain fork copies locks of threads that it does not copy, such as those of the collection's store
         multiprocessing_context="forkserver" if has_server else None,
         pin_memory=pin_memory,
-        worker_init_fn=_end_with_trainer,
+        worker_init_fn=_prepare_worker,
         generator=torch.Generator(),  # torch's own must not move: a resumed run starts a loader more
     )
 
 
-def _end_with_trainer(worker: int) -> None:
+def _prepare_worker(number: int) -> None:
     """End this worker with the process that trains, even one that is killed: torch watches the forkserver."""
+    outlive_signals()
 
     def wait() -> None:
         trainer = multiprocessing.parent_process()

@@ -15,7 +15,7 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from meisho.arrays import Float32Array, Int64Array
-from meisho.errors import ConfigError, DivergedError, ImageError
+from meisho.errors import ConfigError, DivergedError, ImageError, InterruptedRunError
 from meisho.extraction import describe_photos
 from meisho.images import Photo
 from meisho.training.augmentation import change_batch
@@ -24,6 +24,7 @@ from meisho.training.distribution import gradient_norm, is_any_process
 from meisho.training.divergence import Fault, explain_gradients, explain_losses, first_fault, save_batch
 from meisho.training.ema import MovingAverage
 from meisho.training.history import BoardWriter, EpochRecord, plot_history, write_history
+from meisho.training.interruption import Interruption, noted_signals
 from meisho.training.loading import BatchLoader, LoadedPart
 from meisho.training.mining import count_tuples, mine_tuples
 from meisho.training.network import Losses, TrainingNetwork
@@ -111,6 +112,7 @@ class Loop:
         self.progress = Progress()
         self.skipped = SkippedPhotos(folder, data.num_photos, find_all=_command_to_find_all(recipe), say=say)
         self._unreadable: list[ImageError] = []  # since the last were noted
+        self._interruption = Interruption()
         self._steps_per_epoch = [self._loader.count_batches(e) for e in range(recipe.schedule.epochs)]
         self._check_freezes()
 
@@ -140,7 +142,18 @@ class Loop:
 
         Raises:
             DivergedError: A loss or gradient is not a number; the batch is saved.
+            InterruptedRunError: SIGINT or SIGTERM came; the state after the last step is saved.
+            KeyboardInterrupt: Another came; the state is that of the last save.
         """
+        with noted_signals(self._say) as self._interruption:
+            try:
+                self._train()
+            finally:
+                self._loader.close()
+                if self._board is not None:
+                    self._board.close()
+
+    def _train(self) -> None:
         self._loader.look_up()
         can_measure = self._data.validation is not None or len(self._data.accuracy) > 0
         is_new = self.progress.step == 0 and not self.progress.history
@@ -148,6 +161,7 @@ class Loop:
             self._loader.start()
             self._finish_epoch(_untrained_record(self._first_size()), is_start=True)
         while self.progress.epoch < self._recipe.schedule.epochs and not self._is_stale():
+            self._stop_if_asked()
             record = self._train_epoch()
             self.progress = replace(
                 self.progress, epoch=self.progress.epoch + 1, step_in_epoch=0, loss_sums=[0.0] * 4, mined=[]
@@ -157,8 +171,6 @@ class Loop:
             self._say(
                 f"stopped early: {self.progress.validations_since_best} validations without a better mAP"
             )
-        if self._board is not None:
-            self._board.close()
 
     # --- one epoch
 
@@ -183,6 +195,7 @@ class Loop:
             photos += sum(len(part.rows) for part in parts) * self._accelerator.num_processes
             self._tick("train", self.progress.step, self.num_steps)
             self._save_now_and_then()
+            self._stop_if_asked()
         seconds = time.perf_counter() - started
         steps = max(self._steps_per_epoch[epoch], 1)
         total, head, pairs, other = (value / steps for value in self.progress.loss_sums)
@@ -338,9 +351,9 @@ class Loop:
     # --- after an epoch
 
     def _finish_epoch(self, record: EpochRecord, *, is_start: bool = False) -> None:
-        done, every = self.progress.epoch, self._recipe.validation.every_epochs
+        done = self.progress.epoch
         started = time.perf_counter()
-        if is_start or done % every == 0 or done == self._recipe.schedule.epochs:
+        if is_start or self._is_validated(done):
             scores = self._validate()
             record = replace(
                 record,
@@ -432,9 +445,25 @@ class Loop:
         self._unreadable = []
 
     def _save_now_and_then(self) -> None:
-        every = self._recipe.hardware.save_every_steps
-        if every is not None and self.progress.step % every == 0:
+        """Save after so many steps, and before a validation, which may be long."""
+        progress, every = self.progress, self._recipe.hardware.save_every_steps
+        is_due = every is not None and progress.step % every == 0
+        is_last = progress.step_in_epoch == self._steps_per_epoch[progress.epoch]
+        if is_due or (is_last and self._is_validated(progress.epoch + 1)):
             self.save()
+
+    def _is_validated(self, epochs: int) -> bool:
+        """Return whether there is a validation after so many epochs."""
+        return epochs % self._recipe.validation.every_epochs == 0 or epochs == self._recipe.schedule.epochs
+
+    def _stop_if_asked(self) -> None:
+        """Save and raise where a signal came to any process; all of them come here, after the same step."""
+        if is_any_process(torch.tensor(self._interruption.is_asked, device=self._accelerator.device)):
+            self.save()
+            raise InterruptedRunError(
+                f"training was stopped after step {self.progress.step} of {self.num_steps}; the run is kept "
+                f"up to there in {self._folder}"
+            )
 
     # --- parts
 

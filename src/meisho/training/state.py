@@ -142,6 +142,14 @@ def load_state(folder: Path, state: RunState) -> tuple[Progress, int]:
         ) from error
 
 
+def saved_step(folder: Path) -> int | None:
+    """Return how many steps the state in a run's folder has behind it; None: there is no state."""
+    path = folder / STATE_FOLDER / STATE_NAME
+    if not path.is_file():
+        return None
+    return int(json.loads(path.read_text(encoding="utf-8"))["progress"]["step"])
+
+
 def _file_name(progress: Progress, rank: int) -> str:
     return f"state-{progress.epoch:04d}-{progress.step:08d}-{rank}.safetensors"
 

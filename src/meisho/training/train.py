@@ -33,7 +33,7 @@ from meisho.training.local_task import LocalTask
 from meisho.training.loop import Loop, Say, Tick
 from meisho.training.photo_cache import fill_cache
 from meisho.training.recipe import Recipe, load_recipe
-from meisho.training.state import STATE_FOLDER, STATE_NAME
+from meisho.training.state import saved_step
 from meisho.training.task import DescriptorTask, Task
 from meisho.training.whiten import whiten_checkpoint
 
@@ -86,6 +86,7 @@ def train(
         MismatchError: The run to resume has another recipe or other data.
         DatasetError: The data are not as they must be.
         DivergedError: A loss or gradient is not a number.
+        InterruptedRunError: SIGINT or SIGTERM came while it trained; the state after the last step is saved.
         MissingDependencyError: Accelerate is not installed.
     """
     _check_main()
@@ -182,7 +183,7 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
     """Refuse what would write over a run, or go on with none; it is one once it has saved a state."""
     if not resume and not is_first_process():
         return
-    if (folder / STATE_FOLDER / STATE_NAME).is_file():
+    if saved_step(folder) is not None:
         if not resume:
             raise InputError(
                 f"{folder}: holds a run already; go on with it by --resume, or choose another place with --to"
