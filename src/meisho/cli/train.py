@@ -64,6 +64,8 @@ def train(
         print_json(result)
         return
     found = "" if math.isnan(result.best_map) else f", mAP {100 * result.best_map:.2f} on validation"
+    if not math.isnan(result.whitened_map):
+        found += f", {100 * result.whitened_map:.2f} with its whitening"
     if result.best_epoch == 0:
         say(f"Best before training{found}: no epoch improved on it; try lower rates, or more photos")
     else:

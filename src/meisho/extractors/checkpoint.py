@@ -50,6 +50,15 @@ def add_whitening(whitening: Whitening, folder: Path) -> None:
     write_text(folder / "model.json", json.dumps(content, indent=2))
 
 
+def remove_whitening(folder: Path) -> None:
+    """Take the whitening out of a checkpoint, if it has one."""
+    content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if content["options"].get("whitening"):
+        content["options"]["whitening"] = None
+        write_text(folder / "model.json", json.dumps(content, indent=2))
+        (folder / "whitening.safetensors").unlink(missing_ok=True)
+
+
 def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> TimmGeM:
     """Load what `save_checkpoint` wrote; `options` replace those that it holds.
 

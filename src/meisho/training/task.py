@@ -103,6 +103,7 @@ class DescriptorTask:
     ) -> None:
         self._recipe, self._accuracy, self._validation = recipe, accuracy, validation
         descriptor = build_descriptor(recipe.model, seed=recipe.seed)
+        _check_whitening(recipe, descriptor.dim)
         self.traits = descriptor.traits
         network = TrainingNetwork(
             descriptor,
@@ -164,6 +165,13 @@ class DescriptorTask:
         assert isinstance(network, TrainingNetwork)
         model = self._recipe.model
         save_checkpoint(extraction_network(network), model.backbone, model.extraction_options(), folder)
+
+
+def _check_whitening(recipe: Recipe, dim: int) -> None:
+    """Refuse what would be refused when training has ended."""
+    asked = recipe.whitening.dim
+    if asked is not None and not 1 <= asked <= dim:
+        raise ConfigError(f"whitening.dim={asked}: must be from 1 to {dim}, the network's dimensions")
 
 
 def freeze_batch_norms(module: nn.Module) -> None:

@@ -5,12 +5,14 @@ runs/NAME/recipe.toml    the recipe, every default said
           history.csv    one row per epoch; curves.png shows it
           board/         for TensorBoard
           best/  last/   checkpoints: `meisho index --model runs/NAME/best`
+          whitening.json what came of the whitening, where one is asked for
           state/         for `--resume`
           skipped.csv    photos that cannot be read, if there are any
           diverged/      the batch on which a loss became NaN, if one did
 """
 
 import json
+import math
 import multiprocessing
 import platform
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ from meisho.training.photo_cache import fill_cache
 from meisho.training.recipe import Recipe, load_recipe
 from meisho.training.state import saved_step
 from meisho.training.task import DescriptorTask, Task
-from meisho.training.whiten import whiten_checkpoint
+from meisho.training.whiten import whiten_best
 
 PACKAGES = ("meisho", "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "safetensors")
 
@@ -50,7 +52,8 @@ class TrainingResult:
         folder: Of the run.
         best: Folder of the best checkpoint.
         best_epoch: Epochs after which it was saved; 0 is the network before training.
-        best_map: Its validation's mAP; NaN where nothing was held out.
+        best_map: Its validation's mAP, without a whitening; NaN where nothing was held out.
+        whitened_map: With the whitening that is in it; NaN where it has none.
         history: One record per epoch.
     """
 
@@ -58,6 +61,7 @@ class TrainingResult:
     best: Path
     best_epoch: int
     best_map: float
+    whitened_map: float
     history: tuple[EpochRecord, ...]
 
 
@@ -113,11 +117,11 @@ def train(
             start = describe_start(recipe, accelerator, loop.progress.step)
             _write_facts(folder, recipe, facts, start, resume=resume)
         loop.run()
+        epoch, best = loop.progress.best_epoch, loop.progress.best
+        best, whitened = math.nan if best is None else best, math.nan
         if accelerator.is_main_process and recipe.kind == "descriptors":
-            whiten_checkpoint(recipe, data, folder / "best", say=say)
-    progress = loop.progress
-    best = float("nan") if progress.best is None else progress.best
-    return TrainingResult(folder, folder / "best", progress.best_epoch, best, tuple(progress.history))
+            whitened = whiten_best(recipe, data, folder, best_epoch=epoch, best_map=best, say=say)
+    return TrainingResult(folder, folder / "best", epoch, best, whitened, tuple(loop.progress.history))
 
 
 def make_task(recipe: Recipe, data: TrainingData) -> Task:
@@ -164,8 +168,7 @@ def _write_facts(
     starts = []
     if resume:
         starts = json.loads((folder / "run.json").read_text(encoding="utf-8"))["starts"]
-    else:
-        write_text(folder / "recipe.toml", config_toml(recipe))
+    write_text(folder / "recipe.toml", config_toml(recipe))
     content = facts | {"starts": [*starts, start]}
     write_text(folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False))
 
@@ -202,14 +205,24 @@ def _has_two_records(history: Path) -> bool:
 
 
 def _check_same(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
-    """Refuse another recipe, but for its hardware, or other data."""
-    saved = config_values(load_recipe(folder / "recipe.toml"))
-    given = config_values(recipe)
-    differing = [f"[{k}]" for k in given if k != "hardware" and saved.get(k) != given[k]]
+    """Refuse a recipe that would have given other numbers, or other data."""
+    saved, given = (_flat(config_values(r)) for r in (load_recipe(folder / "recipe.toml"), recipe))
+    differing = [
+        f"{key}: {saved.get(key, 'none')} -> {given.get(key, 'none')}"
+        for key in dict.fromkeys([*saved, *given])
+        if saved.get(key) != given.get(key) and not _may_change(key, saved, given)
+    ]
     if differing:
+        way = ""
+        if saved["schedule.epochs"] != given["schedule.epochs"]:
+            weights = folder / "last" / "model.safetensors"
+            way = (
+                ". Rates follow a curve over all epochs: to train on for more, start another run with "
+                f"--set model.weights={weights}"
+            )
         raise MismatchError(
-            f"{folder}: the run was started with another recipe, it differs in {', '.join(differing)}; "
-            f"resume with its own, {folder / 'recipe.toml'}, or start another run"
+            f"{folder}: the run was started with another recipe, then -> now: {'; '.join(differing)}; "
+            f"resume with its own, {folder / 'recipe.toml'}, or start another run{way}"
         )
     then = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if then["data"] != facts["data"]:
@@ -217,6 +230,26 @@ def _check_same(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
             f"{folder}: the photos are not those that the run was started with "
             f"({then['data']} / {facts['data']}); start another run"
         )
+
+
+def _may_change(key: str, saved: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Return whether a key has no influence on what is learned; that the photos are the same is seen anyway."""
+    if key == "data.cache":  # JPEG changes pixels, be they kept or not
+        return given["data.cache_encoding"] == "raw" or (key in saved and key in given)
+    return key.startswith(("hardware.", "whitening.")) or key in (
+        "data.root",
+        "data.cache_gigabytes",
+        "validation.root",
+        "validation.patience",
+    )
+
+
+def _flat(values: dict[str, Any], beginning: str = "") -> dict[str, Any]:
+    """Return nested values by their keys as `--set` has them."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{beginning}{name}.") if isinstance(value, dict) else {beginning + name: value}
+    return flat
 
 
 def _make_accelerator(recipe: Recipe) -> Any:

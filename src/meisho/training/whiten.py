@@ -1,14 +1,19 @@
 """Whitening after training: fitted on the photos trained on, and put into the checkpoint."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
 
 from meisho.arrays import Int64Array
+from meisho.config import config_values
 from meisho.descriptors import Descriptors
+from meisho.errors import InputError
 from meisho.extraction import describe_photos
 from meisho.extractors.base import load_extractor
-from meisho.extractors.checkpoint import add_whitening
+from meisho.extractors.checkpoint import add_whitening, remove_whitening
+from meisho.files import write_text
 from meisho.images import Photo
 from meisho.training.data import TrainingData
 from meisho.training.loop import Say
@@ -16,34 +21,84 @@ from meisho.training.recipe import Recipe, WhiteningRecipe
 from meisho.training.validation import evaluate_descriptors, ignore_error
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
+NOTE_NAME = "whitening.json"
+"""In a run's folder: what came of its whitening."""
 
-def whiten_checkpoint(recipe: Recipe, data: TrainingData, folder: Path, *, say: Say) -> None:
-    """Fit the recipe's whitening, add it to a checkpoint, and say what validation makes of it.
+
+def whiten_best(
+    recipe: Recipe, data: TrainingData, folder: Path, *, best_epoch: int, best_map: float, say: Say
+) -> float:
+    """Fit the recipe's whitening, and keep it in the best checkpoint if validation does not fall with it.
+
+    What came of it is noted in the run's folder: a run that is resumed when it has ended does nothing more.
 
     Args:
-        recipe: Which whitening; with kind "none" nothing is done.
+        recipe: Which whitening; "none" takes out one that the checkpoint has.
         data: Fitted on its training photos, measured on its validation.
-        folder: Of the checkpoint.
+        folder: Of the run.
+        best_epoch: When its best checkpoint was saved, in epochs done.
+        best_map: Its validation's mAP without whitening, or NaN.
         say: Called with a line for people.
+
+    Returns:
+        The validation's mAP with the whitening that the checkpoint has; NaN where it has none, or no photos
+        are held out.
 
     Raises:
         InputError: There are too few photos or pairs; see `meisho.whitening`.
     """
-    if recipe.whitening.kind == "none":
-        return
+    asked = {"best_epoch": best_epoch, **config_values(recipe.whitening)}
+    note = folder / NOTE_NAME
+    done = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else None
+    if done is None and recipe.whitening.kind == "none":
+        return math.nan
+    if done is None or done["asked"] != asked:
+        remove_whitening(folder / "best")
+        found = math.nan
+        if recipe.whitening.kind != "none":
+            found = _whiten(recipe, data, folder / "best", best_map, say)
+        done = {"asked": asked, "map": None if math.isnan(found) else found}
+        write_text(note, json.dumps(done, indent=2))
+    return math.nan if done["map"] is None else float(done["map"])
+
+
+def _whiten(recipe: Recipe, data: TrainingData, checkpoint: Path, best_map: float, say: Say) -> float:
+    """Add a whitening unless validation falls with it; returns its mAP, or NaN."""
     workers, rng = recipe.hardware.workers, np.random.default_rng([recipe.seed, 2])
     rows = np.sort(rng.permutation(len(data.train))[: recipe.whitening.max_photos])
-    bare = load_extractor(str(folder), whitening=None)  # a resumed run may find one in the checkpoint
+    bare = load_extractor(str(checkpoint))
     numbered = [Photo(str(row), data.train.photo(row).path) for row in rows.tolist()]
     described = describe_photos(numbered, bare, num_workers=workers, on_error=ignore_error)
     rows = np.array([int(number) for number in described.ids])
-    whitening = fit_whitening(described, data.train.classes[rows], recipe.whitening, rng)
-    add_whitening(whitening, folder)
-    told = ""
+    try:
+        whitening = fit_whitening(described, data.train.classes[rows], recipe.whitening, rng)
+    except InputError as error:
+        raise InputError(
+            f"{error}. Training itself has ended and is kept; go on by --resume with another [whitening], "
+            "such as --set whitening.kind=none"
+        ) from error
+    found = math.nan
     if data.validation is not None:
-        report = evaluate_descriptors(data.validation, load_extractor(str(folder)), num_workers=workers)
-        told = f"; validation mAP with it {100 * report.headline.value:.2f}"
-    say(f"whitening ({whitening.kind}) fitted on {len(rows)} photos: {whitening.dim} dimensions{told}")
+        trial = checkpoint / "trial.safetensors"  # beside the one that counts: a kill must not leave it in use
+        whitening.save(trial)
+        extractor = load_extractor(str(checkpoint), whitening=str(trial))
+        found = evaluate_descriptors(data.validation, extractor, num_workers=workers).headline.value
+        trial.unlink()
+    told = f"whitening ({whitening.kind}) fitted on {len(rows)} photos: {_describe_dim(whitening, recipe)}"
+    if found < best_map:
+        say(f"{told}; left out: validation mAP falls from {100 * best_map:.2f} to {100 * found:.2f} with it")
+        return math.nan
+    add_whitening(whitening, checkpoint)
+    if not math.isnan(found):
+        told += f"; validation mAP {100 * best_map:.2f} without it, {100 * found:.2f} with it"
+    say(told)
+    return found
+
+
+def _describe_dim(whitening: Whitening, recipe: Recipe) -> str:
+    asked = recipe.whitening.dim
+    fewer = f" of the {asked} asked for: so few photos give no more" if whitening.dim < (asked or 0) else ""
+    return f"{whitening.dim} dimensions{fewer}"
 
 
 def fit_whitening(
