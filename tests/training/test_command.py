@@ -35,7 +35,7 @@ def test_train_takes_changes_resumes_and_prints_json(recipe_file, tmp_path, run)
     code, out, _ = run("train", recipe_file, *changes, "--json", "--resume")
     assert code == 0 and json.loads(out)["history"] == result["history"]
     code, _, err = run("train", recipe_file, "--to", tmp_path / "run", "--resume")
-    assert code == 4 and "another recipe, it differs in [head], [schedule]" in err
+    assert code == 4 and "then -> now: head.options.scale: 10 -> none; schedule.epochs: 2 -> 1; resume" in err
 
 
 def test_training_that_does_not_help_is_said_to(recipe_file, tmp_path, run):

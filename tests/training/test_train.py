@@ -313,16 +313,16 @@ def test_a_recipe_that_fails_at_the_start_may_be_repaired(make_recipe, tmp_path)
 
 @pytest.mark.parametrize("place", ["in the first epoch", "while the first state is saved"])
 def test_a_run_that_was_stopped_before_its_first_state_starts_anew(make_recipe, tmp_path, monkeypatch, place):
-    tick = stop_at(1)
+    tick, tables = stop_at(1), {}
     if place != "in the first epoch":
-        tick = stop_at(-1)
+        tick, tables = stop_at(-1), {"validation": {"at_start": True}}
 
         def stop(self):
             raise Stopped
 
         monkeypatch.setattr(Loop, "save", stop)  # best/, last/ and history.csv are there already
     with pytest.raises(Stopped):
-        train(make_recipe(), tmp_path / "run", tick=tick)
+        train(make_recipe(**tables), tmp_path / "run", tick=tick)
     monkeypatch.undo()
     assert (tmp_path / "run" / "recipe.toml").is_file()
     with pytest.raises(InputError, match="holds no saved state to resume; start it without --resume"):
@@ -370,7 +370,8 @@ def test_a_run_is_not_resumed_with_another_recipe_or_other_photos(make_recipe, t
     recipe = make_recipe(data={"root": str(root)}, schedule={"epochs": 1})
     train(recipe, tmp_path / "run")
     other = make_recipe(data={"root": str(root)}, schedule={"epochs": 2})
-    with pytest.raises(MismatchError, match=r"another recipe, it differs in \[schedule\]"):
+    way = r"then -> now: schedule\.epochs: 1 -> 2; resume .* --set model\.weights=.*/last/model\.safetensors"
+    with pytest.raises(MismatchError, match=way):
         train(other, tmp_path / "run", resume=True)
     trained_on = set(load_training_data(recipe).train.landmarks)
     held_out = next(folder for folder in sorted(root.iterdir()) if folder.name not in trained_on)
@@ -382,6 +383,28 @@ def test_a_run_is_not_resumed_with_another_recipe_or_other_photos(make_recipe, t
     shutil.copy(root / "place_0" / "0.png", root / "place_0" / "new.png")
     with pytest.raises(MismatchError, match="the photos are not those"):
         train(recipe, tmp_path / "run", resume=True)
+
+
+def test_a_run_goes_on_where_its_files_have_moved_to(places, make_recipe, tmp_path):
+    stop = {"schedule": {"epochs": 2}, "validation": {"patience": 1, "share": 0.34}}
+    first = {"root": str(places), "cache": str(tmp_path / "cache")}
+    result = train(make_recipe(data=first, **stop), tmp_path / "run")
+    shutil.copytree(places, tmp_path / "moved")
+    moved = {"root": str(tmp_path / "moved"), "cache": str(tmp_path / "other"), "cache_gigabytes": 1.0}
+    recipe = make_recipe(data=moved, **{**stop, "validation": {"share": 0.34}})
+    assert train(recipe, tmp_path / "run", resume=True).best_map == result.best_map
+    assert load_recipe(tmp_path / "run" / "recipe.toml") == recipe
+    without = make_recipe(data={"root": str(places)}, schedule={"epochs": 2})
+    with pytest.raises(MismatchError, match=r"then -> now: data\.cache: .*other -> none; resume"):
+        train(without, tmp_path / "run", resume=True)  # what JPEG made of the photos
+
+
+def test_a_run_trains_on_from_the_last_weights_of_another(make_recipe, tmp_path):
+    first = train(make_recipe(), tmp_path / "first")
+    weights = str(first.folder / "last" / "model.safetensors")
+    on = make_recipe(model={"weights": weights}, validation={"at_start": True, "share": 0.34})
+    second = train(on, tmp_path / "second")
+    assert second.history[0].validation_map == pytest.approx(first.history[-1].validation_map, abs=1e-6)
 
 
 def test_another_model_teaches(make_recipe, tmp_path):
