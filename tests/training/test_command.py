@@ -25,6 +25,18 @@ def test_train_says_what_it_does_and_what_to_do_next(recipe_file, tmp_path, monk
     assert "index PHOTOS --to my.meisho --model runs/small/best" in out
     code, _, err = run("train", recipe_file)
     assert code == 2 and "go on with it by --resume" in err
+    code, _, err = run("train", "runs/small/recipe.toml", "--resume")
+    assert code == 0 and "this run has ended already, after epoch 1 (step 3 of 3)" in err
+    assert len(list((tmp_path / "runs/small/board").iterdir())) == 1
+    code, _, err = run("train", recipe_file, "--to", recipe_file)
+    assert code == 2 and "small.toml: is a file; give the folder of a run" in err
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(recipe_file, tmp_path, monkeypatch, run):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, err = run("train", recipe_file, "--to", tmp_path / "run")
+    assert code == 2 and "start them by torchrun --nproc_per_node 2 -m meisho.cli train" in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_train_takes_changes_resumes_and_prints_json(recipe_file, tmp_path, run):

@@ -95,7 +95,7 @@ def test_a_run_says_all_that_is_needed_to_repeat_it(whole_run, tmp_path):
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-@pytest.mark.parametrize("step", [2, 4])
+@pytest.mark.parametrize("step", [3, 4])
 def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path, step):
     result, recipe, _ = whole_run
     values = config_toml(recipe).replace("[hardware]", "[hardware]\nsave_every_steps = 1")
@@ -106,7 +106,10 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path,
     for left in ("state/.state-0001-00000009-0.1.part.safetensors", "best/.model.1.part.safetensors"):
         (tmp_path / "run" / left).write_bytes(b"half")  # as a kill leaves it
     torch.manual_seed(123)  # resuming must not depend on what was drawn before
-    resumed = train(recipe, tmp_path / "run", resume=True)
+    lines = []
+    resumed = train(recipe, tmp_path / "run", resume=True, say=lines.append)
+    places = {3: "resumed within epoch 2, after step 3 of 6", 4: "resumed after epoch 2 (step 4 of 6)"}
+    assert lines[1] == places[step]
     first, second = saved_state(result.folder), saved_state(resumed.folder)
     assert first.keys() == second.keys()
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []

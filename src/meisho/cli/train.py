@@ -18,7 +18,8 @@ def train(
         Path | None, typer.Argument(help="TOML file, or the name of a recipe that --list shows.")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder of the run; runs/ and the recipe's name when not given.")
+        Path | None,
+        typer.Option(help="Folder of the run; runs/ and the recipe's name, or a run's recipe's folder."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
     changes: Annotated[
@@ -49,7 +50,8 @@ def train(
         return
     if recipe is None:
         raise ConfigError("give a recipe: a TOML file, or a name that 'meisho train --list' shows")
-    folder = to or Path("runs") / recipe.stem
+    is_of_run = (recipe.parent / "run.json").is_file()
+    folder = to or (recipe.parent if is_of_run else Path("runs") / recipe.stem)
     resolved = load_recipe(recipe, changes or ())
     try:
         with progress_bars() as report_progress:

@@ -138,17 +138,17 @@ class BoardWriter:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._writer: Any = None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return
-        self._writer = SummaryWriter(str(folder))
 
     def write(self, record: EpochRecord) -> None:
         """Add one epoch."""
-        if self._writer is None:
-            return
+        if self._writer is None:  # not before: a file without an epoch is of no use
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return
+            self._writer = SummaryWriter(str(self._folder))
         for name, value in asdict(record).items():
             if name not in ("epoch", "step") and not math.isnan(value):
                 self._writer.add_scalar(name, value, record.epoch)

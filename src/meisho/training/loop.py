@@ -136,6 +136,16 @@ class Loop:
         if self._average is not None:
             self._average.num_updates = updates
         self.skipped.resume()
+        self._say(self._describe_start())
+
+    def _describe_start(self) -> str:
+        progress = self.progress
+        steps = f"step {progress.step} of {self.num_steps}"
+        if progress.epoch == self._recipe.schedule.epochs or self._is_stale():
+            return f"this run has ended already, after epoch {progress.epoch} ({steps})"
+        if progress.step_in_epoch:
+            return f"resumed within epoch {progress.epoch + 1}, after {steps}"
+        return f"resumed after epoch {progress.epoch} ({steps})"
 
     def run(self) -> None:
         """Train until the last epoch, or until validation has not improved for long enough.

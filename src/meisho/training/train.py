@@ -14,6 +14,7 @@ runs/NAME/recipe.toml    the recipe, every default said
 import json
 import math
 import multiprocessing
+import os
 import platform
 from dataclasses import dataclass
 from datetime import timedelta
@@ -184,6 +185,8 @@ def _check_main() -> None:
 
 def _check_folder(folder: Path, *, resume: bool) -> None:
     """Refuse what would write over a run, or go on with none; it is one once it has saved a state."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give the folder of a run with --to")
     if not resume and not is_first_process():
         return
     if saved_step(folder) is not None:
@@ -233,7 +236,7 @@ def _check_same(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
 
 
 def _may_change(key: str, saved: dict[str, Any], given: dict[str, Any]) -> bool:
-    """Return whether a key has no influence on what is learned; that the photos are the same is seen anyway."""
+    """Return whether a key changes nothing of what is learned; their digest tells photos apart."""
     if key == "data.cache":  # JPEG changes pixels, be they kept or not
         return given["data.cache_encoding"] == "raw" or (key in saved and key in given)
     return key.startswith(("hardware.", "whitening.")) or key in (
@@ -270,7 +273,15 @@ def _make_accelerator(recipe: Recipe) -> Any:
     # always: besides frozen parameters some of timm's are unused, such as norms behind the map that is pooled
     distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
     waiting = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
-    return Accelerator(mixed_precision=precision, cpu=kind == "cpu", kwargs_handlers=[distributed, waiting])
+    options = {"cpu": kind == "cpu", "kwargs_handlers": [distributed, waiting]}
+    accelerator = Accelerator(mixed_precision=precision, **options)
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and accelerator.num_processes == 1:  # they would all write to one folder
+        raise InputError(
+            f"WORLD_SIZE={started}, but this process is alone, as each of them would be; start them by "
+            f"torchrun --nproc_per_node {started} -m meisho.cli train ..., or unset WORLD_SIZE"
+        )
+    return accelerator
 
 
 def _device_kind(recipe: Recipe, *, has_xla: bool) -> str:

@@ -79,7 +79,9 @@ def _whiten(recipe: Recipe, data: TrainingData, checkpoint: Path, best_map: floa
         ) from error
     found = math.nan
     if data.validation is not None:
-        trial = checkpoint / "trial.safetensors"  # beside the one that counts: a kill must not leave it in use
+        trial = (
+            checkpoint / "trial.safetensors"
+        )  # beside the one that counts: a kill must not leave it in use
         whitening.save(trial)
         extractor = load_extractor(str(checkpoint), whitening=str(trial))
         found = evaluate_descriptors(data.validation, extractor, num_workers=workers).headline.value
