@@ -112,7 +112,9 @@ def test_a_run_that_is_asked_to_stop_loses_no_step(make_recipe, tmp_path, stage,
     resumed = train(recipe, tmp_path / "run", resume=True)
     first, second = saved_state(whole.folder), saved_state(resumed.folder)
     assert [name for name, value in first.items() if not value.equal(second[name])] == []
-    assert [r.loss for r in resumed.history] == [r.loss for r in whole.history]
+    assert [(r.loss, r.gradient_norm) for r in resumed.history] == [
+        (r.loss, r.gradient_norm) for r in whole.history
+    ]
 
 
 def test_what_was_learned_is_saved_before_it_is_validated(make_recipe, tmp_path):
@@ -127,7 +129,9 @@ def test_what_was_learned_is_saved_before_it_is_validated(make_recipe, tmp_path)
     resumed = train(make_recipe(), tmp_path / "run", resume=True)
     first, second = saved_state(whole.folder), saved_state(resumed.folder)
     assert [name for name, value in first.items() if not value.equal(second[name])] == []
-    assert [r.loss for r in resumed.history] == [r.loss for r in whole.history]
+    assert [(r.loss, r.gradient_norm) for r in resumed.history] == [
+        (r.loss, r.gradient_norm) for r in whole.history
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals of Unix")

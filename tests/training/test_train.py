@@ -113,7 +113,12 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path,
     first, second = saved_state(result.folder), saved_state(resumed.folder)
     assert first.keys() == second.keys()
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
-    assert [r.loss for r in resumed.history[1:]] == [r.loss for r in result.history[1:]]
+    for name in ("loss", "gradient_norm", "rate", "step"):
+        assert [getattr(r, name) for r in resumed.history[1:]] == [
+            getattr(r, name) for r in result.history[1:]
+        ]
+    rates = [record.images_per_second * record.seconds for record in resumed.history[1:]]
+    assert rates == pytest.approx([16] * 3)  # the whole epoch's photos
     assert resumed.best_map == result.best_map
     assert list((tmp_path / "run").rglob(".*")) == []
 

@@ -173,9 +173,7 @@ class Loop:
         while self.progress.epoch < self._recipe.schedule.epochs and not self._is_stale():
             self._stop_if_asked()
             record = self._train_epoch()
-            self.progress = replace(
-                self.progress, epoch=self.progress.epoch + 1, step_in_epoch=0, loss_sums=[0.0] * 4, mined=[]
-            )
+            self.progress = self.progress.next_epoch()
             self._finish_epoch(record)
         if self._is_stale() and self.progress.epoch < self._recipe.schedule.epochs:
             self._say(
@@ -189,26 +187,27 @@ class Loop:
         self._task.start_epoch(self._network)
         freeze_parameters(self._network, self._frozen(epoch))
         size_px = size_at(epoch, schedule.sizes)
-        started, waited, photos = time.perf_counter(), 0.0, 0
-        norms: list[float] = []
+        counted = time.perf_counter()
         self._mine()
         progress = self.progress
         batches = self._loader.load(epoch, size_px, first=progress.step_in_epoch, mined=progress.mined)
         while True:
             asked = time.perf_counter()
             parts = next(batches, None)
-            waited += time.perf_counter() - asked
             if parts is None:
                 break
+            progress.waited += time.perf_counter() - asked
             self._unreadable += [error for part in parts for error in part.unreadable]
-            norms.append(self._step(parts))
-            photos += sum(len(part.rows) for part in parts) * self._accelerator.num_processes
+            self._note_norm(self._step(parts))
+            progress.num_photos += sum(len(part.rows) for part in parts) * self._accelerator.num_processes
+            now = time.perf_counter()
+            progress.seconds, counted = progress.seconds + now - counted, now
             self._tick("train", self.progress.step, self.num_steps)
             self._save_now_and_then()
             self._stop_if_asked()
-        seconds = time.perf_counter() - started
         steps = max(self._steps_per_epoch[epoch], 1)
-        total, head, pairs, other = (value / steps for value in self.progress.loss_sums)
+        seconds = max(progress.seconds, 1e-9)  # of an epoch without a step
+        total, head, pairs, other = (value / steps for value in progress.loss_sums)
         return EpochRecord(
             epoch=epoch + 1,
             step=self.progress.step,
@@ -220,12 +219,17 @@ class Loop:
             other_loss=other,
             accuracy=math.nan,
             validation_map=math.nan,
-            gradient_norm=_finite_mean(norms),
-            images_per_second=photos / seconds,
-            waiting=waited / seconds,
-            seconds=seconds,
+            gradient_norm=progress.norm_sum / progress.num_norms if progress.num_norms else math.nan,
+            images_per_second=progress.num_photos / seconds,
+            waiting=progress.waited / seconds,
+            seconds=progress.seconds,
             validation_seconds=0.0,
         )
+
+    def _note_norm(self, norm: float) -> None:
+        if math.isfinite(norm):
+            self.progress.norm_sum += norm
+            self.progress.num_norms += 1
 
     def _mine(self) -> None:
         """Mine the tuples of this epoch where the recipe says so, unless a resumed run has them."""
@@ -384,9 +388,7 @@ class Loop:
         self.save()
         is_best = self.progress.best_epoch == done
         left = self._seconds_left(record)
-        self._say(
-            describe_record(record, is_best=is_best, seconds_left=left, num_skipped=len(self.skipped))
-        )
+        self._say(describe_record(record, is_best=is_best, seconds_left=left, num_skipped=len(self.skipped)))
 
     def _seconds_left(self, record: EpochRecord) -> float:
         """Estimate by the epoch that has ended how long the others will take; NaN before the first."""
@@ -537,11 +539,6 @@ def _spread_parameters(network: nn.Module) -> list[nn.Parameter]:
     """Return the parameters of which each process holds another part."""
     head = getattr(network, "head", None)
     return [head.weight] if head is not None and head.shard is not None else []
-
-
-def _finite_mean(values: list[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return sum(finite) / len(finite) if finite else math.nan
 
 
 def _duration(seconds: float) -> str:

@@ -40,6 +40,11 @@ class Progress:
         best_epoch: When it was, in epochs done.
         validations_since_best: How many did not reach it.
         loss_sums: (4,) sums of the losses of this epoch's steps.
+        norm_sum: Of the norms of their gradients, where those are finite.
+        num_norms: How many are.
+        num_photos: Photos of these steps, all processes together.
+        seconds: What they took.
+        waited: Seconds of that in which there were no photos yet.
         mined: Rows of this epoch's photos, tuple after tuple, where they are mined.
         history: What was recorded after each epoch.
     """
@@ -51,8 +56,24 @@ class Progress:
     best_epoch: int = 0
     validations_since_best: int = 0
     loss_sums: list[float] = field(default_factory=lambda: [0.0] * 4)
+    norm_sum: float = 0.0
+    num_norms: int = 0
+    num_photos: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
     mined: list[int] = field(default_factory=list)
     history: list[EpochRecord] = field(default_factory=list)
+
+    def next_epoch(self) -> "Progress":
+        """Return where the run stands when this epoch is done."""
+        return Progress(
+            step=self.step,
+            epoch=self.epoch + 1,
+            best=self.best,
+            best_epoch=self.best_epoch,
+            validations_since_best=self.validations_since_best,
+            history=self.history,
+        )
 
 
 @dataclass(frozen=True, eq=False)
