@@ -1,10 +1,16 @@
 import json
+import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 from places import recipe_values
 
+from meisho.cli.train import _describe_result
 from meisho.config import config_toml, parse_config
+from meisho.training.history import EpochRecord
 from meisho.training.recipe import Recipe
+from meisho.training.train import TrainingResult
 
 
 @pytest.fixture
@@ -58,6 +64,27 @@ def test_training_that_does_not_help_is_said_to(recipe_file, tmp_path, run):
     )
     assert code == 0 and "Best before training, mAP" in out and "no epoch improved on it" in out
     assert str(tmp_path / "run" / "best") in out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [
+        ([0.5, 0.625], "Best after 1 epoch, mAP 50.00 → 62.50 on validation: best"),
+        ([math.nan, 0.625], "Best after 1 epoch, mAP 62.50 on validation: best"),
+        ([0.5, 0.4], "Best before training, mAP 50.00 on validation: no epoch improved on it; try lower"),
+        (
+            [0.98, 0.97],
+            "Best before training, mAP 98.00 on validation: no epoch improved on it; what is held",
+        ),
+    ],
+)
+def test_the_result_is_compared_with_the_model_before(maps, told):
+    best = int(np.nanargmax(maps))
+    blank = dict.fromkeys(EpochRecord.__dataclass_fields__, 0.0)
+    history = tuple(EpochRecord(**{**blank, "epoch": e, "validation_map": m}) for e, m in enumerate(maps))
+    result = TrainingResult(Path("run"), Path("best"), best, maps[best], math.nan, history)
+    words = [word if isinstance(word, str) else word[0] for word in _describe_result(result)]
+    assert "".join(words).startswith(told)
 
 
 @pytest.mark.parametrize(

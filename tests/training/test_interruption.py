@@ -21,7 +21,8 @@ from meisho.training.state import saved_step
 from meisho.training.train import train
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
 from meisho.cli import main
 from meisho.training.loop import Loop
 original = Loop._step

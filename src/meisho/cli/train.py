@@ -4,12 +4,14 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from meisho.cli.app import Json, app, err, own_command, print_json, progress_bars, say, shell_line, strong
 from meisho.errors import ConfigError, InterruptedRunError
+
+_EASY = 0.97  # validation's mAP before training, above which it tells little
 
 
 @app.command()
@@ -65,16 +67,25 @@ def train(
     if as_json:
         print_json(result)
         return
-    found = "" if math.isnan(result.best_map) else f", mAP {100 * result.best_map:.2f} on validation"
-    if not math.isnan(result.whitened_map):
-        found += f", {100 * result.whitened_map:.2f} with its whitening"
-    if result.best_epoch == 0:
-        say(f"Best before training{found}: no epoch improved on it; try lower rates, or more photos")
-    else:
-        epochs = "1 epoch" if result.best_epoch == 1 else f"{result.best_epoch} epochs"
-        say("Best after ", strong(epochs), f"{found}: ", strong(result.best))
+    say(*_describe_result(result))
     option = "--local" if resolved.kind == "delg-local" else "--model"
     say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", option, result.best))
+
+
+def _describe_result(result: Any) -> tuple[str | tuple[str, str], ...]:
+    """Say which checkpoint is best, what validation gave before training and gives now, and what to try."""
+    start = next((r.validation_map for r in result.history if r.epoch == 0), math.nan)
+    before = "" if math.isnan(start) or result.best_epoch == 0 else f"{100 * start:.2f} → "
+    found = "" if math.isnan(result.best_map) else f", mAP {before}{100 * result.best_map:.2f} on validation"
+    if not math.isnan(result.whitened_map):
+        found += f", {100 * result.whitened_map:.2f} with its whitening"
+    if result.best_epoch > 0:
+        epochs = "1 epoch" if result.best_epoch == 1 else f"{result.best_epoch} epochs"
+        return ("Best after ", strong(epochs), f"{found}: ", strong(result.best))
+    advice = "try lower rates, or more photos"
+    if result.best_map > _EASY:
+        advice = "what is held out is too easy to tell; hold out more landmarks (validation.share)"
+    return (f"Best before training{found}: no epoch improved on it; {advice}",)
 
 
 def _explain_interruption(folder: Path, command: str) -> str:
