@@ -94,7 +94,7 @@ def test_a_finished_run_that_is_resumed_has_the_same_whitening(make_recipe, tmp_
     recipe = whitened(make_recipe)
     result = train(recipe, tmp_path / "run")
     before = {path.name: path.read_bytes() for path in result.best.iterdir()}
-    monkeypatch.setattr(whiten, "describe_photos", lambda *arguments, **options: pytest.fail("fitted again"))
+    monkeypatch.setattr(whiten, "describe_rows", lambda *arguments, **options: pytest.fail("fitted again"))
     again = train(recipe, tmp_path / "run", resume=True)
     assert again.whitened_map == result.whitened_map == 1.0
     assert load_extractor(str(result.best)).dim == 6

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import ConfigError, DivergedError, ImageError, InterruptedRunError
-from meisho.extraction import describe_photos
-from meisho.images import Photo
 from meisho.training.augmentation import change_batch
 from meisho.training.data import TrainingData
 from meisho.training.distribution import gradient_norm, is_any_process
@@ -42,6 +40,7 @@ from meisho.training.skipped import SkippedPhotos
 from meisho.training.state import STATE_FOLDER, Progress, RunState, load_state, save_state, save_tensors
 from meisho.training.task import Scores, Task
 from meisho.training.teacher import Teacher, follow_average, load_teacher
+from meisho.training.validation import describe_rows
 
 Say = Callable[[str], None]
 Tick = Callable[[str, int, int], None]
@@ -241,13 +240,10 @@ class Loop:
             extractor = self._task.extractor(self._network, self._extraction_device)
 
             def describe(rows: Int64Array) -> Float32Array:
-                numbered = [Photo(str(place), train.photo(row).path) for place, row in enumerate(rows)]
-                workers = self._recipe.hardware.workers
-                described = describe_photos(
-                    numbered, extractor, num_workers=workers, on_error=self._unreadable.append
-                )
+                workers, note = self._recipe.hardware.workers, self._unreadable.append
+                described, places = describe_rows(train, rows, extractor, num_workers=workers, on_error=note)
                 vectors = np.zeros((len(rows), extractor.dim), np.float32)  # near to nothing
-                vectors[[int(place) for place in described.ids]] = described.vectors
+                vectors[places] = described.vectors
                 return vectors
 
             self._tick("mine", 0, 1)

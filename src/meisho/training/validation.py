@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from meisho.arrays import Float32Array
+from meisho.arrays import Float32Array, Int64Array
 from meisho.datasets.base import Dataset
 from meisho.descriptors import Descriptors
 from meisho.errors import ImageError
@@ -91,6 +91,27 @@ def evaluate_descriptors(
     )
 
 
+def describe_rows(
+    photos: TrainingSet,
+    rows: Int64Array,
+    extractor: GlobalExtractor,
+    *,
+    batch_size: int = 16,
+    num_workers: int | None = None,
+    on_error: Callable[[ImageError], None] = ignore_error,
+) -> tuple[Descriptors, Int64Array]:
+    """Describe some photos of a training set, without those that cannot be read.
+
+    Returns:
+        Descriptors of N photos, and the (N,) int64 places of these photos in `rows`.
+    """
+    numbered = [replace(photos.photo(row), id=str(place)) for place, row in enumerate(rows.tolist())]
+    described = describe_photos(
+        numbered, extractor, batch_size=batch_size, num_workers=num_workers, on_error=on_error
+    )
+    return described, np.array([int(place) for place in described.ids], np.int64)
+
+
 def _places(photos: Sequence[Photo]) -> list[_Place]:
     return [(photo.path, photo.box) for photo in photos]
 
@@ -139,12 +160,12 @@ def closed_set_accuracy(
         num_workers: Processes that decode.
         on_error: Called with each photo that cannot be read; it does not count.
     """
-    numbered = [Photo(str(row), photo.path) for row, photo in enumerate(photos.photos())]
-    described = describe_photos(
-        numbered, extractor, batch_size=batch_size, num_workers=num_workers, on_error=on_error
+    everything = np.arange(len(photos))
+    described, places = describe_rows(
+        photos, everything, extractor, batch_size=batch_size, num_workers=num_workers, on_error=on_error
     )
     if len(described) == 0:
         return float("nan")
     vectors: Float32Array = described.vectors
     answers = head.classify(torch.from_numpy(vectors.copy()).to(head.weight.device)).cpu().numpy()
-    return float(np.mean(answers == photos.classes[[int(number) for number in described.ids]]))
+    return float(np.mean(answers == photos.classes[places]))

@@ -10,15 +10,13 @@ from meisho.arrays import Int64Array
 from meisho.config import config_values
 from meisho.descriptors import Descriptors
 from meisho.errors import InputError
-from meisho.extraction import describe_photos
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import add_whitening, remove_whitening
 from meisho.files import write_text
-from meisho.images import Photo
 from meisho.training.data import TrainingData
 from meisho.training.loop import Say
 from meisho.training.recipe import Recipe, WhiteningRecipe
-from meisho.training.validation import evaluate_descriptors, ignore_error
+from meisho.training.validation import describe_rows, evaluate_descriptors
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
 NOTE_NAME = "whitening.json"
@@ -67,9 +65,8 @@ def _whiten(recipe: Recipe, data: TrainingData, checkpoint: Path, best_map: floa
     workers, rng = recipe.hardware.workers, np.random.default_rng([recipe.seed, 2])
     rows = np.sort(rng.permutation(len(data.train))[: recipe.whitening.max_photos])
     bare = load_extractor(str(checkpoint))
-    numbered = [Photo(str(row), data.train.photo(row).path) for row in rows.tolist()]
-    described = describe_photos(numbered, bare, num_workers=workers, on_error=ignore_error)
-    rows = np.array([int(number) for number in described.ids])
+    described, places = describe_rows(data.train, rows, bare, num_workers=workers)
+    rows = rows[places]
     try:
         whitening = fit_whitening(described, data.train.classes[rows], recipe.whitening, rng)
     except InputError as error:
@@ -79,9 +76,7 @@ def _whiten(recipe: Recipe, data: TrainingData, checkpoint: Path, best_map: floa
         ) from error
     found = math.nan
     if data.validation is not None:
-        trial = (
-            checkpoint / "trial.safetensors"
-        )  # beside the one that counts: a kill must not leave it in use
+        trial = checkpoint / "trial.safetensors"  # a kill must not leave it in use
         whitening.save(trial)
         extractor = load_extractor(str(checkpoint), whitening=str(trial))
         found = evaluate_descriptors(data.validation, extractor, num_workers=workers).headline.value
