@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from meisho.contest.entry import Entry, InCollections, Progress, Reranking, make_entry, score_entry, silent
+from meisho.contest.entry import Entry, InCollections, Reranking, make_entry, score_entry
 from meisho.datasets.contest import find_contest_photos
 from meisho.datasets.gldv2 import read_retrieval_solution
+from meisho.describing import Describer
 from meisho.evaluate.report import Report
-from meisho.extractors.base import GlobalExtractor
+from meisho.progress import Progress, silent
 from meisho.ranking import Ranking
 from meisho.submission import read_query_ids, write_submission
 
@@ -29,7 +30,7 @@ class Submitted:
 def submit_retrieval(
     queries: Path,
     database: Path,
-    extractors: Sequence[GlobalExtractor],
+    describers: Sequence[Describer],
     to: Path,
     *,
     work: Path,
@@ -37,8 +38,6 @@ def submit_retrieval(
     solution: Path | None = None,
     reranking: Reranking | None = None,
     seed: int = 0,
-    batch_size: int = 16,
-    num_workers: int | None = None,
     progress: Progress = silent,
 ) -> Submitted:
     """Describe the photos of a contest, rank them, write the submission, and score it where that can be done.
@@ -49,15 +48,13 @@ def submit_retrieval(
     Args:
         queries: The folder of query photos.
         database: The folder of photos that are searched.
-        extractors: One or more models; the similarities of several are averaged.
+        describers: One or more models; the similarities of several are averaged.
         to: The submission.
         work: The folder of the collections.
         sample: The contest's sample submission: the queries to answer, in order. None: every query photo.
         solution: The right answers, `retrieval_solution_v*.csv`.
         reranking: How the first answers are put into a better order.
         seed: Of the bootstrap of the score's intervals.
-        batch_size: Photos per call of an extractor.
-        num_workers: Processes that decode; None chooses.
         progress: Called as work is done.
 
     Raises:
@@ -66,10 +63,10 @@ def submit_retrieval(
     photos = find_contest_photos(queries, database, query_ids=read_query_ids(sample) if sample else None)
     if solution:
         read_retrieval_solution(solution, photos.database_ids, place=str(database))
-    describe = InCollections(work / "database", database, batch_size, num_workers, progress)
+    describe = InCollections(work / "database", database, progress)
     entry = make_entry(
         photos,
-        extractors,
+        describers,
         describe_database=describe,
         describe_queries=replace(describe, folder=work / "queries", photo_root=queries),
         reranking=reranking,

@@ -54,7 +54,7 @@ class LocalExtractor(Protocol):
         """Find the features of one image: (H, W, 3) uint8 RGB, any H, W ≥ 1, best first; none is an answer.
 
         Keypoints and scales are in px of `image`, (0, 0) the centre of its top-left pixel, and `size_px` is
-        (W, H); `meisho.local_extraction` carries them over to the whole upright photo.
+        (W, H); `meisho.local_describing` carries them over to the whole upright photo.
         """
         ...
 

@@ -8,9 +8,12 @@ from typing import Self
 
 from meisho import __version__
 from meisho.descriptors import Provenance
-from meisho.errors import CollectionError
+from meisho.errors import CollectionError, MismatchError
 
 METADATA_FILE = "collection.json"
+INDEX_FOLDER = "index"
+"""The folder, in a collection, of what is derived from it."""
+
 FORMAT_VERSION = 1
 LOCAL_FORMAT_VERSION = 2
 """Of a collection with local features: a program that knows format 1 alone would lose track of them."""
@@ -42,6 +45,19 @@ class Metadata:
         """Return the same of a collection that holds local features too."""
         return replace(self, format_version=LOCAL_FORMAT_VERSION, local_provenance=provenance, local_dim=dim)
 
+    def require_provenance(self, provenance: Provenance, path: Path) -> None:
+        """Check that descriptors of this provenance belong into the collection at `path`.
+
+        Raises:
+            MismatchError: They do not; names every differing option with both values.
+        """
+        if differences := self.provenance.differences(provenance):
+            raise MismatchError(
+                f"{path}: made with another model or option than the one asked for "
+                f"(collection / asked for): {'; '.join(differences)}. "
+                "Use the same as the collection, or make another collection"
+            )
+
 
 def write_metadata(directory: Path, metadata: Metadata) -> None:
     """Write collection.json: whole or not at all."""
@@ -54,12 +70,18 @@ def write_metadata(directory: Path, metadata: Metadata) -> None:
     unfinished.replace(directory / METADATA_FILE)
 
 
+def is_collection(directory: Path) -> bool:
+    """Say whether a finished collection is there; it may still be damaged."""
+    return (directory / METADATA_FILE).is_file()
+
+
 def read_metadata(directory: Path) -> Metadata:
     """Read collection.json.
 
     Raises:
-        CollectionError: It cannot be read, is damaged, or was written by a newer format.
+        CollectionError: There is no collection, or the file is damaged or was written by a newer format.
     """
+    _check_is_collection(directory)
     file = directory / METADATA_FILE
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -85,3 +107,20 @@ def read_metadata(directory: Path) -> Metadata:
         raise CollectionError(
             f"{file}: damaged ({error!r}); restore it from a copy, or delete {directory} and index again"
         ) from error
+
+
+def _check_is_collection(path: Path) -> None:
+    if is_collection(path):
+        return
+    if not path.exists():
+        raise CollectionError(
+            f"{path}: there is no collection; make one with 'meisho index PHOTOS --to {path}'"
+        )
+    if not path.is_dir():
+        raise CollectionError(f"{path}: is a file, and a collection is a directory; check the path")
+    if any(path.glob("*.lance")) or (path / "writer.lock").exists():
+        raise CollectionError(
+            f"{path}: {METADATA_FILE} is missing, making the collection was probably interrupted; "
+            f"run 'meisho index PHOTOS --to {path}' again"
+        )
+    raise CollectionError(f"{path}: is not a collection (no {METADATA_FILE} in it); check the path")

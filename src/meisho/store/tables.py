@@ -7,12 +7,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import numpy as np
-import pyarrow as pa
 
 from meisho.arrays import Float32Array, Int64Array
-from meisho.errors import CollectionError
+from meisho.errors import CollectionError, MissingDependencyError
+
+try:
+    import lancedb
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from filelock import FileLock, Timeout
+except ImportError as error:
+    raise MissingDependencyError(
+        f"writing a collection needs LanceDB, which cannot be imported ({error}); "
+        "run: pip install lancedb pyarrow filelock (extraction and training work without it)"
+    ) from error
+
+__all__ = ["FileLock", "Timeout", "pa", "pc"]  # imported from here, so that what is missing is said once
 
 PHOTOS = "photos"
 DESCRIPTORS = "descriptors"

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from meisho.arrays import Float32Array
 from meisho.errors import CollectionError, InputError
@@ -24,6 +22,7 @@ from meisho.store.records import (
     rows_of_records,
     rows_of_removals,
 )
+from meisho.store.tables import pa, pc
 
 KEEP_VERSIONS = timedelta(hours=1)
 

@@ -9,8 +9,8 @@ JPEG. Siblings of one family share palette, windows and roof. One photo is made 
 `build` draws all of a city to files, `labels` grades its photos, `city` reads it.
 """
 
-from meisho.datasets.toycity.build import build_toycity
-from meisho.datasets.toycity.city import (
+from meisho.toycity.build import build_toycity
+from meisho.toycity.city import (
     FacadeHomography,
     facade_homographies,
     landmark_labels,
