@@ -105,13 +105,17 @@ def restore_extractor(
     return extractor
 
 
-def restore_local_extractor(provenance: Provenance) -> LocalExtractor:
+def restore_local_extractor(provenance: Provenance, *, device: str = "auto") -> LocalExtractor:
     """Load the extractor that local features came from.
+
+    Args:
+        provenance: Of the local features.
+        device: "auto", "cpu" or "cuda".
 
     Raises:
         MismatchError: Its weights are no longer the ones that were used.
     """
-    extractor = load_local_extractor(provenance.extractor, **json.loads(provenance.options))
+    extractor = load_local_extractor(provenance.extractor, device=device, **json.loads(provenance.options))
     differences = provenance.differences(extractor.provenance)
     if differences:
         raise MismatchError(
@@ -128,6 +132,7 @@ def index_folder(
     index: str | None = None,
     moved: bool = False,
     local_extractor: LocalExtractor | None = None,
+    device: str = "auto",
     batch_size: int = 16,
     num_workers: int | None = None,
     progress: Progress = silent,
@@ -149,6 +154,7 @@ def index_folder(
         index=index,
         moved=moved,
         local_extractor=local_extractor,
+        device=device,
         batch_size=batch_size,
         num_workers=num_workers,
         progress=progress,
@@ -165,6 +171,7 @@ def index_photos(
     index: str | None = None,
     moved: bool = False,
     local_extractor: LocalExtractor | None = None,
+    device: str = "auto",
     batch_size: int = 16,
     num_workers: int | None = None,
     progress: Progress = silent,
@@ -181,6 +188,7 @@ def index_photos(
         moved: The photo folder was moved since the collection was made; it is found at `photo_root` now.
         local_extractor: Finds local features, which are kept beside the descriptors. None: whatever found
             those that the collection holds; where it holds none, none are looked for.
+        device: Where local features are found, when their extractor is the collection's own.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode; None chooses.
         progress: Called as photos are done.
@@ -210,7 +218,13 @@ def index_photos(
         kind = refresh_index(collection, index)
         progress("build index", 1, 1)
         local = _describe_local(
-            collection, writer, photos, local_extractor, num_workers=num_workers, progress=progress
+            collection,
+            writer,
+            photos,
+            local_extractor,
+            device=device,
+            num_workers=num_workers,
+            progress=progress,
         )
     records = collection.records()
     broken = tuple(SkippedPhoto(record.id, record.error) for record in records if record.error)
@@ -234,6 +248,7 @@ def _describe_local(
     photos: Sequence[Photo],
     extractor: LocalExtractor | None,
     *,
+    device: str,
     num_workers: int | None,
     progress: Progress,
 ) -> LocalUpdate | None:
@@ -247,7 +262,8 @@ def _describe_local(
     if not pending:
         return None
     update = LocalUpdate(pending, writer, progress)
-    update.run(extractor or restore_local_extractor(collection.local_provenance), num_workers=num_workers)
+    extractor = extractor or restore_local_extractor(collection.local_provenance, device=device)
+    update.run(extractor, num_workers=num_workers)
     writer.tidy()
     return update
 
@@ -290,6 +306,7 @@ def search_collection(
     *,
     top: int = 10,
     reranker: Chain | None = None,
+    device: str = "auto",
 ) -> Found:
     """Describe the query photos and find the `top` best database photos of each.
 
@@ -299,6 +316,7 @@ def search_collection(
         extractor: The one that the collection was made with.
         top: How many answers.
         reranker: Puts the answers into a better order.
+        device: Where the queries' local features are found, if the reranker needs some.
 
     Raises:
         ImageError: A query cannot be read.
@@ -314,7 +332,7 @@ def search_collection(
     if reranker is None:
         return Found(search(described, snapshot.descriptors, index=bound, top=top))
     ranking = search(described, snapshot.descriptors, index=bound, top=max(top, reranker.depth))
-    local = _local_evidence(collection, ranking, queries) if reranker.needs_local else None
+    local = _local_evidence(collection, ranking, queries, device) if reranker.needs_local else None
     evidence = Evidence(described.vectors, snapshot.descriptors.vectors, local)
     pairs = _stored_pairs(queries, local, reranker, evidence)
     return Found(reranker.rerank(ranking, evidence).top(top), pairs)
@@ -332,14 +350,16 @@ def _stored_pairs(
     )
 
 
-def _local_evidence(collection: Collection, ranking: Ranking, queries: Sequence[Photo]) -> CollectionFeatures:
+def _local_evidence(
+    collection: Collection, ranking: Ranking, queries: Sequence[Photo], device: str
+) -> CollectionFeatures:
     """Find the local features of the queries; those of the database are read when they are asked for."""
     if collection.local_provenance is None:
         raise InputError(
             f"{collection.path}: holds no local features to verify with; "
             "run 'meisho index' again with --local xfeat (or sift, aliked)"
         )
-    local = restore_local_extractor(collection.local_provenance)
+    local = restore_local_extractor(collection.local_provenance, device=device)
     return CollectionFeatures(collection, ranking.database_ids, [extract_local(q, local) for q in queries])
 
 
@@ -430,6 +450,7 @@ def evaluate_dataset(
     collection_path: Path,
     *,
     local_extractor: LocalExtractor | None = None,
+    device: str = "auto",
     reranker: Chain | None = None,
     seed: int = 0,
     batch_size: int = 16,
@@ -446,6 +467,7 @@ def evaluate_dataset(
         extractor: Describes its photos.
         collection_path: The collection of its database; made when it is not there.
         local_extractor: Finds local features of the database too, see `index_photos`.
+        device: As for `index_photos`, for the queries too.
         reranker: Reranks the whole ranking. Where it verifies a shortlist, the junk of each setup is taken
             out before the shortlist is chosen.
         seed: Seeds the bootstrap of the intervals.
@@ -463,6 +485,7 @@ def evaluate_dataset(
         extractor,
         collection_path,
         local_extractor=local_extractor,
+        device=device,
         depth=reranker.depth if reranker else 0,
         seed=seed,
         batch_size=batch_size,
@@ -474,7 +497,7 @@ def evaluate_dataset(
     progress("rerank", 0, 1)
     local = None
     if reranker.needs_local:
-        local = _local_evidence(Collection.open(collection_path), plain.ranking, dataset.queries)
+        local = _local_evidence(Collection.open(collection_path), plain.ranking, dataset.queries, device)
         evidence = replace(evidence, local=local)
     reranked = _rerank_each_setup(plain, reranker, reranker.rerank, evidence, seed=seed)
     progress("rerank", 1, 1)
@@ -488,6 +511,7 @@ def sweep_dataset(
     chains: Mapping[str, Chain],
     *,
     local_extractor: LocalExtractor | None = None,
+    device: str = "auto",
     seed: int = 0,
     batch_size: int = 16,
     num_workers: int | None = None,
@@ -502,6 +526,7 @@ def sweep_dataset(
         chains: Chains by the names that they shall have in the sweep. Each begins anew: nothing that one has
             computed helps another.
         local_extractor: Finds local features too.
+        device: As for `evaluate_dataset`.
         seed: Seeds the bootstrap of the intervals.
         batch_size: Photos per call of the extractor.
         num_workers: Processes that decode; None chooses.
@@ -516,6 +541,7 @@ def sweep_dataset(
         extractor,
         collection_path,
         local_extractor=local_extractor,
+        device=device,
         depth=max((chain.depth for chain in chains.values()), default=0),
         seed=seed,
         batch_size=batch_size,
@@ -525,7 +551,7 @@ def sweep_dataset(
     local, local_bytes = None, 0.0
     if any(chain.needs_local for chain in chains.values()):
         collection = Collection.open(collection_path)
-        local = _local_evidence(collection, plain.ranking, dataset.queries)
+        local = _local_evidence(collection, plain.ranking, dataset.queries, device)
         local_bytes = collection.local_size_bytes / max(len(dataset.database), 1)
     entries = [SweepEntry("", plain.report)]
     for number, (name, chain) in enumerate(chains.items()):
@@ -565,6 +591,7 @@ def _search_dataset(
     collection_path: Path,
     *,
     local_extractor: LocalExtractor | None,
+    device: str,
     depth: int,
     seed: int,
     batch_size: int,
@@ -580,6 +607,7 @@ def _search_dataset(
         photo_root=dataset.root if dataset.root.is_dir() else dataset.root.parent,
         index="exact",
         local_extractor=local_extractor,
+        device=device,
         batch_size=batch_size,
         num_workers=num_workers,
         progress=progress,

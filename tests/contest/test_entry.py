@@ -195,7 +195,7 @@ def test_rerankers_work_by_name_and_find_local_features_only_where_they_look(con
     chain = build_chain(parse_chain("geometric:first=4"))
     local = Corners()
     entry = in_memory(contest, mean_color(), reranking=Reranking(chain, local, num_workers=0))
-    assert entry.reranking.startswith("geometric:")
+    assert entry.reranking == "geometric:first=4"
     assert 7 < local.count <= 7 + 28
     plain = in_memory(contest, mean_color()).ranking
     assert [sorted(row[:4]) for row in entry.ranking.ranks] == [sorted(row[:4]) for row in plain.ranks]

@@ -153,15 +153,14 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
     if settings.model == "random":
         evaluation = evaluate_random(loaded, seed=settings.seed)
     else:
-        device = run.pop("device")
-        extractor = load_model(settings.model, device=device, **settings.options)
+        extractor = load_model(settings.model, device=run["device"], **settings.options)
         with progress_bars() as report_progress:
             evaluation = evaluate_with(
                 loaded,
                 to,
                 extractor,
                 report_progress,
-                local_extractor=load_local(settings.local),
+                local_extractor=load_local(settings.local, run["device"]),
                 reranker=chain,
                 seed=settings.seed,
                 **run,
@@ -183,18 +182,17 @@ def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: 
     from meisho.run import sweep_dataset
     from meisho.web.frontier import draw_sweep
 
-    chains = {text: load_chain(text) for grid in settings.sweep for text in expand_grid(grid)}
+    chains = {text: load_chain(text, run["device"]) for grid in settings.sweep for text in expand_grid(grid)}
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
-    device = run.pop("device")
-    extractor = load_model(settings.model, device=device, **settings.options)
+    extractor = load_model(settings.model, device=run["device"], **settings.options)
     with progress_bars() as report_progress:
         result = sweep_dataset(
             loaded,
             extractor,
             to / "collection",
             chains,
-            local_extractor=load_local(settings.local),
+            local_extractor=load_local(settings.local, run["device"]),
             seed=settings.seed,
             progress=report_progress,
             **run,

@@ -78,11 +78,11 @@ def load_model(model: str | None, **options: Any) -> Any:
     return load_extractor(_absolute(model) or "default", **options)
 
 
-def load_local(name: str | None) -> Any:
+def load_local(name: str | None, device: str = "auto") -> Any:
     """Load an extractor of local features; None for none."""
     from meisho.extractors.local_base import load_local_extractor
 
-    return load_local_extractor(name) if name else None
+    return load_local_extractor(name, device=device) if name else None
 
 
 def load_chain(text: str | None, device: str = "auto") -> Any:

@@ -47,7 +47,9 @@ def search(
     photo = Photo(str(query), query, parse_box(box) if box else None)
     places = model_options(weights, None, None, None, whitening, None)
     extractor = restore_extractor(opened.provenance, device=device, places=places)
-    found = search_collection(opened, [photo], extractor, top=top, reranker=load_chain(chain))
+    found = search_collection(
+        opened, [photo], extractor, top=top, reranker=load_chain(chain, device), device=device
+    )
     ranking = found.ranking
     scores = dict(zip(ranking.ids_of(0), ranking.scores[0].tolist(), strict=False))
     files = opened.files_of(list(scores))  # without those removed since the search began

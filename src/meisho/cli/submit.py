@@ -66,7 +66,7 @@ def gld_retrieval(
     from meisho.contest.bundle import load_reranking
     from meisho.contest.submit import submit_retrieval
 
-    reranking = load_reranking(rerank, local, num_workers=workers)
+    reranking = load_reranking(rerank, local, device=device, num_workers=workers)
     options = model_options(None, size, None, scales, None, precision)
     extractors = [load_model(name, device=device, **options) for name in model or ["default"]]
     with progress_bars() as report_progress:

@@ -132,7 +132,7 @@ def _save_local(local: str | None, bundle: Path) -> str | None:
 
 
 def load_reranking(
-    rerank: str | None, local: str | None, *, num_workers: int | None = None
+    rerank: str | None, local: str | None, *, device: str = "auto", num_workers: int | None = None
 ) -> Reranking | None:
     """Load the rerankers of a chain and the extractor of local features; None where there is no chain.
 
@@ -141,8 +141,8 @@ def load_reranking(
     """
     if rerank is None:
         return None
-    chain = build_chain(rerank, source="--rerank")
-    return Reranking(chain, load_local_extractor(local) if local else None, num_workers)
+    chain = build_chain(rerank, source="--rerank", device=device)
+    return Reranking(chain, load_local_extractor(local, device=device) if local else None, num_workers)
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def run_bundle(
         bundle.extractors,
         describe_database=describe,
         describe_queries=describe,
-        reranking=load_reranking(bundle.rerank, bundle.local, num_workers=num_workers),
+        reranking=load_reranking(bundle.rerank, bundle.local, device=device, num_workers=num_workers),
         progress=progress,
     )
     write_submission(entry.ranking, to, query_ids=entry.query_ids)
