@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meisho.errors import InputError, WeightsError
+from meisho.extractors.timm_parts import MIN_SIDE_PX
 from meisho.extractors.weights import fetch_hub_file
-
-MIN_SIDE_PX = 32
-"""Smaller images are padded to this by repeating their edge: most backbones reduce 32 times."""
 
 
 @dataclass(frozen=True)
