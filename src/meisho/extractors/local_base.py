@@ -17,6 +17,7 @@ Another one is one file in this folder and one line in `LOCAL_EXTRACTORS`::
 
 import difflib
 import inspect
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
 from meisho.errors import ConfigError
 from meisho.extractors.local_checkpoint import find_local
+from meisho.extractors.local_input import require_extra
 from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures
 
@@ -63,17 +65,15 @@ def load_local_extractor(name: str, **options: Any) -> LocalExtractor:
     """Load an extractor of local features by its name, or from the folder of a trained head of DELG.
 
     Raises:
-        InputError: No such extractor, and no such folder.
-        ConfigError: An option is not known or wrong.
-        MissingDependencyError: The package with its weights is not installed.
-        WeightsError: Its weights cannot be had or do not fit.
+        InputError: No such extractor and no such folder, or an option is not known or wrong.
+        MeishoError: A package that it needs is not installed, or its weights cannot be had or do not fit.
     """
     name, options = find_local(name, options, LOCAL_EXTRACTORS)
+    require_extra(name)
     module, class_name = LOCAL_EXTRACTORS[name].split(":")
-    factory = getattr(import_module(module), class_name)
+    factory: Callable[..., LocalExtractor] = getattr(import_module(module), class_name)
     known = list(inspect.signature(factory).parameters)
     if unknown := [option for option in options if option not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
         raise ConfigError(f"{name}: no option {unknown[0]!r}; the nearest is {near!r}, all are {known}")
-    extractor: LocalExtractor = factory(**options)
-    return extractor
+    return factory(**options)

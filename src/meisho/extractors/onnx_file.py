@@ -19,8 +19,8 @@ from meisho.extractors.timm_parts import check_images, describe_origin, image_op
 INSIDE = ".onnx"
 """What the options in the file say for places: the file itself, wherever it is by then."""
 
-_FREE = ("max_side_px", "multiple_px", "interpolation", "scales")
-"""Options that say how the network is fed; the others are in the file and cannot be changed."""
+_FREE = ("max_side_px", "multiple_px", "interpolation", "scales", "whitening")
+"""Options that say what is done before and after the network; the others are inside and cannot be changed."""
 
 
 class OnnxFile:
@@ -147,13 +147,11 @@ def _choose_options(path: Path, saved: TimmGeMOptions, given: dict[str, Any]) ->
     here = replace(saved, weights=str(path), whitening=str(path) if is_whitened else None)
     current = {field.name: getattr(here, field.name) for field in fields(here)}
     wished = TimmGeMOptions.from_mapping({**current, **given, "weights": str(path)})
-    free = _FREE if is_whitened else (*_FREE, "whitening")
+    free = () if is_whitened else _FREE  # a whitening fits no other descriptors than it was fitted on
     for name, value in current.items():
         if name not in free and getattr(wished, name) != value:
             raise ConfigError(
                 f"{name}={getattr(wished, name)!r}: {path} was exported with {name}="
                 f"{getattr(saved, name)!r}, which is inside and cannot be changed; export the model again"
             )
-    if is_whitened and wished.scales != (1.0,):
-        raise ConfigError(f"scales={wished.scales}: the whitening inside {path} is for one scale, 1.0")
     return wished

@@ -47,13 +47,12 @@ class OnnxNetwork:
             self._session = onnxruntime.InferenceSession(
                 str(path), settings, providers=["CPUExecutionProvider"]
             )
+            (self._input,) = (each.name for each in self._session.get_inputs())
         except Exception as error:  # its errors have no common base
             raise WeightsError(
                 f"{path}: ONNX Runtime cannot load it ({' '.join(str(error).split()):.200})"
             ) from error
         self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self.inputs: dict[str, list[int | str]] = {i.name: i.shape for i in self._session.get_inputs()}
-        self.outputs: dict[str, list[int | str]] = {o.name: o.shape for o in self._session.get_outputs()}
 
     def run(self, pixels: Float32Array) -> Float32Array:
         """Compute for one image: (H, W, 3) float32 -> what the network gives for it, float32.
@@ -63,7 +62,7 @@ class OnnxNetwork:
         """
         batch = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
         try:
-            (found,) = self._session.run(None, {next(iter(self.inputs)): batch})
+            (found,) = self._session.run(None, {self._input: batch})
         except Exception as error:  # its errors have no common base
             height, width = pixels.shape[:2]
             raise MeishoError(

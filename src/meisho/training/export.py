@@ -134,10 +134,10 @@ def input_facts(extractor: TimmGeM) -> dict[str, str]:
 
 def _check_scales(model: str, extractor: TimmGeM) -> None:
     scales = json.loads(extractor.provenance.options)["scales"]
-    if extractor.whitening is not None and scales != [1.0]:
+    if extractor.whitening is not None and len(scales) > 1:
         raise InputError(
-            f"{model}: whitens the mean of its scales {scales}, and the file holds one scale; "
-            "fit the whitening for the one scale 1.0, or leave it out"
+            f"{model}: whitens the mean of its scales {scales}, and the file computes one; "
+            "fit the whitening for one scale, or leave it out"
         )
 
 
