@@ -94,7 +94,7 @@ ONLY_IN = {
     "accelerate": {"training"},
     "tensorboard": {"training"},
     "onnx": {"training"},
-    "onnxruntime": {"training"},
+    "onnxruntime": {"extractors", "training"},
 }
 
 

@@ -25,7 +25,7 @@ from meisho.extractors.checkpoint import save_checkpoint
 from meisho.extractors.delg import Delg, save_delg
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.timm_gem import TimmGeM
+from meisho.extractors.timm_gem import TimmGeM, to_torch
 from meisho.local_describing import LocalDescriber
 from meisho.progress import Progress, silent
 from meisho.rerank.chain import build_chain
@@ -94,12 +94,13 @@ def write_bundle(
 
 
 def _require_timm(extractor: GlobalExtractor) -> TimmGeM:
-    if not isinstance(extractor, TimmGeM):
+    try:
+        return to_torch(extractor)
+    except InputError as error:
         raise InputError(
             f"the model {extractor.provenance.extractor} cannot be bundled; a bundle takes models on timm "
             "backbones: default, timm:NAME, or a checkpoint, each by a --model of its own"
-        )
-    return extractor
+        ) from error
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
 from meisho.extractors.local_checkpoint import find_local
+from meisho.extractors.local_input import require_extra
 from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures
 from meisho.tables import make_named
@@ -67,12 +68,11 @@ def load_local_extractor(name: str, *, device: str = "auto", **options: Any) -> 
         **options: Of the extractor, for example `max_keypoints=2000`.
 
     Raises:
-        InputError: No such extractor, and no such folder.
-        ConfigError: An option is not known or wrong.
-        MissingDependencyError: The package with its weights is not installed.
-        WeightsError: Its weights cannot be had or do not fit.
+        InputError: No such extractor and no such folder, or an option is not known or wrong.
+        MeishoError: A package that it needs is not installed, or its weights cannot be had or do not fit.
     """
     name, options = find_local(name, options, LOCAL_EXTRACTORS)
+    require_extra(name)
     extractor: LocalExtractor = make_named(
         name, LOCAL_EXTRACTORS, options, what="extractor of local features", device=device
     )
