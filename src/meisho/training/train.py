@@ -266,7 +266,7 @@ def _make_accelerator(recipe: Recipe) -> Any:
             is_torch_xla_available,
         )
     except ImportError as error:
-        raise MissingDependencyError("training: run 'pip install \"meisho[train]\"'") from error
+        raise MissingDependencyError("training needs accelerate; run pip install 'meisho[train]'") from error
     AcceleratorState._reset_state()  # of a run before, in this process
     kind = _device_kind(recipe, has_xla=is_torch_xla_available())
     check_precision(recipe.hardware.precision, torch.device(kind))

@@ -5,11 +5,14 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
+from meisho.errors import needs_extra
 from meisho.evaluate.sweep import Sweep, SweepEntry
 from meisho.files import replacing
+
+with needs_extra("plots", "the picture of a sweep"):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
 SIZE_INCHES = (12.0, 6.0)
 _NAME_WIDTH = 46  # letters of a line of the list of chains
