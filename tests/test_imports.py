@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "meisho"
 
 NOUNS = {
     "errors",
+    "texts",
     "arrays",
     "files",
     "config",
@@ -24,14 +25,15 @@ NOUNS = {
 MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
     "errors": set(),
+    "texts": set(),
     "arrays": set(),
     "files": set(),
     "config": {"errors"},
-    "descriptors": {"errors", "arrays"},
+    "descriptors": {"errors", "arrays", "texts"},
     "local_features": {"errors", "arrays"},
     "matches": {"errors", "arrays"},
-    "ranking": {"errors", "arrays"},
-    "ground_truth": {"errors", "arrays"},
+    "ranking": {"errors", "arrays", "texts"},
+    "ground_truth": {"errors", "arrays", "texts"},
     "images": {"errors", "arrays"},
     "layers": set(),
     "datasets": NOUNS,

@@ -34,8 +34,8 @@ DATASETS: dict[str, str] = {
 }
 
 
-def load_dataset(name: str, root: Path) -> Dataset:
-    """Load the data set called `name` from the folder (or file) `root`.
+def load_dataset(name: str, root: str | Path) -> Dataset:
+    """Load the data set called `name` from the folder (or file) `root`; "~" is your home folder.
 
     Raises:
         InputError: No data set has that name.
@@ -44,5 +44,5 @@ def load_dataset(name: str, root: Path) -> Dataset:
     if name not in DATASETS:
         raise InputError(f"no data set is called {name!r}; choose one of {', '.join(DATASETS)}")
     module, function = DATASETS[name].split(":")
-    dataset: Dataset = getattr(import_module(module), function)(Path(root))
+    dataset: Dataset = getattr(import_module(module), function)(Path(root).expanduser())
     return dataset
