@@ -57,7 +57,16 @@ def search(
         from meisho.web.pages import write_search_page
 
         num_database = len(ranking.database_ids)
-        write_search_page(html, photo, answers, collection=collection, num_database=num_database, pairs=pairs)
+        write_search_page(
+            html,
+            photo,
+            answers,
+            collection=collection,
+            num_database=num_database,
+            pairs=pairs,
+            model=opened.provenance.extractor,
+            reranking=chain or "",
+        )
     if as_json:
         print_json({"query": str(query), "answers": _answers_json(answers, pairs)})
         return
