@@ -88,14 +88,16 @@ def test_a_query_without_positives_is_left_out_and_counted(tmp_path):
     ranking = rank_by(("q0", "q1"), ("a", "b"), [[0, 1], [1, 0]])
     page = page_of(tmp_path, ranking, GroundTruth([[], [1]], [[], []]), "retrieval")
     assert len(heights(page)) == page.count('class="case"') == 1
-    assert "1 query, sorted from worst to best. 1 query without positives left out." in page
+    assert "1 query, worst first; dark bars lead to those below. 1 query without positives left out." in page
 
 
 def test_no_query_with_positives_still_gives_a_page(tmp_path):
     ranking = rank_by(("q",), ("a", "b"), [[0, 1]])
     page = page_of(tmp_path, ranking, GroundTruth([[]], [[]]), "retrieval")
     assert heights(page) == []
-    assert "0 queries, sorted from worst to best. 1 query without positives left out." in page
+    assert (
+        "0 queries, worst first; dark bars lead to those below. 1 query without positives left out." in page
+    )
 
 
 def test_short_lists_of_landmarks_show_what_they_hold_and_what_is_not_found(tmp_path):

@@ -87,4 +87,4 @@ def describe_bars(num_scored: int, num_empty: int) -> str:
     """Say in words what the bars stand for, and which queries have none."""
     left_out = f" {count(num_empty, 'query')} without positives left out." if num_empty else ""
     shared = " Neighbours share a bar, as high as their mean." if num_scored > MOST_BARS else ""
-    return f"{count(num_scored, 'query')}, sorted from worst to best.{shared}{left_out}"
+    return f"{count(num_scored, 'query')}, worst first; dark bars lead to those below.{shared}{left_out}"

@@ -52,7 +52,7 @@ class Shown:
 
 
 def write_report_page(
-    path: Path,
+    path: str | Path,
     report: Report,
     ranking: Ranking,
     dataset: Dataset,
@@ -99,11 +99,11 @@ def write_report_page(
 
 
 def write_search_page(
-    path: Path,
+    path: str | Path,
     query: Photo,
     answers: Sequence[tuple[Photo, float]],
     *,
-    collection: Path,
+    collection: str | Path,
     num_database: int,
     pairs: Sequence[PhotoPair] | None = None,
     model: str = "",
