@@ -31,3 +31,20 @@ def test_a_summary_names_the_options_that_are_on():
     member = {"extractor": "timm_gem", "options": {"p": 3}}
     ensemble = Provenance.from_options("ensemble", {"members": [member, member], "member_weights": [1, 0.5]})
     assert ensemble.summary == "ensemble 1 × timm_gem p 3; 0.5 × timm_gem p 3"
+
+
+@pytest.mark.parametrize(
+    ("vectors", "words"),
+    [
+        (np.eye(300, 4)[[0, 1, 2, 3] * 50], []),
+        (np.ones((300, 4)) / 2, ["all descriptors are the same vector"]),
+        (np.concatenate([np.ones((200, 4)), -np.ones((1, 4))]) / 2, []),  # the last alone is another
+        (28 * np.eye(4), [r"not L2-normalised (lengths 28 to 28)"]),
+        (np.full((1, 4), 3e38), [r"not L2-normalised (lengths inf to inf)"]),
+        (np.empty((0, 4)), ["there are no descriptors"]),
+    ],
+)
+def test_faults_are_told_in_words(vectors, words):
+    faults = describe_faults(Descriptors(tuple(map(str, range(len(vectors)))), vectors, ONE))
+    assert len(faults) == len(words)
+    assert all(word in fault for word, fault in zip(words, faults, strict=True))

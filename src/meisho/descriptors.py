@@ -13,6 +13,7 @@ from meisho.texts import count
 
 UNIT_TOLERANCE = 1e-3
 """How far the length of an L2-normalised vector may be from 1; bf16 networks round before they normalise."""
+_FEW = 100
 PLACES = ("weights", "whitening", "local_weights")
 """Options that say where a file is; `weights_sha256` covers what is in it."""
 
@@ -179,22 +180,27 @@ def describe_faults(descriptors: Descriptors) -> list[str]:
     vectors = descriptors.vectors
     if len(vectors) == 0:
         return ["there are no descriptors"]
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))  # one pass; NaN and infinity show in it
+    if not np.isfinite(lengths).all() and not (finite := np.isfinite(vectors).all(axis=1)).all():
         first = descriptors.ids[int(np.argmin(finite))]
         return [
-            f"{int((~finite).sum())} of {len(vectors)} descriptors hold NaN or infinity (first: {first!r})"
+            f"{int((~finite).sum())} of {count(len(vectors), 'descriptor')} hold NaN or infinity "
+            f"(first: {first!r})"
         ]
     faults = []
-    if len(vectors) > 1 and np.ptp(vectors, axis=0).max() < 1e-6:
+    if len(vectors) > 1 and _is_constant(vectors[:_FEW]) and _is_constant(vectors):
         faults.append("all descriptors are the same vector: every ranking of them is a tie")
-    lengths = np.linalg.norm(vectors, axis=1)
     if np.abs(lengths - 1).max() > UNIT_TOLERANCE:
         faults.append(
             f"descriptors are not L2-normalised (lengths {lengths.min():.3g} to {lengths.max():.3g}): "
             "their dot products are not cosine similarities"
         )
     return faults
+
+
+def _is_constant(vectors: Float32Array) -> bool:
+    return float(np.ptp(vectors, axis=0).max()) < 1e-6
 
 
 def check_unit_length(vectors: Float32Array, extractor: str) -> None:
