@@ -9,7 +9,7 @@ try:
     from meisho.store.writer import CollectionWriter
 except ImportError as error:
     raise MissingDependencyError(
-        f"a collection on disk needs LanceDB, which cannot be imported ({error}); "
+        f"a collection on disk needs LanceDB, which could not be imported ({error}); "
         "run: pip install lancedb pyarrow filelock (extraction and training work without it)"
     ) from error
 

@@ -1,4 +1,4 @@
-"""collection.json: what a collection was made with. Written last, it makes a directory a collection."""
+"""collection.json: how a collection was made. It is written last, and makes a directory a collection."""
 
 import json
 import os
@@ -13,21 +13,21 @@ from meisho.errors import CollectionError
 METADATA_FILE = "collection.json"
 FORMAT_VERSION = 1
 LOCAL_FORMAT_VERSION = 2
-"""Of a collection with local features: a program that knows format 1 alone would lose track of them."""
+"""Format with local features; a program that knows only format 1 would lose track of them."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a collection was made with.
+    """How a collection was made.
 
     Attributes:
         photo_root: The folder that the photos' ids are relative to.
-        provenance: Where the descriptors come from.
+        provenance: Model and options that made the descriptors.
         dim: D, their number of dimensions.
         format_version: Version of the layout on disk.
         created_by: Name and version of the program that made it.
-        local_provenance: Where its local features come from; None where it holds none.
-        local_dim: Number of dimensions of the descriptor of a local feature; None where it holds none.
+        local_provenance: Extractor and options that made the local features; None if there are none.
+        local_dim: Dimensions of a local feature's descriptor; None if there are none.
     """
 
     photo_root: Path
@@ -39,12 +39,12 @@ class Metadata:
     local_dim: int | None = None
 
     def with_local_features(self, provenance: Provenance, dim: int) -> Self:
-        """Return the same of a collection that holds local features too."""
+        """Return this metadata for a collection that also holds local features."""
         return replace(self, format_version=LOCAL_FORMAT_VERSION, local_provenance=provenance, local_dim=dim)
 
 
 def write_metadata(directory: Path, metadata: Metadata) -> None:
-    """Write collection.json: whole or not at all."""
+    """Write collection.json atomically."""
     text = json.dumps({**asdict(metadata), "photo_root": str(metadata.photo_root)}, indent=2)
     unfinished = directory / f"{METADATA_FILE}.tmp"
     with unfinished.open("w", encoding="utf-8") as file:
@@ -58,7 +58,7 @@ def read_metadata(directory: Path) -> Metadata:
     """Read collection.json.
 
     Raises:
-        CollectionError: It cannot be read, is damaged, or was written by a newer format.
+        CollectionError: It cannot be read, is damaged, or has a newer format.
     """
     file = directory / METADATA_FILE
     try:
@@ -66,10 +66,10 @@ def read_metadata(directory: Path) -> Metadata:
         version = int(values["format_version"])
         if version > LOCAL_FORMAT_VERSION:
             raise CollectionError(
-                f"{file}: made by {values.get('created_by')} in format {version}, and this meisho "
+                f"{file}: made by {values.get('created_by')} in format {version}, but this meisho "
                 f"{__version__} reads up to {LOCAL_FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
             )
-        local = values.get("local_provenance")  # format 1 says nothing of it
+        local = values.get("local_provenance")  # absent in format 1
         return Metadata(
             photo_root=Path(values["photo_root"]),
             provenance=Provenance(**values["provenance"]),
@@ -83,5 +83,5 @@ def read_metadata(directory: Path) -> Metadata:
         raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CollectionError(
-            f"{file}: damaged ({error!r}); restore it from a copy, or delete {directory} and index again"
+            f"{file}: damaged ({error!r}); restore it from a backup, or delete {directory} and index again"
         ) from error
