@@ -1,7 +1,7 @@
-"""Local features of ranked photos, found when a reranker asks for them.
+"""Local features of ranked photos, extracted when a reranker asks for them.
 
-A contest has hundreds of thousands of database photos, of which a reranker looks at some hundred per query:
-to find local features of those alone takes a fraction of the time, and no disk.
+A contest has hundreds of thousands of database photos, but a reranker looks at about a hundred per query.
+Extracting local features only for those takes a fraction of the time, and no disk space.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,17 +17,17 @@ from meisho.local_features import LocalFeatures
 
 
 class LocalFeaturesOnDemand:
-    """A `meisho.rerank.evidence.LocalFeatureSource` of photos; those asked for last are kept.
+    """A `meisho.rerank.evidence.LocalFeatureSource` for photos; it caches the most recently used features.
 
     A photo that cannot be read has 0 features.
 
     Args:
         queries: Q photos, by their rows in the ranking.
         database: N photos, by their rows in the ranking.
-        extractor: What finds local features.
-        num_workers: Processes that decode; None chooses.
-        progress: Called with how many queries were asked for, and how many there are.
-        max_kept: Photos whose features are kept: about 0.3 MB each of 1,000 features of 64 dimensions.
+        extractor: Finds the local features.
+        num_workers: Number of decoding processes; None chooses.
+        progress: Called with the number of queries done and their total.
+        max_kept: Maximum number of cached photos; 1,000 features of 64 dimensions take about 0.3 MB.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class LocalFeaturesOnDemand:
         self._num_workers = num_workers
         self._progress = progress
         self._max_kept = max_kept
-        self._kept: dict[int, LocalFeatures] = {}  # the one asked for longest ago comes first
+        self._kept: dict[int, LocalFeatures] = {}  # least recently used first
 
     def query(self, query_row: int) -> LocalFeatures:
-        """Find those of one query."""
+        """Find the local features of one query."""
         self._progress(query_row, len(self._queries))
         try:
             return extract_local(self._queries[query_row], self._extractor)
@@ -56,7 +56,7 @@ class LocalFeaturesOnDemand:
             return self._none()
 
     def database(self, rows: Int64Array) -> list[LocalFeatures]:
-        """Find those of (B,) database rows, in that order."""
+        """Find the local features of (B,) database rows, in that order."""
         asked = dict.fromkeys(rows.tolist())
         new = [row for row in asked if row not in self._kept]
         stream = stream_local_features(

@@ -1,6 +1,6 @@
-"""Extractors of local features: the interface, and the table of those that are known by name.
+"""Local feature extractors: the interface, and the table of named extractors.
 
-Another one is one file in this folder and one line in `LOCAL_EXTRACTORS`::
+To add one, add a file to this folder and a line to `LOCAL_EXTRACTORS`::
 
     class Brightest:
         dim = 3
@@ -33,17 +33,17 @@ LOCAL_EXTRACTORS: dict[str, str] = {
     "aliked": "meisho.extractors.aliked:Aliked",
     "delg": "meisho.extractors.delg:Delg",
 }
-"""Name -> "module:Class", called with the options; its arguments are the only defaults."""
+"""Name -> "module:Class". The class is called with the options; its arguments are the only defaults."""
 
 
 class LocalExtractor(Protocol):
-    """What finds and describes the local features of one image.
+    """Finds and describes the local features of one image.
 
     Attributes:
         dim: D, the dimensions of a feature's descriptor.
-        provenance: What is kept with the features: `load_local_extractor(p.extractor,
-            **json.loads(p.options))` makes the same extractor again.
-        image_options: How photos must be loaded for it.
+        provenance: Saved with the features; `load_local_extractor(p.extractor, **json.loads(p.options))`
+            makes the same extractor again.
+        image_options: How photos must be loaded for this extractor.
     """
 
     dim: int
@@ -51,22 +51,22 @@ class LocalExtractor(Protocol):
     image_options: ImageOptions
 
     def extract(self, image: UInt8Array) -> LocalFeatures:
-        """Find the features of one image: (H, W, 3) uint8 RGB, any H, W ≥ 1, best first; none is an answer.
+        """Find the features of an image (H, W, 3) uint8 RGB, any H, W ≥ 1; best first, perhaps none.
 
-        Keypoints and scales are in px of `image`, (0, 0) the centre of its top-left pixel, and `size_px` is
-        (W, H); `meisho.local_extraction` carries them over to the whole upright photo.
+        Keypoints and scales are in px of `image`, with (0, 0) the centre of its top-left pixel, and `size_px`
+        is (W, H); `meisho.local_extraction` maps them to the whole upright photo.
         """
         ...
 
 
 def load_local_extractor(name: str, **options: Any) -> LocalExtractor:
-    """Load an extractor of local features by its name, or from the folder of a trained head of DELG.
+    """Load a local feature extractor by name, or a trained DELG head by its folder.
 
     Raises:
-        InputError: No such extractor, and no such folder.
-        ConfigError: An option is not known or wrong.
+        InputError: There is no such extractor or folder.
+        ConfigError: An option is unknown or invalid.
         MissingDependencyError: The package with its weights is not installed.
-        WeightsError: Its weights cannot be had or do not fit.
+        WeightsError: Its weights are missing or do not fit.
     """
     name, options = find_local(name, options, LOCAL_EXTRACTORS)
     module, class_name = LOCAL_EXTRACTORS[name].split(":")
@@ -74,6 +74,6 @@ def load_local_extractor(name: str, **options: Any) -> LocalExtractor:
     known = list(inspect.signature(factory).parameters)
     if unknown := [option for option in options if option not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
-        raise ConfigError(f"{name}: no option {unknown[0]!r}; the nearest is {near!r}, all are {known}")
+        raise ConfigError(f"{name}: no option {unknown[0]!r}; the nearest is {near!r}; options: {known}")
     extractor: LocalExtractor = factory(**options)
     return extractor
