@@ -29,8 +29,9 @@ from meisho.descriptors import Descriptors, Provenance, normalize_rows
 from meisho.evaluate.revisitop import revisitop_map
 from meisho.extractors.timm_gem import TimmGeM, load_default
 from meisho.ground_truth import GroundTruth
-from meisho.images import ImageOptions, Photo, load_image
+from meisho.images import ImageOptions, load_image
 from meisho.layers.pooling import GeM, MaxPooling
+from meisho.photos import Photo
 from meisho.ranking import Ranking
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 from shared_sets import Record, read_records

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from meisho.store.metadata import is_collection
+
 
 def draw(path, seed, size=(120, 90)):
     """Write a smooth picture that differs by seed."""
@@ -366,10 +368,10 @@ def test_an_interrupted_index_goes_on_where_it_stopped(tmp_path):
 
 def wait_for_commit(process, collection):
     """Wait until the first photos are committed."""
-    from meisho.store import Collection
+    from meisho.store.collection import Collection
 
     while process.poll() is None:
-        if Collection.exists(collection) and len(Collection.open(collection).records()) > 0:
+        if is_collection(collection) and len(Collection.open(collection).records()) > 0:
             return
         time.sleep(0.05)
     pytest.fail(f"it ended before it could be interrupted: {process.stderr.read()}")
@@ -377,7 +379,7 @@ def wait_for_commit(process, collection):
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory):
-    from meisho.datasets.toycity import build_toycity
+    from meisho.toycity import build_toycity
 
     root = tmp_path_factory.mktemp("city")
     build_toycity(root / "toycity", landmarks=3, views=5, distractors=2, num_workers=0)

@@ -15,9 +15,11 @@ from hypothesis.extra import numpy as arrays
 from meisho.descriptors import Provenance
 from meisho.errors import CollectionError, InputError, LockedError, MismatchError
 from meisho.local_features import LocalFeatures
-from meisho.store import Collection, PhotoRecord, tables
+from meisho.store import tables
+from meisho.store.collection import Collection
 from meisho.store.local_rows import local_features_of_rows, pack, rows_of_local_features, unpack
 from meisho.store.metadata import write_metadata
+from meisho.store.records import PhotoRecord
 
 DIM = 16
 GLOBAL = Provenance.from_options("mean_color", {})

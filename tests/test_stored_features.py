@@ -9,7 +9,8 @@ from meisho.local_features import LocalFeatures
 from meisho.ranking import Ranking
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import GeometricReranker
-from meisho.store import Collection, PhotoRecord
+from meisho.store.collection import Collection
+from meisho.store.records import PhotoRecord
 from meisho.stored_features import CollectionFeatures
 
 DIM = 32

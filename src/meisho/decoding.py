@@ -21,7 +21,8 @@ from queue import SimpleQueue
 from typing import IO, Self
 
 from meisho.errors import ConfigError, ImageError, MeishoError
-from meisho.images import ImageOptions, LoadedImage, Photo, load_sized_image
+from meisho.images import ImageOptions, LoadedImage, load_sized_image
+from meisho.photos import Photo
 
 SMALL_JOB = 8
 """Up to this many photos are decoded in this process: starting workers would take as long."""
@@ -52,10 +53,7 @@ def load_images(
         ConfigError: `num_workers` is negative.
         MeishoError: A worker process cannot be started.
     """
-    if num_workers is not None and num_workers < 0:
-        raise ConfigError(
-            f"num_workers is {num_workers}; give 0 to decode in this process, or a number of processes"
-        )
+    check_num_workers(num_workers)
     photos = iter(photos)
     if num_workers is None:
         first = tuple(islice(photos, SMALL_JOB + 1))
@@ -64,6 +62,18 @@ def load_images(
     if num_workers == 0:
         return ((photo, _load(photo, options)) for photo in photos)
     return _load_in_workers(photos, options, num_workers, max_waiting)
+
+
+def check_num_workers(num_workers: int | None) -> None:
+    """Check a number of worker processes.
+
+    Raises:
+        ConfigError: It is negative.
+    """
+    if num_workers is not None and num_workers < 0:
+        raise ConfigError(
+            f"num_workers is {num_workers}; give 0 to decode in this process, or a number of processes"
+        )
 
 
 def count_cores() -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.local_features import LocalFeatures
-from meisho.store import Collection
+from meisho.store.collection import Collection
 
 
 class CollectionFeatures:

@@ -8,7 +8,7 @@ from meisho.datasets.base import Dataset
 from meisho.datasets.photo_files import check_photos
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth, GroundTruth, database_rows
-from meisho.images import Box, Photo
+from meisho.photos import Box, Photo
 
 A, B = Photo("a", Path("a.jpg")), Photo("b", Path("b.jpg"))
 

@@ -11,10 +11,10 @@ from meisho.descriptors import Provenance
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.geometry.ransac import Verification
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
-from meisho.images import Photo
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.photo_pair import PhotoPair
+from meisho.photos import Photo
 from meisho.ranking import Ranking
 from meisho.web.pages import write_report_page, write_search_page
 

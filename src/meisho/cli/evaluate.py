@@ -144,9 +144,10 @@ def _common_chains(local: str | None) -> list[str]:
 
 def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
     from meisho.datasets.base import load_dataset
+    from meisho.describing import Describer
     from meisho.photo_pair import load_matcher
     from meisho.rerank.chain import build_chain, parse_chain
-    from meisho.run import evaluate_random
+    from meisho.run.evaluating import evaluate_random
 
     chain = (
         build_chain(settings.rerank, source="rerank", load_matcher=load_matcher) if settings.rerank else None
@@ -162,12 +163,11 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
             evaluation = evaluate_with(
                 loaded,
                 to,
-                extractor,
+                Describer(extractor, **run),
                 report_progress,
-                local_extractor=load_local(settings.local),
-                reranker=chain,
+                local=_local_describer(settings.local, run),
+                chain=chain,
                 seed=settings.seed,
-                **run,
             )
         steps = tuple(parse_chain(chain.text)) if chain else ()
         settings = replace(_resolved(settings, extractor), rerank=steps)
@@ -182,8 +182,9 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
 
 def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
     from meisho.datasets.base import load_dataset
+    from meisho.describing import Describer
     from meisho.rerank.grid import expand_grid
-    from meisho.run import sweep_dataset
+    from meisho.run.evaluating import sweep_dataset
     from meisho.web.frontier import draw_sweep
 
     chains = {text: load_chain(text) for grid in settings.sweep for text in expand_grid(grid)}
@@ -194,13 +195,12 @@ def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: 
     with progress_bars() as report_progress:
         result = sweep_dataset(
             loaded,
-            extractor,
+            Describer(extractor, **run),
             to / "collection",
             chains,
-            local_extractor=load_local(settings.local),
+            local=_local_describer(settings.local, run),
             seed=settings.seed,
             progress=report_progress,
-            **run,
         )
     replace(_resolved(settings, extractor), sweep=tuple(chains)).save(to)
     table, plot = result.save(to), to / "sweep.png"
@@ -210,6 +210,12 @@ def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: 
         return
     print_sweep(result)
     say("\nThe same as a table and a plot: ", strong(table), ", ", strong(plot))
+
+
+def _local_describer(name: str | None, run: dict[str, Any]) -> Any:
+    from meisho.local_describing import LocalDescriber
+
+    return LocalDescriber(load_local(name), run["num_workers"]) if name else None
 
 
 def _folder_of(settings: Any, loaded: Any) -> Path:
@@ -224,11 +230,11 @@ def _resolved(settings: Any, extractor: Any) -> Any:
     return replace(settings, model=provenance.extractor, options=options)
 
 
-def evaluate_with(dataset: Any, to: Path, extractor: Any, progress: Any, **options: Any) -> Any:
+def evaluate_with(dataset: Any, to: Path, describer: Any, progress: Any, **options: Any) -> Any:
     """Evaluate on a data set, with the collection below the output folder."""
-    from meisho.run import evaluate_dataset
+    from meisho.run.evaluating import evaluate_dataset
 
-    return evaluate_dataset(dataset, extractor, to / "collection", progress=progress, **options)
+    return evaluate_dataset(dataset, describer, to / "collection", progress=progress, **options)
 
 
 def write_evaluation(evaluation: Any, to: Path) -> Path:

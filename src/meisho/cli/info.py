@@ -38,7 +38,7 @@ def info(
 
 def _collection_facts(path: Path) -> dict[str, Any]:
     from meisho.index.live import LiveIndex
-    from meisho.store import Collection
+    from meisho.store.collection import Collection
 
     collection = Collection.open(path)
     records = collection.records()

@@ -36,8 +36,8 @@ def match(
     Example: meisho match tower.jpg found.jpg --out matches.png
     """
     from meisho.geometry.ransac import RansacOptions
-    from meisho.images import Photo
     from meisho.photo_pair import compare_photos, load_matcher
+    from meisho.photos import Photo
 
     pair = compare_photos(
         Photo(str(query), query, parse_box(box) if box else None),

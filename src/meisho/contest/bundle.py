@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from meisho.contest.entry import Entry, InMemory, Progress, Reranking, make_entry, silent
+from meisho.contest.entry import Entry, InMemory, Reranking, make_entry
 from meisho.contest.notebook import make_notebook
 from meisho.contest.wheel import write_wheel
 from meisho.datasets.contest import find_contest_photos
+from meisho.describing import Describer
 from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.checkpoint import save_checkpoint
@@ -25,7 +26,9 @@ from meisho.extractors.delg import Delg, save_delg
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.timm_gem import TimmGeM
+from meisho.local_describing import LocalDescriber
 from meisho.photo_pair import load_matcher
+from meisho.progress import Progress, silent
 from meisho.rerank.chain import build_chain, parse_chain
 from meisho.submission import read_query_ids, write_submission
 
@@ -144,7 +147,7 @@ def load_reranking(
     if rerank is None:
         return None
     chain = build_chain(parse_chain(rerank), load_matcher=load_matcher)
-    return Reranking(chain, load_local_extractor(local) if local else None, num_workers)
+    return Reranking(chain, LocalDescriber(load_local_extractor(local), num_workers) if local else None)
 
 
 @dataclass(frozen=True)
@@ -216,10 +219,10 @@ def run_bundle(
     """
     bundle = load_bundle(folder, device=device)
     photos = find_contest_photos(queries, database, query_ids=read_query_ids(sample) if sample else None)
-    describe = InMemory(num_workers=num_workers, progress=progress)
+    describe = InMemory(progress)
     entry = make_entry(
         photos,
-        bundle.extractors,
+        [Describer(extractor, num_workers=num_workers) for extractor in bundle.extractors],
         describe_database=describe,
         describe_queries=describe,
         reranking=load_reranking(bundle.rerank, bundle.local, num_workers=num_workers),

@@ -10,10 +10,9 @@ import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.errors import ImageError
-from meisho.extractors.local_base import LocalExtractor
-from meisho.images import Photo
-from meisho.local_extraction import extract_local, stream_local_features
+from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
+from meisho.photos import Photo
 
 
 class LocalFeaturesOnDemand:
@@ -24,8 +23,7 @@ class LocalFeaturesOnDemand:
     Args:
         queries: Q photos, by their rows in the ranking.
         database: N photos, by their rows in the ranking.
-        extractor: Finds the local features.
-        num_workers: Number of decoding processes; None chooses.
+        describer: Finds the local features.
         progress: Called with the number of queries done and their total.
         max_kept: Maximum number of cached photos; 1,000 features of 64 dimensions take about 0.3 MB.
     """
@@ -34,15 +32,13 @@ class LocalFeaturesOnDemand:
         self,
         queries: Sequence[Photo],
         database: Sequence[Photo],
-        extractor: LocalExtractor,
+        describer: LocalDescriber,
         *,
-        num_workers: int | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
         max_kept: int = 4_096,
     ) -> None:
         self._queries, self._database = tuple(queries), tuple(database)
-        self._extractor = extractor
-        self._num_workers = num_workers
+        self._describer = describer
         self._progress = progress
         self._max_kept = max_kept
         self._kept: dict[int, LocalFeatures] = {}  # least recently used first
@@ -51,7 +47,7 @@ class LocalFeaturesOnDemand:
         """Find the local features of one query."""
         self._progress(query_row, len(self._queries))
         try:
-            return extract_local(self._queries[query_row], self._extractor)
+            return self._describer.describe(self._queries[query_row])
         except ImageError:
             return self._none()
 
@@ -59,9 +55,7 @@ class LocalFeaturesOnDemand:
         """Find the local features of (B,) database rows, in that order."""
         asked = dict.fromkeys(rows.tolist())
         new = [row for row in asked if row not in self._kept]
-        stream = stream_local_features(
-            [self._database[row] for row in new], self._extractor, num_workers=self._num_workers
-        )
+        stream = self._describer.stream([self._database[row] for row in new])
         found = {
             row: self._none() if isinstance(features, ImageError) else features
             for row, (_, features) in zip(new, stream, strict=True)
@@ -73,7 +67,6 @@ class LocalFeaturesOnDemand:
         return [found[row] for row in rows.tolist()]
 
     def _none(self) -> LocalFeatures:
-        nothing = np.empty(0, np.float32)
-        return LocalFeatures(
-            np.empty((0, 2), np.float32), np.empty((0, self._extractor.dim), np.float32), nothing, (0, 0)
-        )
+        keypoints, scores = np.empty((0, 2), np.float32), np.empty(0, np.float32)
+        descriptors = np.empty((0, self._describer.extractor.dim), np.float32)
+        return LocalFeatures(keypoints, descriptors, scores, (0, 0))

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from meisho.contest.entry import Entry, InCollections, Progress, Reranking, make_entry, score_entry, silent
+from meisho.contest.entry import Entry, InCollections, Reranking, make_entry, score_entry
 from meisho.datasets.contest import find_contest_photos
 from meisho.datasets.gldv2 import read_retrieval_solution
+from meisho.describing import Describer
 from meisho.evaluate.report import Report
-from meisho.extractors.base import GlobalExtractor
+from meisho.progress import Progress, silent
 from meisho.ranking import Ranking
 from meisho.submission import read_query_ids, write_submission
 
@@ -29,7 +30,7 @@ class Submitted:
 def submit_retrieval(
     queries: Path,
     database: Path,
-    extractors: Sequence[GlobalExtractor],
+    describers: Sequence[Describer],
     to: Path,
     *,
     work: Path,
@@ -37,8 +38,6 @@ def submit_retrieval(
     solution: Path | None = None,
     reranking: Reranking | None = None,
     seed: int = 0,
-    batch_size: int = 16,
-    num_workers: int | None = None,
     progress: Progress = silent,
 ) -> Submitted:
     """Describe a contest's photos, rank them, write the submission, and score it if a solution is given.
@@ -49,15 +48,13 @@ def submit_retrieval(
     Args:
         queries: Folder of query photos.
         database: Folder of database photos.
-        extractors: One or more models; similarities of several models are averaged.
+        describers: One or more models; similarities of several models are averaged.
         to: The submission file to write.
         work: Folder of the collections.
         sample: The contest's sample submission, which lists the queries to answer in order; None answers all.
         solution: The correct answers, `retrieval_solution_v*.csv`.
         reranking: How the first answers are reranked.
         seed: Seed for the bootstrap of the score's intervals.
-        batch_size: Photos per call of an extractor.
-        num_workers: Number of decoding processes; None chooses.
         progress: Called as the work advances.
 
     Raises:
@@ -66,10 +63,10 @@ def submit_retrieval(
     photos = find_contest_photos(queries, database, query_ids=read_query_ids(sample) if sample else None)
     if solution:
         read_retrieval_solution(solution, photos.database_ids, place=str(database))
-    describe = InCollections(work / "database", database, batch_size, num_workers, progress)
+    describe = InCollections(work / "database", database, progress)
     entry = make_entry(
         photos,
-        extractors,
+        describers,
         describe_database=describe,
         describe_queries=replace(describe, folder=work / "queries", photo_root=queries),
         reranking=reranking,

@@ -19,7 +19,7 @@ from meisho.errors import InputError
 __all__ = ["DATASETS", "Dataset", "Protocol", "load_dataset"]
 
 DATASETS: dict[str, str] = {
-    "toycity": "meisho.datasets.toycity:load_toycity",
+    "toycity": "meisho.toycity:load_toycity",
     "roxford5k": "meisho.datasets.revisitop:load_roxford5k",
     "rparis6k": "meisho.datasets.revisitop:load_rparis6k",
     "oxford5k": "meisho.datasets.oxford5k:load_oxford5k",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
-from meisho.images import Photo
+from meisho.photos import Photo
 
 Protocol = Literal["revisitop", "oxford5k", "gldv2", "ukbench", "retrieval"]
 """How a data set is scored; "retrieval" is the one for your own data."""

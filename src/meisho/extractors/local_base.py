@@ -54,7 +54,7 @@ class LocalExtractor(Protocol):
         """Find the features of an image (H, W, 3) uint8 RGB, any H, W ≥ 1; best first, perhaps none.
 
         Keypoints and scales are in px of `image`, with (0, 0) the centre of its top-left pixel, and `size_px`
-        is (W, H); `meisho.local_extraction` maps them to the whole upright photo.
+        is (W, H); `meisho.local_describing` maps them to the whole upright photo.
         """
         ...
 

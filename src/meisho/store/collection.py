@@ -30,9 +30,6 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from lancedb.table import Table
 
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError, MismatchError
@@ -41,19 +38,19 @@ from meisho.store import tables
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
 from meisho.store.locks import LOCK_FILE, OWNER_FILE, READERS_FILE, announce_reading, hold_lock
-from meisho.store.metadata import METADATA_FILE, Metadata, read_metadata, write_metadata
+from meisho.store.metadata import METADATA_FILE, Metadata, is_collection, read_metadata, write_metadata
 from meisho.store.records import (
     LOG_COLUMNS,
     PHOTOS_SCHEMA,
     PhotoRecord,
-    UInt64Array,
     decode_texts,
     encode_texts,
     photo_keys,
     records_of_rows,
     resolve_log,
 )
-from meisho.store.tables import DESCRIPTORS, LOCAL_FEATURES, PHOTOS
+from meisho.store.snapshot import Snapshot
+from meisho.store.tables import DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa, pc
 from meisho.store.writer import CollectionWriter
 
 T = TypeVar("T")
@@ -63,22 +60,6 @@ READ_ATTEMPTS = 5
 
 _OWN_NAMES = {f"{PHOTOS}.lance", f"{DESCRIPTORS}.lance", f"{METADATA_FILE}.tmp", LOCK_FILE, READERS_FILE}
 _OWN_NAMES |= {f"{LOCAL_FEATURES}.lance", OWNER_FILE, f"{OWNER_FILE}.tmp"}
-
-
-@dataclass(frozen=True, eq=False)
-class Snapshot:
-    """The contents of a collection at one moment.
-
-    Attributes:
-        descriptors: One row per photo that could be described, in order of insertion; photos with the same
-            content share a vector.
-        keys: (N,) uint64, read-only; two rows have the same key only if both id and content are the same.
-        version: `Collection.version` at that moment.
-    """
-
-    descriptors: Descriptors
-    keys: UInt64Array
-    version: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +109,10 @@ class Collection:
             CollectionError: There is no collection, it is damaged, or a newer meisho made it.
         """
         path = Path(path).absolute()
-        _check_is_collection(path)
         metadata = read_metadata(path)
         for name in (PHOTOS, DESCRIPTORS):
             _check_schema(tables.open_latest(path, name), path, metadata.dim)
         return cls(path, metadata)
-
-    @staticmethod
-    def exists(path: Path) -> bool:
-        """Return whether `path` holds a finished collection (it may still be damaged)."""
-        return (Path(path) / METADATA_FILE).is_file()
 
     @property
     def photo_root(self) -> Path:
@@ -160,13 +135,7 @@ class Collection:
         Raises:
             MismatchError: They do not; the message names every differing option with both values.
         """
-        differences = self.provenance.differences(provenance)
-        if differences:
-            raise MismatchError(
-                f"{self.path}: was made with another model or other options than you asked for "
-                f"(collection / asked for): {'; '.join(differences)}. "
-                "Use the collection's model and options, or make another collection"
-            )
+        self.metadata.require_provenance(provenance, self.path)
 
     @property
     def local_provenance(self) -> Provenance | None:
@@ -323,9 +292,9 @@ class Collection:
             return read(tables.open_pinned(self.path, PHOTOS))
 
     def _read_snapshot(self, photos: Table) -> Snapshot:
-        log = tables.read_columns(photos, [*LOG_COLUMNS, "content_sha256", "error"])
+        log = tables.read_columns(photos, [*LOG_COLUMNS, "content_sha256", "error", "file"])
         version = int(pc.max(log["sequence"]).as_py()) + 1 if len(log) else 0
-        log = log.select(["id", "content_sha256", "error"]).take(resolve_log(log)[0])
+        log = log.select(["id", "content_sha256", "error", "file"]).take(resolve_log(log)[0])
         log = log.filter(pc.equal(pc.binary_length(log["error"]), 0))
         # Open it after reading the records: descriptors are written first, so none can be missing.
         descriptors = tables.open_pinned(self.path, DESCRIPTORS)
@@ -340,29 +309,15 @@ class Collection:
         sequences = stored["sequence"].to_numpy()[rows.to_numpy()]
         ids = tuple(decode_texts(log["id"]))
         keys = photo_keys(ids, log["content_sha256"].to_pylist())
+        files = tuple(decode_texts(log["file"]))
         del log, stored, rows  # free the memory before reading the vectors
         vectors = tables.gather_vectors(descriptors, sequences, self.dim)
-        return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version)
-
-
-def _check_is_collection(path: Path) -> None:
-    if Collection.exists(path):
-        return
-    if not path.exists():
-        raise CollectionError(f"{path}: no collection here; make one with 'meisho index PHOTOS --to {path}'")
-    if not path.is_dir():
-        raise CollectionError(f"{path}: is a file, but a collection is a directory; check the path")
-    if (path / f"{PHOTOS}.lance").exists() or (path / LOCK_FILE).exists():
-        raise CollectionError(
-            f"{path}: {METADATA_FILE} is missing; creating the collection was probably interrupted; "
-            f"run 'meisho index PHOTOS --to {path}' again"
-        )
-    raise CollectionError(f"{path}: is not a collection (no {METADATA_FILE} in it); check the path")
+        return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version, files)
 
 
 def _check_vacant(path: Path) -> None:
     """Refuse to create a collection where other data would be lost."""
-    if Collection.exists(path):
+    if is_collection(path):
         raise CollectionError(f"{path}: is already a collection; open it, or choose another directory")
     if not path.exists():
         return

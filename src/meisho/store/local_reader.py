@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from meisho.arrays import Int64Array
 from meisho.errors import CollectionError
@@ -17,6 +15,7 @@ from meisho.store import tables
 from meisho.store.local_rows import local_features_of_rows
 from meisho.store.locks import announce_reading
 from meisho.store.records import LOG_COLUMNS, encode_texts, resolve_log
+from meisho.store.tables import pa, pc
 
 T = TypeVar("T")
 _ATTEMPTS = 5

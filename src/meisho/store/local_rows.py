@@ -10,12 +10,12 @@ import struct
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array
 from meisho.errors import CollectionError
 from meisho.local_features import LocalFeatures
+from meisho.store.tables import pa
 
 _AS_IT_IS = {"lance-encoding:compression": "none"}  # zstd would save 9 to 15 % but double the reading time
 

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from meisho.errors import LockedError
-from meisho.store.tables import plain_errors
+from meisho.store.tables import FileLock, Timeout, plain_errors
 
 try:
     import fcntl

@@ -8,9 +8,12 @@ from typing import Self
 
 from meisho import __version__
 from meisho.descriptors import Provenance
-from meisho.errors import CollectionError
+from meisho.errors import CollectionError, MismatchError
 
 METADATA_FILE = "collection.json"
+INDEX_FOLDER = "index"
+"""Folder inside a collection for everything derived from it."""
+
 FORMAT_VERSION = 1
 LOCAL_FORMAT_VERSION = 2
 """Format with local features; a program that knows only format 1 would lose track of them."""
@@ -42,6 +45,19 @@ class Metadata:
         """Return this metadata for a collection that also holds local features."""
         return replace(self, format_version=LOCAL_FORMAT_VERSION, local_provenance=provenance, local_dim=dim)
 
+    def require_provenance(self, provenance: Provenance, path: Path) -> None:
+        """Check that descriptors of this provenance belong in the collection at `path`.
+
+        Raises:
+            MismatchError: They do not; the message names every differing option with both values.
+        """
+        if differences := self.provenance.differences(provenance):
+            raise MismatchError(
+                f"{path}: was made with another model or other options than you asked for "
+                f"(collection / asked for): {'; '.join(differences)}. "
+                "Use the collection's model and options, or make another collection"
+            )
+
 
 def write_metadata(directory: Path, metadata: Metadata) -> None:
     """Write collection.json atomically."""
@@ -54,12 +70,18 @@ def write_metadata(directory: Path, metadata: Metadata) -> None:
     unfinished.replace(directory / METADATA_FILE)
 
 
+def is_collection(directory: Path) -> bool:
+    """Return whether `directory` holds a finished collection; it may still be damaged."""
+    return (directory / METADATA_FILE).is_file()
+
+
 def read_metadata(directory: Path) -> Metadata:
     """Read collection.json.
 
     Raises:
-        CollectionError: It cannot be read, is damaged, or has a newer format.
+        CollectionError: There is no collection, or the file is damaged or has a newer format.
     """
+    _check_is_collection(directory)
     file = directory / METADATA_FILE
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
@@ -85,3 +107,18 @@ def read_metadata(directory: Path) -> Metadata:
         raise CollectionError(
             f"{file}: damaged ({error!r}); restore it from a backup, or delete {directory} and index again"
         ) from error
+
+
+def _check_is_collection(path: Path) -> None:
+    if is_collection(path):
+        return
+    if not path.exists():
+        raise CollectionError(f"{path}: no collection here; make one with 'meisho index PHOTOS --to {path}'")
+    if not path.is_dir():
+        raise CollectionError(f"{path}: is a file, but a collection is a directory; check the path")
+    if any(path.glob("*.lance")) or (path / "writer.lock").exists():
+        raise CollectionError(
+            f"{path}: {METADATA_FILE} is missing; creating the collection was probably interrupted; "
+            f"run 'meisho index PHOTOS --to {path}' again"
+        )
+    raise CollectionError(f"{path}: is not a collection (no {METADATA_FILE} in it); check the path")

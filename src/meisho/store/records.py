@@ -9,14 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from meisho.arrays import Int64Array, read_only
 from meisho.errors import InputError
-
-UInt64Array = NDArray[np.uint64]
+from meisho.store.snapshot import UInt64Array
+from meisho.store.tables import pa, pc
 
 PHOTOS_SCHEMA = pa.schema(
     [

@@ -6,13 +6,24 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import lancedb
 import numpy as np
-import pyarrow as pa
-from lancedb.table import Table
 
 from meisho.arrays import Float32Array, Int64Array
-from meisho.errors import CollectionError
+from meisho.errors import CollectionError, MissingDependencyError
+
+try:
+    import lancedb
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from filelock import FileLock, Timeout
+    from lancedb.table import Table
+except ImportError as error:
+    raise MissingDependencyError(
+        f"writing a collection needs LanceDB, which could not be imported ({error}); "
+        "run: pip install lancedb pyarrow filelock (extraction and training work without it)"
+    ) from error
+
+__all__ = ["FileLock", "Table", "Timeout", "pa", "pc"]  # imported from here, so that one error names them
 
 PHOTOS = "photos"
 DESCRIPTORS = "descriptors"

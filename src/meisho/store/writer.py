@@ -6,9 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from lancedb.table import Table
 
 from meisho.arrays import Float32Array
 from meisho.errors import CollectionError, InputError
@@ -24,6 +21,7 @@ from meisho.store.records import (
     rows_of_records,
     rows_of_removals,
 )
+from meisho.store.tables import Table, pa, pc
 
 KEEP_VERSIONS = timedelta(hours=1)
 

@@ -12,10 +12,10 @@ from meisho.arrays import BoolArray, Int64Array, read_only
 from meisho.datasets.base import Dataset, load_dataset
 from meisho.datasets.labelled import LabelledPhoto, dataset_of_labels
 from meisho.datasets.labels import TABLES, Labels, Layout, is_labelled, load_labels
-from meisho.datasets.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth
-from meisho.images import Photo
+from meisho.photos import Photo
+from meisho.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.training.recipe import DataRecipe, Recipe, ValidationRecipe
 
 

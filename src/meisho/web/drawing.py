@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw
 
 from meisho.arrays import Float32Array, Float64Array
 from meisho.files import replacing
-from meisho.images import Photo, make_thumbnail
+from meisho.images import make_thumbnail
 from meisho.photo_pair import PhotoPair
+from meisho.photos import Photo
 
 HEIGHT_PX = 640
 GAP_PX = 12

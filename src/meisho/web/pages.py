@@ -20,8 +20,9 @@ from meisho.evaluate.report import QueryScore, Report, printed_factor
 from meisho.evaluate.ukbench import PHOTOS_PER_OBJECT
 from meisho.files import write_text
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
-from meisho.images import Photo, make_thumbnail
+from meisho.images import make_thumbnail
 from meisho.photo_pair import PhotoPair
+from meisho.photos import Photo
 from meisho.ranking import NO_ROW, Ranking
 from meisho.web.drawing import draw_matches
 

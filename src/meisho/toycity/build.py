@@ -11,7 +11,8 @@ from queue import SimpleQueue
 
 from filelock import FileLock
 
-from meisho.datasets.toycity.records import (
+from meisho.errors import DatasetError
+from meisho.toycity.records import (
     DRAWING,
     RECORDS_NAME,
     Parameters,
@@ -19,8 +20,7 @@ from meisho.datasets.toycity.records import (
     read_records,
     write_records,
 )
-from meisho.datasets.toycity.worker import Drawn, Job, draw_site, worker_process
-from meisho.errors import DatasetError
+from meisho.toycity.worker import Drawn, Job, draw_site, worker_process
 
 PHOTOS_PER_STREET = 6
 

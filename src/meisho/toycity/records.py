@@ -9,9 +9,9 @@ import numpy as np
 
 from meisho.arrays import Float64Array
 from meisho.datasets.photo_files import photo_name
-from meisho.datasets.toycity.camera import Camera
 from meisho.errors import ConfigError, DatasetError
-from meisho.images import Box
+from meisho.photos import Box
+from meisho.toycity.camera import Camera
 
 FORMAT = 2
 """Of the file; raise it when the records change their form."""

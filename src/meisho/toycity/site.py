@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from meisho.datasets.toycity import clutter, materials
-from meisho.datasets.toycity.buildings import Building, build
-from meisho.datasets.toycity.canvas import Canvas
-from meisho.datasets.toycity.materials import RGB, Material
-from meisho.datasets.toycity.styles import (
+from meisho.toycity import clutter, materials
+from meisho.toycity.buildings import Building, build
+from meisho.toycity.canvas import Canvas
+from meisho.toycity.materials import RGB, Material
+from meisho.toycity.styles import (
     FAMILIES,
     LANDMARK_LOOKS,
     LOOKS,
@@ -21,7 +21,7 @@ from meisho.datasets.toycity.styles import (
     quiet_style,
     sibling_style,
 )
-from meisho.datasets.toycity.surfaces import Surface, Texture, box, floor, frustum, revolve, wall
+from meisho.toycity.surfaces import Surface, Texture, box, floor, frustum, revolve, wall
 
 MAIN_PX_PER_M = 34.0
 NEIGHBOUR_PX_PER_M = 18.0

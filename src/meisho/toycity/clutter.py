@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from meisho.datasets.toycity import materials
-from meisho.datasets.toycity.canvas import Canvas, shade
-from meisho.datasets.toycity.materials import RGB
-from meisho.datasets.toycity.styles import choose
-from meisho.datasets.toycity.surfaces import Texture
+from meisho.toycity import materials
+from meisho.toycity.canvas import Canvas, shade
+from meisho.toycity.materials import RGB
+from meisho.toycity.styles import choose
+from meisho.toycity.surfaces import Texture
 
 SKIN: tuple[RGB, ...] = ((236, 200, 172), (206, 160, 124), (150, 104, 74), (100, 68, 48))
 CLOTHES: tuple[RGB, ...] = (

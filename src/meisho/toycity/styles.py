@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from meisho.datasets.toycity import materials
-from meisho.datasets.toycity.materials import RGB, Material
+from meisho.toycity import materials
+from meisho.toycity.materials import RGB, Material
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from meisho.datasets.base import load_dataset
-from meisho.datasets.toycity import (
+from meisho.describing import Describer
+from meisho.errors import DatasetError, InputError
+from meisho.evaluate.chance import expected_trapezoid
+from meisho.extractors.base import load_extractor
+from meisho.run.evaluating import evaluate_dataset, evaluate_random
+from meisho.toycity import (
     build,
     build_toycity,
     facade_homographies,
@@ -25,15 +30,11 @@ from meisho.datasets.toycity import (
     photo,
     true_correspondences,
 )
-from meisho.datasets.toycity.light import SKIES, Light
-from meisho.datasets.toycity.raster import draw_surfaces
-from meisho.datasets.toycity.records import read_records
-from meisho.datasets.toycity.site import VIEW, landmark_site, stream
-from meisho.datasets.toycity.views import MANNERS, place_camera
-from meisho.errors import DatasetError, InputError
-from meisho.evaluate.chance import expected_trapezoid
-from meisho.extractors.base import load_extractor
-from meisho.run import evaluate_dataset, evaluate_random
+from meisho.toycity.light import SKIES, Light
+from meisho.toycity.raster import draw_surfaces
+from meisho.toycity.records import read_records
+from meisho.toycity.site import VIEW, landmark_site, stream
+from meisho.toycity.views import MANNERS, place_camera
 
 SMALL = {"landmarks": 3, "views": 5, "distractors": 4}
 
@@ -387,7 +388,7 @@ def running(pid):
 
 def test_a_killed_build_is_not_taken_for_a_city_and_the_next_one_cleans_up(tmp_path):
     root = tmp_path / "city"
-    code = f"from meisho.datasets.toycity import build_toycity as b; b({str(root)!r}, num_workers=1)"
+    code = f"from meisho.toycity import build_toycity as b; b({str(root)!r}, num_workers=1)"
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
         deadline = time.monotonic() + 60
@@ -447,7 +448,7 @@ def expected_medium(dataset):
 def test_the_default_descriptor_finds_much_and_misses_much_and_a_random_ranking_finds_nothing(tmp_path):
     build_toycity(tmp_path / "city", landmarks=24, views=5, distractors=30)
     dataset = load_toycity(tmp_path / "city")
-    report = evaluate_dataset(dataset, load_extractor("default"), tmp_path / "collection").report
+    report = evaluate_dataset(dataset, Describer(load_extractor("default")), tmp_path / "collection").report
     assert 0.40 <= report.figure("revisitop_map", "medium").value <= 0.85
     chance = evaluate_random(dataset).report.figure("revisitop_map", "medium").value
     assert abs(chance - expected_medium(dataset)) < 0.02

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from meisho.arrays import UInt8Array
-from meisho.datasets.toycity.materials import RGB, Int16Image
-from meisho.datasets.toycity.surfaces import Point, Texture
+from meisho.toycity.materials import RGB, Int16Image
+from meisho.toycity.surfaces import Point, Texture
 
 SHIFT = 4
 LETTERS = cv2.FONT_HERSHEY_DUPLEX

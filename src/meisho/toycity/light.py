@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from meisho.arrays import Float32Array, Float64Array, UInt8Array
-from meisho.datasets.toycity import materials
-from meisho.datasets.toycity.camera import Camera
-from meisho.datasets.toycity.surfaces import Surface
+from meisho.toycity import materials
+from meisho.toycity.camera import Camera
+from meisho.toycity.surfaces import Surface
 
 Tint = tuple[float, float, float]
 WARM = np.array([255, 206, 128], dtype=np.float32)

@@ -10,8 +10,11 @@ import numpy as np
 
 from meisho.arrays import BoolArray, Float64Array, Int64Array, UInt8Array
 from meisho.datasets.base import Dataset
-from meisho.datasets.toycity.labels import facade_pixels, project_visible
-from meisho.datasets.toycity.records import (
+from meisho.errors import DatasetError, InputError
+from meisho.ground_truth import GradedGroundTruth, database_rows
+from meisho.photos import Box, Photo
+from meisho.toycity.labels import facade_pixels, project_visible
+from meisho.toycity.records import (
     GRADES,
     RECORDS_NAME,
     PhotoRecord,
@@ -19,9 +22,6 @@ from meisho.datasets.toycity.records import (
     SiteRecord,
     read_records,
 )
-from meisho.errors import DatasetError, InputError
-from meisho.ground_truth import GradedGroundTruth, database_rows
-from meisho.images import Box, Photo
 
 FOLDERS = {"database": "database", "query": "queries"}
 

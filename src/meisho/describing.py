@@ -1,4 +1,4 @@
-"""Extraction: photos x extractor -> descriptors, streamed in batches of equal shape."""
+"""Describer: photos x extractor -> descriptors, streamed in batches of equal shape."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, read_only
-from meisho.decoding import load_images
-from meisho.descriptors import Descriptors
+from meisho.decoding import check_num_workers, load_images
+from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import ConfigError, ImageError, InputError
 from meisho.extractors.base import GlobalExtractor
-from meisho.images import LoadedImage, Photo
+from meisho.images import LoadedImage, PhotoLike, as_photos
+from meisho.photos import Photo
+from meisho.progress import Progress, silent
 
 _MAX_WAITING_BATCHES = 8
 """Images that wait for others of their shape, in batches: memory is bounded however many shapes there are."""
@@ -47,81 +49,93 @@ class DescribedBatch:
             )
 
 
-def stream_descriptors(
-    photos: Iterable[Photo],
-    extractor: GlobalExtractor,
-    *,
-    batch_size: int = 16,
-    num_workers: int | None = None,
-) -> Generator[DescribedBatch]:
-    """Describe photos batch by batch; each photo is in one batch, or in the errors of one.
+@dataclass(frozen=True, eq=False)
+class Describer:
+    """An extractor of global descriptors, and how photos are fed to it.
 
-    The photos are drawn as they are needed, a bounded number of images is held, and the batches are the same
-    whatever the number of workers. They are in no promised order, since those of one shape go together.
-
-    Args:
-        photos: Any number of photos.
-        extractor: What describes them, in this thread.
+    Attributes:
+        extractor: What describes the photos, in the caller's thread.
         batch_size: Images given to the extractor at once, at most.
-        num_workers: Processes that decode, as for `meisho.decoding.load_images`.
+        num_workers: Processes that decode; None chooses, as `meisho.decoding.load_images` does.
 
     Raises:
-        ConfigError: `batch_size` or `num_workers` is too small.
+        ConfigError: `batch_size` is less than 1, or `num_workers` less than 0.
     """
-    if batch_size < 1:
-        raise ConfigError(f"batch_size is {batch_size}, it must be at least 1")
-    loaded = load_images(
-        photos,
-        extractor.image_options,
-        num_workers=num_workers,
-        max_waiting=max(2 * batch_size, 32),
-    )
-    return _describe_loaded(loaded, extractor, batch_size)
 
+    extractor: GlobalExtractor
+    batch_size: int = 16
+    num_workers: int | None = None
 
-def describe_photos(
-    photos: Iterable[Photo],
-    extractor: GlobalExtractor,
-    *,
-    batch_size: int = 16,
-    num_workers: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    on_error: Callable[[ImageError], None] | None = None,
-) -> Descriptors:
-    """Describe photos and return their descriptors in the photos' order.
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}, it must be at least 1")
+        check_num_workers(self.num_workers)
 
-    Args:
-        photos: N photos with unique ids.
-        extractor: What describes them.
-        batch_size: As for `stream_descriptors`.
-        num_workers: As for `stream_descriptors`.
-        progress: Called with how many are done and how many there are.
-        on_error: Called with each photo that cannot be read; those are left out.
+    @property
+    def dim(self) -> int:
+        """D, the number of dimensions."""
+        return self.extractor.dim
 
-    Raises:
-        ImageError: The first photo that cannot be read, where `on_error` is not given.
-        InputError: Two photos have the same id.
-    """
-    photos = tuple(photos)
-    row_of = _number_ids(photos)
-    vectors = np.zeros((len(photos), extractor.dim), np.float32)
-    is_read = np.zeros(len(photos), bool)
-    done = 0
-    batches = stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers)
-    with closing(batches):
-        for batch in batches:
-            for _, error in batch.errors:
-                if on_error is None:
-                    raise error
-                on_error(error)
-            rows = [row_of[photo.id] for photo in batch.photos]
-            vectors[rows], is_read[rows] = batch.vectors, True
-            done += len(batch.photos) + len(batch.errors)
-            progress(done, len(photos))
-    if is_read.all():
-        return Descriptors(tuple(row_of), vectors, extractor.provenance)
-    ids = tuple(photo_id for photo_id, row in row_of.items() if is_read[row])
-    return Descriptors(ids, vectors[is_read], extractor.provenance)
+    @property
+    def provenance(self) -> Provenance:
+        """Where its descriptors come from."""
+        return self.extractor.provenance
+
+    def stream(self, photos: Iterable[Photo]) -> Generator[DescribedBatch]:
+        """Describe photos batch by batch; each photo is in one batch, or in the errors of one.
+
+        The photos are drawn as they are needed, a bounded number of images is held, and the batches are the
+        same whatever the number of workers. They are in no promised order, since those of one shape go
+        together.
+        """
+        loaded = load_images(
+            photos,
+            self.extractor.image_options,
+            num_workers=self.num_workers,
+            max_waiting=max(2 * self.batch_size, 32),
+        )
+        return _describe_loaded(loaded, self.extractor, self.batch_size)
+
+    def describe(
+        self,
+        photos: PhotoLike | Iterable[PhotoLike],
+        *,
+        progress: Progress = silent,
+        stage: str = "describe",
+        on_error: Callable[[ImageError], None] | None = None,
+    ) -> Descriptors:
+        """Describe photos and return their descriptors in the photos' order.
+
+        Args:
+            photos: N photos with unique ids: `Photo` values, paths, bytes, PIL images or arrays (H, W, 3)
+                uint8 RGB, see `meisho.images.as_photos`.
+            progress: Called as photos are done.
+            stage: What `progress` calls this.
+            on_error: Called with each photo that cannot be read; those are left out.
+
+        Raises:
+            ImageError: The first photo that cannot be read, where `on_error` is not given.
+            InputError: Two photos have the same id, or a source cannot be a photo.
+        """
+        photos = as_photos(photos)
+        row_of = _number_ids(photos)
+        vectors = np.zeros((len(photos), self.dim), np.float32)
+        is_read = np.zeros(len(photos), bool)
+        done = 0
+        with closing(self.stream(photos)) as batches:
+            for batch in batches:
+                for _, error in batch.errors:
+                    if on_error is None:
+                        raise error
+                    on_error(error)
+                rows = [row_of[photo.id] for photo in batch.photos]
+                vectors[rows], is_read[rows] = batch.vectors, True
+                done += len(batch.photos) + len(batch.errors)
+                progress(stage, done, len(photos))
+        if is_read.all():
+            return Descriptors(tuple(row_of), vectors, self.provenance)
+        ids = tuple(photo_id for photo_id, row in row_of.items() if is_read[row])
+        return Descriptors(ids, vectors[is_read], self.provenance)
 
 
 def _number_ids(photos: tuple[Photo, ...]) -> dict[str, int]:

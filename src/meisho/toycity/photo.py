@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image
 
 from meisho.arrays import Float32Array, UInt8Array
-from meisho.datasets.toycity.camera import Camera
-from meisho.datasets.toycity.light import WARM, Light, draw_sky, pick_light
-from meisho.datasets.toycity.raster import Drawing, draw_surfaces
-from meisho.datasets.toycity.site import Site
-from meisho.datasets.toycity.views import POSTCARD, passers_by, pick_manner, place_camera
+from meisho.toycity.camera import Camera
+from meisho.toycity.light import WARM, Light, draw_sky, pick_light
+from meisho.toycity.raster import Drawing, draw_surfaces
+from meisho.toycity.site import Site
+from meisho.toycity.views import POSTCARD, passers_by, pick_manner, place_camera
 
 OVERSAMPLING = 2
 EXIF_ORIENTATION = 0x0112

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meisho.datasets.toycity import materials
-from meisho.datasets.toycity.canvas import Canvas, mixed, shade
-from meisho.datasets.toycity.materials import RGB
-from meisho.datasets.toycity.styles import Style, choose
-from meisho.datasets.toycity.surfaces import Texture
-from meisho.datasets.toycity.windows import WINDOWS, arch_outline, draw_door
+from meisho.toycity import materials
+from meisho.toycity.canvas import Canvas, mixed, shade
+from meisho.toycity.materials import RGB
+from meisho.toycity.styles import Style, choose
+from meisho.toycity.surfaces import Texture
+from meisho.toycity.windows import WINDOWS, arch_outline, draw_door
 
 AWNINGS: tuple[RGB, ...] = ((170, 40, 44), (36, 84, 120), (48, 104, 70), (200, 150, 50), (120, 60, 110))
 BOARDS: tuple[RGB, ...] = (

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import cv2
 
-from meisho.datasets.toycity.camera import Camera
-from meisho.datasets.toycity.labels import grade_photo
-from meisho.datasets.toycity.photo import Shot, take_photo
-from meisho.datasets.toycity.records import (
+from meisho.errors import DatasetError
+from meisho.toycity.camera import Camera
+from meisho.toycity.labels import grade_photo
+from meisho.toycity.photo import Shot, take_photo
+from meisho.toycity.records import (
     CameraRecord,
     FacadePlane,
     GradeRecord,
@@ -27,8 +28,7 @@ from meisho.datasets.toycity.records import (
     SiteRecord,
     parse_parts,
 )
-from meisho.datasets.toycity.site import QUERY, VIEW, Site, landmark_site, stream, street_site
-from meisho.errors import DatasetError
+from meisho.toycity.site import QUERY, VIEW, Site, landmark_site, stream, street_site
 
 MIN_QUERY_SHARE = 0.1
 """A query shows its landmark on at least this part of the photo; worse ones are taken again."""
@@ -75,7 +75,7 @@ def serve() -> None:
 @contextmanager
 def worker_process() -> Iterator[Callable[[Job], Drawn]]:
     """Start a drawing process; yield the function that sends it a job."""
-    code = "from meisho.datasets.toycity.worker import serve; serve()"
+    code = "from meisho.toycity.worker import serve; serve()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipe = subprocess.PIPE
     with subprocess.Popen(

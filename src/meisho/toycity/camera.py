@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from meisho.arrays import Float64Array
-from meisho.datasets.toycity.surfaces import Surface
+from meisho.toycity.surfaces import Surface
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from meisho.datasets.toycity.canvas import Canvas, mixed, shade
-from meisho.datasets.toycity.materials import RGB
-from meisho.datasets.toycity.styles import Style, choose
-from meisho.datasets.toycity.surfaces import Point
+from meisho.toycity.canvas import Canvas, mixed, shade
+from meisho.toycity.materials import RGB
+from meisho.toycity.styles import Style, choose
+from meisho.toycity.surfaces import Point
 
 GLASS: tuple[RGB, ...] = ((42, 52, 62), (54, 66, 80), (74, 90, 106), (36, 40, 46), (96, 112, 126))
 CURTAINS: tuple[RGB, ...] = ((226, 220, 206), (196, 176, 150), (170, 96, 84), (120, 136, 150))

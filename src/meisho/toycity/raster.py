@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from meisho.arrays import BoolArray, Float32Array, Float64Array, UInt8Array
-from meisho.datasets.toycity.camera import Camera
-from meisho.datasets.toycity.light import Light
-from meisho.datasets.toycity.surfaces import Surface
+from meisho.toycity.camera import Camera
+from meisho.toycity.light import Light
+from meisho.toycity.surfaces import Surface
 
 NEAR_M = 0.3
 Int16Array = np.ndarray[tuple[int, ...], np.dtype[np.int16]]

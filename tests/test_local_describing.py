@@ -7,9 +7,10 @@ from PIL import Image
 
 from meisho.errors import ImageError
 from meisho.extractors.sift import Sift
-from meisho.images import Box, LoadedImage, Photo
-from meisho.local_extraction import extract_local, place_in_photo, stream_local_features
+from meisho.images import LoadedImage
+from meisho.local_describing import LocalDescriber, place_in_photo
 from meisho.local_features import LocalFeatures
+from meisho.photos import Box, Photo
 
 
 def make_features(keypoints, size_px, scales=None):
@@ -48,7 +49,7 @@ def draw_blob(center, size_px, sigma_px):
 def test_a_blob_is_found_where_it_was_drawn(box, max_side_px, tmp_path):
     center, size_px, sigma_px = (512.3, 371.8), (1000, 750), 20
     Image.fromarray(draw_blob(center, size_px, sigma_px)).save(tmp_path / "blob.png")
-    features = extract_local(Photo("a", tmp_path / "blob.png", box), Sift(max_side_px=max_side_px))
+    features = LocalDescriber(Sift(max_side_px=max_side_px)).describe(Photo("a", tmp_path / "blob.png", box))
     errors_px = np.linalg.norm(features.keypoints - center, axis=1)
     assert features.size_px == size_px
     assert errors_px.min() < 0.3
@@ -69,7 +70,7 @@ def photos(tmp_path):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_stream_gives_each_photo_in_order_with_features_or_error(photos, num_workers):
     extractor = Sift(max_side_px=160)
-    streamed = list(stream_local_features(iter(photos), extractor, num_workers=num_workers))
+    streamed = list(LocalDescriber(extractor, num_workers=num_workers).stream(iter(photos)))
     assert [photo for photo, _ in streamed] == photos
     kinds = Counter(type(found).__name__ for _, found in streamed)
     assert kinds == {"LocalFeatures": 11, "ImageError": 1}
@@ -77,11 +78,11 @@ def test_a_stream_gives_each_photo_in_order_with_features_or_error(photos, num_w
         if photo.id == "5":
             assert "not a photo" in str(found)
             continue
-        alone = extract_local(photo, extractor)
+        alone = LocalDescriber(extractor).describe(photo)
         assert np.array_equal(found.keypoints, alone.keypoints)
         assert np.array_equal(found.descriptors, alone.descriptors)
 
 
 def test_a_photo_that_cannot_be_read_is_an_error(photos):
     with pytest.raises(ImageError, match="not a photo"):
-        extract_local(photos[5], Sift())
+        LocalDescriber(Sift()).describe(photos[5])

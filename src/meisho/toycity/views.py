@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from meisho.datasets.toycity import clutter
-from meisho.datasets.toycity.camera import Camera, look_at
-from meisho.datasets.toycity.site import Site, standing
-from meisho.datasets.toycity.surfaces import Surface
+from meisho.toycity import clutter
+from meisho.toycity.camera import Camera, look_at
+from meisho.toycity.site import Site, standing
+from meisho.toycity.surfaces import Surface
 
 EYE_M = 1.65
 LONG_SIDES_PX = (448, 480, 512, 560)

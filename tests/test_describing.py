@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from meisho.decoding import SMALL_JOB, load_images
+from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import ConfigError, ImageError, InputError
-from meisho.extraction import describe_photos, stream_descriptors
-from meisho.images import Box, ImageOptions, Photo, load_image
+from meisho.images import ImageOptions, load_image
+from meisho.photos import Box, Photo
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
@@ -86,7 +87,7 @@ def wait_until(condition, seconds=10.0):
 @pytest.mark.parametrize("num_workers", [0, 1, 3, None])
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_descriptors_do_not_depend_on_batches_or_workers(photos, batch_size, num_workers):
-    described = describe_photos(photos, MeanColor(), batch_size=batch_size, num_workers=num_workers)
+    described = Describer(MeanColor(), batch_size=batch_size, num_workers=num_workers).describe(photos)
     assert described.ids == tuple(photo.id for photo in photos)
     assert described.provenance == MeanColor.provenance
     np.testing.assert_array_equal(described.vectors, slow_and_obvious(photos))
@@ -95,7 +96,7 @@ def test_descriptors_do_not_depend_on_batches_or_workers(photos, batch_size, num
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_each_photo_is_in_one_batch_or_among_the_errors(photos, broken, num_workers):
     mixed = [*photos[:10], *broken, *photos[10:]]
-    batches = list(stream_descriptors(mixed, MeanColor(), batch_size=4, num_workers=num_workers))
+    batches = list(Describer(MeanColor(), batch_size=4, num_workers=num_workers).stream(mixed))
     described = [photo for batch in batches for photo in batch.photos]
     failed = [photo for batch in batches for photo, _ in batch.errors]
     assert sorted(p.id for p in described) == sorted(p.id for p in photos)
@@ -107,26 +108,26 @@ def test_each_photo_is_in_one_batch_or_among_the_errors(photos, broken, num_work
 
 def test_batches_are_the_same_with_and_without_workers(photos):
     with_workers, without = (
-        [batch.photos for batch in stream_descriptors(photos, MeanColor(), batch_size=4, num_workers=n)]
+        [batch.photos for batch in Describer(MeanColor(), batch_size=4, num_workers=n).stream(photos)]
         for n in (3, 0)
     )
     assert with_workers == without
 
 
 def test_sizes_are_those_of_the_whole_upright_photos(photos):
-    for batch in stream_descriptors(photos, MeanColor(), batch_size=4, num_workers=0):
+    for batch in Describer(MeanColor(), batch_size=4, num_workers=0).stream(photos):
         for photo, (width, height) in zip(batch.photos, batch.sizes_px.tolist(), strict=True):
             with Image.open(photo.path) as image:
                 assert image.size == (width, height)
 
 
 def test_no_photos_give_no_descriptors():
-    assert describe_photos([], MeanColor()).vectors.shape == (0, 3)
-    assert list(stream_descriptors([], MeanColor())) == []
+    assert Describer(MeanColor()).describe([]).vectors.shape == (0, 3)
+    assert list(Describer(MeanColor()).stream([])) == []
 
 
 def test_only_errors_are_told_in_batches_without_photos(broken):
-    batches = list(stream_descriptors(broken, MeanColor(), batch_size=2))
+    batches = list(Describer(MeanColor(), batch_size=2).stream(broken))
     assert [len(batch.errors) for batch in batches] == [2, 1]
     assert all(batch.vectors.shape == (0, 3) and batch.sizes_px.shape == (0, 2) for batch in batches)
 
@@ -134,13 +135,13 @@ def test_only_errors_are_told_in_batches_without_photos(broken):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_describe_photos_raises_the_first_photo_that_cannot_be_read(photos, broken, num_workers):
     with pytest.raises(ImageError, match=r"text\.jpg: not a photo"):
-        describe_photos([*photos[:5], *broken, *photos[5:]], MeanColor(), num_workers=num_workers)
+        Describer(MeanColor(), num_workers=num_workers).describe([*photos[:5], *broken, *photos[5:]])
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_describe_photos_leaves_out_what_it_tells(photos, broken, num_workers):
     errors, mixed = [], [*photos[:5], *broken, *photos[5:]]
-    described = describe_photos(mixed, MeanColor(), num_workers=num_workers, on_error=errors.append)
+    described = Describer(MeanColor(), num_workers=num_workers).describe(mixed, on_error=errors.append)
     assert described.ids == tuple(photo.id for photo in photos)
     assert np.allclose(described.vectors, slow_and_obvious(photos), atol=1e-6)
     assert [error.path for error in errors] == [photo.path for photo in broken]
@@ -152,7 +153,7 @@ def test_an_id_that_stands_twice_is_refused_before_any_work(photos):
             raise AssertionError("work was done")
 
     with pytest.raises(InputError, match=r"00\.png"):
-        describe_photos([*photos, photos[0]], NoExtractor())
+        Describer(NoExtractor()).describe([*photos, photos[0]])
 
 
 def test_an_extractor_that_loses_rows_is_found_out(photos):
@@ -161,14 +162,14 @@ def test_an_extractor_that_loses_rows_is_found_out(photos):
             return super().extract(images)[:1]
 
     with pytest.raises(InputError, match="a batch of 4 photos needs vectors"):
-        describe_photos(photos, LosesRows(), batch_size=4, num_workers=0)
+        Describer(LosesRows(), batch_size=4, num_workers=0).describe(photos)
 
 
 def test_sizes_of_batches_and_pools_are_checked(photos):
     with pytest.raises(ConfigError, match="batch_size is 0"):
-        stream_descriptors(photos, MeanColor(), batch_size=0)
+        Describer(MeanColor(), batch_size=0).stream(photos)
     with pytest.raises(ConfigError, match="num_workers is -1"):
-        stream_descriptors(photos, MeanColor(), num_workers=-1)
+        Describer(MeanColor(), num_workers=-1).stream(photos)
 
 
 # --- memory ---
@@ -183,7 +184,7 @@ def test_photos_are_drawn_only_as_they_are_needed(photos, num_workers):
             drawn.append(number)
             yield photos[number % len(photos)]
 
-    stream = stream_descriptors(endless(), MeanColor(), batch_size=4, num_workers=num_workers)
+    stream = Describer(MeanColor(), batch_size=4, num_workers=num_workers).stream(endless())
     num_described = sum(len(next(stream).photos) for _ in range(50))
     stream.close()
     assert len(drawn) - num_described <= 32 + 8 * 4
@@ -201,7 +202,7 @@ def test_many_shapes_do_not_gather(tmp_path):
         image_options = ImageOptions(max_side_px=200, min_side_px=1)
 
     drawn, num_described, most_held = [], 0, 0
-    for batch in stream_descriptors(all_different(), Full(), batch_size=4, num_workers=0):
+    for batch in Describer(Full(), batch_size=4, num_workers=0).stream(all_different()):
         most_held = max(most_held, len(drawn) - num_described)
         num_described += len(batch.photos)
     assert num_described == 199
@@ -222,7 +223,7 @@ def test_a_small_job_starts_no_process(photos):
 @linux
 def test_workers_end_with_the_work(photos):
     before = child_processes()
-    stream = stream_descriptors(photos, MeanColor(), batch_size=1, num_workers=2)
+    stream = Describer(MeanColor(), batch_size=1, num_workers=2).stream(photos)
     next(stream)
     assert len(child_processes() - before) == 2
     assert len(list(stream)) == len(photos) - 1
@@ -232,7 +233,7 @@ def test_workers_end_with_the_work(photos):
 @linux
 def test_workers_end_when_the_stream_is_left_early(photos):
     before = child_processes()
-    stream = stream_descriptors(photos, MeanColor(), batch_size=1, num_workers=2)
+    stream = Describer(MeanColor(), batch_size=1, num_workers=2).stream(photos)
     next(stream)
     stream.close()
     assert child_processes() == before
@@ -251,7 +252,7 @@ def test_workers_end_when_the_photos_raise(photos):
 
 
 def describe_photos_of_stream(photos):
-    return [batch.photos for batch in stream_descriptors(photos, MeanColor(), batch_size=1, num_workers=2)]
+    return [batch.photos for batch in Describer(MeanColor(), batch_size=1, num_workers=2).stream(photos)]
 
 
 @linux
@@ -259,7 +260,7 @@ def test_killed_workers_lose_no_photo(photos):
     before = child_processes()
     many = [Photo(str(n), photos[n % 40].path) for n in range(400)]
     killed, vectors = 0, {}
-    for batch in stream_descriptors(many, MeanColor(), batch_size=8, num_workers=2):
+    for batch in Describer(MeanColor(), batch_size=8, num_workers=2).stream(many):
         assert batch.errors == ()
         vectors |= dict(zip((photo.id for photo in batch.photos), batch.vectors, strict=True))
         if len(vectors) // 80 > killed:
@@ -292,7 +293,7 @@ def test_a_photo_that_kills_its_worker_is_named_and_the_others_are_described(pho
     killer.start()
     try:
         batches = list(
-            stream_descriptors([*photos[:20], fatal, *photos[20:]], MeanColor(), batch_size=4, num_workers=2)
+            Describer(MeanColor(), batch_size=4, num_workers=2).stream([*photos[:20], fatal, *photos[20:]])
         )
     finally:
         done.set()
@@ -316,8 +317,9 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from meisho.descriptors import Provenance
-from meisho.extraction import describe_photos, stream_descriptors
-from meisho.images import ImageOptions, Photo
+from meisho.describing import Describer
+from meisho.images import ImageOptions
+from meisho.photos import Photo
 class Slow:
     dim, provenance, image_options = 1, Provenance.from_options("slow", {}), ImageOptions(max_side_px=64)
     def extract(self, images):
@@ -325,7 +327,7 @@ class Slow:
         time.sleep(SECONDS)
         return np.ones((len(images), 1), np.float32)
 photos = [Photo(str(n), Path(sys.argv[1])) for n in range(100)]
-print(len(describe_photos(photos, Slow(), num_workers=2)))
+print(len(Describer(Slow(), num_workers=2).describe(photos)))
 """
 
 

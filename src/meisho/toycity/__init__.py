@@ -10,8 +10,8 @@ order:
 `build` draws a whole city to files, `labels` grades its photos, `city` reads it.
 """
 
-from meisho.datasets.toycity.build import build_toycity
-from meisho.datasets.toycity.city import (
+from meisho.toycity.build import build_toycity
+from meisho.toycity.city import (
     FacadeHomography,
     facade_homographies,
     landmark_labels,

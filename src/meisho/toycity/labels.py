@@ -20,8 +20,8 @@ import math
 import numpy as np
 
 from meisho.arrays import BoolArray, Float64Array, UInt8Array
-from meisho.datasets.toycity.camera import Camera
-from meisho.datasets.toycity.records import FacadePlane, GradeRecord, PhotoRecord, SiteRecord
+from meisho.toycity.camera import Camera
+from meisho.toycity.records import FacadePlane, GradeRecord, PhotoRecord, SiteRecord
 
 JUNK_COMMON = 0.45
 JUNK_SHARE = 0.012

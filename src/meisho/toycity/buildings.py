@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from meisho.datasets.toycity import materials
-from meisho.datasets.toycity.canvas import Canvas, shade
-from meisho.datasets.toycity.facades import FacadePlan, draw_facade
-from meisho.datasets.toycity.materials import RGB, Material
-from meisho.datasets.toycity.styles import Style, pick
-from meisho.datasets.toycity.surfaces import (
+from meisho.toycity import materials
+from meisho.toycity.canvas import Canvas, shade
+from meisho.toycity.facades import FacadePlan, draw_facade
+from meisho.toycity.materials import RGB, Material
+from meisho.toycity.styles import Style, pick
+from meisho.toycity.surfaces import (
     Point,
     Surface,
     Texture,
@@ -25,7 +25,7 @@ from meisho.datasets.toycity.surfaces import (
     wall,
     wall_polygon,
 )
-from meisho.datasets.toycity.windows import WINDOWS
+from meisho.toycity.windows import WINDOWS
 
 
 @dataclass(frozen=True, eq=False)
