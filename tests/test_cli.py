@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import meisho.extractors.restoring
 from meisho.store.metadata import is_collection
 
 
@@ -462,6 +463,25 @@ def test_answers_can_be_verified_by_local_features(run, city, tmp_path):
     assert len(set(links)) == 4
     assert all((tmp_path / link).is_file() for link in links)
     assert json.loads(run("info", collection, "--json")[1])["local features"] == "sift"
+
+
+def test_the_device_reaches_local_features(run, photos, tmp_path):
+    query, collection = photos / "trip/0.jpg", tmp_path / "c"
+    code, _, err = run("match", query, query, "--local", "xfeat", "--device", "cuda:99")
+    assert code == 2 and "device='cuda:99'" in err
+    assert run("match", query, query, "--local", "sift", "--device", "cuda:99")[0] == 0
+    assert run("index", photos, "--to", collection, *SMALL, "--local", "xfeat", "--device", "cpu")[0] == 0
+    loaded, load = [], meisho.extractors.restoring.load_local_extractor
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            meisho.extractors.restoring,
+            "load_local_extractor",
+            lambda *a, **o: (loaded.append(o["device"]), load(*a, **o))[1],
+        )
+        assert run("search", collection, query, "--verify", 3, "--device", "cpu")[0] == 0
+        draw(photos / "new.jpg", 99)
+        assert run("index", photos, "--to", collection, "--workers", 0, "--device", "cpu")[0] == 0
+    assert loaded == ["cpu", "cpu"]
 
 
 def test_evaluate_reranks_each_setup_without_its_junk(run, city, tmp_path):

@@ -11,6 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "src" / "meisho"
 
 NOUNS = {
     "errors",
+    "tables",
+    "progress",
+    "recent",
     "arrays",
     "files",
     "config",
@@ -21,23 +24,24 @@ NOUNS = {
     "ground_truth",
     "photos",
     "images",
-    "progress",
 }
 MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
     "errors": set(),
     "arrays": set(),
     "files": set(),
-    "config": {"errors"},
+    "tables": {"errors"},
+    "progress": set(),
+    "recent": set(),
+    "config": {"errors", "tables"},
     "descriptors": {"errors", "arrays"},
     "local_features": {"errors", "arrays"},
     "matches": {"errors", "arrays"},
     "ranking": {"errors", "arrays"},
     "ground_truth": {"errors", "arrays"},
-    "progress": set(),
     "photos": {"errors", "arrays"},
     "images": {"errors", "arrays", "photos"},
-    "layers": set(),
+    "layers": {"errors", "tables"},
     "datasets": NOUNS,
     "fetching": NOUNS,  # at the side: brings the files that `datasets` reads
     "extractors": NOUNS | {"layers", "whitening"},
@@ -90,7 +94,7 @@ ONLY_IN = {
     "accelerate": {"training"},
     "tensorboard": {"training"},
     "onnx": {"training"},
-    "onnxruntime": {"training"},
+    "onnxruntime": {"extractors", "training"},
 }
 
 

@@ -235,7 +235,7 @@ def test_the_remembered_extractor_is_loaded_only_when_there_is_something_to_do(p
     assert loaded == []
     paint(photos, [9])
     assert index(photos).local_described == 1
-    assert loaded == [("corners", {"version": 3})]
+    assert loaded == [("corners", {"device": "auto", "version": 3})]
 
 
 def test_an_extractor_that_became_another_is_refused():

@@ -27,6 +27,7 @@ _PUBLIC = {
     "load_extractor": "meisho.extractors.base",
     "parse_chain": "meisho.rerank.chain",
     "search": "meisho.searching",
+    "wrap_module": "meisho.extractors.module",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

@@ -1,10 +1,10 @@
-"""Progress: how a long job says how far it is."""
+"""Progress: how far a run is, told to whoever wants to show it."""
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, how many are done, how many there are)."""
+"""Called with the stage ("describe"), how much of it is done, and how much there is; 0: not known."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Report no progress."""
+    """Show nothing."""

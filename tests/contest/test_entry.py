@@ -197,7 +197,7 @@ def test_rerankers_work_by_name_and_find_local_features_only_where_they_look(con
     chain = build_chain(parse_chain("geometric:first=4"))
     local = Corners()
     entry = in_memory(contest, mean_color(), reranking=Reranking(chain, LocalDescriber(local, num_workers=0)))
-    assert entry.reranking.startswith("geometric:")
+    assert entry.reranking == "geometric:first=4"
     assert 7 < local.count <= 7 + 28
     plain = in_memory(contest, mean_color()).ranking
     assert [sorted(row[:4]) for row in entry.ranking.ranks] == [sorted(row[:4]) for row in plain.ranks]
@@ -209,9 +209,8 @@ def test_local_features_on_demand_are_those_of_the_photos(contest):
     photos = photos_of(contest)
     gone = photos.database[3]
     gone.path.write_bytes(b"")
-    source = LocalFeaturesOnDemand(
-        photos.queries, photos.database, LocalDescriber(Corners(), num_workers=0), max_kept=2
-    )
+    describer = LocalDescriber(Corners(), num_workers=0)
+    source = LocalFeaturesOnDemand(photos.queries, photos.database, describer, max_bytes=5_000)
     for rows in ([5, 2, 5], [2, 3], [7, 8, 9, 2]):
         found = source.database(np.array(rows))
         for row, features in zip(rows, found, strict=True):

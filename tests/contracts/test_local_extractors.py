@@ -191,10 +191,20 @@ def test_a_number_of_keypoints_must_be_whole_and_positive(name, value):
         load_local_extractor(name, max_keypoints=value)
 
 
+@pytest.mark.parametrize("name", LOCAL_EXTRACTORS)
+def test_a_device_is_used_by_networks_and_no_matter_to_others(name):
+    load_local_extractor(name, device="cpu", **EXAMPLES[name])
+    if name == "sift":
+        load_local_extractor(name, device="cuda:99", **EXAMPLES[name])
+    else:
+        with pytest.raises(ConfigError, match="device='cuda:99': torch finds"):
+            load_local_extractor(name, device="cuda:99", **EXAMPLES[name])
+
+
 def test_unknown_names_and_options_are_told_with_what_there_is():
     with pytest.raises(InputError, match="choose one of sift, xfeat, aliked, delg"):
         load_local_extractor("surf")
-    with pytest.raises(ConfigError, match="no option 'max_keypoint'; the nearest is 'max_keypoints'"):
+    with pytest.raises(ConfigError, match="has no option 'max_keypoint'; the nearest is 'max_keypoints'"):
         load_local_extractor("sift", max_keypoint=3)
 
 

@@ -129,7 +129,7 @@ def _settings(
             "--rerank stands more than once; join the steps of one chain by commas, or say --sweep"
         )
     elif rerank:
-        values |= {"rerank": parse_chain(rerank[0]), "sweep": []}
+        values |= {"rerank": parse_chain(rerank[0], source="--rerank"), "sweep": []}
     settings = parse_config(values, EvaluationSettings, source=str(config or "meisho evaluate"))
     if settings.model == "random" and (settings.rerank or settings.sweep):
         raise InputError("--model random describes no photo; there is nothing to rerank by")
@@ -145,31 +145,28 @@ def _common_chains(local: str | None) -> list[str]:
 def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
     from meisho.datasets.base import load_dataset
     from meisho.describing import Describer
-    from meisho.photo_pair import load_matcher
     from meisho.rerank.chain import build_chain, parse_chain
     from meisho.run.evaluating import evaluate_random
 
-    chain = (
-        build_chain(settings.rerank, source="rerank", load_matcher=load_matcher) if settings.rerank else None
-    )
+    chain = build_chain(settings.rerank, source="rerank", device=run["device"]) if settings.rerank else None
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
     if settings.model == "random":
         evaluation = evaluate_random(loaded, seed=settings.seed)
     else:
-        device = run.pop("device")
-        extractor = load_model(settings.model, device=device, **settings.options)
+        extractor = load_model(settings.model, device=run["device"], **settings.options)
         with progress_bars() as report_progress:
             evaluation = evaluate_with(
                 loaded,
                 to,
-                Describer(extractor, **run),
+                Describer(extractor, run["batch_size"], run["num_workers"]),
                 report_progress,
                 local=_local_describer(settings.local, run),
+                device=run["device"],
                 chain=chain,
                 seed=settings.seed,
             )
-        steps = tuple(parse_chain(chain.text)) if chain else ()
+        steps = tuple(parse_chain(chain.full_text)) if chain else ()
         settings = replace(_resolved(settings, extractor), rerank=steps)
     settings.save(to)
     page = write_evaluation(evaluation, to)
@@ -187,18 +184,18 @@ def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: 
     from meisho.run.evaluating import sweep_dataset
     from meisho.web.frontier import draw_sweep
 
-    chains = {text: load_chain(text) for grid in settings.sweep for text in expand_grid(grid)}
+    chains = {text: load_chain(text, run["device"]) for grid in settings.sweep for text in expand_grid(grid)}
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
-    device = run.pop("device")
-    extractor = load_model(settings.model, device=device, **settings.options)
+    extractor = load_model(settings.model, device=run["device"], **settings.options)
     with progress_bars() as report_progress:
         result = sweep_dataset(
             loaded,
-            Describer(extractor, **run),
+            Describer(extractor, run["batch_size"], run["num_workers"]),
             to / "collection",
             chains,
             local=_local_describer(settings.local, run),
+            device=run["device"],
             seed=settings.seed,
             progress=report_progress,
         )
@@ -215,7 +212,7 @@ def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: 
 def _local_describer(name: str | None, run: dict[str, Any]) -> Any:
     from meisho.local_describing import LocalDescriber
 
-    return LocalDescriber(load_local(name), run["num_workers"]) if name else None
+    return LocalDescriber(load_local(name, run["device"]), run["num_workers"]) if name else None
 
 
 def _folder_of(settings: Any, loaded: Any) -> Path:

@@ -71,12 +71,13 @@ def index(
 
     options = model_options(weights, size, pooling, scales, whitening, precision)
     extractor = model_for(to, model, options, device)
+    local_describer = LocalDescriber(load_local(local, device), workers) if local else None
     with progress_bars() as report_progress:
         summary = index_folder(
             photos,
             to,
             Describer(extractor, batch_size, workers),
-            IndexOptions(index, moved, LocalDescriber(load_local(local), workers) if local else None),
+            IndexOptions(index, moved, local_describer, device),
             progress=report_progress,
         )
     if as_json:

@@ -95,6 +95,6 @@ def _version(package: str) -> str:
 
 
 def _cuda_name() -> str:
-    from meisho.extractors.devices import describe_device
+    from meisho.extractors.machine import describe_device
 
     return describe_device("auto")

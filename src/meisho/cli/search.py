@@ -41,7 +41,7 @@ def search(
 
     if verify and rerank:
         raise InputError("--verify N is --rerank geometric:first=N; give one of the two")
-    chain = load_chain(f"geometric:first={verify}" if verify else rerank)
+    chain = load_chain(f"geometric:first={verify}" if verify else rerank, device)
     photo = Photo(str(query), query, parse_box(box) if box else None)
     places = model_options(weights, None, None, None, whitening, None)
     finder = Finder.open(collection, device=device, places=places)

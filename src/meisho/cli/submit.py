@@ -67,7 +67,7 @@ def gld_retrieval(
     from meisho.contest.submit import submit_retrieval
     from meisho.describing import Describer
 
-    reranking = load_reranking(rerank, local, num_workers=workers)
+    reranking = load_reranking(rerank, local, device=device, num_workers=workers)
     options = model_options(None, size, None, scales, None, precision)
     describers = [
         Describer(load_model(name, device=device, **options), batch_size, workers)

@@ -25,11 +25,10 @@ from meisho.extractors.checkpoint import save_checkpoint
 from meisho.extractors.delg import Delg, save_delg
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.timm_gem import TimmGeM
+from meisho.extractors.timm_gem import TimmGeM, to_torch
 from meisho.local_describing import LocalDescriber
-from meisho.photo_pair import load_matcher
 from meisho.progress import Progress, silent
-from meisho.rerank.chain import build_chain, parse_chain
+from meisho.rerank.chain import build_chain
 from meisho.submission import read_query_ids, write_submission
 
 KAGGLE_CONTEST = "/kaggle/input/landmark-retrieval-2021"
@@ -97,12 +96,13 @@ def write_bundle(
 
 
 def _require_timm(extractor: GlobalExtractor) -> TimmGeM:
-    if not isinstance(extractor, TimmGeM):
+    try:
+        return to_torch(extractor)
+    except InputError as error:
         raise InputError(
             f"the model {extractor.provenance.extractor} cannot be bundled; a bundle takes models on timm "
             "backbones: default, timm:NAME or a checkpoint, with one --model for each"
-        )
-    return extractor
+        ) from error
 
 
 def _check_free(folder: Path, overwrite: bool) -> None:
@@ -137,7 +137,7 @@ def _save_local(local: str | None, bundle: Path) -> str | None:
 
 
 def load_reranking(
-    rerank: str | None, local: str | None, *, num_workers: int | None = None
+    rerank: str | None, local: str | None, *, device: str = "auto", num_workers: int | None = None
 ) -> Reranking | None:
     """Load a chain's rerankers and local feature extractor; return None if there is no chain.
 
@@ -146,8 +146,10 @@ def load_reranking(
     """
     if rerank is None:
         return None
-    chain = build_chain(parse_chain(rerank), load_matcher=load_matcher)
-    return Reranking(chain, LocalDescriber(load_local_extractor(local), num_workers) if local else None)
+    chain = build_chain(rerank, source="--rerank", device=device)
+    if local is None:
+        return Reranking(chain)
+    return Reranking(chain, LocalDescriber(load_local_extractor(local, device=device), num_workers))
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def run_bundle(
         [Describer(extractor, num_workers=num_workers) for extractor in bundle.extractors],
         describe_database=describe,
         describe_queries=describe,
-        reranking=load_reranking(bundle.rerank, bundle.local, num_workers=num_workers),
+        reranking=load_reranking(bundle.rerank, bundle.local, device=device, num_workers=num_workers),
         progress=progress,
     )
     write_submission(entry.ranking, to, query_ids=entry.query_ids)

@@ -163,7 +163,7 @@ def _rerank(
             [asked[photo_id] for photo_id in queries.ids],
             [searched[photo_id] for photo_id in database.ids],
             reranking.local,
-            progress=lambda done, total: progress("rerank", done, total),
+            progress=progress,
         )
     reranked = reranking.chain.rerank(ranking, Evidence(queries.vectors, database.vectors, local))
     progress("rerank", total, total)

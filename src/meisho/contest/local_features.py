@@ -4,7 +4,7 @@ A contest has hundreds of thousands of database photos, but a reranker looks at 
 Extracting local features only for those takes a fraction of the time, and no disk space.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from meisho.errors import ImageError
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
 from meisho.photos import Photo
+from meisho.progress import Progress, silent
+from meisho.recent import Recent
 
 
 class LocalFeaturesOnDemand:
@@ -24,8 +26,8 @@ class LocalFeaturesOnDemand:
         queries: Q photos, by their rows in the ranking.
         database: N photos, by their rows in the ranking.
         describer: Finds the local features.
-        progress: Called with the number of queries done and their total.
-        max_kept: Maximum number of cached photos; 1,000 features of 64 dimensions take about 0.3 MB.
+        progress: Told the number of queries done, as "rerank".
+        max_bytes: Memory for cached features; 1,000 features of 64 dimensions take about 0.3 MB.
     """
 
     def __init__(
@@ -34,18 +36,17 @@ class LocalFeaturesOnDemand:
         database: Sequence[Photo],
         describer: LocalDescriber,
         *,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-        max_kept: int = 4_096,
+        progress: Progress = silent,
+        max_bytes: int = 2**30,
     ) -> None:
         self._queries, self._database = tuple(queries), tuple(database)
         self._describer = describer
         self._progress = progress
-        self._max_kept = max_kept
-        self._kept: dict[int, LocalFeatures] = {}  # least recently used first
+        self._recent = Recent[int, LocalFeatures](max_bytes, lambda features: features.num_bytes)
 
     def query(self, query_row: int) -> LocalFeatures:
         """Find the local features of one query."""
-        self._progress(query_row, len(self._queries))
+        self._progress("rerank", query_row, len(self._queries))
         try:
             return self._describer.describe(self._queries[query_row])
         except ImageError:
@@ -53,18 +54,12 @@ class LocalFeaturesOnDemand:
 
     def database(self, rows: Int64Array) -> list[LocalFeatures]:
         """Find the local features of (B,) database rows, in that order."""
-        asked = dict.fromkeys(rows.tolist())
-        new = [row for row in asked if row not in self._kept]
-        stream = self._describer.stream([self._database[row] for row in new])
-        found = {
-            row: self._none() if isinstance(features, ImageError) else features
-            for row, (_, features) in zip(new, stream, strict=True)
-        }
-        found |= {row: self._kept.pop(row) for row in asked if row in self._kept}
-        self._kept |= found
-        for row in list(self._kept)[: max(len(self._kept) - self._max_kept, 0)]:
-            del self._kept[row]
-        return [found[row] for row in rows.tolist()]
+        return self._recent.get_many(rows.tolist(), self._extract)
+
+    def _extract(self, rows: list[int]) -> Iterator[LocalFeatures]:
+        photos = [self._database[row] for row in rows]
+        for _, features in self._describer.stream(photos):
+            yield self._none() if isinstance(features, ImageError) else features
 
     def _none(self) -> LocalFeatures:
         keypoints, scores = np.empty((0, 2), np.float32), np.empty(0, np.float32)

@@ -15,17 +15,15 @@ To add one, add a file to this folder and a line to `LOCAL_EXTRACTORS`::
             return LocalFeatures(np.column_stack([x, y]), colors, colors.sum(axis=1), (width, height))
 """
 
-import difflib
-import inspect
-from importlib import import_module
 from typing import Any, Protocol
 
 from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
-from meisho.errors import ConfigError
 from meisho.extractors.local_checkpoint import find_local
+from meisho.extractors.local_input import require_extra
 from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures
+from meisho.tables import make_named
 
 LOCAL_EXTRACTORS: dict[str, str] = {
     "sift": "meisho.extractors.sift:Sift",
@@ -33,7 +31,8 @@ LOCAL_EXTRACTORS: dict[str, str] = {
     "aliked": "meisho.extractors.aliked:Aliked",
     "delg": "meisho.extractors.delg:Delg",
 }
-"""Name -> "module:Class". The class is called with the options; its arguments are the only defaults."""
+"""Name -> "module:Class". The class is called with the options, and with `device` if it takes one; its
+arguments are the only defaults."""
 
 
 class LocalExtractor(Protocol):
@@ -59,21 +58,21 @@ class LocalExtractor(Protocol):
         ...
 
 
-def load_local_extractor(name: str, **options: Any) -> LocalExtractor:
+def load_local_extractor(name: str, *, device: str = "auto", **options: Any) -> LocalExtractor:
     """Load a local feature extractor by name, or a trained DELG head by its folder.
 
+    Args:
+        name: One of `LOCAL_EXTRACTORS`, or the folder.
+        device: "auto", "cpu" or "cuda"; extractors without a network, such as SIFT, always run on the CPU.
+        **options: Options of the extractor, for example `max_keypoints=2000`.
+
     Raises:
-        InputError: There is no such extractor or folder.
-        ConfigError: An option is unknown or invalid.
-        MissingDependencyError: The package with its weights is not installed.
-        WeightsError: Its weights are missing or do not fit.
+        InputError: There is no such extractor or folder, or an option is unknown or invalid.
+        MeishoError: A package it needs is not installed, or its weights are missing or do not fit.
     """
     name, options = find_local(name, options, LOCAL_EXTRACTORS)
-    module, class_name = LOCAL_EXTRACTORS[name].split(":")
-    factory = getattr(import_module(module), class_name)
-    known = list(inspect.signature(factory).parameters)
-    if unknown := [option for option in options if option not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
-        raise ConfigError(f"{name}: no option {unknown[0]!r}; the nearest is {near!r}; options: {known}")
-    extractor: LocalExtractor = factory(**options)
+    require_extra(name)
+    extractor: LocalExtractor = make_named(
+        name, LOCAL_EXTRACTORS, options, what="extractor of local features", device=device
+    )
     return extractor

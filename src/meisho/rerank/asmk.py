@@ -18,6 +18,7 @@ from meisho.errors import InputError
 from meisho.ground_truth import Rows
 from meisho.local_features import LocalFeatures
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence, LocalFeatureSource
 from meisho.rerank.geometric import choose_first
 
@@ -25,7 +26,7 @@ Order = Literal["combined", "local"]
 
 
 @dataclass(frozen=True)
-class AsmkReranker:
+class AsmkReranker(Reranker):
     """Compares local features by aggregated selective match kernels (ASMK), all photos at once.
 
     Tolias, Avrithis, Jégou, "Image Search with Selective Match Kernels: Aggregation Across Single and
@@ -66,7 +67,7 @@ class AsmkReranker:
         InputError: An option is outside its range.
     """
 
-    permutes: ClassVar[bool] = True
+    needs_local: ClassVar[bool] = True
 
     first: int = 0
     order: Order = "combined"
@@ -92,7 +93,7 @@ class AsmkReranker:
         if not 0 <= self.weight < np.inf:
             raise InputError(f"asmk: weight {self.weight} must be 0 or more")
         Kernel(self.alpha, self.threshold)
-        kept: WeakKeyDictionary[LocalFeatureSource, tuple[int, InvertedFile]] = WeakKeyDictionary()
+        kept: WeakKeyDictionary[object, tuple[int, InvertedFile]] = WeakKeyDictionary()
         object.__setattr__(self, "_kept", kept)
 
     @property
@@ -135,11 +136,12 @@ class AsmkReranker:
             CollectionError: `file` or `codebook` is damaged or something else.
             InputError: `file` is given for local features that cannot say what they are of.
         """
-        kept = self._kept.get(source)  # type: ignore[attr-defined]
+        database = getattr(source, "photos", source)  # several questions to one database share its file
+        kept = self._kept.get(database)  # type: ignore[attr-defined]
         if kept is None or kept[0] != num_photos:
             about = "" if self.file is None else self._about(source)
             built = load_or_build(self.file, about, lambda: self._build(source, num_photos))
-            kept = self._kept[source] = num_photos, built  # type: ignore[attr-defined]
+            kept = self._kept[database] = num_photos, built  # type: ignore[attr-defined]
         inverted: InvertedFile = kept[1]
         return inverted
 

@@ -59,6 +59,7 @@ def evaluate_dataset(
     *,
     local: LocalDescriber | None = None,
     chain: Chain | None = None,
+    device: str = "auto",
     seed: int = 0,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -74,6 +75,7 @@ def evaluate_dataset(
         local: Finds local features of the database too, see `IndexOptions`.
         chain: Reranks the whole ranking. Where it verifies a shortlist, the junk of each setup is taken out
             before the shortlist is chosen.
+        device: Where the collection's own extractor of local features computes.
         seed: Seeds the bootstrap of the intervals.
         progress: Called as photos are done.
 
@@ -82,7 +84,7 @@ def evaluate_dataset(
         ImageError: A photo cannot be read: a figure over fewer photos would not be the benchmark's.
         MismatchError: The collection was made with another model, option or photo folder.
     """
-    walk = _Walk(dataset, describer, collection_path, local, seed, progress)
+    walk = _Walk(dataset, describer, collection_path, local, seed, progress, device)
     plain, evidence = walk.search(chain.depth if chain else 0)
     if chain is None:
         return plain
@@ -91,7 +93,7 @@ def evaluate_dataset(
         evidence = replace(evidence, local=walk.find_local_evidence(plain.ranking))
     reranked = _rerank_each_setup(plain, chain, chain.rerank, evidence, seed=seed)
     progress("rerank", 1, 1)
-    return replace(reranked, pairs=stored_pairs(dataset.queries, evidence.local, chain))
+    return replace(reranked, pairs=stored_pairs(dataset.queries, evidence, chain))
 
 
 def sweep_dataset(
@@ -101,6 +103,7 @@ def sweep_dataset(
     chains: Mapping[str, Chain],
     *,
     local: LocalDescriber | None = None,
+    device: str = "auto",
     seed: int = 0,
     progress: Progress = silent,
 ) -> Sweep:
@@ -113,6 +116,7 @@ def sweep_dataset(
         chains: Chains by the names that they shall have in the sweep. Each begins anew: nothing that one has
             computed helps another.
         local: Finds local features too.
+        device: As for `evaluate_dataset`.
         seed: Seeds the bootstrap of the intervals.
         progress: Called as photos and chains are done.
 
@@ -120,7 +124,7 @@ def sweep_dataset(
         InputError: A chain needs local features, and there are none.
         MeishoError: As by `evaluate_dataset`.
     """
-    walk = _Walk(dataset, describer, collection_path, local, seed, progress)
+    walk = _Walk(dataset, describer, collection_path, local, seed, progress, device)
     plain, evidence = walk.search(max((chain.depth for chain in chains.values()), default=0))
     features, local_bytes = None, 0.0
     if any(chain.needs_local for chain in chains.values()):
@@ -168,6 +172,7 @@ class _Walk:
     local: LocalDescriber | None
     seed: int
     progress: Progress
+    device: str
 
     def search(self, depth: int) -> tuple[Evaluation, Evidence]:
         """Index the database, ask the queries and score the ranking; `depth` is the least of the ranking."""
@@ -190,7 +195,8 @@ class _Walk:
     def find_local_evidence(self, ranking: Ranking) -> CollectionFeatures:
         """Find the local features of the queries; those of the database come from the collection."""
         metadata = Collection.open(self.collection_path).metadata
-        return local_evidence(self.collection_path, metadata, ranking.database_ids, self.dataset.queries)
+        queries, device = self.dataset.queries, self.device
+        return local_evidence(self.collection_path, metadata, ranking.database_ids, queries, device=device)
 
     def _describe_database(self) -> Descriptors:
         dataset = self.dataset
@@ -199,7 +205,7 @@ class _Walk:
             PhotoFolder(root, dataset.database),
             self.collection_path,
             self.describer,
-            IndexOptions(index="exact", local=self.local),
+            IndexOptions(index="exact", local=self.local, device=self.device),
             progress=self.progress,
         )
         if skipped := (*summary.skipped, *summary.local_skipped):

@@ -1,10 +1,11 @@
 """Finder: a collection that answers, loaded once; without LanceDB unless it looks at local features."""
 
+import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from meisho.describing import Describer
 from meisho.descriptors import Descriptors
@@ -15,16 +16,19 @@ from meisho.images import PhotoLike, as_photos
 from meisho.index.base import Searcher
 from meisho.index.live import LiveIndex
 from meisho.local_describing import LocalDescriber
-from meisho.photo_pair import PhotoPair, StoredPairs, load_matcher
+from meisho.local_features import LocalFeatures
+from meisho.photo_pair import PhotoPair, StoredPairs
 from meisho.photos import Photo
 from meisho.ranking import NO_ROW, Ranking
-from meisho.rerank.chain import Chain, build_chain, parse_chain
-from meisho.rerank.evidence import Evidence, LocalFeatureSource
+from meisho.rerank.chain import Chain, build_chain
+from meisho.rerank.costs import count_kept_bytes
+from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import GeometricReranker
+from meisho.rerank.verified import RememberedPairs, make_pair_memory
 from meisho.searching import search
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
 from meisho.store.snapshot import Snapshot, load_snapshot, read_commit
-from meisho.stored_features import CollectionFeatures
+from meisho.stored_features import CollectionFeatures, StoredFeatures
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ class _State:
         index: Finds rows of the snapshot.
         paths: (N,) files of the photos.
         kept: What rerankers have computed of the database alone.
+        local: Its local features under "photos", once they were asked for.
         lock: Held while a reranker computes something that is kept.
     """
 
@@ -119,7 +124,8 @@ class _State:
     snapshot: Snapshot
     index: Searcher
     paths: tuple[Path, ...]
-    kept: dict[Any, Any] = field(default_factory=dict)
+    kept: dict[Hashable, object] = field(default_factory=dict)
+    local: dict[str, StoredFeatures] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -134,10 +140,14 @@ class Finder:
         describer: Describes the queries.
     """
 
-    def __init__(self, path: Path, describer: Describer, state: _State) -> None:
+    def __init__(
+        self, path: Path, describer: Describer, state: _State, *, device: str, keep_bytes: int
+    ) -> None:
         self.path, self.describer = path, describer
-        self._state = state
-        self._following = threading.Lock()
+        self._state, self._device, self._keep_bytes = state, device, keep_bytes
+        self._following, self._loading = threading.Lock(), threading.Lock()
+        self._pairs = make_pair_memory(keep_bytes // 8)
+        self._local_describer: LocalDescriber | None = None
         self._chains: dict[str, Chain] = {}
 
     @classmethod
@@ -148,14 +158,17 @@ class Finder:
         extractor: GlobalExtractor | None = None,
         device: str = "auto",
         places: dict[str, str] | None = None,
+        keep_bytes: int = 2**30,
     ) -> Self:
         """Open a collection to ask it.
 
         Args:
             path: The collection's directory.
             extractor: Describes the queries. None: loads the model that the collection was made with.
-            device: Where that runs: "auto", "cpu" or "cuda".
+            device: Where networks compute: "auto", "cpu" or "cuda".
             places: Where the model's files, "weights" or "whitening", are now when they were moved.
+            keep_bytes: Memory for what rerankers compute of the database once, such as augmented descriptors;
+                more than that is computed anew for each call. An eighth of it keeps verified pairs.
 
         Raises:
             CollectionError: There is no collection, or it is damaged.
@@ -166,7 +179,7 @@ class Finder:
         if extractor is None:
             extractor = restore_extractor(state.metadata.provenance, device=device, places=places)
         state.metadata.require_provenance(extractor.provenance, path)
-        return cls(path, Describer(extractor), state)
+        return cls(path, Describer(extractor), state, device=device, keep_bytes=keep_bytes)
 
     def __len__(self) -> int:
         return len(self._state.snapshot.descriptors)
@@ -195,7 +208,7 @@ class Finder:
             state = _load_state(self.path)
             state.metadata.require_provenance(self.describer.provenance, self.path)
             if state.snapshot.version == before.snapshot.version:  # tidied, moved: what is kept still holds
-                state = replace(state, snapshot=before.snapshot, index=before.index, kept=before.kept)
+                state = replace(before, mark=state.mark, metadata=state.metadata, paths=state.paths)
             self._state = state
             return state.snapshot.version != before.snapshot.version
 
@@ -230,24 +243,39 @@ class Finder:
         ranking = search(queries, database, index=state.index, top=max(top, chain.depth if chain else 0))
         if chain is None:
             return Found(photos, ranking, state.paths, state.snapshot.version)
-        local = None
+        evidence = Evidence(queries.vectors, database.vectors, of_database=state.kept)
         if chain.needs_local:
-            local = local_evidence(self.path, state.metadata, database.ids, photos)
-        evidence = Evidence(queries.vectors, database.vectors, local, of_database=state.kept)
+            local = self._local_evidence(state, photos)
+            prints = [_fingerprint(features) for features in local.queries]
+            pairs = RememberedPairs(self._pairs, prints, state.snapshot.keys)
+            evidence = replace(evidence, local=local, verified=pairs)
         with state.lock:
             ranking = chain.rerank(ranking, evidence).top(top)
-        return Found(photos, ranking, state.paths, state.snapshot.version, stored_pairs(photos, local, chain))
+            if count_kept_bytes(evidence) > self._keep_bytes:
+                state.kept.clear()
+        found = stored_pairs(photos, evidence, chain)
+        return Found(photos, ranking, state.paths, state.snapshot.version, found)
+
+    def _local_evidence(self, state: _State, queries: Sequence[Photo]) -> CollectionFeatures:
+        with self._loading:
+            if self._local_describer is None:
+                self._local_describer = local_describer(self.path, state.metadata, device=self._device)
+            if "photos" not in state.local:
+                ids = state.snapshot.descriptors.ids
+                state.local["photos"] = stored_features(self.path, state.metadata, ids)
+        features = [self._local_describer.describe(query) for query in queries]
+        return CollectionFeatures(state.local["photos"], features)
 
     def _build_chain(self, chain: Chain | str | None) -> Chain | None:
         if not isinstance(chain, str):
             return chain
         if chain not in self._chains:
-            self._chains[chain] = build_chain(parse_chain(chain), source=chain, load_matcher=load_matcher)
+            self._chains[chain] = build_chain(chain, device=self._device)
         return self._chains[chain]
 
 
 def local_evidence(
-    path: Path, metadata: Metadata, database_ids: Sequence[str], queries: Sequence[Photo]
+    path: Path, metadata: Metadata, database_ids: Sequence[str], queries: Sequence[Photo], *, device: str
 ) -> CollectionFeatures:
     """Find the local features of queries; those of the database are read when they are asked for.
 
@@ -256,31 +284,51 @@ def local_evidence(
         metadata: What it was made with.
         database_ids: (N,) ids of its photos, by row of the ranking.
         queries: Q photos.
+        device: Where the features of the queries are found: "auto", "cpu" or "cuda".
 
     Raises:
         InputError: The collection holds no local features.
+    """
+    describer = local_describer(path, metadata, device=device)
+    return CollectionFeatures(
+        stored_features(path, metadata, database_ids), [describer.describe(query) for query in queries]
+    )
+
+
+def local_describer(path: Path, metadata: Metadata, *, device: str) -> LocalDescriber:
+    """Return what finds the local features that a collection holds.
+
+    Raises:
+        InputError: It holds none.
     """
     if metadata.local_provenance is None:
         raise InputError(
             f"{path}: holds no local features to verify with; "
             "run 'meisho index' again with --local xfeat (or sift, aliked)"
         )
+    return LocalDescriber(restore_local_extractor(metadata.local_provenance, device=device))
+
+
+def stored_features(path: Path, metadata: Metadata, database_ids: Sequence[str]) -> StoredFeatures:
+    """Return the local features of a collection, which are read when they are asked for."""
     from meisho.store.collection import Collection  # it imports LanceDB, which other questions do without
 
-    describer = LocalDescriber(restore_local_extractor(metadata.local_provenance))
-    return CollectionFeatures(
-        Collection(path, metadata), database_ids, [describer.describe(q) for q in queries]
-    )
+    return StoredFeatures(Collection(path, metadata), database_ids)
 
 
-def stored_pairs(
-    queries: Sequence[Photo], local: LocalFeatureSource | None, chain: Chain
-) -> StoredPairs | None:
+def stored_pairs(queries: Sequence[Photo], evidence: Evidence, chain: Chain) -> StoredPairs | None:
     """Return what compares photos as the last step that verifies does; None where none does."""
     steps = [step.reranker for step in chain.steps if isinstance(step.reranker, GeometricReranker)]
-    if local is None or not steps:
+    if evidence.local is None or not steps:
         return None
-    return StoredPairs(queries, local, steps[-1].matcher, steps[-1].ransac)
+    return StoredPairs(queries, evidence.local, steps[-1].matcher, steps[-1].ransac, evidence.verified)
+
+
+def _fingerprint(features: LocalFeatures) -> str:
+    """Tell the local features of a query from others."""
+    digest = hashlib.sha256(features.keypoints.tobytes())
+    digest.update(features.descriptors.tobytes())
+    return digest.hexdigest()
 
 
 def _load_state(path: Path) -> _State:

@@ -69,11 +69,13 @@ class IndexOptions:
         moved: The photo folder was moved since the collection was made.
         local: Finds local features, which are kept beside the descriptors. None: whatever found those that
             the collection holds; where it holds none, none are looked for.
+        device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
     """
 
     index: str | None = None
     moved: bool = False
     local: LocalDescriber | None = None
+    device: str = "auto"
 
 
 def index_folder(
@@ -278,9 +280,10 @@ class _Change:
         )
         if not pending:
             return
-        provenance = self._collection.local_provenance
+        provenance, device = self._collection.local_provenance, self._options.device
+        describer = self._options.local or LocalDescriber(restore_local_extractor(provenance, device=device))
         self._local = LocalUpdate(pending, self._writer, self._progress)
-        self._local.run(self._options.local or LocalDescriber(restore_local_extractor(provenance)))
+        self._local.run(describer)
         self._writer.tidy()
 
 

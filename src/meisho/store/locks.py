@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from meisho.errors import LockedError
+from meisho.files import write_text
 from meisho.store.tables import FileLock, Timeout, plain_errors
 
 try:
@@ -47,9 +48,7 @@ def hold_lock(directory: Path) -> Iterator[None]:
 
 
 def _write_owner(directory: Path) -> None:
-    unfinished = directory / f"{OWNER_FILE}.tmp"
-    unfinished.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
-    unfinished.replace(directory / OWNER_FILE)
+    write_text(directory / OWNER_FILE, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
 
 
 def _read_owner(directory: Path) -> str:

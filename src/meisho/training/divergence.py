@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from meisho.files import write_text
 from meisho.training.distribution import gather_values
 from meisho.training.network import Losses
 
@@ -111,7 +112,7 @@ def save_batch(
     tensors = {"images": images.detach().cpu().contiguous(), "labels": labels.detach().cpu().contiguous()}
     save_file(tensors, place / f"{name}.safetensors")
     text = json.dumps({**facts, "ids": list(ids), "labels": labels.tolist()}, indent=1, ensure_ascii=False)
-    (place / f"{name}.json").write_text(text, encoding="utf-8")
+    write_text(place / f"{name}.json", text)
     return place
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import ConfigError, DivergedError, ImageError, InterruptedRunError
+from meisho.progress import Progress, silent
 from meisho.training.augmentation import change_batch
 from meisho.training.data import TrainingData
 from meisho.training.distribution import gradient_norm, is_any_process
@@ -37,13 +38,12 @@ from meisho.training.schedule import (
     unknown_names,
 )
 from meisho.training.skipped import SkippedPhotos
-from meisho.training.state import STATE_FOLDER, Progress, RunState, load_state, save_state, save_tensors
+from meisho.training.state import STATE_FOLDER, Position, RunState, load_state, save_state, save_tensors
 from meisho.training.task import Scores, Task
 from meisho.training.teacher import Teacher, follow_average, load_teacher
 from meisho.training.validation import describe_rows
 
 Say = Callable[[str], None]
-Tick = Callable[[str, int, int], None]
 
 _LOWEST_SCALE = 1e-4  # of fp16's loss: gradients that overflow in spite of it are beyond 1e8
 
@@ -83,7 +83,7 @@ class Loop:
         accelerator: Any,
         *,
         say: Say = lambda line: None,
-        tick: Tick = lambda stage, done, total: None,
+        tick: Progress = silent,
     ) -> None:
         self._recipe, self._folder, self._data, self._task = recipe, folder, data, task
         self._accelerator, self._say, self._tick = accelerator, say, tick
@@ -108,7 +108,7 @@ class Loop:
         freeze_parameters(self._network, task.frozen)  # processes need not exchange what never trains
         self._model, self._optimiser = accelerator.prepare(_wrapped(self._network, recipe), optimiser)
         self._board = BoardWriter(folder / "board") if accelerator.is_main_process else None
-        self.progress = Progress()
+        self.progress = Position()
         self.skipped = SkippedPhotos(folder, data.num_photos, find_all=_command_to_find_all(recipe), say=say)
         self._unreadable: list[ImageError] = []  # since the last were noted
         self._interruption = Interruption()

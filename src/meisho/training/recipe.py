@@ -13,6 +13,7 @@ from meisho.errors import ConfigError
 from meisho.extractors.options import TimmGeMOptions
 from meisho.layers.margin_heads import HEADS, MarginHead
 from meisho.layers.pair_losses import PAIR_LOSSES, PairLoss
+from meisho.tables import say_nearest
 from meisho.training.sampling import SAMPLERS
 
 
@@ -488,7 +489,7 @@ def list_recipes() -> tuple[Path, ...]:
 
 
 def _check_name(key: str, name: str, known: Collection[str]) -> None:
-    _check(name in known, f"{key} is {name!r}, expected one of {', '.join(known)}")
+    _check(name in known, f"{key} is {name!r}; {say_nearest(name, known)}")
 
 
 def _check(is_right: bool, message: str) -> None:
