@@ -16,7 +16,8 @@ from meisho.datasets.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth
 from meisho.images import Photo
-from meisho.training.recipe import DataRecipe, Recipe, ValidationRecipe
+from meisho.training.recipe import Recipe
+from meisho.training.recipe_tables import DataRecipe, ValidationRecipe
 
 
 @dataclass(frozen=True, eq=False)

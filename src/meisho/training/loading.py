@@ -37,7 +37,8 @@ from meisho.training.data import TrainingSet
 from meisho.training.interruption import outlive_signals, start_worker_server
 from meisho.training.mining import count_tuples
 from meisho.training.photo_cache import RECORD, CachedPhotos, CacheOptions
-from meisho.training.recipe import AugmentationRecipe, DataRecipe, Recipe
+from meisho.training.recipe import Recipe
+from meisho.training.recipe_tables import AugmentationRecipe, DataRecipe
 from meisho.training.sampling import Batch, Sampler, group_by_aspect, make_sampler, shape_of_group
 
 

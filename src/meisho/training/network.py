@@ -13,7 +13,7 @@ from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.layers.margin_heads import MarginHead
 from meisho.layers.pooling import GeM
 from meisho.training.distribution import gather_rows
-from meisho.training.recipe import ModelRecipe
+from meisho.training.recipe_tables import ModelRecipe
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from meisho.training.recipe import OptimiserRecipe
+from meisho.training.recipe_tables import OptimiserRecipe
 
 NORMS = (
     nn.modules.batchnorm._NormBase,

@@ -200,8 +200,9 @@ def _make_head(recipe: Recipe, train: TrainingSet, dim: int) -> MarginHead | Non
 def _make_pair_loss(recipe: Recipe) -> nn.Module | None:
     if recipe.pairs.name == "none":
         return None
+    build: Callable[..., nn.Module] = PairLoss  # the recipe has checked its options
     try:
-        return PairLoss(recipe.pairs.name, **recipe.pairs.options)
+        return build(recipe.pairs.name, **recipe.pairs.options)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"[pairs] {error}") from error
 

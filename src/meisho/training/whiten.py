@@ -15,7 +15,8 @@ from meisho.extractors.checkpoint import add_whitening, remove_whitening
 from meisho.files import write_text
 from meisho.training.data import TrainingData
 from meisho.training.loop import Say
-from meisho.training.recipe import Recipe, WhiteningRecipe
+from meisho.training.recipe import Recipe
+from meisho.training.recipe_tables import WhiteningRecipe
 from meisho.training.validation import describe_rows, evaluate_descriptors
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
