@@ -144,7 +144,8 @@ def _build_step(table: dict[str, Any], source: str, load_matcher: Callable[[str]
 
 def _complete(table: dict[str, Any], reranker_class: Any) -> dict[str, Any]:
     """Fill tables of options, such as `ransac`, with the defaults of this reranker."""
-    defaults = {f.name: f.default for f in fields(reranker_class) if is_dataclass(f.default)}
+    given = {f.name: f.default for f in fields(reranker_class)}
+    defaults = {k: v for k, v in given.items() if is_dataclass(v) and not isinstance(v, type)}
     return {
         key: config_values(defaults[key]) | dict(value)
         if key in defaults and isinstance(value, Mapping)
