@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meisho.files import remove_leftovers, replacing, write_bytes, write_text
+from meisho.files import is_leftover, remove_leftovers, replacing, write_bytes, write_text
 
 
 def names(folder):
@@ -124,3 +124,14 @@ def test_a_relative_name_is_written_where_one_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_text(Path("a.txt"), "here")
     assert (tmp_path / "a.txt").read_text() == "here" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_synced_file_arrives_like_any_other(tmp_path):
+    write_text(tmp_path / "a.txt", "safe", sync=True)
+    assert (tmp_path / "a.txt").read_text() == "safe" and names(tmp_path) == ["a.txt"]
+
+
+def test_a_temporary_name_is_known_as_one(tmp_path):
+    with replacing(tmp_path / "a.txt") as part:
+        part.touch()
+        assert is_leftover(part) and not is_leftover(tmp_path / "a.txt")

@@ -43,7 +43,7 @@ IDS = [f"p{n}" for n in (5, 4, 3, 2, 1, 0)]
 
 
 def test_rows_are_answered_in_order_and_a_photo_without_features_by_none(collection):
-    source = CollectionFeatures(collection, IDS, [NONE], max_kept=2)
+    source = CollectionFeatures(collection, IDS, [NONE], max_bytes=20_000)
     for rows in ([1, 0, 5, 1], [5, 4, 3, 2, 1, 0], [], [2]):
         found = source.database(np.array(rows, np.int64))
         assert len(found) == len(rows)
@@ -56,13 +56,12 @@ def test_rows_are_answered_in_order_and_a_photo_without_features_by_none(collect
 
 
 def test_what_was_asked_for_last_is_kept_and_no_more(collection, monkeypatch):
-    source, read = CollectionFeatures(collection, IDS, [], max_kept=3), []
+    source, read = CollectionFeatures(collection, IDS, [], max_bytes=3 * 10_000), []
     original = source._reader.read
     monkeypatch.setattr(source._reader, "read", lambda rows: (read.append(rows.tolist()), original(rows))[1])
     for rows in ([1, 2, 3], [3, 1], [4], [1], [2]):
         source.database(np.array(rows))
-    assert read == [[1, 2, 3], [], [4], [], [2]]
-    assert len(source._kept) == 3
+    assert read == [[1, 2, 3], [4], [2]]
 
 
 def test_a_collection_without_local_features_is_refused(tmp_path):

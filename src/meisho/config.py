@@ -17,7 +17,6 @@ table that somebody else checks), or `object` (any value)::
     recipe = load_config(Path("recipe.toml"), Recipe, overrides=["schedule.epochs=3"])
 """
 
-import difflib
 import inspect
 import json
 import tomllib
@@ -28,6 +27,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from meisho.errors import ConfigError
+from meisho.tables import find_nearest
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -217,7 +217,7 @@ def _nearest(name: str, key: str, known: Collection[str]) -> str:
     if not known:
         return "there are none here"
     own = [k for k in known if "." not in k]
-    last = difflib.get_close_matches(name, [k.rpartition(".")[2] for k in known], n=1, cutoff=0)[0]
+    last = find_nearest(name, [k.rpartition(".")[2] for k in known])[0]
     near = [last] if last in own else [k for k in known if k.rpartition(".")[2] == last]
     quoted = " or ".join(repr(_join(key, k)) for k in near)
     return f"the nearest is {quoted} (all: {', '.join(own)})"

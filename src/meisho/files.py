@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_LEFTOVERS = ".*.[0-9]*.part*"
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """Give a place to write to: at the end it replaces `path`; if the block raises, `path` stays as it was.
 
     The name is hidden, so that no listing of photos meets it; it has the process id in it, so that two
@@ -15,19 +17,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file; its folder is made if missing.
+        sync: Wait until the content is on the disk, so that a power cut cannot leave an empty file either.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
+        if sync:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
-    """Write a text as UTF-8, whole or not at all; `errors` as for `open`."""
-    with replacing(path) as part:
+def write_text(path: Path, text: str, *, errors: str = "strict", sync: bool = False) -> None:
+    """Write a text as UTF-8, whole or not at all; `errors` as for `open`, `sync` as for `replacing`."""
+    with replacing(path, sync=sync) as part:
         part.write_text(text, encoding="utf-8", errors=errors, newline="")
 
 
@@ -39,5 +45,10 @@ def write_bytes(path: Path, *pieces: bytes) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes were writing in a folder or below; nobody may be writing there now."""
-    for part in folder.rglob(".*.[0-9]*.part*"):
+    for part in folder.rglob(_LEFTOVERS):
         part.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a name is one that `replacing` writes under."""
+    return path.match(_LEFTOVERS)

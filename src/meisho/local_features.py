@@ -48,6 +48,12 @@ class LocalFeatures:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the arrays."""
+        arrays = (self.keypoints, self.descriptors, self.scores, self.scales)
+        return sum(array.nbytes for array in arrays if array is not None)
+
     def first(self, count: int) -> "LocalFeatures":
         """Return the best `count` features."""
         return LocalFeatures(

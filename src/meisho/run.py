@@ -28,6 +28,7 @@ from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.local_extraction import extract_local
 from meisho.photo_pair import StoredPairs
+from meisho.progress import Progress, silent
 from meisho.ranking import Ranking
 from meisho.rerank.chain import Chain
 from meisho.rerank.costs import Cost, rerank_and_time
@@ -36,7 +37,7 @@ from meisho.rerank.geometric import GeometricReranker
 from meisho.searching import search
 from meisho.store import Collection, CollectionWriter
 from meisho.stored_features import CollectionFeatures
-from meisho.update import LocalUpdate, Progress, Update, plan_local_update, plan_update
+from meisho.update import LocalUpdate, Update, plan_local_update, plan_update
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
 LEARNED_SHRINKAGE = 10.0
@@ -44,10 +45,6 @@ LEARNED_SHRINKAGE = 10.0
 
 RANKED = {"gldv2": 100}
 """How many places a protocol looks at; the others score the whole ranking."""
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Report no progress."""
 
 
 @dataclass(frozen=True)

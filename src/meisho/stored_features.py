@@ -6,6 +6,7 @@ import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.local_features import LocalFeatures
+from meisho.recent import Recent
 from meisho.store import Collection
 
 
@@ -18,7 +19,7 @@ class CollectionFeatures:
         collection: Holds local features of the database.
         database_ids: (N,) ids of the database photos, by the rows of the ranking.
         query_features: Of the queries, by their rows; made by the same extractor.
-        max_kept: Photos whose features are kept: about 0.5 MB each of 1,000 features of 128 dimensions.
+        max_bytes: Memory for the features that are kept: about 0.5 MB for 1,000 features of 128 dimensions.
 
     Raises:
         CollectionError: The collection holds no local features, or is damaged.
@@ -30,13 +31,12 @@ class CollectionFeatures:
         database_ids: Sequence[str],
         query_features: Sequence[LocalFeatures],
         *,
-        max_kept: int = 256,
+        max_bytes: int = 128 * 2**20,
     ) -> None:
         self._reader = collection.local_reader(database_ids)
         self._queries = tuple(query_features)
-        self._max_kept = max_kept
         self._made_by = str(collection.local_provenance)
-        self._kept: dict[int, LocalFeatures] = {}  # the one asked for longest ago comes first
+        self._recent = Recent[int, LocalFeatures](max_bytes, lambda features: features.num_bytes)
         dim = collection.local_dim or 0
         self._none = LocalFeatures(
             np.empty((0, 2), np.float32), np.empty((0, dim), np.float32), np.empty(0, np.float32), (0, 0)
@@ -59,12 +59,8 @@ class CollectionFeatures:
         Raises:
             CollectionError: The collection is damaged.
         """
-        asked = dict.fromkeys(rows.tolist())
-        new = [row for row in asked if row not in self._kept]
-        read = zip(new, self._reader.read(np.array(new, np.int64)), strict=True)
-        found = {row: self._none if features is None else features for row, features in read}
-        found |= {row: self._kept.pop(row) for row in asked if row in self._kept}
-        self._kept |= found
-        for row in list(self._kept)[: max(len(self._kept) - self._max_kept, 0)]:
-            del self._kept[row]
-        return [found[row] for row in rows.tolist()]
+        return self._recent.get_many(rows.tolist(), self._read)
+
+    def _read(self, rows: list[int]) -> list[LocalFeatures]:
+        read = self._reader.read(np.array(rows, np.int64))
+        return [self._none if features is None else features for features in read]

@@ -17,6 +17,7 @@ from meisho.extractors.local_base import LocalExtractor
 from meisho.images import Box, Photo, content_sha256, printable_id, read_size
 from meisho.local_extraction import stream_local_features
 from meisho.local_features import LocalFeatures
+from meisho.progress import Progress
 from meisho.store import CollectionWriter, PhotoRecord
 
 COMMIT_PHOTOS = 64
@@ -25,7 +26,6 @@ COMMIT_PHOTOS = 64
 COMMIT_SECONDS = 10.0
 """Slower batches are committed after this time."""
 
-Progress = Callable[[str, int, int], None]
 """Called with (what is being done, how many are done, how many there are)."""
 
 Pending = tuple[Photo, PhotoRecord]

@@ -207,7 +207,7 @@ def test_local_features_on_demand_are_those_of_the_photos(contest):
     photos = photos_of(contest)
     gone = photos.database[3]
     gone.path.write_bytes(b"")
-    source = LocalFeaturesOnDemand(photos.queries, photos.database, Corners(), num_workers=0, max_kept=2)
+    source = LocalFeaturesOnDemand(photos.queries, photos.database, Corners(), num_workers=0, max_bytes=5_000)
     for rows in ([5, 2, 5], [2, 3], [7, 8, 9, 2]):
         found = source.database(np.array(rows))
         for row, features in zip(rows, found, strict=True):

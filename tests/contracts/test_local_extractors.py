@@ -193,7 +193,7 @@ def test_a_number_of_keypoints_must_be_whole_and_positive(name, value):
 def test_unknown_names_and_options_are_told_with_what_there_is():
     with pytest.raises(InputError, match="choose one of sift, xfeat, aliked, delg"):
         load_local_extractor("surf")
-    with pytest.raises(ConfigError, match="no option 'max_keypoint'; the nearest is 'max_keypoints'"):
+    with pytest.raises(ConfigError, match="has no option 'max_keypoint'; the nearest is 'max_keypoints'"):
         load_local_extractor("sift", max_keypoint=3)
 
 

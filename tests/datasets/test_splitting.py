@@ -76,7 +76,7 @@ def test_the_seed_decides(kind):
 
 def test_what_cannot_be_is_refused():
     labels = make_labels()
-    with pytest.raises(InputError, match="no split is called 'both'; choose one of image, landmark, none"):
+    with pytest.raises(InputError, match="no split is called 'both'; the nearest is 'none'"):
         split_labels(labels, "both")
     with pytest.raises(InputError, match="none of the 1 landmarks to leave out is there"):
         split_labels(labels, "none", without=frozenset({"unheard"}))

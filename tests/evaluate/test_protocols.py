@@ -88,7 +88,10 @@ def test_graded_ground_truth_is_refused_where_it_means_nothing(ranking, protocol
 
 
 def test_an_unknown_protocol_names_the_known_ones():
-    with pytest.raises(InputError, match="no protocol is called 'map'; choose one of revisitop, oxford5k"):
+    with pytest.raises(
+        InputError,
+        match="no protocol is called 'map'; the nearest is 'revisitop'",
+    ):
         find_protocol("map")
 
 

@@ -106,7 +106,7 @@ def test_options_change_the_descriptors_and_the_provenance():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"presicion": "bf16"}, "'presicion' is not known, the nearest is 'precision'"),
+        ({"presicion": "bf16"}, "has no option 'presicion'; the nearest is 'precision'"),
         ({"pooling": "gems"}, "choose one of gem, regional-gem, scale-gem, superglobal, avg, max, cls"),
         ({"precision": "int8"}, "choose one of float32, bf16, fp16"),
         ({"p": 0}, "p="),

@@ -97,7 +97,7 @@ def test_a_file_that_changes_between_two_requests_never_comes_as_a_mixture(serve
     url = server.put("f", data, Answer(drop_after=100_000))
     new = data[::-1]
 
-    def change(done, total):
+    def change(stage, done, total):
         if done >= 100_000:
             server.files["f"] = new
 
@@ -111,7 +111,7 @@ def test_a_change_without_a_usable_etag_is_found_by_the_checksum(server, quick, 
     first = Answer(drop_after=100_000, etag=None if etag is None else "")
     url = server.put("f", data[::-1], first, *[Answer(etag=None if etag is None else "")] * 3)
 
-    def change(done, total):
+    def change(stage, done, total):
         if done >= 100_000:
             server.files["f"] = data
 
@@ -384,7 +384,7 @@ def test_a_stop_ends_it_and_keeps_what_came(server, quick, place, data):
             expect(data),
             patience=quick,
             stop=stop,
-            progress=lambda d, t: d > 9e4 and stop.set(),
+            progress=lambda stage, done, total: done > 9e4 and stop.set(),
         )
     assert 90_000 < (place.parent / "file.bin.part").stat().st_size < len(data)
     server.bytes_per_second = None

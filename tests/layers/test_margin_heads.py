@@ -7,6 +7,7 @@ from pytorch_metric_learning import losses
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from meisho.errors import ConfigError
 from meisho.layers.margin_heads import HEADS, make_head
 
 GOLDEN_CENTRES = torch.tensor([[1.0, 0], [0, 1], [-1, 0]])
@@ -251,9 +252,9 @@ def test_weights_are_stored_and_curricular_stores_its_t_too():
 
 
 def test_wrong_options_are_named():
-    with pytest.raises(ValueError, match="no head 'arc'; choose one of softmax, arcface, cosface"):
+    with pytest.raises(ConfigError, match="no head is called 'arc'; the nearest is 'arcface'"):
         make_head("arc", 3, 2)
-    with pytest.raises(ValueError, match=r"'cosface' has no option 'margin_rad'; it has .*margin, scale"):
+    with pytest.raises(ConfigError, match=r"'cosface' has no option 'margin_rad'; the nearest is 'margin'"):
         make_head("cosface", 3, 2, margin_rad=0.3)
     with pytest.raises(ValueError, match="number of photos of each class"):
         make_head("dynamic", 3, 2)

@@ -4,6 +4,7 @@ import torch
 from pytorch_metric_learning import losses, miners
 from pytorch_metric_learning.reducers import MeanReducer
 
+from meisho.errors import ConfigError
 from meisho.layers.pair_losses import (
     NO_ROW,
     PairLoss,
@@ -167,9 +168,9 @@ def test_losses_are_float32_inside_autocast():
 
 
 def test_wrong_options_are_named():
-    with pytest.raises(ValueError, match="no pair loss 'pairs'; choose one of contrastive, triplet"):
+    with pytest.raises(ConfigError, match="no pair loss is called 'pairs'; the nearest is"):
         PairLoss("pairs")
-    with pytest.raises(ValueError, match=r"'contrastive' has no option 'soft'; it has .*margin"):
+    with pytest.raises(ConfigError, match=r"'contrastive' has no option 'soft'; the nearest is .*margin"):
         PairLoss("contrastive", soft=True)
     with pytest.raises(ValueError, match="positives must be"):
         PairLoss("triplet", positives="easy")

@@ -93,7 +93,7 @@ def test_the_result_is_compared_with_the_model_before(maps, told):
         ("schedule.epoch=2", "the nearest is 'schedule.epochs'"),
         ("schedule.epochs=two", "schedule.epochs is 'two', expected a whole number"),
         ("data.root=nowhere", "nowhere"),
-        ("head.name=arcfaces", "head.name is 'arcfaces', expected one of none, softmax, arcface"),
+        ("head.name=arcfaces", "head.name is 'arcfaces'; the nearest is 'arcface'"),
         ("head.options.scale=abc", "head.options.scale is 'abc', expected a number"),
         ("head.options.shard=1", "the key 'head.options.shard' is not known"),
         ("pairs={name='triplet', options={soft='yes'}}", "pairs.options.soft is 'yes', expected true or"),

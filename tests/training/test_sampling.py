@@ -128,9 +128,9 @@ def test_earlier_equal_values_are_counted():
 
 
 def test_options_that_do_not_fit_are_refused_at_once():
-    with pytest.raises(ConfigError, match="no sampler 'random'; choose one of uniform, balanced"):
+    with pytest.raises(ConfigError, match="no sampler is called 'random'; the nearest is"):
         make("random")
-    with pytest.raises(ConfigError, match="'bounded' has no option 'limit'; it has max_per_class"):
+    with pytest.raises(ConfigError, match="'bounded' has no option 'limit'; the nearest is 'max_per_class'"):
         make("bounded", limit=3)
     with pytest.raises(ConfigError, match="an epoch has 20 photos, less than one batch of 64"):
         make("bounded", batch_size=64)

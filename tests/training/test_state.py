@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from meisho.errors import InputError
-from meisho.training.state import Progress, RunState, load_state, save_state, save_tensors
+from meisho.training.state import Position, RunState, load_state, save_state, save_tensors
 
 
 def make_rank(rank, *, num_ranks=2, value=0.0):
@@ -14,7 +14,7 @@ def make_rank(rank, *, num_ranks=2, value=0.0):
 
 def save(folder, step, ranks=(0, 1)):
     """Save as processes do whose weights are step + rank; fewer than both ranks: killed before the others."""
-    states, progress = [make_rank(rank, value=step) for rank in range(2)], Progress(step=step)
+    states, progress = [make_rank(rank, value=step) for rank in range(2)], Position(step=step)
     for rank in ranks:
         save_tensors(folder, states[rank], progress)
     if len(ranks) == 2:
@@ -40,10 +40,10 @@ def test_a_kill_between_the_ranks_leaves_the_step_before_to_both(tmp_path, writt
 
 def test_a_save_at_the_end_of_an_epoch_leaves_that_after_its_last_step_whole(tmp_path):
     state = make_rank(0, num_ranks=1, value=1.0)
-    save_tensors(tmp_path, state, Progress(step=8, epoch=0, step_in_epoch=8))
-    save_state(tmp_path, state, Progress(step=8, epoch=0, step_in_epoch=8))
+    save_tensors(tmp_path, state, Position(step=8, epoch=0, step_in_epoch=8))
+    save_state(tmp_path, state, Position(step=8, epoch=0, step_in_epoch=8))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    save_tensors(tmp_path, make_rank(0, num_ranks=1, value=2.0), Progress(step=8, epoch=1))
+    save_tensors(tmp_path, make_rank(0, num_ranks=1, value=2.0), Position(step=8, epoch=1))
     assert before.items() <= {path.name: path.read_bytes() for path in tmp_path.iterdir()}.items()
 
 

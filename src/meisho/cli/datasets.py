@@ -1,6 +1,6 @@
 """`meisho datasets`: the group of commands that get, check, look at and split data sets."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
@@ -21,6 +22,7 @@ from rich.text import Text
 from meisho.cli.app import Json, app, err, out, own_command, print_json, say, shell_line, strong
 from meisho.errors import DatasetError, InputError
 from meisho.fetching.manifest import load_manifest, manifest_names, say_bytes
+from meisho.tables import require_name
 
 datasets_app = typer.Typer(
     no_args_is_help=True,
@@ -123,10 +125,8 @@ def check(
     from meisho.fetching.checking import check_files, is_loadable
 
     is_known = name in manifest_names() or name.endswith(".json")
-    if not is_known and name not in DATASETS:
-        raise InputError(
-            f"no data set is called {name!r:.80}; choose one of {', '.join({*manifest_names(), *DATASETS})}"
-        )
+    if not is_known:
+        require_name(name, DATASETS, what="data set")
     manifest = load_manifest(name) if is_known else None
     root = root or Path("data") / (manifest.name if manifest else name)
     if not root.exists():
@@ -281,7 +281,7 @@ def _part_text(manifest: Any, part: str) -> str:
 
 
 @contextmanager
-def _transfer_bars() -> Iterator[Any]:
+def _transfer_bars() -> Iterator[Callable[[str, int, int], None]]:
     """Show one bar on stderr per file that is on its way, and one for all."""
     bars = Progress(
         SpinnerColumn(finished_text="✓"),
@@ -292,16 +292,18 @@ def _transfer_bars() -> Iterator[Any]:
         TimeRemainingColumn(),
         console=err,
     )
-    tasks: dict[tuple[str, str], Any] = {}
+    tasks: dict[str, TaskID] = {}
 
-    def report(path: str, stage: str, done: int, total: int | None) -> None:
-        if stage == "done":
-            for key in [key for key in tasks if key[0] == path]:
-                bars.remove_task(tasks.pop(key))
+    def report(stage: str, done: int, total: int) -> None:
+        what, _, path = stage.partition(" ")
+        if what == "done":
+            for other in (f"download {path}", f"unpack {path}"):
+                if other in tasks:
+                    bars.remove_task(tasks.pop(other))
             return
-        if (path, stage) not in tasks:
-            tasks[path, stage] = bars.add_task(f"{stage} {path}", total=total)
-        bars.update(tasks[path, stage], completed=done, total=total)
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total or None)
+        bars.update(tasks[stage], completed=done, total=total or None)
 
     with bars:
         yield report

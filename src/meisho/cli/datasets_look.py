@@ -148,9 +148,7 @@ def _show_photos(
 
     listed = list_photos(name, root, beside=beside)
     with progress_bars() as report:
-        facts = examine_photos(
-            listed, num_workers=workers, progress=lambda done, total: report("read photos", done, total)
-        )
+        facts = examine_photos(listed, num_workers=workers, progress=report)
     statistics = describe_photos(facts, near_bits=NEAR_BITS if near is None else near)
     copies = to / "copies.csv" if to else None
     if copies:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from meisho.contest.entry import Entry, InMemory, Progress, Reranking, make_entry, silent
+from meisho.contest.entry import Entry, InMemory, Reranking, make_entry
 from meisho.contest.notebook import make_notebook
 from meisho.contest.wheel import write_wheel
 from meisho.datasets.contest import find_contest_photos
@@ -26,6 +26,7 @@ from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.timm_gem import TimmGeM
 from meisho.photo_pair import load_matcher
+from meisho.progress import Progress, silent
 from meisho.rerank.chain import build_chain, parse_chain
 from meisho.submission import read_query_ids, write_submission
 

@@ -8,7 +8,7 @@ collection where LanceDB is not installed, as in a contest's notebook.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,13 +28,13 @@ from meisho.extraction import stream_descriptors
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.local_base import LocalExtractor
 from meisho.images import Photo
+from meisho.progress import Progress, silent
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.chain import Chain
 from meisho.rerank.evidence import Evidence
 from meisho.searching import search
 from meisho.submission import MOST_IDS
 
-Progress = Callable[[str, int, int], None]
 _ROWS_AT_ONCE = 65_536
 
 
@@ -104,10 +104,6 @@ class Reranking:
             )
 
 
-def silent(stage: str, done: int, total: int) -> None:
-    """Report no progress."""
-
-
 def make_entry(
     photos: ContestPhotos,
     extractors: Sequence[GlobalExtractor],
@@ -173,7 +169,7 @@ def _rerank(
             [searched[photo_id] for photo_id in database.ids],
             reranking.local_extractor,
             num_workers=reranking.num_workers,
-            progress=lambda done, total: progress("rerank", done, total),
+            progress=progress,
         )
     reranked = reranking.chain.rerank(ranking, Evidence(queries.vectors, database.vectors, local))
     progress("rerank", total, total)

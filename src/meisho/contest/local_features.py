@@ -4,7 +4,7 @@ A contest has hundreds of thousands of database photos, of which a reranker look
 to find local features of those alone takes a fraction of the time, and no disk.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from meisho.extractors.local_base import LocalExtractor
 from meisho.images import Photo
 from meisho.local_extraction import extract_local, stream_local_features
 from meisho.local_features import LocalFeatures
+from meisho.progress import Progress, silent
+from meisho.recent import Recent
 
 
 class LocalFeaturesOnDemand:
@@ -26,8 +28,8 @@ class LocalFeaturesOnDemand:
         database: N photos, by their rows in the ranking.
         extractor: What finds local features.
         num_workers: Processes that decode; None chooses.
-        progress: Called with how many queries were asked for, and how many there are.
-        max_kept: Photos whose features are kept: about 0.3 MB each of 1,000 features of 64 dimensions.
+        progress: Told, as "rerank", how many queries were asked for.
+        max_bytes: Memory for the features that are kept: about 0.3 MB for 1,000 features of 64 dimensions.
     """
 
     def __init__(
@@ -37,19 +39,18 @@ class LocalFeaturesOnDemand:
         extractor: LocalExtractor,
         *,
         num_workers: int | None = None,
-        progress: Callable[[int, int], None] = lambda done, total: None,
-        max_kept: int = 4_096,
+        progress: Progress = silent,
+        max_bytes: int = 2**30,
     ) -> None:
         self._queries, self._database = tuple(queries), tuple(database)
         self._extractor = extractor
         self._num_workers = num_workers
         self._progress = progress
-        self._max_kept = max_kept
-        self._kept: dict[int, LocalFeatures] = {}  # the one asked for longest ago comes first
+        self._recent = Recent[int, LocalFeatures](max_bytes, lambda features: features.num_bytes)
 
     def query(self, query_row: int) -> LocalFeatures:
         """Find those of one query."""
-        self._progress(query_row, len(self._queries))
+        self._progress("rerank", query_row, len(self._queries))
         try:
             return extract_local(self._queries[query_row], self._extractor)
         except ImageError:
@@ -57,20 +58,12 @@ class LocalFeaturesOnDemand:
 
     def database(self, rows: Int64Array) -> list[LocalFeatures]:
         """Find those of (B,) database rows, in that order."""
-        asked = dict.fromkeys(rows.tolist())
-        new = [row for row in asked if row not in self._kept]
-        stream = stream_local_features(
-            [self._database[row] for row in new], self._extractor, num_workers=self._num_workers
-        )
-        found = {
-            row: self._none() if isinstance(features, ImageError) else features
-            for row, (_, features) in zip(new, stream, strict=True)
-        }
-        found |= {row: self._kept.pop(row) for row in asked if row in self._kept}
-        self._kept |= found
-        for row in list(self._kept)[: max(len(self._kept) - self._max_kept, 0)]:
-            del self._kept[row]
-        return [found[row] for row in rows.tolist()]
+        return self._recent.get_many(rows.tolist(), self._extract)
+
+    def _extract(self, rows: list[int]) -> Iterator[LocalFeatures]:
+        photos = [self._database[row] for row in rows]
+        for _, features in stream_local_features(photos, self._extractor, num_workers=self._num_workers):
+            yield self._none() if isinstance(features, ImageError) else features
 
     def _none(self) -> LocalFeatures:
         nothing = np.empty(0, np.float32)

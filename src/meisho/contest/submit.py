@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from meisho.contest.entry import Entry, InCollections, Progress, Reranking, make_entry, score_entry, silent
+from meisho.contest.entry import Entry, InCollections, Reranking, make_entry, score_entry
 from meisho.datasets.contest import find_contest_photos
 from meisho.datasets.gldv2 import read_retrieval_solution
 from meisho.evaluate.report import Report
 from meisho.extractors.base import GlobalExtractor
+from meisho.progress import Progress, silent
 from meisho.ranking import Ranking
 from meisho.submission import read_query_ids, write_submission
 

@@ -10,11 +10,10 @@ A new data set is one file in this folder and one line in `DATASETS`::
         return Dataset("my_set", root, database, queries, ground_truth, protocol="retrieval")
 """
 
-from importlib import import_module
 from pathlib import Path
 
 from meisho.datasets.dataset import Dataset, Protocol
-from meisho.errors import InputError
+from meisho.tables import load_named
 
 __all__ = ["DATASETS", "Dataset", "Protocol", "load_dataset"]
 
@@ -41,8 +40,5 @@ def load_dataset(name: str, root: Path) -> Dataset:
         InputError: No data set has that name.
         DatasetError: Its files are not as they must be.
     """
-    if name not in DATASETS:
-        raise InputError(f"no data set is called {name!r}; choose one of {', '.join(DATASETS)}")
-    module, function = DATASETS[name].split(":")
-    dataset: Dataset = getattr(import_module(module), function)(Path(root))
+    dataset: Dataset = load_named(name, DATASETS, what="data set")(Path(root))
     return dataset

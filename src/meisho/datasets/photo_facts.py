@@ -5,7 +5,7 @@ quality or format. Descriptors would find them too, but they also put different 
 together, need a model, and take a hundred times as long.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +20,7 @@ from meisho.datasets.base import load_dataset
 from meisho.datasets.labels import is_labelled, load_labels, read_labels
 from meisho.errors import ImageError
 from meisho.images import ImageOptions, Photo, content_sha256, load_sized_image
+from meisho.progress import Progress, silent
 
 HASH_BITS = 64
 _SIDE_PX = 32
@@ -87,20 +88,20 @@ def examine_photos(
     photos: Sequence[PhotoFacts],
     *,
     num_workers: int = 2,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> tuple[PhotoFacts, ...]:
     """Read every photo and return its facts, in order.
 
     Args:
         photos: Photos of which path, part and label are known.
         num_workers: Threads; reading and decoding let each other run.
-        progress: Called with how many are done and how many there are.
+        progress: Told, as "read photos", how many are done.
     """
     found = []
     with ThreadPoolExecutor(max_workers=max(1, num_workers)) as pool:
         for facts in _map_in_order(pool, photos):
             found.append(facts)
-            progress(len(found), len(photos))
+            progress("read photos", len(found), len(photos))
     return tuple(found)
 
 

@@ -31,6 +31,7 @@ from meisho.arrays import BoolArray, Int64Array, read_only
 from meisho.datasets.labels import Labels
 from meisho.errors import DatasetError, InputError
 from meisho.files import replacing
+from meisho.tables import require_name
 
 Kind = Literal["image", "landmark", "none"]
 KINDS: tuple[Kind, ...] = ("image", "landmark", "none")
@@ -140,8 +141,7 @@ def split_labels(
         DatasetError: No photo is left to train on, or there are too few classes.
         InputError: An option cannot be, or none of the landmarks to leave out is there.
     """
-    if kind not in KINDS:
-        raise InputError(f"no split is called {kind!r}; choose one of {', '.join(KINDS)}")
+    require_name(kind, KINDS, what="split")
     if min_photos < 1 or queries_per_landmark < 1 or (landmarks is not None and landmarks < 1):
         raise InputError("a split's numbers of photos, queries and landmarks must be 1 or more")
     kept = _kept_classes(labels, without, min_photos)

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from meisho.evaluate.report import Figure, QueryScore, Report
 from meisho.evaluate.scores import MetricScores, SetupScores, mean_score
 from meisho.ground_truth import GradedGroundTruth, GroundTruth, Rows
 from meisho.ranking import Ranking
+from meisho.tables import load_named
 
 PROTOCOLS: dict[str, str] = {
     "revisitop": "meisho.evaluate.revisitop:score_revisitop",
@@ -91,10 +91,7 @@ def find_protocol(name: str) -> ScoreFunction:
     Raises:
         InputError: No protocol has that name.
     """
-    if name not in PROTOCOLS:
-        raise InputError(f"no protocol is called {name!r}; choose one of {', '.join(PROTOCOLS)}")
-    module, function = PROTOCOLS[name].split(":")
-    found: ScoreFunction = getattr(import_module(module), function)
+    found: ScoreFunction = load_named(name, PROTOCOLS, what="protocol")
     return found
 
 

@@ -1,6 +1,5 @@
 """Backbones: any timm model by name, with what is needed to feed it and to read its features."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from meisho.errors import InputError, WeightsError
 from meisho.extractors.weights import fetch_hub_file
+from meisho.tables import find_nearest
 
 MIN_SIDE_PX = 32
 """Smaller images are padded to this by repeating their edge: most backbones reduce 32 times."""
@@ -85,7 +85,7 @@ def _create_with_any_size(name: str, settings: dict[str, Any]) -> nn.Module:
 def _check_name(name: str) -> None:
     base, tag = split_model_name_tag(name)
     if not timm.is_model(base):
-        near = difflib.get_close_matches(base, timm.list_models(), n=3, cutoff=0.5)
+        near = find_nearest(base, timm.list_models(), most=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them"
         raise InputError(f"timm has no model {base!r}; {hint}")
     tags = [m.partition(".")[2] for m in timm.list_pretrained(f"{base}.*")]

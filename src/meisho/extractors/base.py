@@ -15,12 +15,12 @@ in this folder and one line in `EXTRACTORS`, `"mean_color": "meisho.extractors.m
             return normalize_rows(images.mean(axis=(1, 2), dtype=np.float32))
 """
 
-from importlib import import_module
 from typing import Any, Protocol
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.descriptors import Provenance
 from meisho.images import ImageOptions
+from meisho.tables import load_named
 
 EXTRACTORS: dict[str, str] = {
     "default": "meisho.extractors.timm_gem:load_default",
@@ -71,6 +71,5 @@ def load_extractor(model: str = "default", **options: Any) -> GlobalExtractor:
     kind, _, rest = model.partition(":")
     if kind not in EXTRACTORS:
         kind, rest = "checkpoint", model
-    module, function = EXTRACTORS[kind].split(":")
-    extractor: GlobalExtractor = getattr(import_module(module), function)(rest, **options)
+    extractor: GlobalExtractor = load_named(kind, EXTRACTORS, what="model")(rest, **options)
     return extractor

@@ -1,6 +1,5 @@
 """Checkpoints: a folder with a network's weights (`model.safetensors`) and how it is used (`model.json`)."""
 
-import difflib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.timm_gem import TimmGeM, load_timm
 from meisho.files import replacing, write_text
 from meisho.layers.pooling import GeM
+from meisho.tables import find_nearest
 from meisho.whitening import Whitening
 
 
@@ -84,7 +84,7 @@ def _explain_models(model: str) -> str:
     from meisho.extractors.base import EXTRACTORS
 
     kinds = [k for k in EXTRACTORS if k != "checkpoint"]
-    near = difflib.get_close_matches(model.partition(":")[0], kinds, n=1)
+    near = find_nearest(model.partition(":")[0], kinds, cutoff=0.6)
     if not near and model in timm.list_models():
         near = [f"timm:{model}"]
     if (Path(model) / "best" / "model.json").is_file():

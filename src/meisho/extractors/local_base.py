@@ -15,17 +15,15 @@ Another one is one file in this folder and one line in `LOCAL_EXTRACTORS`::
             return LocalFeatures(np.column_stack([x, y]), colors, colors.sum(axis=1), (width, height))
 """
 
-import difflib
 import inspect
-from importlib import import_module
 from typing import Any, Protocol
 
 from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
-from meisho.errors import ConfigError
 from meisho.extractors.local_checkpoint import find_local
 from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures
+from meisho.tables import load_named, require_options
 
 LOCAL_EXTRACTORS: dict[str, str] = {
     "sift": "meisho.extractors.sift:Sift",
@@ -33,7 +31,8 @@ LOCAL_EXTRACTORS: dict[str, str] = {
     "aliked": "meisho.extractors.aliked:Aliked",
     "delg": "meisho.extractors.delg:Delg",
 }
-"""Name -> "module:Class", called with the options; its arguments are the only defaults."""
+"""Name -> "module:Class", called with the options, `device` among them where it takes one; its arguments are
+the only defaults."""
 
 
 class LocalExtractor(Protocol):
@@ -59,8 +58,14 @@ class LocalExtractor(Protocol):
         ...
 
 
-def load_local_extractor(name: str, **options: Any) -> LocalExtractor:
+def load_local_extractor(name: str, *, device: str = "auto", **options: Any) -> LocalExtractor:
     """Load an extractor of local features by its name, or from the folder of a trained head of DELG.
+
+    Args:
+        name: One of `LOCAL_EXTRACTORS`, or the folder.
+        device: "auto", "cpu" or "cuda"; extractors without a network, such as SIFT, compute on the CPU
+            whatever it is.
+        **options: Of the extractor, for example `max_keypoints=2000`.
 
     Raises:
         InputError: No such extractor, and no such folder.
@@ -69,11 +74,8 @@ def load_local_extractor(name: str, **options: Any) -> LocalExtractor:
         WeightsError: Its weights cannot be had or do not fit.
     """
     name, options = find_local(name, options, LOCAL_EXTRACTORS)
-    module, class_name = LOCAL_EXTRACTORS[name].split(":")
-    factory = getattr(import_module(module), class_name)
-    known = list(inspect.signature(factory).parameters)
-    if unknown := [option for option in options if option not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0)[0]
-        raise ConfigError(f"{name}: no option {unknown[0]!r}; the nearest is {near!r}, all are {known}")
-    extractor: LocalExtractor = factory(**options)
+    factory = load_named(name, LOCAL_EXTRACTORS, what="extractor of local features")
+    known = inspect.signature(factory).parameters
+    require_options(options, known, of=name)
+    extractor: LocalExtractor = factory(**options, **({"device": device} if "device" in known else {}))
     return extractor

@@ -1,10 +1,10 @@
 """Options of the extractors on timm backbones: their only defaults, checked once when built."""
 
-import difflib
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from meisho.errors import ConfigError
+from meisho.tables import require_options
 
 POOLINGS = ("gem", "regional-gem", "scale-gem", "superglobal", "avg", "max", "cls")
 PRECISIONS = ("float32", "bf16", "fp16")
@@ -70,13 +70,7 @@ class TimmGeMOptions:
             ConfigError: A name is not known (the nearest is given), or a value is of the wrong type.
         """
         known = [f.name for f in fields(cls)]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0)
-                raise ConfigError(
-                    f"option {name!r} is not known, the nearest is {near[0]!r}; "
-                    f"all: {', '.join(known)}, device"
-                )
+        require_options(options, [*known, "device"], of="the model")
         try:
             return cls(**options)
         except (TypeError, ValueError) as error:

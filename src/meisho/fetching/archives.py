@@ -25,6 +25,7 @@ from typing import IO, Any
 from meisho.errors import FetchError
 from meisho.fetching.download import StoppedError
 from meisho.fetching.manifest import OWN_FOLDER, Unpacking
+from meisho.progress import Progress, silent
 
 _CHUNK_BYTES = 1 << 20
 _LARGEST_READ_BYTES = _CHUNK_BYTES  # more at once is a header that lies
@@ -65,7 +66,7 @@ def unpack(
     rules: Unpacking,
     *,
     wanted: Set[str] | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
     stop: threading.Event | None = None,
 ) -> tuple[Member, ...]:
     """Unpack the wanted members of an archive into an empty folder.
@@ -75,7 +76,7 @@ def unpack(
         to: The folder; it must be there. What lies in it after an error is to be thrown away.
         rules: Which members are wanted, and how large all may be.
         wanted: Names less folder and ending (photo ids) that alone are unpacked; None for all.
-        progress: Called with the bytes read and those of the archive.
+        progress: Told, as "unpack", how many bytes of the archive were read.
         stop: Set to end early.
 
     Raises:
@@ -161,21 +162,19 @@ def _path_of(archive: Path, name: str, rules: Unpacking) -> str:
 
 
 @contextmanager
-def _open_entries(
-    archive: Path, rules: Unpacking, progress: Callable[[int, int], None]
-) -> Iterator[Iterator[_Entry]]:
+def _open_entries(archive: Path, rules: Unpacking, progress: Progress) -> Iterator[Iterator[_Entry]]:
     total = archive.stat().st_size
     try:
         with archive.open("rb") as raw:
             start = raw.read(512)
             raw.seek(0)
             if start.startswith(b"PK"):
-                yield _zip_entries(archive, raw, rules, lambda: progress(raw.tell(), total))
+                yield _zip_entries(archive, raw, rules, lambda: progress("unpack", raw.tell(), total))
             elif start.startswith(b"\x1f\x8b"):
                 with gzip.GzipFile(fileobj=raw, mode="rb") as plain:
-                    yield _tar_entries(archive, plain, rules, lambda: progress(raw.tell(), total))
+                    yield _tar_entries(archive, plain, rules, lambda: progress("unpack", raw.tell(), total))
             elif start[257:262] == b"ustar":
-                yield _tar_entries(archive, raw, rules, lambda: progress(raw.tell(), total))
+                yield _tar_entries(archive, raw, rules, lambda: progress("unpack", raw.tell(), total))
             else:
                 raise UnsafeArchiveError(f"{archive}: is no tar, tgz or zip; it begins with {start[:16]!r}")
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:

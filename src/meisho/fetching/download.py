@@ -1,18 +1,18 @@
 """Download one file from the first source that gives it: on from where an earlier try ended, and verified."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from meisho.fetching.partial import Digests, Origin, PartialFile
 from meisho.fetching.source import AlteredFault, PassingFault, Reply, SourceFault, open_source
+from meisho.progress import Progress, silent
 
 _PROGRESS_BYTES = 1 << 16
 _UNREACHABLE_COSTS = 3
 _MOST_RESTARTS = 2
 
-Progress = Callable[[int, int | None], None]
 """Called with the bytes that are there, and those of the whole file where known."""
 
 
@@ -79,7 +79,7 @@ def download(
     expected: Expected,
     *,
     patience: Patience = Patience(),
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
     stop: threading.Event | None = None,
 ) -> tuple[Digests, str]:
     """Bring a file to its place; what came of it earlier is not fetched again.
@@ -89,7 +89,7 @@ def download(
         sources: Addresses or paths, best first.
         expected: What it must be.
         patience: How long to wait for a source.
-        progress: Told how far it is.
+        progress: Told, as "download", how many bytes have come.
         stop: Set to make the download end early, with what has come kept.
 
     Returns:
@@ -199,9 +199,9 @@ class _Attempt:
             )
 
     def _take(self, reply: Reply) -> None:
-        total = reply.total_bytes if reply.total_bytes is not None else self.expected.size_bytes
+        total = (reply.total_bytes if reply.total_bytes is not None else self.expected.size_bytes) or 0
         reported = self.part.offset
-        self.progress(reported, total)
+        self.progress("download", reported, total)
         for chunk in reply.chunks():
             if self.stop.is_set():
                 raise StoppedError
@@ -210,8 +210,8 @@ class _Attempt:
             self.part.append(chunk)
             if self.part.offset - reported >= _PROGRESS_BYTES:
                 reported = self.part.offset
-                self.progress(reported, total)
-        self.progress(self.part.offset, total)
+                self.progress("download", reported, total)
+        self.progress("download", self.part.offset, total)
 
     def _verified(self) -> Digests:
         digests = self.part.digests

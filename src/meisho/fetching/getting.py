@@ -4,7 +4,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,12 @@ from meisho.fetching.partial import Digests, digest_file, partial_bytes
 from meisho.fetching.record import Record, hold_folder
 from meisho.fetching.selection import Selection, read_ids_of_classes, select_files
 from meisho.fetching.source import SourceFault, is_address
+from meisho.progress import Progress, silent
 
 BY_HAND = "by hand"
 _SPARE_BYTES = 50_000_000
 _SHOWN = 3
 
-Progress = Callable[[str, str, int, int | None], None]
 """Called with a file's path, "download", "unpack" or "done", and the bytes so far and in all where known."""
 
 
@@ -80,7 +80,7 @@ def get_dataset(
     selection: Selection = _ALL,
     options: FetchOptions = _DEFAULT,
     *,
-    progress: Progress = lambda path, stage, done, total: None,
+    progress: Progress = silent,
 ) -> FetchSummary:
     """Bring the chosen files of a data set into a folder; what is there and whole is left alone.
 
@@ -91,7 +91,8 @@ def get_dataset(
         root: Its folder; made when it is not there.
         selection: Which of its files.
         options: How.
-        progress: Told how far each file is; called from several threads.
+        progress: Told, as "download PATH" and "unpack PATH", how many bytes of each file are done, and, as
+            "done PATH", that it is whole; called from several threads.
 
     Raises:
         InputError: The selection does not fit the manifest.
@@ -176,7 +177,7 @@ class _Fetcher:
     def _fetch_one(self, file: DataFile) -> None:
         self._bring(file)
         self.fetched.add(file.path)
-        self.progress(file.path, "done", 0, None)
+        self.progress(f"done {file.path}", 1, 1)
 
     def is_there(self, file: DataFile) -> bool:
         """Whether a file was got, and it, or all that was unpacked from it, is still in place."""
@@ -226,8 +227,8 @@ class _Fetcher:
         return digests
 
     def _download(self, file: DataFile, place: Path, expected: Expected) -> tuple[Digests, str]:
-        def report(done: int, total: int | None) -> None:
-            self.progress(file.path, "download", done, total or file.expected_bytes)
+        def report(stage: str, done: int, total: int) -> None:
+            self.progress(f"{stage} {file.path}", done, total or file.expected_bytes)
 
         try:
             if file.kaggle and not self.options.mirror:
@@ -244,7 +245,7 @@ class _Fetcher:
             raise FetchError(self._how_to_supply(file, place, fault)) from fault
 
     def _download_from_kaggle(
-        self, file: DataFile, place: Path, expected: Expected, report: Callable[[int, int | None], None]
+        self, file: DataFile, place: Path, expected: Expected, report: Progress
     ) -> tuple[Digests, str]:
         folder = self.root / OWN_FOLDER / "kaggle"
         folder.mkdir(parents=True, exist_ok=True)
@@ -278,7 +279,7 @@ class _Fetcher:
                 folder,
                 file.unpack,
                 wanted=self._wanted.get(file.classes_in or ""),
-                progress=lambda done, total: self.progress(file.path, "unpack", done, total),
+                progress=lambda stage, done, total: self.progress(f"{stage} {file.path}", done, total),
                 stop=self.stop,
             )
             _move(members, folder, self.root / file.unpack.to)

@@ -3,20 +3,18 @@
 import contextlib
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from meisho.errors import MissingDependencyError
 from meisho.fetching.source import SourceFault
+from meisho.progress import Progress, silent
 
 _WATCH_SECONDS = 0.5
 
-Progress = Callable[[int, int | None], None]
-
 
 def download_from_kaggle(
-    handle: str, to: Path, *, progress: Progress = lambda done, total: None, about_bytes: int | None = None
+    handle: str, to: Path, *, progress: Progress = silent, about_bytes: int | None = None
 ) -> Path:
     """Download a data set as one archive.
 
@@ -25,7 +23,7 @@ def download_from_kaggle(
     Args:
         handle: "owner/name".
         to: An existing folder; the client puts `name.zip` there.
-        progress: Told how many bytes are there.
+        progress: Told, as "download", how many bytes are there.
         about_bytes: About how many there will be.
 
     Returns:
@@ -82,7 +80,7 @@ def _watch(file: Path, progress: Progress, about_bytes: int | None) -> Any:
     def look() -> None:
         while not ended.wait(_WATCH_SECONDS):
             with contextlib.suppress(OSError):
-                progress(file.stat().st_size, about_bytes)
+                progress("download", file.stat().st_size, about_bytes or 0)
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()

@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from meisho.config import parse_config
 from meisho.errors import ConfigError, DatasetError, InputError
+from meisho.tables import say_nearest
 
 OWN_FOLDER = ".fetched"
 """Where below a data set's folder it is recorded what was got; no published file may lie there."""
@@ -248,8 +249,7 @@ def load_manifest(name: str) -> Manifest:
         return read_manifest(Path(name))
     if name not in manifest_names():
         raise InputError(
-            f"no manifest is called {name!r:.80}; choose one of {', '.join(manifest_names())}, "
-            "or give a .json file"
+            f"no manifest is called {name!r:.80}; {say_nearest(name, manifest_names())}; or give a .json file"
         )
     with resources.as_file(resources.files("meisho.fetching") / "manifests" / f"{name}.json") as path:
         return read_manifest(path)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from meisho.files import write_text
+
 _READ_BYTES = 1 << 20
 
 
@@ -87,9 +89,7 @@ class PartialFile:
     def remember(self, origin: Origin) -> None:
         """Note where the bytes come from."""
         if origin != self.origin:
-            unfinished = self._note.with_name(self._note.name + ".tmp")
-            unfinished.write_text(json.dumps(asdict(origin)), encoding="utf-8")
-            unfinished.replace(self._note)
+            write_text(self._note, json.dumps(asdict(origin)))
             self.origin = origin
 
     def finish(self) -> None:

@@ -18,6 +18,7 @@ from meisho.errors import ConfigError, DatasetError, FetchError
 from meisho.fetching.archives import Member
 from meisho.fetching.manifest import OWN_FOLDER
 from meisho.fetching.partial import Digests
+from meisho.files import write_text
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Record:
         table = self.members_path(path)
         table.parent.mkdir(parents=True, exist_ok=True)
         lines = (f"{member.size_bytes}\t{member.sha256}\t{member.path}\n" for member in members)
-        _write_whole(table, "".join(lines))
+        write_text(table, "".join(lines))
         with self._lock:
             done = replace(self.files[path], num_members=len(members), classes=classes)
             self.files = {**self.files, path: done}
@@ -126,7 +127,7 @@ class Record:
             "selected": self.selected,
             "files": {path: config_values(file) for path, file in self.files.items()},
         }
-        _write_whole(self._path, json.dumps(values, indent=1) + "\n")
+        write_text(self._path, json.dumps(values, indent=1) + "\n")
 
 
 @contextmanager
@@ -152,9 +153,3 @@ def _fetched(path: str, value: object) -> FetchedFile:
     if not isinstance(value, Mapping):
         raise ConfigError(f"files.{path} is no table")
     return parse_config(value, FetchedFile, source=path)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

@@ -14,6 +14,7 @@ import numpy as np
 
 from meisho.arrays import BoolArray, Float32Array, Float64Array, read_only
 from meisho.errors import InputError, MissingDependencyError
+from meisho.tables import require_name
 
 Model = Literal["homography", "affine", "fundamental"]
 Method = Literal["magsac", "poselib", "degensac"]
@@ -59,8 +60,7 @@ class RansacOptions:
     plausible_only: bool = True
 
     def __post_init__(self) -> None:
-        if self.model not in MIN_MATCHES:
-            raise InputError(f"no model is called {self.model!r}; choose one of {', '.join(MIN_MATCHES)}")
+        require_name(self.model, MIN_MATCHES, what="model of RANSAC")
         methods = [method for method, model in _ESTIMATORS if model == self.model]
         if self.method not in methods:
             raise InputError(

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Self
 
@@ -12,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, Int64Array
-from meisho.errors import CollectionError, ConfigError, InputError, MissingDependencyError
+from meisho.errors import CollectionError, InputError, MissingDependencyError
 from meisho.files import remove_leftovers, write_bytes
 from meisho.index.base import INDEXES, Index
 from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_checked
 from meisho.index.following import FollowingIndex
+from meisho.tables import load_named
 
 KeyArray = NDArray[np.uint64]
 
@@ -129,8 +129,7 @@ class LiveIndex:
         write_checked(parts[1], "keys", self.built_keys.astype("<u8").tobytes())
         write_bytes(folder / _RECORD, json.dumps(asdict(self.record), indent=2).encode())
         remove_leftovers(folder)
-        # *.tmp: what was left by versions that wrote under such names
-        for path in {*folder.glob("*.structure"), *folder.glob("*.keys"), *folder.glob("*.tmp")} - {*parts}:
+        for path in {*folder.glob("*.structure"), *folder.glob("*.keys")} - {*parts}:
             path.unlink(missing_ok=True)
 
     @classmethod
@@ -154,10 +153,7 @@ class LiveIndex:
 
 
 def _class_of(kind: str) -> type[Index]:
-    if kind not in INDEXES:
-        raise ConfigError(f"index: there is no kind {kind!r}; choose one of auto, {', '.join(INDEXES)}")
-    module, _, name = INDEXES[kind].partition(":")
-    found: type[Index] = getattr(import_module(module), name)
+    found: type[Index] = load_named(kind, INDEXES, what="index")
     return found
 
 

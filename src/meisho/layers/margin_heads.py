@@ -30,6 +30,7 @@ from meisho.layers.class_shard import (
     sum_over_ranks,
 )
 from meisho.layers.margins import MARGINS, Margin, Rule
+from meisho.tables import require_name, require_options
 
 CHUNK_CLASSES = 16384
 """Classes whose logits are held at a time: 17 MB for each of a few matrices at a batch of 256."""
@@ -198,15 +199,13 @@ def make_head(
         **options: Of `MarginHead` and of the margin: scale, margin_rad, sub_centres, label_smoothing, ...
 
     Raises:
-        ValueError: There is no such head or option, or a value is out of its range.
+        ConfigError: There is no such head or option.
+        ValueError: A value is out of its range.
     """
-    if name not in HEADS:
-        raise ValueError(f"there is no head {name!r}; choose one of {', '.join(HEADS)}")
+    require_name(name, HEADS, what="head")
     of_margin = _option_names(HEADS[name])
     of_head = [key for key in _option_names(MarginHead) if key not in _NO_OPTIONS]
-    known = sorted({*of_margin, *of_head} - {"class_sizes"})
-    if unknown := [key for key in options if key not in known]:
-        raise ValueError(f"head {name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")
+    require_options(options, sorted({*of_margin, *of_head} - {"class_sizes"}), of=f"head {name!r}")
     margin_options = {key: value for key, value in options.items() if key in of_margin}
     if "class_sizes" in of_margin:
         margin_options["class_sizes"] = _checked_sizes(class_sizes or (), num_classes)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from meisho.tables import require_name, require_options
+
 NO_ROW = -1
 """Stands in `Tuples.negatives` where there are fewer negatives than were asked for."""
 
@@ -85,7 +87,8 @@ class PairLoss(nn.Module):
         **options: Of the loss: margin, soft.
 
     Raises:
-        ValueError: There is no such loss or option.
+        ConfigError: There is no such loss or option.
+        ValueError: A value is out of its range.
     """
 
     def __init__(
@@ -97,12 +100,9 @@ class PairLoss(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        if name not in PAIR_LOSSES:
-            raise ValueError(f"there is no pair loss {name!r}; choose one of {', '.join(PAIR_LOSSES)}")
+        require_name(name, PAIR_LOSSES, what="pair loss")
         known = list(inspect.signature(PAIR_LOSSES[name]).parameters)[2:]
-        if unknown := [key for key in options if key not in known]:
-            every = ["num_negatives", "positives", *known]
-            raise ValueError(f"pair loss {name!r} has no option {unknown[0]!r}; it has {', '.join(every)}")
+        require_options(options, ["num_negatives", "positives", *known], of=f"pair loss {name!r}")
         if positives not in ("all", "hardest") or num_negatives < 1:
             raise ValueError("positives must be 'all' or 'hardest', and num_negatives at least 1")
         self.name, self.num_negatives, self.options = name, num_negatives, options

@@ -35,6 +35,7 @@ import pyarrow.compute as pc
 
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError, MismatchError
+from meisho.files import is_leftover
 from meisho.local_features import LocalFeatures
 from meisho.store import tables
 from meisho.store.local_reader import LocalFeatureReader
@@ -60,8 +61,8 @@ T = TypeVar("T")
 READ_ATTEMPTS = 5
 """A reader starts again when a writer has tidied away what it was about to read."""
 
-_OWN_NAMES = {f"{PHOTOS}.lance", f"{DESCRIPTORS}.lance", f"{METADATA_FILE}.tmp", LOCK_FILE, READERS_FILE}
-_OWN_NAMES |= {f"{LOCAL_FEATURES}.lance", OWNER_FILE, f"{OWNER_FILE}.tmp"}
+_OWN_NAMES = {f"{PHOTOS}.lance", f"{DESCRIPTORS}.lance", f"{LOCAL_FEATURES}.lance"}
+_OWN_NAMES |= {LOCK_FILE, READERS_FILE, OWNER_FILE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,7 +368,9 @@ def _check_vacant(path: Path) -> None:
         return
     if not path.is_dir():
         raise CollectionError(f"{path}: is a file; choose another path for the collection")
-    strange = sorted(entry.name for entry in path.iterdir() if entry.name not in _OWN_NAMES)
+    strange = sorted(
+        entry.name for entry in path.iterdir() if entry.name not in _OWN_NAMES and not is_leftover(entry)
+    )
     if strange:
         raise CollectionError(
             f"{path}: holds something else than a collection ({strange[0]!r}); "

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from meisho.errors import LockedError
+from meisho.files import write_text
 from meisho.store.tables import plain_errors
 
 try:
@@ -49,9 +50,7 @@ def hold_lock(directory: Path) -> Iterator[None]:
 
 
 def _write_owner(directory: Path) -> None:
-    unfinished = directory / f"{OWNER_FILE}.tmp"
-    unfinished.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}), encoding="utf-8")
-    unfinished.replace(directory / OWNER_FILE)
+    write_text(directory / OWNER_FILE, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
 
 
 def _read_owner(directory: Path) -> str:

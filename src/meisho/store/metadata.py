@@ -1,7 +1,6 @@
 """collection.json: what a collection was made with. Written last, it makes a directory a collection."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -9,6 +8,7 @@ from typing import Self
 from meisho import __version__
 from meisho.descriptors import Provenance
 from meisho.errors import CollectionError
+from meisho.files import write_text
 
 METADATA_FILE = "collection.json"
 FORMAT_VERSION = 1
@@ -46,12 +46,7 @@ class Metadata:
 def write_metadata(directory: Path, metadata: Metadata) -> None:
     """Write collection.json: whole or not at all."""
     text = json.dumps({**asdict(metadata), "photo_root": str(metadata.photo_root)}, indent=2)
-    unfinished = directory / f"{METADATA_FILE}.tmp"
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(directory / METADATA_FILE)
+    write_text(directory / METADATA_FILE, text + "\n", sync=True)
 
 
 def read_metadata(directory: Path) -> Metadata:

@@ -16,6 +16,7 @@ from meisho.datasets.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth
 from meisho.images import Photo
+from meisho.tables import say_nearest
 from meisho.training.recipe import Recipe
 from meisho.training.recipe_tables import DataRecipe, ValidationRecipe
 
@@ -187,8 +188,8 @@ def load_source(
     if is_labelled(recipe.dataset):
         return load_labels(recipe.dataset, recipe.root)
     if recipe.dataset != "toycity":
-        known = ", ".join(("folder", "csv", "toycity", *TABLES))
-        raise DatasetError(f"data.dataset={recipe.dataset!r}: choose one of {known}")
+        known = ("folder", "csv", "toycity", *TABLES)
+        raise DatasetError(f"data.dataset={recipe.dataset!r}: {say_nearest(recipe.dataset, known)}")
     city = recipe.city
     build_toycity(
         recipe.root,

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from meisho.files import write_text
 from meisho.training.distribution import gather_values
 from meisho.training.network import Losses
 
@@ -133,7 +134,7 @@ def save_batch(folder: Path, broken: NotFiniteError, facts: Mapping[str, object]
     text = json.dumps(
         {**facts, "ids": list(broken.ids), "labels": labels.tolist()}, indent=1, ensure_ascii=False
     )
-    (place / f"{name}.json").write_text(text, encoding="utf-8")
+    write_text(place / f"{name}.json", text)
     return place
 
 

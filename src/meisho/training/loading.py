@@ -24,6 +24,7 @@ from meisho.decoding import MAX_WORKERS, count_cores
 from meisho.errors import ConfigError, DatasetError, ImageError
 from meisho.extractors.backbone import BackboneTraits
 from meisho.images import ImageOptions, Photo, load_image, read_size, working_size
+from meisho.tables import require_name
 from meisho.training.augmentation import (
     AUGMENTATIONS,
     Augmentation,
@@ -257,10 +258,7 @@ def augmentation_of(recipe: AugmentationRecipe) -> Augmentation:
     Raises:
         ConfigError: There is none of that name, or an option is not known or out of its range.
     """
-    if recipe.name not in AUGMENTATIONS:
-        raise ConfigError(
-            f"[augmentation] there is none called {recipe.name!r}; choose one of {', '.join(AUGMENTATIONS)}"
-        )
+    require_name(recipe.name, AUGMENTATIONS, what="augmentation")
     base = config_values(AUGMENTATIONS[recipe.name])
     return parse_config({**base, **recipe.options}, Augmentation, source="[augmentation]")
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import DivergedError, ImageError, InterruptedRunError
+from meisho.progress import Progress, silent
 from meisho.training.accelerator import Accelerator
 from meisho.training.data import TrainingData
 from meisho.training.distribution import is_any_process
@@ -27,12 +28,11 @@ from meisho.training.mining import count_tuples, mine_tuples
 from meisho.training.recipe import Recipe
 from meisho.training.schedule import check_freezes, frozen_names, rate_factor, size_at
 from meisho.training.skipped import SkippedPhotos
-from meisho.training.state import STATE_FOLDER, Progress, load_state, save_state, save_tensors
+from meisho.training.state import STATE_FOLDER, Position, load_state, save_state, save_tensors
 from meisho.training.task import Scores, Task
 from meisho.training.validation import describe_rows
 
 Say = Callable[[str], None]
-Tick = Callable[[str, int, int], None]
 
 
 class Loop:
@@ -61,7 +61,7 @@ class Loop:
         accelerator: Accelerator,
         *,
         say: Say = lambda line: None,
-        tick: Tick = lambda stage, done, total: None,
+        tick: Progress = silent,
     ) -> None:
         self._recipe, self._folder, self._data, self._task = recipe, folder, data, task
         self._accelerator, self._say, self._tick = accelerator, say, tick
@@ -75,7 +75,7 @@ class Loop:
             pin_memory=accelerator.device.type == "cuda",
         )
         self._board = BoardWriter(folder / "board") if accelerator.is_main_process else None
-        self.progress = Progress()
+        self.progress = Position()
         self.skipped = SkippedPhotos(folder, data.num_photos, find_all=_command_to_find_all(recipe), say=say)
         self._unreadable: list[ImageError] = []  # since the last were noted
         self._interruption = Interruption()

@@ -24,7 +24,7 @@ from PIL import Image
 from meisho.arrays import UInt8Array, read_only
 from meisho.decoding import load_images
 from meisho.errors import ConfigError, ImageError, InputError
-from meisho.files import write_bytes
+from meisho.files import replacing, write_bytes
 from meisho.images import ImageOptions, Photo, load_image
 
 RECORD = np.dtype(
@@ -220,14 +220,14 @@ def _keep_only(folder: Path, entries: CacheEntries, keys: Set[bytes]) -> CacheEn
     Records are removed first and written last: a kill leaves an empty cache, never records of other pixels.
     """
     kept = entries.records[[row for key, row in entries.rows.items() if key in keys]]
-    source, target = folder / "photos.bin", folder / "photos.bin.part"
-    with source.open("rb") as old, target.open("wb") as new:
-        for record in kept:
-            old.seek(int(record["offset"]))
-            record["offset"] = new.tell()
-            new.write(old.read(int(record["length"])))
-    (folder / "photos.idx").unlink()
-    target.replace(source)
+    source = folder / "photos.bin"
+    with replacing(source) as part:
+        with source.open("rb") as old, part.open("wb") as new:
+            for record in kept:
+                old.seek(int(record["offset"]))
+                record["offset"] = new.tell()
+                new.write(old.read(int(record["length"])))
+        (folder / "photos.idx").unlink()
     write_bytes(folder / "photos.idx", kept.tobytes())
     return read_entries(folder)
 

@@ -12,6 +12,7 @@ from typing import Literal
 from meisho.config import check_options, load_config
 from meisho.layers.margin_heads import HEADS, MarginHead
 from meisho.layers.pair_losses import PAIR_LOSSES, PairLoss
+from meisho.tables import say_nearest
 from meisho.training.recipe_tables import (
     AugmentationRecipe,
     DataRecipe,
@@ -136,4 +137,4 @@ def list_recipes() -> tuple[Path, ...]:
 
 
 def _check_name(key: str, name: str, known: Collection[str]) -> None:
-    check(name in known, f"{key} is {name!r}, expected one of {', '.join(known)}")
+    check(name in known, f"{key} is {name!r}; {say_nearest(name, known)}")

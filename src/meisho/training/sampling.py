@@ -13,6 +13,7 @@ import numpy as np
 
 from meisho.arrays import Int64Array, read_only
 from meisho.errors import ConfigError
+from meisho.tables import require_name, require_options
 
 ASPECT_RATIOS = (1 / 2, 2 / 3, 3 / 4, 1.0, 4 / 3, 3 / 2, 2.0)
 """Width / height of the shapes that batches have when they are grouped by aspect ratio."""
@@ -114,14 +115,9 @@ def make_sampler(
     Raises:
         ConfigError: There is no such sampler or option, or they do not fit the labels.
     """
-    if name not in SAMPLERS:
-        raise ConfigError(f"there is no sampler {name!r}; choose one of {', '.join(SAMPLERS)}")
+    require_name(name, SAMPLERS, what="sampler")
     draw = SAMPLERS[name]
-    known = list(inspect.signature(draw).parameters)[3:]
-    if unknown := [key for key in options if key not in known]:
-        raise ConfigError(
-            f"sampler {name!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
-        )
+    require_options(options, list(inspect.signature(draw).parameters)[3:], of=f"sampler {name!r}")
     if groups is not None and draw is draw_per_class:
         raise ConfigError("sampler 'per_class' makes its own batches; they cannot be grouped by aspect ratio")
 

@@ -1,12 +1,12 @@
 """Schedules: learning rate, input size and frozen layers as functions of the step or the epoch."""
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
 from meisho.errors import ConfigError
+from meisho.tables import find_nearest
 from meisho.training.recipe_tables import FreezeRecipe, SizeRecipe
 
 
@@ -64,7 +64,7 @@ def nearest_name(name: str, parameters: Iterable[str]) -> str:
     parts = [parameter.split(".") for parameter in parameters]
     beginnings = {".".join(of[:i]) for of in parts for i in range(1, len(of) + 1)}
     near = sorted((b for b in beginnings if b.endswith(f".{name}")), key=len)
-    near = near or difflib.get_close_matches(name, beginnings, n=1)
+    near = near or find_nearest(name, beginnings, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}Parts are {', '.join(dict.fromkeys(of[0] for of in parts))}"
 

@@ -29,7 +29,7 @@ FORMAT = 3
 
 
 @dataclass
-class Progress:
+class Position:
     """Where a run stands.
 
     Attributes:
@@ -54,9 +54,9 @@ class Progress:
     mined: list[int] = field(default_factory=list)
     history: list[EpochRecord] = field(default_factory=list)
 
-    def next_epoch(self) -> "Progress":
+    def next_epoch(self) -> "Position":
         """Return where the run stands when this epoch is done."""
-        return Progress(
+        return Position(
             step=self.step,
             epoch=self.epoch + 1,
             best=self.best,
@@ -85,7 +85,7 @@ class RunState:
     num_ranks: int = 1
 
 
-def save_tensors(folder: Path, state: RunState, progress: Progress) -> None:
+def save_tensors(folder: Path, state: RunState, progress: Position) -> None:
     """Write the tensors of a state beside those of the state before, which stays the one to resume from.
 
     Args:
@@ -101,7 +101,7 @@ def save_tensors(folder: Path, state: RunState, progress: Progress) -> None:
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, part)
 
 
-def save_state(folder: Path, state: RunState, progress: Progress, *, num_updates: int = 0) -> None:
+def save_state(folder: Path, state: RunState, progress: Position, *, num_updates: int = 0) -> None:
     """Make the saved tensors the state to resume from, and remove the one before.
 
     Args:
@@ -125,7 +125,7 @@ def save_state(folder: Path, state: RunState, progress: Progress, *, num_updates
             old.unlink(missing_ok=True)
 
 
-def load_state(folder: Path, state: RunState) -> tuple[Progress, int]:
+def load_state(folder: Path, state: RunState) -> tuple[Position, int]:
     """Put a saved state into networks and optimiser.
 
     Returns:
@@ -147,7 +147,7 @@ def load_state(folder: Path, state: RunState) -> tuple[Progress, int]:
         values = content["progress"]
         history = [EpochRecord(**record) for record in values.pop("history")]
         meter = Meter(**values.pop("meter"))
-        return Progress(**values, meter=meter, history=history), int(content["num_updates"])
+        return Position(**values, meter=meter, history=history), int(content["num_updates"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{path}: is not the state of this run ({str(error)[:300]}); was the recipe changed, "
@@ -163,7 +163,7 @@ def saved_step(folder: Path) -> int | None:
     return int(json.loads(path.read_text(encoding="utf-8"))["progress"]["step"])
 
 
-def _file_name(progress: Progress, rank: int) -> str:
+def _file_name(progress: Position, rank: int) -> str:
     return f"state-{progress.epoch:04d}-{progress.step:08d}-{rank}.safetensors"
 
 

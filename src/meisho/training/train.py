@@ -24,13 +24,14 @@ import torch
 from meisho.config import config_toml, config_values
 from meisho.errors import ImageError, InputError, MismatchError
 from meisho.files import remove_leftovers, write_text
+from meisho.progress import Progress, silent
 from meisho.training.accelerator import Accelerator, make_accelerator
 from meisho.training.data import TrainingData, digest_dataset, load_training_data
 from meisho.training.distribution import is_first_process
 from meisho.training.history import EpochRecord
 from meisho.training.loading import cache_options
 from meisho.training.local_task import LocalTask
-from meisho.training.loop import Loop, Say, Tick
+from meisho.training.loop import Loop, Say
 from meisho.training.photo_cache import fill_cache
 from meisho.training.recipe import Recipe, load_recipe
 from meisho.training.state import saved_step
@@ -67,7 +68,7 @@ def train(
     *,
     resume: bool = False,
     say: Say = lambda line: None,
-    tick: Tick = lambda stage, done, total: None,
+    tick: Progress = silent,
 ) -> TrainingResult:
     """Train what a recipe says, and keep the run in a folder.
 
@@ -93,7 +94,7 @@ def train(
     _check_folder(folder, resume=resume)
     accelerator = make_accelerator(recipe.hardware)
     if not accelerator.is_main_process:
-        say, tick = _say_nothing, _tick_nothing
+        say, tick = _say_nothing, silent
     data = load_training_data(recipe, progress=lambda done, total: tick("draw a city", done, total))
     facts = describe_run(recipe, data)
     if resume:
@@ -251,7 +252,7 @@ def _flat(values: dict[str, object], beginning: str = "") -> dict[str, object]:
 
 
 def _fill_cache(
-    recipe: Recipe, data: TrainingData, accelerator: Accelerator, tick: Tick
+    recipe: Recipe, data: TrainingData, accelerator: Accelerator, tick: Progress
 ) -> tuple[ImageError, ...]:
     """Fill the photo cache where there is one; one process of each machine does, the others wait.
 
@@ -304,8 +305,4 @@ def _version(package: str) -> str:
 
 
 def _say_nothing(line: str) -> None:
-    pass
-
-
-def _tick_nothing(stage: str, done: int, total: int) -> None:
     pass
