@@ -536,7 +536,7 @@ def test_photos_that_cannot_be_read_are_left_out_of_validation(broken_places, ma
     recipe = make_recipe(
         kind=kind,
         data={"root": str(broken_places)},
-        validation={"landmarks": ["place_0", "place_1"], "accuracy_photos": 2, "at_start": True},
+        validation={"landmark_names": ["place_0", "place_1"], "accuracy_photos": 2, "at_start": True},
         local={"dim": 8},
         schedule={"epochs": 1},
     )

@@ -8,8 +8,7 @@ so that 203 k classes fit, and the classes may be spread over the ranks of a pro
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ from meisho.tables import require_name, require_options
 CHUNK_CLASSES = 16384
 """Classes whose logits are held at a time: 17 MB for each of a few matrices at a batch of 256."""
 
-HEADS = MARGINS
+HEADS: Mapping[str, Callable[..., Margin]] = MARGINS
 """Name of a head -> the class of its margin. Sub-centre ArcFace is "arcface" with `sub_centres=3`."""
 
 _NO_OPTIONS = {"num_classes", "dim", "margin", "shard"}  # arguments of `MarginHead` that no recipe names
@@ -186,7 +185,7 @@ def make_head(
     *,
     class_sizes: Sequence[int] | None = None,
     shard: Shard | None = None,
-    **options: Any,
+    **options: object,
 ) -> MarginHead:
     """Make a head by name.
 
@@ -210,7 +209,8 @@ def make_head(
     if "class_sizes" in of_margin:
         margin_options["class_sizes"] = _checked_sizes(class_sizes or (), num_classes)
     head_options = {key: value for key, value in options.items() if key in of_head}
-    return MarginHead(num_classes, dim, HEADS[name](**margin_options), shard=shard, **head_options)
+    build: Callable[..., MarginHead] = MarginHead
+    return build(num_classes, dim, HEADS[name](**margin_options), shard=shard, **head_options)
 
 
 def _checked_sizes(class_sizes: Sequence[int], num_classes: int) -> Sequence[int]:
@@ -219,7 +219,7 @@ def _checked_sizes(class_sizes: Sequence[int], num_classes: int) -> Sequence[int
     return class_sizes
 
 
-def _option_names(kind: type) -> list[str]:
+def _option_names(kind: Callable[..., object]) -> list[str]:
     return [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
 
 

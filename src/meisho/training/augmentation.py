@@ -8,8 +8,7 @@ Pixels come as uint8; they are normalised last.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -134,9 +133,8 @@ class Changes:
 
     def take(self, rows: slice | Tensor) -> "Changes":
         """Return the numbers for some of the photos: a rank's part of the batch, or one photo."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        taken: dict[str, Any] = {k: v[rows] for k, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **taken)
+        numbers = (getattr(self, field.name)[rows] for field in fields(self)[1:])
+        return Changes(self.augmentation, *numbers)
 
 
 def seeded_generator(*numbers: int) -> torch.Generator:

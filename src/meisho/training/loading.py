@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +81,7 @@ class PartPlan:
     rows: Int64Array
     labels: Int64Array
     photos: tuple[Photo, ...]
-    records: NDArray[Any]
+    records: NDArray[np.void]
 
 
 class _Plans:
@@ -346,7 +345,7 @@ def _make_sampler(photos: TrainingSet, recipe: Recipe) -> Sampler:
     )
 
 
-def _find_sizes(photos: TrainingSet, options: ImageOptions, records: NDArray[Any]) -> Int64Array:
+def _find_sizes(photos: TrainingSet, options: ImageOptions, records: NDArray[np.void]) -> Int64Array:
     """Return (N, 2) width and height at which photos are kept, or would be; 1 where they cannot be read."""
     sizes = np.column_stack([records["width"], records["height"]]).astype(np.int64)
     for row in np.flatnonzero(records["length"] == 0).tolist():

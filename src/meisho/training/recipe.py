@@ -75,6 +75,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self._check_tables()
+        if self.kind == "delg-local":
+            self._check_local()
         losses = (self.head.name, self.pairs.name, self.distillation.teacher)
         check(any(name != "none" for name in losses), "head, pairs, distillation: one must not be 'none'")
         needs_average = self.distillation.teacher == "self" and self.schedule.ema_decay is None
@@ -97,6 +99,16 @@ class Recipe:
         check(
             not (self.head.shard and self.hardware.precision == "fp16"), "head.shard: choose bf16, not fp16"
         )
+
+    def _check_local(self) -> None:
+        """Refuse what the local head of DELG would ignore."""
+        given = {
+            "whitening.kind": self.whitening.kind,
+            "pairs.name": self.pairs.name,
+            "distillation.teacher": self.distillation.teacher,
+        }
+        for key, value in given.items():
+            check(value == "none", f"{key}={value!r}: kind 'delg-local' has none; leave it out")
 
     def _check_tables(self) -> None:
         """Check what is known by a name, and its options."""

@@ -300,7 +300,7 @@ class ValidationRecipe:
 
     Attributes:
         share: Of the landmarks that is held out when no data set is given; at least two are.
-        landmarks: Those held out by name, instead of a share.
+        landmark_names: The landmarks to hold out, by name, instead of a share.
         dataset: A data set as of `meisho evaluate`, instead of holding landmarks out; "none" holds out.
         root: Of that data set.
         accuracy_photos: Photos of each training landmark that are not trained on: the head's accuracy on them
@@ -312,7 +312,7 @@ class ValidationRecipe:
     """
 
     share: float = 0.1
-    landmarks: tuple[str, ...] = ()
+    landmark_names: tuple[str, ...] = ()
     dataset: str = "none"
     root: Path | None = None
     accuracy_photos: int = 0

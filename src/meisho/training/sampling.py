@@ -7,7 +7,6 @@ So a run resumes at any batch by leaving out those before it, and ranks cut thei
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -100,7 +99,7 @@ def make_sampler(
     batch_size: int,
     seed: int = 0,
     groups: Int64Array | None = None,
-    **options: Any,
+    **options: object,
 ) -> Sampler:
     """Make a sampler by name.
 
