@@ -19,12 +19,12 @@ import numpy as np
 
 from meisho.extractors.learned_matching import LighterGlue, LightGlue
 from meisho.extractors.local_base import load_local_extractor
+from meisho.geometry.base import LocalMatcher
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import verify
 from meisho.images import Photo, load_sized_image
 from meisho.local_extraction import place_in_photo
 from meisho.local_features import LocalFeatures
-from meisho.rerank.geometric import LocalMatcher
 from shared_sets import read_records
 
 MATCHERS: dict[str, tuple[Callable[[], LocalMatcher], ...]] = {

@@ -21,12 +21,12 @@ from PIL import Image
 
 from meisho.arrays import Float64Array
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, LocalExtractor, load_local_extractor
+from meisho.geometry.base import LocalMatcher, load_matcher
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import RansacOptions, Verification
 from meisho.images import Photo
 from meisho.local_extraction import extract_local
-from meisho.photo_pair import load_matcher
-from meisho.rerank.geometric import LocalMatcher, verify_photos
+from meisho.rerank.geometric import verify_photos
 
 SOLVED_PX = (10.0, 5.0, 2.5)
 GRID_STEP_PX = 16

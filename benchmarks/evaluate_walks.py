@@ -24,12 +24,13 @@ import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
+from meisho.geometry.base import MATCHERS, LocalMatcher, load_matcher
 from meisho.geometry.ransac import RansacOptions
 from meisho.images import Photo
 from meisho.local_extraction import extract_local
 from meisho.local_features import LocalFeatures
-from meisho.photo_pair import LEAST_INLIERS, MATCHERS, load_matcher
-from meisho.rerank.geometric import RETRIEVAL_RANSAC, LocalMatcher, verify_matches
+from meisho.photo_pair import LEAST_INLIERS
+from meisho.rerank.geometric import RETRIEVAL_RANSAC, verify_matches
 from shared_sets import Record, read_records
 
 SITE = {"entry_p10": "castle", "fountain_p11": "castle"}

@@ -10,7 +10,9 @@ from meisho.images import Photo
 from meisho.local_extraction import extract_local
 from meisho.matches import Matches
 from meisho.photo_pair import PhotoPair, StoredPairs, compare_photos
-from meisho.rerank.evidence import LocalFeaturesInMemory
+from meisho.ranking import Ranking
+from meisho.rerank.evidence import Evidence, LocalFeaturesInMemory
+from meisho.rerank.geometric import GeometricReranker
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,32 @@ def test_stored_features_give_the_pairs_that_the_photos_give(photos):
     assert found[0].verification.num_inliers > 50 > 10 > found[1].verification.num_inliers
     assert [pair.same_place for pair in found] == [True, False]
     assert pairs.compare(0, np.empty(0, np.int64), []) == []
+
+
+class Refusing(MutualMatcher):
+    """Equal to a mutual matcher, and never asked."""
+
+    def match(self, query, database):
+        raise AssertionError("it was verified before")
+
+
+def test_what_a_reranker_verified_is_not_verified_again(photos):
+    sift, matcher, ransac = load_local_extractor("sift"), MutualMatcher(), RansacOptions("affine")
+    features = [extract_local(photo, sift) for photo in photos]
+    evidence = Evidence(local=LocalFeaturesInMemory(features[:1], features[1:]))
+    ranking = Ranking(("a",), ("b", "c"), np.array([[1, 0]]), np.array([[0.6, 0.5]]))
+    GeometricReranker(matcher=matcher, ransac=ransac).rerank(ranking, evidence)
+    hidden = Refusing()
+    evidence.verified.put((hidden, ransac), 0, 0, evidence.verified.get((matcher, ransac), 0, 0))
+    pairs = StoredPairs(photos[:1], evidence.local, hidden, ransac, evidence.verified)
+    (pair,) = pairs.compare(0, np.array([0]), photos[1:2])
+    expected = compare_photos(photos[0], photos[1], sift, matcher, ransac)
+    np.testing.assert_array_equal(pair.matches.rows, expected.matches.rows)
+    np.testing.assert_array_equal(
+        pair.verification.query_to_database, expected.verification.query_to_database
+    )
+    with pytest.raises(AssertionError, match="it was verified before"):
+        pairs.compare(0, np.array([1]), photos[2:])
 
 
 @pytest.mark.parametrize(("model", "least"), [("homography", 15), ("affine", 15), ("fundamental", 45)])

@@ -24,15 +24,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from meisho.errors import ConfigError
 from meisho.tables import find_nearest
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-C = TypeVar("C", bound="DataclassInstance")
+C = TypeVar("C")
 
 _NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
 
@@ -113,13 +110,13 @@ def check_options(
         _parse(value, known[name], _join(key, name))
 
 
-def config_values(config: "DataclassInstance") -> dict[str, object]:
+def config_values(config: object) -> dict[str, object]:
     """Return a dataclass as nested plain values, None left out: what TOML and JSON hold."""
-    values = {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+    values = {f.name: _plain(getattr(config, f.name)) for f in _fields(config)}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def config_toml(config: "DataclassInstance") -> str:
+def config_toml(config: object) -> str:
     """Return a dataclass as TOML text, every default said; `load_config` reads an equal one from it."""
     return _toml_table(config_values(config), "").lstrip("\n")
 
@@ -127,7 +124,7 @@ def config_toml(config: "DataclassInstance") -> str:
 def _parse_table(values: object, cls: type[C], key: str) -> C:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{key} is {values!r:.80}, expected a table of {cls.__name__}")
-    known = {f.name: f for f in fields(cls) if f.init}
+    known = {f.name: f for f in _fields(cls) if f.init}
     for name in values:
         if name not in known:
             every = [*known, *_inner_keys(cls)]
@@ -227,8 +224,13 @@ def _inner_keys(cls: type) -> Iterator[str]:
     """List the keys of the tables below a dataclass, with dots."""
     for name, hint in get_type_hints(cls).items():
         if isinstance(hint, type) and is_dataclass(hint):
-            inner = [f.name for f in fields(hint)] + list(_inner_keys(hint))
+            inner = [f.name for f in _fields(hint)] + list(_inner_keys(hint))
             yield from (f"{name}.{k}" for k in inner)
+
+
+def _fields(config: object) -> tuple["Field[object]", ...]:
+    assert is_dataclass(config), f"{config!r:.80} is no dataclass"
+    return fields(config)
 
 
 def _has_default(field: "Field[object]") -> bool:

@@ -2,29 +2,19 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib import import_module
-from typing import Any
+from dataclasses import dataclass, field
 
 from meisho.arrays import Int64Array
-from meisho.errors import InputError
 from meisho.extractors.local_base import LocalExtractor
+from meisho.geometry.base import LocalMatcher
 from meisho.geometry.ransac import Model, RansacOptions, Verification
 from meisho.images import Photo
 from meisho.local_extraction import extract_local
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.rerank.evidence import LocalFeatureSource
-from meisho.rerank.geometric import LocalMatcher, verify_matches
-
-MATCHERS: dict[str, str] = {
-    "mutual": "meisho.geometry.matching:MutualMatcher",
-    "mutual-no-ratio": "meisho.geometry.matching:make_matcher_without_ratio",
-    "mutual-torch": "meisho.extractors.torch_matching:TorchMutualMatcher",
-    "lightglue": "meisho.extractors.learned_matching:LightGlue",
-    "lighterglue": "meisho.extractors.learned_matching:LighterGlue",
-}
-"""Name -> "module:Class", called with the options; LightGlue is for aliked, LighterGlue for xfeat."""
+from meisho.rerank.geometric import verify_matches, verify_rows
+from meisho.rerank.verified import VerifiedPairs
 
 LEAST_INLIERS: dict[Model, int] = {"homography": 15, "affine": 15, "fundamental": 45}
 """Model -> inliers from which two photos are said to show the same place.
@@ -34,20 +24,6 @@ At most one of 1,000 pairs of photos of two landmarks has as many: pairs of the 
 the largest, rounded up to a multiple of 5. Without a ratio test mutual neighbours agree by chance several
 times as often.
 """
-
-
-def load_matcher(name: str, **options: Any) -> LocalMatcher:
-    """Load a matcher of local features by its name.
-
-    Raises:
-        InputError: No such matcher.
-        MissingDependencyError: Its package is not installed.
-    """
-    if name not in MATCHERS:
-        raise InputError(f"no matcher is called {name!r}; choose one of {', '.join(MATCHERS)}")
-    module, class_name = MATCHERS[name].split(":")
-    matcher: LocalMatcher = getattr(import_module(module), class_name)(**options)
-    return matcher
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,22 +88,25 @@ class StoredPairs:
         features: Local features of the queries and of the database, by their rows.
         matcher: What matches them.
         ransac: How matches are verified.
+        verified: Pairs that were verified before, by a reranker for example; they are not verified again.
     """
 
     queries: Sequence[Photo]
     features: LocalFeatureSource
     matcher: LocalMatcher
     ransac: RansacOptions
+    verified: VerifiedPairs = field(default_factory=VerifiedPairs, repr=False)
 
     def compare(self, query_row: int, rows: Int64Array, photos: Sequence[Photo]) -> list[PhotoPair]:
         """Compare a query with B database photos, given by their rows (B,) and as photos."""
         ours, theirs = self.features.query(query_row), self.features.database(rows)
         start = time.perf_counter()
-        matches = self.matcher.match(ours, theirs)
-        found = [verify_matches(ours, *each, self.ransac) for each in zip(theirs, matches, strict=True)]
-        seconds = (time.perf_counter() - start) / max(len(found), 1)
+        pairs = verify_rows(
+            query_row, rows.tolist(), self.features, self.verified, matcher=self.matcher, ransac=self.ransac
+        )
+        seconds = (time.perf_counter() - start) / max(len(pairs), 1)
         query = self.queries[query_row]
         return [
-            PhotoPair(query, photo, ours, features, m, v, matching_seconds=seconds)
-            for photo, features, m, v in zip(photos, theirs, matches, found, strict=True)
+            PhotoPair(query, photo, ours, features, pair.matches, pair.verification, matching_seconds=seconds)
+            for photo, features, pair in zip(photos, theirs, pairs, strict=True)
         ]

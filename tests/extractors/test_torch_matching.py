@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from meisho.errors import ConfigError, InputError
 from meisho.extractors.torch_matching import TorchMutualMatcher
+from meisho.geometry.base import load_matcher
 from meisho.geometry.matching import MutualMatcher
 from meisho.local_features import LocalFeatures
-from meisho.photo_pair import load_matcher
 
 SMALL_UNITS = np.array(
     [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 0], [0.5, 0.5, 0.5, 0.5], [0, 0, 0, 0]], np.float32

@@ -229,7 +229,7 @@ def test_points_that_do_not_fit_are_refused(shape):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "similarity"}, "choose one of homography, affine, fundamental"),
+        ({"model": "similarity"}, "no model of RANSAC is called"),
         ({"method": "ransac"}, "choose one of magsac, poselib, degensac"),
         ({"model": "affine", "method": "poselib"}, "choose one of magsac$"),
         ({"reproj_threshold_px": 0}, "reproj_threshold_px"),
@@ -311,6 +311,13 @@ def test_an_implausible_map_is_answered_by_no_inliers_unless_asked_for():
     options = {"reproj_threshold_px": 1}
     assert verify(query, database, RansacOptions(**options)).num_inliers == 0
     assert verify(query, database, RansacOptions(**options, plausible_only=False)).num_inliers == 60
+
+
+@pytest.mark.parametrize("model", ["homography", "fundamental"])
+@pytest.mark.parametrize("method", ["magsac", "poselib", "degensac"])
+def test_a_photo_and_its_copy_agree_on_every_match(model, method):
+    points = np.random.default_rng(0).uniform(0, 500, (200, 2))
+    assert verify(points, points, RansacOptions(model=model, method=method)).num_inliers == 200
 
 
 @pytest.mark.parametrize("method", ["magsac", "poselib", "degensac"])

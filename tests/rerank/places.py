@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from meisho.geometry.ransac import Verification
 from meisho.local_features import LocalFeatures
+from meisho.matches import Matches
 from meisho.ranking import Ranking
 from meisho.rerank.evidence import LocalFeaturesInMemory
+from meisho.rerank.verified import VerifiedPair
 
 SIZE_PX = (640, 480)
 
@@ -52,3 +55,12 @@ def make_ranking(evidence, *, seed=0, depth=None, scores=None):
     ]
     ranking = Ranking.from_scores(*ids, scores)
     return ranking if depth is None else ranking.top(depth)
+
+
+def make_pair(num_matches, num_inliers, matrix=None):
+    """A pair with so many matches, the first of them inliers of an affine map."""
+    rows = np.stack([np.arange(num_matches), np.arange(num_matches)[::-1]], axis=1)
+    inliers = np.arange(num_matches) < num_inliers
+    return VerifiedPair(
+        Matches(rows, np.linspace(1, 0, num_matches)), Verification("affine", matrix, inliers)
+    )

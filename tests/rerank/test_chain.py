@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from meisho.errors import ConfigError, InputError
-from meisho.photo_pair import load_matcher
 from meisho.ranking import Ranking
 from meisho.rerank.base import RERANKERS
 from meisho.rerank.chain import Chain, build_chain, load_reranker_class, parse_chain
@@ -16,7 +15,7 @@ from .places import make_evidence
 
 
 def build(text):
-    return build_chain(parse_chain(text), load_matcher=load_matcher)
+    return build_chain(text, source="--rerank")
 
 
 def test_names_and_options_become_steps_in_order():
@@ -50,13 +49,21 @@ def test_spaces_do_not_matter():
 )
 def test_the_text_of_a_chain_builds_an_equal_one(text):
     chain = build(text)
-    assert build(chain.text) == chain
-    assert build(chain.text).text == chain.text
+    assert build(chain.text) == build(chain.full_text) == chain
+    assert build(chain.full_text).text == chain.text
+
+
+def test_the_text_says_only_what_is_not_the_default():
+    assert (
+        build("dba:k=10, geometric:first=100:weight=0.5:ransac.model=affine").text
+        == "dba,geometric:weight=0.5"
+    )
+    assert build("geometric:ransac.seed=1:matcher=mutual").text == "geometric:ransac.seed=1:matcher=mutual"
 
 
 @pytest.mark.parametrize("name", RERANKERS)
-def test_the_text_says_every_option(name):
-    text = build(name).text
+def test_the_full_text_says_every_option(name):
+    text = build(name).full_text
     for field in fields(load_reranker_class(name)):
         assert (
             field.name == "matcher"
@@ -109,9 +116,14 @@ def test_tables_are_those_of_a_run_s_toml_and_stay_as_they_are():
         build_chain([{"k": 5}], source="run.toml: rerank")
 
 
-def test_without_a_loader_a_matcher_is_no_name():
-    with pytest.raises(ConfigError, match="matcher"):
-        build_chain(parse_chain("geometric:matcher=mutual"))
+def test_a_chain_is_built_from_its_text_and_errors_say_where_it_comes_from():
+    assert build_chain("dba:k=5,alpha-qe") == build_chain(parse_chain("dba:k=5,alpha-qe"))
+    with pytest.raises(ConfigError, match=r"^chain alpha-qe:k: 'alpha-qe:k' is not NAME:OPTION=VALUE"):
+        build_chain("alpha-qe:k")
+    with pytest.raises(ConfigError, match=r"^a.toml dba,: a name is missing"):
+        parse_chain("dba,", source="a.toml")
+    with pytest.raises(ConfigError, match=r"^chain alpha-qe: k is 'x'"):
+        build_chain("alpha-qe:k=x")
 
 
 def test_a_chain_knows_what_its_steps_need():

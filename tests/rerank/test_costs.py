@@ -1,11 +1,11 @@
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from meisho.ranking import Ranking
 from meisho.rerank import costs
+from meisho.rerank.base import Reranker
 from meisho.rerank.chain import Chain, Step, build_chain, parse_chain
 from meisho.rerank.costs import count_kept_bytes, rerank_and_time
 from meisho.rerank.evidence import Evidence
@@ -30,10 +30,9 @@ def clock(monkeypatch):
 
 
 @dataclass(frozen=True)
-class Lists:
+class Lists(Reranker):
     """Computes lists of the database in 10 s once, and answers in 2 s."""
 
-    permutes: ClassVar[bool] = True
     clock: list
 
     def rerank(self, ranking, evidence, *, skip=None):
@@ -45,10 +44,9 @@ class Lists:
 
 
 @dataclass(frozen=True)
-class Slow:
+class Slow(Reranker):
     """Answers in 5 s and keeps nothing."""
 
-    permutes: ClassVar[bool] = True
     clock: list
 
     def rerank(self, ranking, evidence, *, skip=None):

@@ -17,7 +17,7 @@ from meisho.rerank.expansion import (
 from meisho.rerank.geometric import GeometricReranker
 from meisho.rerank.neighbors import find_neighbors, find_others
 
-from .places import make_evidence, make_ranking
+from .places import make_evidence, make_pair, make_ranking
 
 # unit vectors at 0°, acos .9, 90°, and (-.6, .8)
 FOUR = np.array([[1, 0], [0.9, 0.19**0.5], [0, 1], [-0.6, 0.8]], np.float32)
@@ -151,7 +151,9 @@ def test_only_verified_neighbours_expand(make):
 
 def test_a_query_without_a_verified_neighbour_stays_as_it_is():
     queries, database = random_units(2, 8), random_units(6, 8, seed=1)
-    evidence = Evidence(queries, database, verified={("how", 0, 3): 20, ("how", 1, 3): 4})
+    evidence = Evidence(queries, database)
+    for query_row, num_inliers in ((0, 20), (1, 4)):
+        evidence.verified.put("how", query_row, 3, make_pair(20, num_inliers))
     refined = AverageQueryExpansion(k=2, verified_only=5).refine(rank(queries, database), evidence)
     np.testing.assert_array_equal(refined.queries[1], queries[1])
     assert not np.array_equal(refined.queries[0], queries[0])
@@ -160,6 +162,12 @@ def test_a_query_without_a_verified_neighbour_stays_as_it_is():
 def test_only_verified_without_any_verification_says_what_to_do():
     with pytest.raises(InputError, match="put geometric before"):
         AlphaQueryExpansion(verified_only=5).rerank(rank(FOUR, FOUR), Evidence(FOUR, FOUR))
+
+
+def test_the_largest_cost_is_solved_among_copies():
+    queries, copies = FOUR[:1], np.tile(FOUR, (10, 1))
+    reranker = DiscriminativeQueryExpansion(k=5, negatives=9, cost=1e9)
+    assert np.isfinite(reranker.rerank(rank(queries, copies), Evidence(queries, copies)).scores).all()
 
 
 @pytest.mark.parametrize("cost", [0.1, 1.0, 10.0])
@@ -209,6 +217,7 @@ def test_a_query_that_cannot_be_told_from_its_negatives_stays_as_it_is():
         (DatabaseAugmentation, {"alpha": np.inf}),
         (DiscriminativeQueryExpansion, {"negatives": 0}),
         (DiscriminativeQueryExpansion, {"cost": 0}),
+        (DiscriminativeQueryExpansion, {"cost": 1e16}),
     ],
 )
 def test_options_outside_their_range_are_refused(make, options):

@@ -118,5 +118,5 @@ def test_an_option_outside_its_range_is_refused(options):
 
 def test_it_is_built_by_name():
     chain = build_chain(parse_chain("superglobal:first=50:beta=0.5"))
-    assert chain.text == "superglobal:first=50:k=9:beta=0.5"
+    assert chain.text == "superglobal:first=50:beta=0.5"
     assert (chain.depth, chain.permutes, chain.uses_skip) == (50, True, False)

@@ -444,7 +444,7 @@ def test_another_model_teaches(make_recipe, tmp_path):
             "'head.options.skale' is not known; the nearest is 'head.options.scale'",
         ),
         ({"pairs": {"name": "quadruplet"}}, "pairs.name is 'quadruplet'; the nearest is"),
-        ({"augmentation": {"name": "crops"}}, r"\[augmentation\] there is none called 'crops'"),
+        ({"augmentation": {"name": "crops"}}, r"no augmentation is called 'crops'"),
         ({"augmentation": {"options": {"cutuot": 1.0}}}, "the nearest is 'cutout'"),
         ({"sampling": {"name": "even"}}, "sampling.name is 'even'; the nearest is"),
         ({"sampling": {"batch_size": 64}}, "less than one batch"),

@@ -129,7 +129,7 @@ def _settings(
             "--rerank stands more than once; join the steps of one chain by commas, or say --sweep"
         )
     elif rerank:
-        values |= {"rerank": parse_chain(rerank[0]), "sweep": []}
+        values |= {"rerank": parse_chain(rerank[0], source="--rerank"), "sweep": []}
     settings = parse_config(values, EvaluationSettings, source=str(config or "meisho evaluate"))
     if settings.model == "random" and (settings.rerank or settings.sweep):
         raise InputError("--model random describes no photo; there is nothing to rerank by")
@@ -144,13 +144,10 @@ def _common_chains(local: str | None) -> list[str]:
 
 def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
     from meisho.datasets.base import load_dataset
-    from meisho.photo_pair import load_matcher
     from meisho.rerank.chain import build_chain, parse_chain
     from meisho.run import evaluate_random
 
-    chain = (
-        build_chain(settings.rerank, source="rerank", load_matcher=load_matcher) if settings.rerank else None
-    )
+    chain = build_chain(settings.rerank, source="rerank", device=run["device"]) if settings.rerank else None
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
     if settings.model == "random":
@@ -169,7 +166,7 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
                 seed=settings.seed,
                 **run,
             )
-        steps = tuple(parse_chain(chain.text)) if chain else ()
+        steps = tuple(parse_chain(chain.full_text)) if chain else ()
         settings = replace(_resolved(settings, extractor), rerank=steps)
     settings.save(to)
     page = write_evaluation(evaluation, to)

@@ -35,9 +35,10 @@ def match(
 
     Example: meisho match tower.jpg found.jpg --out matches.png
     """
+    from meisho.geometry.base import load_matcher
     from meisho.geometry.ransac import RansacOptions
     from meisho.images import Photo
-    from meisho.photo_pair import compare_photos, load_matcher
+    from meisho.photo_pair import compare_photos
 
     pair = compare_photos(
         Photo(str(query), query, parse_box(box) if box else None),

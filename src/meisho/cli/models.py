@@ -85,12 +85,11 @@ def load_local(name: str | None) -> Any:
     return load_local_extractor(name) if name else None
 
 
-def load_chain(text: str | None) -> Any:
+def load_chain(text: str | None, device: str = "auto") -> Any:
     """Build the rerankers of "dba:k=10,alpha-qe"; None for none."""
-    from meisho.photo_pair import load_matcher
-    from meisho.rerank.chain import build_chain, parse_chain
+    from meisho.rerank.chain import build_chain
 
-    return build_chain(parse_chain(text), load_matcher=load_matcher) if text else None
+    return build_chain(text, source="--rerank", device=device) if text else None
 
 
 def parse_numbers(option: str, text: str) -> list[float]:

@@ -25,9 +25,8 @@ from meisho.extractors.delg import Delg, save_delg
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.timm_gem import TimmGeM
-from meisho.photo_pair import load_matcher
 from meisho.progress import Progress, silent
-from meisho.rerank.chain import build_chain, parse_chain
+from meisho.rerank.chain import build_chain
 from meisho.submission import read_query_ids, write_submission
 
 KAGGLE_CONTEST = "/kaggle/input/landmark-retrieval-2021"
@@ -142,7 +141,7 @@ def load_reranking(
     """
     if rerank is None:
         return None
-    chain = build_chain(parse_chain(rerank), load_matcher=load_matcher)
+    chain = build_chain(rerank, source="--rerank")
     return Reranking(chain, load_local_extractor(local) if local else None, num_workers)
 
 

@@ -15,7 +15,6 @@ Another one is one file in this folder and one line in `LOCAL_EXTRACTORS`::
             return LocalFeatures(np.column_stack([x, y]), colors, colors.sum(axis=1), (width, height))
 """
 
-import inspect
 from typing import Any, Protocol
 
 from meisho.arrays import UInt8Array
@@ -23,7 +22,7 @@ from meisho.descriptors import Provenance
 from meisho.extractors.local_checkpoint import find_local
 from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures
-from meisho.tables import load_named, require_options
+from meisho.tables import make_named
 
 LOCAL_EXTRACTORS: dict[str, str] = {
     "sift": "meisho.extractors.sift:Sift",
@@ -74,8 +73,7 @@ def load_local_extractor(name: str, *, device: str = "auto", **options: Any) -> 
         WeightsError: Its weights cannot be had or do not fit.
     """
     name, options = find_local(name, options, LOCAL_EXTRACTORS)
-    factory = load_named(name, LOCAL_EXTRACTORS, what="extractor of local features")
-    known = inspect.signature(factory).parameters
-    require_options(options, known, of=name)
-    extractor: LocalExtractor = factory(**options, **({"device": device} if "device" in known else {}))
+    extractor: LocalExtractor = make_named(
+        name, LOCAL_EXTRACTORS, options, what="extractor of local features", device=device
+    )
     return extractor

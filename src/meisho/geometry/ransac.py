@@ -327,7 +327,21 @@ def _fundamental_by_degensac(
     F, _ = pydegensac.findFundamentalMatrix(
         query, database, threshold_px, options.confidence, options.max_iterations, seed=options.seed
     )
-    return _scaled_to_unit(F)
+    found = _scaled_to_unit(F)
+    return _fundamental_of_plane(query, database, threshold_px, options) if found is None else found
+
+
+def _fundamental_of_plane(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Float64Array | None:
+    """Return a fundamental matrix of photos that a homography relates; DEGENSAC finds none for copies.
+
+    Any [e]x H is one [Hartley & Zisserman 2004, section 13.1]; the epipole e is put at infinity, sideways.
+    """
+    H = _homography_by_degensac(query, database, threshold_px, options)
+    if H is None or np.mean(matching_errors_px(query, database, H, "homography") <= threshold_px) < 0.5:
+        return None
+    return _scaled_to_unit(np.array([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ H)
 
 
 def _import(package: str) -> Any:

@@ -56,6 +56,7 @@ class MarginHead(nn.Module):
 
     Attributes:
         weight: (classes of this rank, K, D) centres, of any length: their directions count.
+        chunk_classes: Classes whose logits are held at a time; fewer take less memory.
 
     Args:
         num_classes: C, over all ranks.
@@ -65,7 +66,6 @@ class MarginHead(nn.Module):
         sub_centres: K, centres per class; the nearest counts [Deng et al. 2020, sub-centre ArcFace, ECCV].
         label_smoothing: The share of the target that is spread evenly over all classes, as in
             `torch.nn.functional.cross_entropy`.
-        chunk_classes: Classes whose logits are held at a time.
         seed: Of the first weights, which do not depend on the number of ranks.
         shard: Where the classes are spread over ranks; else None.
 
@@ -82,18 +82,17 @@ class MarginHead(nn.Module):
         scale: float = 30.0,
         sub_centres: int = 1,
         label_smoothing: float = 0.0,
-        chunk_classes: int = CHUNK_CLASSES,
         seed: int = 0,
         shard: Shard | None = None,
     ) -> None:
         super().__init__()
-        if min(num_classes, dim, sub_centres, chunk_classes) < 1 or not scale > 0:
-            raise ValueError("num_classes, dim, sub_centres, chunk_classes and scale must be positive")
+        if min(num_classes, dim, sub_centres) < 1 or not scale > 0:
+            raise ValueError("num_classes, dim, sub_centres and scale must be positive")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing is {label_smoothing}; it must be at least 0 and less than 1")
         self.num_classes, self.dim, self.margin = num_classes, dim, margin
         self.scale, self.label_smoothing = float(scale), float(label_smoothing)
-        self.chunk_classes, self.shard = chunk_classes, shard
+        self.chunk_classes, self.shard = CHUNK_CLASSES, shard
         self.classes = shard.classes(num_classes) if shard else range(num_classes)
         if not self.classes:
             raise ValueError(f"{num_classes} classes are too few to be spread over the ranks")

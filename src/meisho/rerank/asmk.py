@@ -18,6 +18,7 @@ from meisho.errors import InputError
 from meisho.ground_truth import Rows
 from meisho.local_features import LocalFeatures
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence, LocalFeatureSource
 from meisho.rerank.geometric import choose_first
 
@@ -25,7 +26,7 @@ Order = Literal["combined", "local"]
 
 
 @dataclass(frozen=True)
-class AsmkReranker:
+class AsmkReranker(Reranker):
     """Compares local features by aggregated selective match kernels (ASMK), all photos at once.
 
     Tolias, Avrithis, Jégou, "Image Search with Selective Match Kernels: Aggregation Across Single and
@@ -66,7 +67,7 @@ class AsmkReranker:
         InputError: An option is outside its range.
     """
 
-    permutes: ClassVar[bool] = True
+    needs_local: ClassVar[bool] = True
 
     first: int = 0
     order: Order = "combined"

@@ -1,24 +1,46 @@
 """Rerankers: the interface, and the table of those that are known by name.
 
-A new reranker is one file in this folder and one line in `RERANKERS`. This one runs::
+A new reranker is one file in this folder, such as `by_number_of_features.py`::
+
+    from dataclasses import dataclass
+    from typing import ClassVar
+
+    import numpy as np
+
+    from meisho.ground_truth import Rows
+    from meisho.ranking import NO_ROW, Ranking
+    from meisho.rerank.base import Reranker
+    from meisho.rerank.evidence import Evidence
 
     @dataclass(frozen=True)
-    class ByNumberOfFeatures:
-        permutes: ClassVar[bool] = True
+    class ByNumberOfFeatures(Reranker):
+        needs_local: ClassVar[bool] = True
 
-        def rerank(self, ranking, evidence, *, skip=None):
-            ranks = ranking.ranks.copy()
-            scores = np.full(ranks.shape, -np.inf)
-            for row, score in zip(ranks, scores):  # rows of the two, written in place
-                found = row[row != NO_ROW]
-                features = evidence.local_for("by-number").database(found)
-                counts = np.array([len(f) for f in features], int)
+        first: int = 100
+
+        @property
+        def depth(self) -> int:
+            return self.first
+
+        def rerank(self, ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
+            source = evidence.local_for("by-number-of-features")
+            ranks, scores = ranking.ranks.copy(), ranking.scores.copy()
+            for row, score in zip(ranks, scores, strict=True):  # rows of the two, written in place
+                found = row[row != NO_ROW][: self.first]
+                counts = np.array([len(features) for features in source.database(found)], int)
                 best = np.lexsort((found, -counts))
                 row[: len(found)], score[: len(found)] = found[best], counts[best]
+                score[len(found) :] -= np.max(score[len(found) :], initial=0)  # the rest stay behind
             return Ranking(ranking.query_ids, ranking.database_ids, ranks, scores)
+
+and one line in `RERANKERS`::
+
+    "by-number-of-features": "meisho.rerank.by_number_of_features:ByNumberOfFeatures",
+
+Then `meisho search photos.meisho query.jpg --rerank by-number-of-features:first=20` uses it.
 """
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from meisho.ground_truth import Rows
 from meisho.ranking import Ranking
@@ -40,14 +62,31 @@ RERANKERS: dict[str, str] = {
 
 
 class Reranker(Protocol):
-    """What puts ranked answers into a better order.
+    """What puts ranked answers into a better order; what is not said by a subclass is as here."""
 
-    Attributes:
-        permutes: Whether every list keeps the rows that it had. Otherwise the whole database is ranked anew,
-            to the depth of the ranking, and rows may come that were not in the list.
-    """
+    @property
+    def permutes(self) -> bool:
+        """Whether every list keeps the rows that it had.
 
-    permutes: ClassVar[bool]
+        Otherwise the whole database is ranked anew, to the depth of the ranking, and rows may come that were
+        not in the list.
+        """
+        return True
+
+    @property
+    def needs_local(self) -> bool:
+        """Whether it looks at local features."""
+        return False
+
+    @property
+    def uses_skip(self) -> bool:
+        """Whether it verifies a shortlist, from which junk can be kept out."""
+        return False
+
+    @property
+    def depth(self) -> int:
+        """How many answers of the search it looks at; 0: as many as are asked for."""
+        return 0
 
     def rerank(self, ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
         """Reorder each list of a ranking; -1 stays at the end.

@@ -1,22 +1,19 @@
 """Chains: rerankers one after another, by name, with options."""
 
-import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from meisho.config import config_values, parse_config
 from meisho.errors import ConfigError, InputError
+from meisho.geometry.base import load_matcher
 from meisho.ground_truth import Rows
 from meisho.ranking import Ranking
 from meisho.rerank.base import RERANKERS, Refiner, Reranker
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.neighbors import rank_by_vectors
-
-NEEDS_LOCAL = frozenset({"geometric", "asmk"})
-"""Rerankers that look at local features."""
+from meisho.tables import load_named
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,17 @@ class Step:
 
     @property
     def text(self) -> str:
+        """Return the name and the options that are not the default, as `--rerank` takes them."""
+        return self._text(_defaults(type(self.reranker)))
+
+    @property
+    def full_text(self) -> str:
         """Return the name and every option, as `--rerank` takes them."""
+        return self._text({})
+
+    def _text(self, defaults: Mapping[str, object]) -> str:
         matcher = [] if self.matcher is None else [f"matcher={self.matcher}"]
-        return ":".join([self.name, *_option_texts(self.reranker), *matcher])
+        return ":".join([self.name, *_option_texts(self.reranker, defaults), *matcher])
 
 
 @dataclass(frozen=True)
@@ -52,22 +57,27 @@ class Chain:
     @property
     def needs_local(self) -> bool:
         """Whether a step looks at local features."""
-        return any(step.name in NEEDS_LOCAL for step in self.steps)
+        return any(step.reranker.needs_local for step in self.steps)
 
     @property
     def uses_skip(self) -> bool:
         """Whether a step verifies a shortlist, from which junk can be kept out."""
-        return any(getattr(step.reranker, "uses_skip", False) for step in self.steps)
+        return any(step.reranker.uses_skip for step in self.steps)
 
     @property
     def depth(self) -> int:
         """How many answers the steps look at, at the most."""
-        return max((getattr(step.reranker, "depth", 0) for step in self.steps), default=0)
+        return max((step.reranker.depth for step in self.steps), default=0)
 
     @property
     def text(self) -> str:
-        """Return the steps as `--rerank` takes them."""
+        """Return the steps and the options that are not the default, as `--rerank` takes them."""
         return ",".join(step.text for step in self.steps)
+
+    @property
+    def full_text(self) -> str:
+        """Return the steps with every option: what stays true when a default changes."""
+        return ",".join(step.full_text for step in self.steps)
 
     def rerank(self, ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
         """Rerank by each step in turn; see `Reranker.rerank`."""
@@ -80,118 +90,124 @@ class Chain:
         return ranking
 
 
-def parse_chain(text: str) -> list[dict[str, Any]]:
+def parse_chain(text: str, *, source: str = "chain") -> list[dict[str, Any]]:
     """Read "dba:k=10,alpha-qe,geometric:first=50:ransac.model=affine" into one table per step.
+
+    Args:
+        text: The chain.
+        source: Where it comes from, for messages, such as "--rerank".
 
     Raises:
         ConfigError: A step or an option is empty, or an option has no value or two.
     """
-    return [_parse_step(part.strip(), text) for part in text.split(",")]
+    return [_parse_step(part.strip(), f"{source} {text}") for part in text.split(",")]
 
 
 def build_chain(
-    tables: Sequence[Mapping[str, Any]],
-    *,
-    source: str = "--rerank",
-    load_matcher: Callable[[str], Any] | None = None,
+    steps: str | Sequence[Mapping[str, Any]], *, source: str = "chain", device: str = "auto"
 ) -> Chain:
-    """Build a chain from one table per step: its name, and the options that are not the default.
+    """Build a chain from a text, or from one table per step.
 
     Args:
-        tables: As `parse_chain` or a run's TOML has them.
-        source: Where they come from, for messages.
-        load_matcher: Loads what `matcher = "NAME"` of the geometric reranker names.
+        steps: "alpha-qe:k=10,geometric:matcher=lightglue"; or tables of a step's name and the options that
+            are not the default, as `parse_chain` or a run's TOML has them.
+        source: Where it comes from, for messages, such as "--rerank".
+        device: "auto", "cpu" or "cuda", for a matcher that has a network.
 
     Raises:
         ConfigError: No reranker has that name, or no option, or a value is of the wrong type or outside its
             range.
     """
-    return Chain(tuple(_build_step(dict(table), source, load_matcher) for table in tables))
+    tables = parse_chain(steps, source=source) if isinstance(steps, str) else steps
+    return Chain(tuple(_build_step(dict(table), source, device) for table in tables))
 
 
-def load_reranker_class(name: str) -> Any:
+def load_reranker_class(name: str) -> type[Reranker]:
     """Return the class of the reranker of that name.
 
     Raises:
         ConfigError: There is none.
     """
-    if name not in RERANKERS:
-        near = difflib.get_close_matches(name, RERANKERS, n=1, cutoff=0)
-        raise ConfigError(
-            f"no reranker is called {name!r}; the nearest is {near[0]!r} (all: {', '.join(RERANKERS)})"
-        )
-    module, _, class_name = RERANKERS[name].partition(":")
-    return getattr(import_module(module), class_name)
+    found: type[Reranker] = load_named(name, RERANKERS, what="reranker")
+    return found
 
 
-def _build_step(table: dict[str, Any], source: str, load_matcher: Callable[[str], Any] | None) -> Step:
-    if not isinstance(table.get("name"), str):
+def _build_step(table: dict[str, Any], source: str, device: str) -> Step:
+    name = table.pop("name", None)
+    if not isinstance(name, str):
         raise ConfigError(f"{source}: a step has no name; choose one of {', '.join(RERANKERS)}")
-    name = table.pop("name")
     reranker_class = load_reranker_class(name)
-    matcher = table.pop("matcher", None) if load_matcher else None
+    matcher = table.pop("matcher", None)
     source = f"{source} {name}"
     try:
         reranker = parse_config(_complete(table, reranker_class), reranker_class, source=source)
-        if matcher is not None and load_matcher:
-            reranker = _with_matcher(reranker, matcher, load_matcher, source)
-    except ConfigError:
-        raise
+        if matcher is not None:
+            reranker = _with_matcher(reranker, matcher, device)
     except InputError as error:
-        raise ConfigError(f"{source}: {error}") from error
+        raise error if str(error).startswith(source) else ConfigError(f"{source}: {error}") from error
     return Step(name, reranker, matcher)
 
 
-def _complete(table: dict[str, Any], reranker_class: Any) -> dict[str, Any]:
+def _complete(table: Mapping[str, Any], reranker_class: type[Reranker]) -> dict[str, Any]:
     """Fill tables of options, such as `ransac`, with the defaults of this reranker."""
-    given = {f.name: f.default for f in fields(reranker_class)}
-    defaults = {k: v for k, v in given.items() if is_dataclass(v) and not isinstance(v, type)}
+    defaults = _defaults(reranker_class)
     return {
         key: config_values(defaults[key]) | dict(value)
-        if key in defaults and isinstance(value, Mapping)
+        if is_dataclass(defaults.get(key)) and isinstance(value, Mapping)
         else value
         for key, value in table.items()
     }
 
 
-def _with_matcher(reranker: Any, matcher: Any, load_matcher: Callable[[str], Any], source: str) -> Any:
-    if "matcher" not in {f.name for f in fields(reranker)}:
-        raise ConfigError(f"{source}: takes no matcher")
+def _with_matcher(reranker: Reranker, matcher: object, device: str) -> Reranker:
+    if "matcher" not in _defaults(type(reranker)):
+        raise ConfigError("takes no matcher")
     if not isinstance(matcher, str):
-        raise ConfigError(f"{source}: matcher is {matcher!r:.80}, expected its name")
-    return replace(reranker, matcher=load_matcher(matcher))
+        raise ConfigError(f"matcher is {matcher!r:.80}, expected its name")
+    return replace(reranker, matcher=load_matcher(matcher, device=device))  # type: ignore[type-var]
 
 
-def _parse_step(part: str, text: str) -> dict[str, Any]:
+def _defaults(reranker_class: type) -> dict[str, object]:
+    """Return option -> its default, of a dataclass."""
+    found: dict[str, object] = {}
+    for field in fields(reranker_class):
+        if field.default_factory is not MISSING:
+            found[field.name] = field.default_factory()
+        elif field.default is not MISSING:
+            found[field.name] = field.default
+    return found
+
+
+def _parse_step(part: str, where: str) -> dict[str, Any]:
     name, *options = (word.strip() for word in part.split(":"))
     if not name:
-        raise ConfigError(f"--rerank {text}: a name is missing; choose from {', '.join(RERANKERS)}")
+        raise ConfigError(f"{where}: a name is missing; choose from {', '.join(RERANKERS)}")
     table: dict[str, Any] = {"name": name}
     for option in options:
         key, sign, value = (word.strip() for word in option.partition("="))
         if not (key and sign and value):
             raise ConfigError(
-                f"--rerank {text}: {part!r} is not NAME:OPTION=VALUE; for example alpha-qe:k=10:alpha=3"
+                f"{where}: {part!r} is not NAME:OPTION=VALUE; for example alpha-qe:k=10:alpha=3"
             )
-        _set(table, key, _value(value), text)
+        _set(table, key, _value(value), where)
     return table
 
 
-def _set(table: dict[str, Any], key: str, value: Any, text: str) -> None:
+def _set(table: dict[str, Any], key: str, value: object, where: str) -> None:
     """Set "outer.inner" of nested tables, once."""
     *outer, last = key.split(".")
     for word in outer:
         inner = table.setdefault(word, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"--rerank {text}: {word} is set as a whole and in part ({key}); choose one")
+            raise ConfigError(f"{where}: {word} is set as a whole and in part ({key}); choose one")
         table = inner
     if last in table:
         twice = "is the step itself, no option" if key == "name" else "is set twice; choose one"
-        raise ConfigError(f"--rerank {text}: {key} {twice}")
+        raise ConfigError(f"{where}: {key} {twice}")
     table[last] = value
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> bool | int | float | str:
     if text in ("true", "false"):
         return text == "true"
     if re.fullmatch(r"[+-]?\d+", text):
@@ -202,14 +218,17 @@ def _value(text: str) -> Any:
         return text
 
 
-def _option_texts(options: Any, prefix: str = "") -> list[str]:
+def _option_texts(options: object, defaults: Mapping[str, object], prefix: str = "") -> list[str]:
+    """Write out the options of a dataclass that differ from the defaults; all where there are none."""
     texts = []
-    for field in fields(options):
+    for field in fields(options):  # type: ignore[arg-type]
         value = getattr(options, field.name)
         if field.name == "matcher":
             continue  # an object: the step knows its name
+        default = defaults.get(field.name)
         if is_dataclass(value):
-            texts += _option_texts(value, f"{prefix}{field.name}.")
-        elif value is not None:
+            inner = vars(default) if is_dataclass(default) else {}
+            texts += _option_texts(value, inner, f"{prefix}{field.name}.")
+        elif value is not None and not (field.name in defaults and value == default):
             texts.append(f"{prefix}{field.name}={str(value).lower() if isinstance(value, bool) else value}")
     return texts

@@ -13,6 +13,7 @@ from meisho.errors import InputError
 from meisho.ground_truth import Rows
 from meisho.index.scoring import score_pairs
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import choose_first
 from meisho.rerank.neighbor_lists import NeighborLists, is_same_array
@@ -25,7 +26,7 @@ _Sparse = tuple[NDArray[np.int32], Float32Array]
 
 
 @dataclass(frozen=True)
-class _Diffusion:
+class _Diffusion(Reranker):
     """The options of both ways to diffuse."""
 
     permutes: ClassVar[bool] = False

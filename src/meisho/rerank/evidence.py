@@ -11,6 +11,7 @@ from meisho.descriptors import normalize_rows
 from meisho.errors import InputError
 from meisho.local_features import LocalFeatures
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.verified import VerifiedPairs
 
 
 class LocalFeatureSource(Protocol):
@@ -50,8 +51,8 @@ class Evidence:
         database: (N, D) float32, read-only; one row per photo of `Ranking.database_ids`. Both are scaled to
             unit length when the value is built, without a copy where they have it already.
         local: Local features of the same photos.
-        verified: What was verified so far, kept when the vectors are replaced: (how, query row, database row)
-            -> number of inliers. A later step of a chain need not verify the pair again.
+        verified: Pairs that were verified so far, kept when the vectors are replaced: a later step of a chain
+            need not verify them again, and neither need who draws their matches.
         of_database: What was computed from `database` alone, such as its graph of neighbours, by what it is.
             Give it again with further queries over the same vectors:
             `Evidence(more, evidence.database, of_database=evidence.of_database)`.
@@ -63,7 +64,7 @@ class Evidence:
     queries: Float32Array | None = None
     database: Float32Array | None = None
     local: LocalFeatureSource | None = None
-    verified: dict[tuple[Hashable, int, int], int] = field(default_factory=dict, repr=False)
+    verified: VerifiedPairs = field(default_factory=VerifiedPairs, repr=False)
     of_database: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:

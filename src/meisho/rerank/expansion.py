@@ -16,11 +16,14 @@ from meisho.errors import InputError
 from meisho.ground_truth import Rows
 from meisho.index.scoring import score_pairs
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.neighbors import block_rows, find_neighbors, find_others, rank_by_vectors
 
+_MOST_COST = 1e9
 
-class _Search:
+
+class _Search(Reranker):
     """What every refiner does to rerank: search with its better descriptors."""
 
     permutes: ClassVar[bool] = False
@@ -168,7 +171,7 @@ class DiscriminativeQueryExpansion(_Search):
         k: Neighbours beside the query. The default was chosen on `validation`, see docs/LOG.md.
         negatives: Photos least like the query; those among the neighbours are left out.
         cost: C of the SVM, the weight of the squared hinge losses against the squared length of the normal;
-            chosen as `k` was.
+            chosen as `k` was. At most 1e9, beyond which float64 cannot tell it from infinity.
         verified_only: As for `AlphaQueryExpansion`.
 
     Raises:
@@ -182,9 +185,10 @@ class DiscriminativeQueryExpansion(_Search):
 
     def __post_init__(self) -> None:
         _check_neighbors("discriminative-qe", self.k, self.verified_only)
-        if self.negatives < 1 or not 0 < self.cost < np.inf:
+        if self.negatives < 1 or not 0 < self.cost <= _MOST_COST:
             raise InputError(
-                f"discriminative-qe: negatives {self.negatives} must be 1 or more, cost {self.cost} above 0"
+                f"discriminative-qe: negatives {self.negatives} must be 1 or more, cost {self.cost} above 0 "
+                f"and at most {_MOST_COST:g}"
             )
 
     @property
@@ -225,13 +229,11 @@ def choose_neighbors(ranking: Ranking, evidence: Evidence, k: int, verified_only
     """
     if not verified_only:
         return ranking.ranks[:, :k]
-    if not evidence.verified and (ranking.ranks != NO_ROW).any():
+    if not len(evidence.verified) and (ranking.ranks != NO_ROW).any():
         raise InputError(
             f"query expansion: verified_only is {verified_only}, but nothing was; put geometric before"
         )
-    good = {
-        (query, row) for (_, query, row), inliers in evidence.verified.items() if inliers >= verified_only
-    }
+    good = evidence.verified.find_verified(verified_only)
     chosen = np.full((len(ranking.ranks), min(k, ranking.depth)), NO_ROW, np.int64)
     for query_row, ranks in enumerate(ranking.ranks.tolist()):
         rows = [row for row in ranks if (query_row, row) in good][:k]

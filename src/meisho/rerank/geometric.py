@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from meisho.arrays import Float32Array, Float64Array, Int64Array
 from meisho.errors import InputError
+from meisho.geometry.base import LocalMatcher
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import RansacOptions, Verification, verify
 from meisho.ground_truth import Rows
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.ranking import NO_ROW, Ranking
-from meisho.rerank.evidence import Evidence
+from meisho.rerank.base import Reranker
+from meisho.rerank.evidence import Evidence, LocalFeatureSource
+from meisho.rerank.verified import VerifiedPair, VerifiedPairs
 
 Order = Literal["combined", "inliers"]
 
@@ -26,16 +29,8 @@ photos of retrieval, the map is found sooner. Measured against the other models 
 """
 
 
-class LocalMatcher(Protocol):
-    """What matches the local features of a query with those of database photos."""
-
-    def match(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> list[Matches]:
-        """Return the matches with each of B database photos."""
-        ...
-
-
 @dataclass(frozen=True)
-class GeometricReranker:
+class GeometricReranker(Reranker):
     """Verifies the first of each ranking with local features, and puts them in order; see `rerank`.
 
     Args:
@@ -55,7 +50,7 @@ class GeometricReranker:
         InputError: An option is outside its range.
     """
 
-    permutes: ClassVar[bool] = True
+    needs_local: ClassVar[bool] = True
     uses_skip: ClassVar[bool] = True
 
     first: int = 100
@@ -110,18 +105,18 @@ class GeometricReranker:
 
     def count_inliers(self, query_row: int, rows: Int64Array, evidence: Evidence) -> Int64Array:
         """Return the inliers of a query with each of (B,) database rows, from `verified` where known."""
-        how = (self.matcher, self.ransac)
-        known = evidence.verified
-        new = np.array([row for row in rows.tolist() if (how, query_row, row) not in known], np.int64)
-        if len(new):
+        counts: dict[int, int | None] = {
+            row: evidence.verified.num_inliers((self.matcher, self.ransac), query_row, row)
+            for row in rows.tolist()
+        }
+        new = [row for row, count in counts.items() if count is None]
+        if new:
             source = evidence.local_for("geometric")
-            found = verify_photos(
-                source.query(query_row), source.database(new), matcher=self.matcher, ransac=self.ransac
+            pairs = verify_rows(
+                query_row, new, source, evidence.verified, matcher=self.matcher, ransac=self.ransac
             )
-            known |= {
-                (how, query_row, row): v.num_inliers for row, v in zip(new.tolist(), found, strict=True)
-            }
-        return np.array([known[how, query_row, row] for row in rows.tolist()], np.int64)
+            counts |= {row: pair.verification.num_inliers for row, pair in zip(new, pairs, strict=True)}
+        return np.array([counts[row] for row in rows.tolist()], np.int64)
 
     def _reorder(
         self, ranks: Int64Array, scores: Float32Array, places: Int64Array, num_inliers: Int64Array
@@ -148,6 +143,37 @@ class GeometricReranker:
         size = len(key)
         fractions = np.arange(size, 0, -1) / (size + 1)
         return np.concatenate([key + fractions, rest - rest.max(initial=-np.inf)])
+
+
+def verify_rows(
+    query_row: int,
+    rows: Sequence[int],
+    source: LocalFeatureSource,
+    verified: VerifiedPairs,
+    *,
+    matcher: LocalMatcher,
+    ransac: RansacOptions,
+) -> list[VerifiedPair]:
+    """Match and verify a query with each of B database rows; what `verified` holds is not verified again.
+
+    Args:
+        query_row: Of the query, in `source`.
+        rows: B database rows.
+        source: Local features of both.
+        verified: What was verified before; new pairs are added.
+        matcher: What matches local features.
+        ransac: How matches are verified.
+    """
+    how = (matcher, ransac)
+    known = {row: pair for row in rows if (pair := verified.get(how, query_row, row)) is not None}
+    new = [row for row in dict.fromkeys(rows) if row not in known]
+    if new:
+        query, database = source.query(query_row), source.database(np.array(new, np.int64))
+        all_matches = matcher.match(query, database)
+        for row, features, matches in zip(new, database, all_matches, strict=True):
+            known[row] = VerifiedPair(matches, verify_matches(query, features, matches, ransac))
+            verified.put(how, query_row, row, known[row])
+    return [known[row] for row in rows]
 
 
 def verify_photos(

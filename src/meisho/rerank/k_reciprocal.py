@@ -1,7 +1,7 @@
 """k-reciprocal encoding: photos are alike where their neighbours, which count them as neighbours too, are."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -11,6 +11,7 @@ from meisho.errors import InputError
 from meisho.ground_truth import Rows
 from meisho.index.scoring import score_pairs
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import choose_first
 from meisho.rerank.neighbor_lists import NeighborLists, lowest_products
@@ -23,7 +24,7 @@ _PAIRS_AT_ONCE = 8_192
 
 
 @dataclass(frozen=True)
-class KReciprocalReranker:
+class KReciprocalReranker(Reranker):
     """Orders the first of each list by Jaccard and first distance (Zhong et al. 2017, arXiv:1701.08398).
 
     Each query is treated as if it alone had been added to the database: the answer to a query does not depend
@@ -46,8 +47,6 @@ class KReciprocalReranker:
     Raises:
         InputError: An option is outside its range.
     """
-
-    permutes: ClassVar[bool] = True
 
     first: int = 400
     k1: int = 20

@@ -1,7 +1,6 @@
 """SuperGlobal's reranking: the first answers lend each other, and the query, what they have in common."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -9,13 +8,14 @@ from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import InputError
 from meisho.ground_truth import Rows
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
 
 _ROWS_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True)
-class SuperGlobalReranker:
+class SuperGlobalReranker(Reranker):
     """Reranks the first of each list by global descriptors alone [Shao et al. 2023, arXiv:2308.06954, §3.3].
 
     Each of the first M photos becomes the mean of itself and of its `k` nearest among those M, weighted by
@@ -37,8 +37,6 @@ class SuperGlobalReranker:
     Raises:
         InputError: An option is outside its range.
     """
-
-    permutes: ClassVar[bool] = True
 
     first: int = 400
     k: int = 9
