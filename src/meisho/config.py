@@ -96,7 +96,7 @@ def check_options(
     Args:
         options: Name -> value, as they stand in TOML.
         takers: What is called with them.
-        key: Of the table, for messages.
+        key: Key of the table, for messages.
         no_options: Arguments that have a default and are none of the table's.
 
     Raises:

@@ -101,9 +101,9 @@ class InvertedFile:
         """Build from the aggregated features of photos, a batch after the other.
 
         Args:
-            parts: Of the batches, in order; all with bits, or none.
+            parts: Aggregated features of each batch, in order; all with bits, or none.
             num_photos: How many photos each batch has.
-            codebook: That they were made with.
+            codebook: What they were made with.
             idf: See the class.
         """
         whole, first = [], 0
@@ -167,7 +167,7 @@ class InvertedFile:
         """Write everything to one .npz file, to a temporary name first.
 
         Args:
-            path: Where.
+            path: The file.
             about: Says what it was made from, for `load` to compare.
 
         Raises:

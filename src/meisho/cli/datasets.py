@@ -66,14 +66,21 @@ def get(
         str, typer.Argument(help="A name that 'meisho datasets list' shows, or a manifest's .json file.")
     ],
     to: Annotated[Path | None, typer.Option(help="Folder of the data set. Default: data/NAME.")] = None,
-    part: Annotated[list[str] | None, typer.Option(help="One part of it; repeat for more.")] = None,
-    shards: Annotated[str | None, typer.Option(help="Only these shards, such as 0-3,7.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One part of it; repeat for more.")
+    ] = None,
+    shards: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="Only these shards, such as 0-3,7.")
+    ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Unpack only the photos of these landmarks, such as 17,4053.")
+        str | None,
+        typer.Option(metavar="NUMBERS", help="Unpack only the photos of these landmarks, such as 17,4053."),
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(help="Folder or address to take the files from, instead of their publishers."),
+        typer.Option(
+            metavar="PLACE", help="Folder or address that has the files, instead of their publishers."
+        ),
     ] = None,
     parallel: Annotated[int, typer.Option(min=1, max=32, help="Files to download at once.")] = 4,
     keep_archives: Annotated[
@@ -98,10 +105,8 @@ def get(
 
     manifest = load_manifest(name)
     root = to or Path("data") / manifest.name
-    if root.exists() and not root.is_dir():
-        raise InputError(f"{root}: is a file; give a folder with --to")
-    if mirror and not mirror.startswith(("http://", "https://")) and not Path(mirror).is_dir():
-        raise InputError(f"--mirror {mirror}: is neither a folder nor an https:// address")
+    check_output(root)
+    _check_mirror(mirror)
     selection = Selection(
         tuple(part or ()),
         parse_shards(shards) if shards else None,
@@ -160,6 +165,21 @@ def check(
         if not manifest and not loads[0].error:
             say("Whether each can be read: ", strong(_reading_line(name, root)))
     _raise_if_broken(root, statuses, loads, is_own=not manifest)
+
+
+def check_output(folder: Path | None) -> None:
+    """Refuse a file where a folder is to be written.
+
+    Raises:
+        InputError: It is a file.
+    """
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a folder with --to")
+
+
+def _check_mirror(mirror: str | None) -> None:
+    if mirror and not mirror.startswith(("http://", "https://")) and not Path(mirror).is_dir():
+        raise InputError(f"--mirror {mirror}: is neither a folder nor an https:// address")
 
 
 def default_root(name: str) -> Path:

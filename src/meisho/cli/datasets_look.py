@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from meisho.cli.app import Json, err, out, own_command, print_json, progress_bars, say, shell_line, strong
-from meisho.cli.datasets import count_of, datasets_app, default_root, print_note
+from meisho.cli.datasets import check_output, count_of, datasets_app, default_root, print_note
 from meisho.errors import InputError
 from meisho.tables import require_name
 
@@ -42,7 +42,8 @@ def stats(
     beside: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Another table, such as val.csv, in which to look for copies too; repeat for more."
+            metavar="TABLE",
+            help="Another table, such as val.csv, in which to look for copies too; repeat for more.",
         ),
     ] = None,
     to: Annotated[
@@ -74,7 +75,7 @@ def stats(
         raise InputError("--beside names tables to look for copies in; add --photos")
     if not is_labelled(name) and not photos:
         raise InputError(f"{name} has no classes to count; add --photos to look at its photos")
-    _check_output(to)
+    check_output(to)
     facts: dict[str, object] = {"name": name, "root": root}
     if is_labelled(name):
         facts |= _show_classes(name, root, to, quiet=as_json)
@@ -83,11 +84,6 @@ def stats(
         facts |= _show_photos(read, to, near_bits, quiet=as_json)
     if as_json:
         print_json(facts)
-
-
-def _check_output(folder: Path | None) -> None:
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder with --to")
 
 
 def _show_classes(name: str, root: Path, to: Path | None, *, quiet: bool) -> dict[str, object]:
@@ -277,7 +273,7 @@ def split(
 
     require_name(name, LABELLED, what="set of labelled photos")
     root = root or default_root(name)
-    _check_output(to)
+    check_output(to)
     list_files(parse_kind(kind), to, overwrite=overwrite)  # refused before millions of rows are read
     unwanted = read_landmarks(without) if without else frozenset[str]()
     done = split_labels(

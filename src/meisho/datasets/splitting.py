@@ -53,7 +53,7 @@ class Split:
     Attributes:
         labels: What was split.
         kind: How; one of `KINDS`.
-        seed: Of the generator.
+        seed: Seed of the draw.
         train: (T,) int64, ascending rows of `labels`.
         queries: (Q,) int64, ascending; with "image" all of the validation photos.
         database: (D,) int64, ascending; empty but with "landmark".
@@ -140,12 +140,12 @@ def split_labels(
     Args:
         labels: What the photos show.
         kind: See above.
-        seed: Of the generator; the chapter's is 1.
+        seed: Seed of the draw; the chapter's is 1.
         without: Names of classes that are left out.
         min_photos: Classes with fewer photos are left out.
-        landmarks: With "landmark": how many classes are for validation, drawn among those that have enough
+        landmarks: Classes that "landmark" holds out, drawn among those that have enough
             photos for its queries and one answer; None: a tenth of all, at most 1,000.
-        queries_per_landmark: With "landmark": how many photos of each are asked with.
+        queries_per_landmark: Photos of each of them that ask.
 
     Raises:
         DatasetError: No photo is left to train on, or there are too few classes.

@@ -21,11 +21,11 @@ class LogitTask:
     Attributes:
         labels: (B,) int64, counted from this rank's first class.
         rule: The margin's, for this batch.
-        scale: Of the cosines.
-        label_smoothing: As of `MarginHead`.
+        scale: Factor of the cosines.
+        label_smoothing: As for `MarginHead`.
         num_classes: C, over all ranks.
         chunk_classes: Classes whose logits are held at a time.
-        shard: Where the classes are spread over ranks.
+        shard: This rank's part, if the classes are spread over ranks.
     """
 
     labels: Tensor

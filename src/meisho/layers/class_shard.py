@@ -13,8 +13,8 @@ class Shard:
     """Which part of the classes this rank holds.
 
     Attributes:
-        rank: Of this process in the group.
-        num_ranks: Of the group.
+        rank: Number of this process in the group.
+        num_ranks: Processes in the group.
         group: The process group; None for the default one.
     """
 

@@ -66,8 +66,8 @@ class MarginHead(nn.Module):
         sub_centres: K, centres per class; the nearest counts [Deng et al. 2020, sub-centre ArcFace, ECCV].
         label_smoothing: The share of the target that is spread evenly over all classes, as in
             `torch.nn.functional.cross_entropy`.
-        seed: Of the first weights, which do not depend on the number of ranks.
-        shard: Where the classes are spread over ranks; else None.
+        seed: Seed of the first weights, which do not depend on the number of ranks.
+        shard: This rank's part, if the classes are spread over ranks.
 
     Raises:
         ValueError: A number is out of its range; in `forward`, a label is.
@@ -193,8 +193,8 @@ def make_head(
         num_classes: C.
         dim: D, of the features.
         class_sizes: (C,) photos per class, which "dynamic" needs.
-        shard: Where the classes are spread over ranks.
-        **options: Of `MarginHead` and of the margin: scale, margin_rad, sub_centres, label_smoothing, ...
+        shard: This rank's part, if the classes are spread over ranks.
+        **options: Options of `MarginHead` and of the margin: scale, margin_rad, sub_centres, ...
 
     Raises:
         ConfigError: There is no such head or option.

@@ -84,7 +84,7 @@ class PairLoss(nn.Module):
         name: One of `PAIR_LOSSES`.
         num_negatives: M of each anchor, the nearest ones.
         positives: "all" takes every positive of an anchor, "hardest" the farthest one.
-        **options: Of the loss: margin, soft.
+        **options: Options of the loss: margin, soft.
 
     Raises:
         ConfigError: There is no such loss or option.

@@ -185,7 +185,7 @@ def crop_photo(pixels: UInt8Array, changes: Changes, row: int, shape_px: tuple[i
     Args:
         pixels: The photo; not written to.
         changes: Random numbers of the batch.
-        row: Of the photo in the batch.
+        row: The photo's row in the batch.
         shape_px: (h, w).
     """
     height, width = pixels.shape[:2]
@@ -203,7 +203,7 @@ def crop_box(
     Args:
         size_px: (width, height) of the photo.
         changes: Random numbers of the batch.
-        row: Of the photo in the batch.
+        row: The photo's row in the batch.
         shape_px: (height, width) of what the crop is resized to.
     """
     width, height = size_px
@@ -231,7 +231,7 @@ def change_image(
     Args:
         image: What `crop_photo` gave; not written to.
         changes: Random numbers of the batch.
-        row: Of the photo in the batch.
+        row: The photo's row in the batch.
         mean: Per channel, of values from 0 to 1.
         std: Per channel, likewise.
     """

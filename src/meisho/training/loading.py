@@ -50,7 +50,7 @@ class LoadedPart:
         rows: (b,) int64, of the training set.
         images: (b, 3, h, w): float32, normalised; or uint8, cropped only, where `changes` are still to come.
         labels: (b,) int64 landmarks.
-        changes: For `augmentation.change_batch`, or None where it is done.
+        changes: What `augmentation.change_batch` is still to do; None where it is done.
         unreadable: Why photos could not be read. Others are in their places, with their rows and labels.
     """
 
@@ -103,7 +103,7 @@ class BatchLoader:
         photos: What is trained on.
         recipe: Sampling, augmentation, cache, number of parts, workers.
         traits: How images are normalised.
-        rank: Of this process.
+        rank: Number of this process.
         num_ranks: Processes that train together.
         pin_memory: Whether tensors are made ready for a GPU.
 

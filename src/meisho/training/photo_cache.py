@@ -91,7 +91,7 @@ def fill_cache(
     room.
 
     Args:
-        folder: Of the cache; made if missing.
+        folder: Folder of the cache; made if missing.
         photos: The photos that will be asked for.
         options: How they are kept.
         num_workers: Processes that decode, as for `load_images`.
@@ -114,7 +114,7 @@ class CachedPhotos:
     """Photos out of a cache. It can be sent to other processes, and read by several threads.
 
     Args:
-        folder: Of the cache; `fill_cache` has filled it, or not: then photos are decoded.
+        folder: Folder of the cache. What `fill_cache` has not put there is decoded.
         options: How they are kept.
     """
 

@@ -39,20 +39,20 @@ class Recipe:
 
     Attributes:
         kind: "descriptors" trains a global extractor, "delg-local" DELG's local head.
-        seed: Of everything random.
+        seed: Seed of everything random.
         data: Labelled photos.
         model: The network.
         head: Its margin head.
         pairs: A loss on pairs.
         distillation: A teacher.
-        local: For "delg-local".
+        local: What is special to "delg-local".
         augmentation: How photos are changed.
         sampling: Which photos make a batch.
         mining: Which photos make a batch, if they are to be hard to tell apart.
         optimiser: The optimiser.
         schedule: How long, and what changes meanwhile.
         validation: What chooses the best checkpoint.
-        whitening: Fitted at the end.
+        whitening: A whitening fitted at the end.
         hardware: How it is computed.
     """
 

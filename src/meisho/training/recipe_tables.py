@@ -38,13 +38,13 @@ class DataRecipe:
     Attributes:
         dataset: "folder", "csv", "gldv2_train", "gldv2_clean", "gldv2_micro" or "toycity".
         root: The folder, or the CSV file.
-        min_photos: Landmarks with fewer photos are left out.
+        min_photos: Least photos of a landmark; landmarks with fewer are left out.
         city: For "toycity": what to draw.
         cache: Folder in which photos are kept at a reduced size, see `training.photo_cache`; None: none, each
             photo is decoded from its file whenever it is needed.
         cache_side_px: The longer side that they are kept at.
         cache_encoding: "jpeg", or "raw": no time to decode, and several times the space.
-        cache_gigabytes: Its size at most; photos beyond it are decoded from their files.
+        cache_gigabytes: Largest size of the cache; photos beyond it are decoded from their files.
     """
 
     dataset: str
@@ -71,7 +71,7 @@ class ModelRecipe:
         projection_dim: Dimensions of a linear layer after the pooling; None: there is no such layer.
         projection_start: "random", or "identity" (its dimensions must be those of the backbone): the
             descriptors are those of the untrained network then.
-        batch_norm: Whether a batch norm follows. It is folded into the projection when a checkpoint is saved.
+        batch_norm: Whether a batch norm follows; a checkpoint has it folded into the projection.
         max_side_px: The longer side at extraction, written into the checkpoint and used in validation.
         checkpointing: Whether activations are computed again in the backward pass: slower, less memory. Batch
             norms see a batch twice then: the same gradients, but statistics as with momentum 0.19, not 0.1.
@@ -105,7 +105,7 @@ class HeadRecipe:
     Attributes:
         name: A name in `layers.margin_heads.HEADS`, or "none" for pair losses or a teacher alone.
         options: Its arguments, such as scale, margin_rad, label_smoothing.
-        weight: Of its loss.
+        weight: What its loss is multiplied by.
         shard: Whether each process holds a part of the landmarks' centres only, which 200,000 landmarks
             need on several GPUs; not with fp16.
     """
@@ -123,7 +123,7 @@ class PairRecipe:
     Attributes:
         name: A name in `layers.pair_losses.PAIR_LOSSES`, or "none".
         options: Its arguments.
-        weight: Of its loss.
+        weight: What its loss is multiplied by.
     """
 
     name: str = "none"
@@ -136,11 +136,11 @@ class DistillationRecipe:
     """Learn from a teacher's descriptors too.
 
     Attributes:
-        teacher: "none", "self" (the moving average of the network; needs schedule.ema_decay), or any model as
-            of `meisho index --model`: "default", "timm:NAME", a checkpoint folder.
+        teacher: "none", "self" (the moving average of the network; needs schedule.ema_decay), or any model
+            that `meisho index --model` takes: "default", "timm:NAME", a checkpoint folder.
         loss: "cosine" or "mse" between descriptors, which need equal dimensions, or "similarity": mean square
             between the cosine similarities within the batch, for any dimensions.
-        weight: Of its loss.
+        weight: What its loss is multiplied by.
     """
 
     teacher: str = "none"
@@ -154,7 +154,7 @@ class AugmentationRecipe:
 
     Attributes:
         name: A name in `training.augmentation.AUGMENTATIONS`.
-        options: What is otherwise than there, such as cutout = 0.2; see `training.augmentation.Augmentation`.
+        options: What differs from it, such as cutout = 0.2; see `training.augmentation.Augmentation`.
         on_device: Whether whole batches are changed on the GPU rather than photos on the CPU.
     """
 
@@ -188,10 +188,10 @@ class MiningRecipe:
     of its landmark, and the photos most like it of as many other landmarks.
 
     Attributes:
-        num_negatives: Of each tuple; 0: nothing is mined. `sampling.batch_size` counts photos still, and must
-            be a multiple of num_negatives + 2.
-        max_tuples: Of an epoch.
-        max_pool: Photos among which negatives are sought, every landmark as often as any other.
+        num_negatives: Negatives in each tuple; 0: nothing is mined. `sampling.batch_size` still counts
+            photos, and must be a multiple of num_negatives + 2.
+        max_tuples: Most tuples in an epoch.
+        max_pool: Most photos among which negatives are sought, every landmark as often as any other.
     """
 
     num_negatives: int = 0
@@ -210,11 +210,12 @@ class OptimiserRecipe:
     Attributes:
         name: "adamw", "adam" or "sgd".
         backbone_rate: Peak learning rate of the backbone.
-        head_rate: Of everything after it: pooling, projection, batch norm, margin head.
-        weight_decay: Of matrices and kernels, but for those of positions and class tokens; not of vectors.
-        momentum: Of SGD (Nesterov's), and Adam's first.
-        second_momentum: Adam's second.
-        clip_norm: The gradient is scaled down to this norm; None leaves it.
+        head_rate: Peak learning rate of everything after it: pooling, projection, batch norm, margin head.
+        weight_decay: Decay of matrices and kernels, but for those of positions and class tokens; vectors are
+            not decayed.
+        momentum: Nesterov momentum of SGD, or the first beta of Adam.
+        second_momentum: The second beta of Adam.
+        clip_norm: Largest norm of the gradient, which is scaled down to it; None: no limit.
     """
 
     name: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -268,13 +269,13 @@ class ScheduleRecipe:
     """How long, and what changes meanwhile.
 
     Attributes:
-        epochs: Their number.
-        warmup_epochs: In which the rates rise in a line; may be a fraction.
+        epochs: How many epochs are trained.
+        warmup_epochs: Epochs in which the rates rise linearly; may be a fraction.
         end: The rates of the last step, as a fraction of the peak: half a cosine falls to it.
         sizes: Input sizes.
         freezes: What is frozen when.
         freeze_batch_norm: Whether the statistics of the backbone's batch norms stay as they are.
-        ema_decay: Of a moving average of the weights, which is then validated and saved; None: none.
+        ema_decay: Decay of a moving average of the weights, which is then validated and saved; None: none.
     """
 
     epochs: int = 10
@@ -299,16 +300,16 @@ class ValidationRecipe:
     """What chooses the best checkpoint: retrieval among landmarks that are not trained on.
 
     Attributes:
-        share: Of the landmarks that is held out when no data set is given; at least two are.
+        share: Share of the landmarks that is held out when no data set is given; at least two are.
         landmark_names: The landmarks to hold out, by name, instead of a share.
-        dataset: A data set as of `meisho evaluate`, instead of holding landmarks out; "none" holds out.
-        root: Of that data set.
+        dataset: A data set that `meisho evaluate` knows, instead of landmarks held out; "none" holds out.
+        root: Folder of that data set.
         accuracy_photos: Photos of each training landmark that are not trained on: the head's accuracy on them
             is shown beside the mAP, and chooses nothing. Landmarks that would keep fewer than two give none.
-        max_queries: Of the held-out photos, at most so many ask; all are searched.
-        every_epochs: How often.
+        max_queries: Most held-out photos that ask; all of them are searched.
+        every_epochs: Epochs from one validation to the next.
         at_start: Whether the network is validated before it is trained.
-        patience: Training ends after so many validations without a better one; None: never.
+        patience: Validations without a better one after which training ends; None: it does not.
     """
 
     share: float = 0.1
@@ -336,7 +337,7 @@ class WhiteningRecipe:
         kind: "none", "pca" or "learned".
         dim: Dimensions that are kept; None: all.
         shrinkage: As for `meisho whiten`.
-        max_photos: Fitted on at most so many.
+        max_photos: Most photos that it is fitted on.
     """
 
     kind: Literal["none", "pca", "learned"] = "none"
@@ -352,13 +353,13 @@ class HardwareRecipe:
     Attributes:
         device: "auto" (CUDA, then TPU where torch_xla is installed, then the CPU) or "cpu".
         precision: "float32", "bf16" or, with CUDA, "fp16".
-        accumulate: A step's photos are computed in so many parts. Pair losses see pairs within a part only.
+        accumulate: Parts in which a step's photos are computed. Pair losses see pairs within a part only.
         compile: Whether torch.compile is used.
         workers: Processes that load photos, per training process; None: its share of the machine's cores, at
             most 16.
         channels_last: Memory format of maps; faster nearly everywhere.
-        sync_batch_norm: With several GPUs: whether batch norms that train see the whole batch.
-        save_every_steps: The state for `--resume` is also saved after so many steps; None: after epochs only.
+        sync_batch_norm: Whether batch norms that train see the whole batch when there are several GPUs.
+        save_every_steps: Steps after which the state for `--resume` is saved too; None: after epochs only.
     """
 
     device: Literal["auto", "cpu"] = "auto"
@@ -377,8 +378,8 @@ class LocalRecipe:
 
     Attributes:
         dim: Dimensions of the local descriptors.
-        attention_weight: Of the classifier's loss on the features weighted by attention, as in the paper.
-        reconstruction_weight: Of the autoencoder's loss, as in the paper.
+        attention_weight: Weight of the classifier's loss, which trains the attention; the paper's 1.
+        reconstruction_weight: Weight of the autoencoder's loss; the paper's 10.
     """
 
     dim: int = 128

@@ -39,7 +39,7 @@ class Scores:
 
     Attributes:
         retrieval: Mean average precision among landmarks held out, by the data set's protocol.
-        accuracy: Of the classifier on photos of training landmarks that are not trained on.
+        accuracy: Share of the photos kept from training whose landmark the classifier names.
         unreadable: Why photos were left out.
     """
 

@@ -46,11 +46,11 @@ class TrainingResult:
     """How a run ended.
 
     Attributes:
-        folder: Of the run.
+        folder: Folder of the run.
         best: Folder of the best checkpoint.
         best_epoch: Epochs after which it was saved; 0 is the network before training.
-        best_map: Its validation's mAP, without a whitening; NaN where nothing was held out.
-        whitened_map: With the whitening that is in it; NaN where it has none.
+        best_map: mAP of its validation without a whitening; NaN where nothing was held out.
+        whitened_map: The same with the whitening in the checkpoint; NaN where it has none.
         history: One record per epoch.
     """
 

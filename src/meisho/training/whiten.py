@@ -34,9 +34,9 @@ def whiten_best(
     Args:
         recipe: Which whitening; "none" takes out one that the checkpoint has.
         data: Fitted on its training photos, measured on its validation.
-        folder: Of the run.
+        folder: Folder of the run.
         best_epoch: When its best checkpoint was saved, in epochs done.
-        best_map: Its validation's mAP without whitening, or NaN.
+        best_map: mAP of its validation without whitening, or NaN.
         say: Called with a line for people.
 
     Returns:
