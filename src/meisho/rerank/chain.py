@@ -81,13 +81,14 @@ class Chain:
 
     def rerank(self, ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
         """Rerank by each step in turn; see `Reranker.rerank`."""
+        warnings = ranking.warnings
         for step in self.steps:
             if isinstance(step.reranker, Refiner):
                 evidence = step.reranker.refine(ranking, evidence)
                 ranking = rank_by_vectors(ranking, evidence)
             else:
                 ranking = step.reranker.rerank(ranking, evidence, skip=skip)
-        return ranking
+        return replace(ranking, warnings=warnings)
 
 
 def parse_chain(text: str, *, source: str = "chain") -> list[dict[str, Any]]:
