@@ -22,10 +22,11 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from meisho.arrays import Float32Array, UInt8Array
-from meisho.extraction import describe_photos
+from meisho.describing import Describer
 from meisho.extractors.base import load_extractor
 from meisho.extractors.timm_gem import TimmGeM
-from meisho.images import Photo, working_size
+from meisho.images import working_size
+from meisho.photos import Photo
 
 WIDTH, HEIGHT, QUALITY = 4000, 3000, 90
 NUM_PICTURES = 8
@@ -114,7 +115,7 @@ def measure_pairs(photos: list[Photo], extractor: TimmGeM, num_pairs: int) -> li
     plain_network = copy.deepcopy(extractor.network).to(memory_format=torch.contiguous_format)
     runs = {
         "plain": lambda some: describe_plainly(some, extractor, plain_network),
-        "meisho": lambda some: describe_photos(some, extractor).vectors,
+        "meisho": lambda some: Describer(extractor).describe(some).vectors,
     }
     for run in runs.values():
         run(photos[:16])

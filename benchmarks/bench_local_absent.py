@@ -91,9 +91,10 @@ def measure_apart(way: str, photos: Path, source: Path | None) -> dict[str, floa
 
 def measure(way: str, photos: Path) -> dict[str, float]:
     """Return CPU seconds of each thing that is measured; `meisho` may be an older version."""
-    from meisho.images import Photo
-    from meisho.run import index_photos, search_collection
-    from meisho.store import Collection
+    from meisho.photos import Photo
+    from meisho.run.finding import search_collection
+    from meisho.run.indexing import index_photos
+    from meisho.store.collection import Collection
 
     database = [Photo(path.name, path) for path in sorted(photos.glob("*.jpg"))]
     colors = make_colors()

@@ -26,14 +26,14 @@ import pydegensac
 from scipy.spatial import cKDTree
 
 from meisho.arrays import Float64Array, Int64Array
-from meisho.datasets.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.extractors.local_base import load_local_extractor
 from meisho.extractors.sift import Sift
 from meisho.geometry.matching import match_many
-from meisho.images import Photo
-from meisho.local_extraction import extract_local, stream_local_features
+from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
+from meisho.photos import Photo
 from meisho.rerank.geometric import verify_photos
+from meisho.toycity import build_toycity, landmark_labels, load_toycity
 from shared_sets import read_records
 
 NUM_FEATURES = 1000
@@ -106,7 +106,7 @@ def draw_features() -> tuple[list[LocalFeatures], Int64Array]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name) / "city"
         build_toycity(root, landmarks=8, views=6, distractors=1)
-        features = [extract_local(photo, sift) for photo in load_toycity(root).database]
+        features = [LocalDescriber(sift).describe(photo) for photo in load_toycity(root).database]
         landmarks = landmark_labels(root, "database")
     full = [row for row, f in enumerate(features) if len(f) == NUM_FEATURES and landmarks[row] >= 0]
     return [features[row] for row in full], landmarks[full]
@@ -158,7 +158,7 @@ def load_train_features(shared: Path) -> tuple[list[LocalFeatures], list[str]]:
     """Return the features of the readable photos of the split `train`, and their landmarks."""
     records = [record for record in read_records(shared) if record["split"] == "train"]
     photos = [Photo(record["file"], shared / "photos" / record["file"]) for record in records]
-    stream = stream_local_features(photos, load_local_extractor("sift", max_keypoints=NUM_FEATURES))
+    stream = LocalDescriber(load_local_extractor("sift", max_keypoints=NUM_FEATURES)).stream(photos)
     found = [(f, record["landmark"]) for record, (_, f) in zip(records, stream, strict=True)]
     usable = [(f, landmark) for f, landmark in found if isinstance(f, LocalFeatures)]
     return [f for f, _ in usable], [landmark for _, landmark in usable]

@@ -26,7 +26,8 @@ from meisho.contest.entry import collection_name
 from meisho.contest.submit import submit_retrieval
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.images import ImageOptions
-from meisho.store import Collection, PhotoRecord
+from meisho.store.collection import Collection
+from meisho.store.records import PhotoRecord
 
 QUERIES, CONTEST_DATABASE, DIM = 1_129, 761_757, 512
 MOST_SECONDS = 60.0

@@ -27,10 +27,12 @@ import torch
 from meisho.arrays import BoolArray, Float32Array
 from meisho.descriptors import Descriptors, Provenance, normalize_rows
 from meisho.evaluate.revisitop import revisitop_map
-from meisho.extractors.timm_gem import TimmGeM, load_default
+from meisho.extractors.timm_gem import TimmGeM, to_torch
+from meisho.extractors.timm_models import load_default
 from meisho.ground_truth import GroundTruth
-from meisho.images import ImageOptions, Photo, load_image
+from meisho.images import ImageOptions, load_image
 from meisho.layers.pooling import GeM, MaxPooling
+from meisho.photos import Photo
 from meisho.ranking import Ranking
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 from shared_sets import Record, read_records
@@ -103,7 +105,7 @@ def _features_of(photos: Photos, root: Path, options: ImageOptions, cache: Path,
 
 
 def _pool_all(photos: Photos, root: Path, options: ImageOptions) -> dict[str, Float32Array]:
-    extractor = load_default()
+    extractor = to_torch(load_default(device="cpu"), device="cpu")
     rows_of_shape: dict[tuple[int, ...], list[int]] = {}
     pooled: dict[int, dict[str, Float32Array]] = {}
     waiting: dict[int, np.ndarray] = {}

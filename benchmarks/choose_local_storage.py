@@ -25,12 +25,13 @@ from meisho.descriptors import Provenance
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import RansacOptions, verify
-from meisho.images import Photo
-from meisho.local_extraction import stream_local_features
+from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
-from meisho.store import Collection, PhotoRecord
+from meisho.photos import Photo
+from meisho.store.collection import Collection
 from meisho.store.local_rows import pack, unpack
+from meisho.store.records import PhotoRecord
 from shared_sets import read_records
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def draw_pairs(shared: Path, count: int, rng: np.random.Generator) -> tuple[list
 
 def extract(shared: Path, name: str, files: list[str]) -> dict[str, LocalFeatures]:
     photos = [Photo(file, shared / "photos" / file) for file in files]
-    found = stream_local_features(photos, load_local_extractor(name), num_workers=0)
+    found = LocalDescriber(load_local_extractor(name), num_workers=0).stream(photos)
     return {photo.id: features for photo, features in found if isinstance(features, LocalFeatures)}
 
 

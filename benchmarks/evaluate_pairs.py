@@ -24,8 +24,8 @@ from meisho.extractors.local_base import LOCAL_EXTRACTORS, LocalExtractor, load_
 from meisho.geometry.base import LocalMatcher, load_matcher
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import RansacOptions, Verification
-from meisho.images import Photo
-from meisho.local_extraction import extract_local
+from meisho.local_describing import LocalDescriber
+from meisho.photos import Photo
 from meisho.rerank.geometric import verify_photos
 
 SOLVED_PX = (10.0, 5.0, 2.5)
@@ -160,7 +160,7 @@ def measure(
     """Print a row for each matcher."""
     start = time.perf_counter()
     features = [
-        [extract_local(Photo(pair.name, path), extractor) for path in (pair.first, pair.second)]
+        [LocalDescriber(extractor).describe(Photo(pair.name, path)) for path in (pair.first, pair.second)]
         for pair in pairs
     ]
     extraction = time.perf_counter() - start

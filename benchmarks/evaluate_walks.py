@@ -26,10 +26,10 @@ from meisho.arrays import Int64Array
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.geometry.base import MATCHERS, LocalMatcher, load_matcher
 from meisho.geometry.ransac import RansacOptions
-from meisho.images import Photo
-from meisho.local_extraction import extract_local
+from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
 from meisho.photo_pair import LEAST_INLIERS
+from meisho.photos import Photo
 from meisho.rerank.geometric import RETRIEVAL_RANSAC, verify_matches
 from shared_sets import Record, read_records
 
@@ -106,7 +106,9 @@ def show_choice(options: argparse.Namespace, matcher: LocalMatcher) -> None:
 
 def extract(shared: Path, records: Sequence[Record], name: str) -> list[LocalFeatures]:
     extractor = load_local_extractor(name)
-    return [extract_local(Photo(r["file"], shared / "photos" / r["file"]), extractor) for r in records]
+    return [
+        LocalDescriber(extractor).describe(Photo(r["file"], shared / "photos" / r["file"])) for r in records
+    ]
 
 
 def find_neighbors(records: Sequence[Record]) -> list[Pair]:

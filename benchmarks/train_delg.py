@@ -15,11 +15,11 @@ import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.datasets.base import Dataset
-from meisho.datasets.toycity import build_toycity, load_toycity
 from meisho.extractors.local_base import LocalExtractor, load_local_extractor
 from meisho.ground_truth import GradedGroundTruth
-from meisho.local_extraction import extract_local
+from meisho.local_describing import LocalDescriber
 from meisho.rerank.geometric import verify_photos
+from meisho.toycity import build_toycity, load_toycity
 from meisho.training.recipe import load_recipe
 from meisho.training.train import train
 
@@ -46,9 +46,11 @@ def choose_pairs(dataset: Dataset) -> tuple[list[tuple[int, int]], list[tuple[in
 
 def count_inliers(dataset: Dataset, pairs: list[tuple[int, int]], extractor: LocalExtractor) -> Int64Array:
     """Return the number of matches of each pair that agree on one affine map."""
-    queries = {row: extract_local(dataset.queries[row], extractor) for row, _ in dict.fromkeys(pairs)}
+    queries = {
+        row: LocalDescriber(extractor).describe(dataset.queries[row]) for row, _ in dict.fromkeys(pairs)
+    }
     rows = dict.fromkeys(row for _, row in pairs)
-    database = {row: extract_local(dataset.database[row], extractor) for row in rows}
+    database = {row: LocalDescriber(extractor).describe(dataset.database[row]) for row in rows}
     return np.array([verify_photos(queries[q], [database[d]])[0].num_inliers for q, d in pairs])
 
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from meisho.datasets.csv_table import load_csv_table
+from meisho.describing import Describer
 from meisho.evaluate.comparison import compare_reports
 from meisho.evaluate.report import Report
 from meisho.extractors.base import load_extractor
-from meisho.run import evaluate_dataset
+from meisho.run.evaluating import evaluate_dataset
 from meisho.training.recipe import load_recipe
 from meisho.training.train import train
 from shared_sets import write_eval_csv, write_training_csvs, write_whole_training_csv
@@ -29,7 +30,7 @@ RECIPE = Path(__file__).parent.parent / "recipes" / "shared_train.toml"
 
 def evaluate(model: str, table: Path, collection: Path) -> Report:
     """Score a model on a table of photos."""
-    return evaluate_dataset(load_csv_table(table), load_extractor(model), collection).report
+    return evaluate_dataset(load_csv_table(table), Describer(load_extractor(model)), collection).report
 
 
 def main() -> None:

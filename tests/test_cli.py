@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import meisho.extractors.restoring
+from meisho.store.metadata import is_collection
+
 
 def draw(path, seed, size=(120, 90)):
     """Write a smooth picture that differs by seed."""
@@ -366,10 +369,10 @@ def test_an_interrupted_index_goes_on_where_it_stopped(tmp_path):
 
 def wait_for_commit(process, collection):
     """Wait until the first photos are committed."""
-    from meisho.store import Collection
+    from meisho.store.collection import Collection
 
     while process.poll() is None:
-        if Collection.exists(collection) and len(Collection.open(collection).records()) > 0:
+        if is_collection(collection) and len(Collection.open(collection).records()) > 0:
             return
         time.sleep(0.05)
     pytest.fail(f"it ended before it could be interrupted: {process.stderr.read()}")
@@ -377,7 +380,7 @@ def wait_for_commit(process, collection):
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory):
-    from meisho.datasets.toycity import build_toycity
+    from meisho.toycity import build_toycity
 
     root = tmp_path_factory.mktemp("city")
     build_toycity(root / "toycity", landmarks=3, views=5, distractors=2, num_workers=0)
@@ -392,7 +395,7 @@ def test_match_tells_the_same_place_from_another_and_draws_why(run, city, tmp_pa
     assert code == 0
     assert "inliers" in out
     with Image.open(picture) as drawn:
-        assert drawn.height == 640
+        assert drawn.height == 640 + 36  # the photos and what is said of them
     counts = [
         json.loads(run("match", queries[0], other, "--local", "sift", "--json")[1])["inliers"]
         for other in (same, queries[1])
@@ -460,6 +463,25 @@ def test_answers_can_be_verified_by_local_features(run, city, tmp_path):
     assert len(set(links)) == 4
     assert all((tmp_path / link).is_file() for link in links)
     assert json.loads(run("info", collection, "--json")[1])["local features"] == "sift"
+
+
+def test_the_device_reaches_local_features(run, photos, tmp_path):
+    query, collection = photos / "trip/0.jpg", tmp_path / "c"
+    code, _, err = run("match", query, query, "--local", "xfeat", "--device", "cuda:99")
+    assert code == 2 and "device='cuda:99'" in err
+    assert run("match", query, query, "--local", "sift", "--device", "cuda:99")[0] == 0
+    assert run("index", photos, "--to", collection, *SMALL, "--local", "xfeat", "--device", "cpu")[0] == 0
+    loaded, load = [], meisho.extractors.restoring.load_local_extractor
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            meisho.extractors.restoring,
+            "load_local_extractor",
+            lambda *a, **o: (loaded.append(o["device"]), load(*a, **o))[1],
+        )
+        assert run("search", collection, query, "--verify", 3, "--device", "cpu")[0] == 0
+        draw(photos / "new.jpg", 99)
+        assert run("index", photos, "--to", collection, "--workers", 0, "--device", "cpu")[0] == 0
+    assert loaded == ["cpu", "cpu"]
 
 
 def test_evaluate_reranks_each_setup_without_its_junk(run, city, tmp_path):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from malformed import write_malformed_folder
+from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import ImageError
-from meisho.extraction import stream_descriptors
-from meisho.images import ImageOptions, Photo, find_photos, load_image
+from meisho.images import ImageOptions, load_image
+from meisho.photos import Photo, find_photos
 
 OPTIONS = ImageOptions(max_side_px=64)
 
@@ -51,9 +52,10 @@ def test_each_malformed_photo_is_an_array_or_an_image_error(malformed_folder):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_no_valid_photo_is_lost_among_malformed_ones(malformed_folder, num_workers):
     folder, valid = malformed_folder
-    photos, problems = find_photos(folder)
+    found = find_photos(folder)
+    photos, problems = found.photos, found.problems
     vectors, errors = {}, {}
-    for batch in stream_descriptors(photos, MeanColor(), batch_size=8, num_workers=num_workers):
+    for batch in Describer(MeanColor(), batch_size=8, num_workers=num_workers).stream(photos):
         vectors |= dict(zip((photo.id for photo in batch.photos), batch.vectors, strict=True))
         errors |= {photo.id: error for photo, error in batch.errors}
     assert vectors.keys() | errors.keys() == {photo.id for photo in photos}

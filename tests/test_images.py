@@ -17,18 +17,14 @@ from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 from meisho.errors import ConfigError, ImageError, InputError
 from meisho.images import (
     MAX_PIXELS,
-    Box,
     ImageOptions,
-    Photo,
-    content_sha256,
-    find_photos,
     load_image,
     load_sized_image,
     make_thumbnail,
-    printable_id,
     read_size,
     working_size,
 )
+from meisho.photos import Box, Photo, content_sha256, find_photos, printable_id
 
 ORIENTATION = 0x0112
 
@@ -166,7 +162,7 @@ def test_heic(tmp_path):
     pillow_heif.from_pillow(Image.fromarray(picture())).save(tmp_path / "a.heic", quality=95)
     image = load_image(Photo("a", tmp_path / "a.heic"), same_size())
     assert psnr(image, picture()) > 28
-    assert read_size(tmp_path / "a.heic") == (96, 64)
+    assert read_size(Photo("p", tmp_path / "a.heic")) == (96, 64)
 
 
 def test_heic_without_its_plugin_says_what_to_install(tmp_path):
@@ -318,7 +314,7 @@ def test_photos_are_upright(tmp_path, name, orientation):
     )
     loaded = load_sized_image(photo, same_size())
     assert np.array_equal(loaded.pixels, picture())
-    assert loaded.size_px == read_size(photo.path) == (96, 64)
+    assert loaded.size_px == read_size(photo) == (96, 64)
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
@@ -333,7 +329,7 @@ def test_heic_and_avif_are_turned_once(tmp_path, ending, orientation):
         pillow_heif.from_pillow(sensor).save(path, quality=95, exif=exif.tobytes())
     else:
         save_turned(path, picture(), orientation, quality=95)
-    assert read_size(path) == (96, 64)
+    assert read_size(Photo("p", path)) == (96, 64)
     assert psnr(load_image(Photo("a", path), same_size()), picture()) > 28
 
 
@@ -594,7 +590,7 @@ def test_a_photo_just_under_the_limit_is_no_bomb_and_warns_of_nothing(tmp_path):
     assert side * side > 1.5 * Image.MAX_IMAGE_PIXELS  # Pillow alone warns
     row = b"\0" + b"\xff" * ((side + 7) // 8)
     (tmp_path / "a.png").write_bytes(png_file(side, side, png_chunk(b"IDAT", zlib.compress(row * side, 1))))
-    assert read_size(tmp_path / "a.png") == (side, side)
+    assert read_size(Photo("p", tmp_path / "a.png")) == (side, side)
 
 
 @pytest.mark.parametrize("chunk", ["text", "profile"])
@@ -660,7 +656,8 @@ def test_find_photos_walks_sorts_and_leaves_out(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    photos, problems = find_photos(tmp_path)
+    found = find_photos(tmp_path)
+    photos, problems = found.photos, found.problems
     assert [photo.id for photo in photos] == ["a.jpeg", "a/b/c.webp", "a/z.png", "b.JPG", "dir.jpg/in.png"]
     assert [photo.path for photo in photos] == [tmp_path / photo.id for photo in photos]
     assert problems == ()
@@ -673,7 +670,8 @@ def test_find_photos_follows_links_but_no_loops(tmp_path):
     (tmp_path / "photos" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "photos" / "up").symlink_to(tmp_path / "photos")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "photos")
-    photos, problems = find_photos(tmp_path / "photos")
+    found = find_photos(tmp_path / "photos")
+    photos, problems = found.photos, found.problems
     assert [photo.id for photo in photos] == ["linked/a.jpg"]
     assert problems == ()
 
@@ -682,7 +680,8 @@ def test_find_photos_names_what_is_no_file(tmp_path):
     (tmp_path / "broken.jpg").symlink_to(tmp_path / "gone")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "good.jpg").write_bytes(b"x")
-    photos, problems = find_photos(tmp_path)
+    found = find_photos(tmp_path)
+    photos, problems = found.photos, found.problems
     assert [photo.id for photo in photos] == ["good.jpg"]
     assert [problem.path.name for problem in problems] == ["broken.jpg", "empty.jpg"]
 
@@ -690,7 +689,8 @@ def test_find_photos_names_what_is_no_file(tmp_path):
 def test_find_photos_names_folders_without_permission(nobodys_folder):
     (nobodys_folder / "closed").mkdir(mode=0)
     (nobodys_folder / "a.jpg").write_bytes(b"x")
-    photos, problems = find_photos(nobodys_folder)
+    found = find_photos(nobodys_folder)
+    photos, problems = found.photos, found.problems
     assert [photo.id for photo in photos] == ["a.jpg"]
     assert [str(p) for p in problems] == [
         f"{nobodys_folder}/closed: the folder cannot be read: permission denied"
@@ -709,7 +709,8 @@ def test_names_that_are_not_text_stay_apart_and_can_be_opened(tmp_path):
     names = [b"caf\xe9.png", b"caf\\xE9.png", b"caf\xc3\xa9.png", b"line\nend.png", b"caf\xe8.png"]
     for number, name in enumerate(names):
         Image.new("RGB", (40, 40), (number, 0, 0)).save(tmp_path / os.fsdecode(name))
-    photos, problems = find_photos(tmp_path)
+    found = find_photos(tmp_path)
+    photos, problems = found.photos, found.problems
     assert not problems
     assert sorted(photo.id for photo in photos) == sorted(
         ["caf\\xE9.png", "caf\\x5CxE9.png", "café.png", "line\\x0Aend.png", "caf\\xE8.png"]

@@ -14,6 +14,7 @@ NOUNS = {
     "tables",
     "progress",
     "recent",
+    "texts",
     "arrays",
     "files",
     "config",
@@ -22,44 +23,58 @@ NOUNS = {
     "matches",
     "ranking",
     "ground_truth",
+    "photos",
     "images",
 }
 MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
     "errors": set(),
+    "texts": set(),
     "arrays": set(),
     "files": set(),
     "tables": {"errors"},
     "progress": set(),
     "recent": set(),
     "config": {"errors", "tables"},
-    "descriptors": {"errors", "arrays"},
+    "descriptors": {"errors", "arrays", "texts"},
     "local_features": {"errors", "arrays"},
     "matches": {"errors", "arrays"},
-    "ranking": {"errors", "arrays"},
-    "ground_truth": {"errors", "arrays"},
-    "images": {"errors", "arrays"},
+    "ranking": {"errors", "arrays", "texts"},
+    "ground_truth": {"errors", "arrays", "texts"},
+    "photos": {"errors", "arrays"},
+    "images": {"errors", "arrays", "photos"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,
     "fetching": NOUNS,  # at the side: brings the files that `datasets` reads
     "extractors": NOUNS | {"layers", "whitening"},
     "decoding": NOUNS,
-    "extraction": NOUNS | {"extractors", "decoding"},
-    "local_extraction": NOUNS | {"extractors", "decoding"},
+    "describing": NOUNS | {"extractors", "decoding"},
+    "local_describing": NOUNS | {"extractors", "decoding"},
     "whitening": NOUNS,
     "geometry": NOUNS,
     "index": NOUNS,
     "searching": NOUNS | {"index"},
     "store": NOUNS,
-    "update": NOUNS | {"extractors", "extraction", "local_extraction", "store"},
+    "update": NOUNS | {"extractors", "describing", "local_describing", "store"},
     "stored_features": NOUNS | {"store"},
-    "photo_pair": NOUNS | {"extractors", "local_extraction", "geometry", "rerank"},
+    "photo_pair": NOUNS | {"extractors", "local_describing", "geometry", "rerank"},
     "asmk": NOUNS | {"index"},
     "rerank": NOUNS | {"geometry", "index", "asmk"},
     "evaluate": NOUNS,
+    "toycity": NOUNS | {"datasets"},  # at the side: the drawn city
     "submission": NOUNS | {"datasets"},
     "training": NOUNS
-    | {"layers", "datasets", "extractors", "decoding", "extraction", "evaluate", "searching", "index"}
+    | {
+        "layers",
+        "datasets",
+        "toycity",
+        "extractors",
+        "decoding",
+        "describing",
+        "evaluate",
+        "searching",
+        "index",
+    }
     | {"whitening"},
     "run": None,  # knows the order: may import everything but the edge
     "contest": None,  # the walk of a contest entry; the parts that a notebook uses do without `run`
@@ -81,7 +96,7 @@ ONLY_IN = {
     "accelerate": {"training"},
     "tensorboard": {"training"},
     "onnx": {"training"},
-    "onnxruntime": {"training"},
+    "onnxruntime": {"extractors", "training"},
 }
 
 

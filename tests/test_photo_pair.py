@@ -6,10 +6,10 @@ from meisho.extractors.local_base import load_local_extractor
 from meisho.extractors.local_input import no_features
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import RansacOptions, Verification
-from meisho.images import Photo
-from meisho.local_extraction import extract_local
+from meisho.local_describing import LocalDescriber
 from meisho.matches import Matches
 from meisho.photo_pair import PhotoPair, StoredPairs, compare_photos
+from meisho.photos import Photo
 from meisho.ranking import Ranking
 from meisho.rerank.evidence import Evidence, LocalFeaturesInMemory
 from meisho.rerank.geometric import GeometricReranker
@@ -35,7 +35,7 @@ def photos(tmp_path_factory):
 
 def test_stored_features_give_the_pairs_that_the_photos_give(photos):
     sift, matcher, ransac = load_local_extractor("sift"), MutualMatcher(), RansacOptions("affine")
-    features = [extract_local(photo, sift) for photo in photos]
+    features = [LocalDescriber(sift).describe(photo) for photo in photos]
     pairs = StoredPairs(
         [photos[2], photos[0]], LocalFeaturesInMemory([features[2], features[0]], features), matcher, ransac
     )
@@ -60,7 +60,7 @@ class Refusing(MutualMatcher):
 
 def test_what_a_reranker_verified_is_not_verified_again(photos):
     sift, matcher, ransac = load_local_extractor("sift"), MutualMatcher(), RansacOptions("affine")
-    features = [extract_local(photo, sift) for photo in photos]
+    features = [LocalDescriber(sift).describe(photo) for photo in photos]
     evidence = Evidence(local=LocalFeaturesInMemory(features[:1], features[1:]))
     ranking = Ranking(("a",), ("b", "c"), np.array([[1, 0]]), np.array([[0.6, 0.5]]))
     GeometricReranker(matcher=matcher, ransac=ransac).rerank(ranking, evidence)

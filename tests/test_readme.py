@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from meisho import cli
-from meisho.datasets.toycity import build_toycity
+from meisho.toycity import build_toycity
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

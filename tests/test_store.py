@@ -19,8 +19,12 @@ from hypothesis import strategies as st
 
 from meisho.descriptors import Provenance
 from meisho.errors import CollectionError, InputError, LockedError, MismatchError
-from meisho.store import Collection, CollectionWriter, PhotoRecord, tables
+from meisho.store import tables
+from meisho.store.collection import Collection
 from meisho.store.locks import announce_reading
+from meisho.store.metadata import is_collection
+from meisho.store.records import PhotoRecord
+from meisho.store.writer import CollectionWriter
 
 DIM = 8
 PROVENANCE = Provenance.from_options("timm:resnet34", {"pooling": "gem", "max_side_px": 384}, "ab" * 32)
@@ -87,13 +91,13 @@ def test_a_new_collection_is_empty_and_says_what_it_was_made_with(collection, tm
 
 def test_a_collection_may_be_made_in_an_empty_directory(tmp_path):
     Collection.create(tmp_path, photo_root=tmp_path, provenance=PROVENANCE, dim=DIM)
-    assert Collection.exists(tmp_path)
+    assert is_collection(tmp_path)
 
 
 def test_making_a_collection_twice_is_refused_and_keeps_the_first(collection):
     with collection.writer() as writer:
         put(writer, record("a"))
-    with pytest.raises(CollectionError, match="is a collection already"):
+    with pytest.raises(CollectionError, match="is already a collection"):
         Collection.create(collection.path, photo_root=Path("/p"), provenance=PROVENANCE, dim=DIM)
     assert_holds(collection, [record("a")])
 
@@ -130,15 +134,15 @@ def test_a_photo_folder_whose_name_is_not_utf8_is_kept(tmp_path):
 
 
 def test_opening_nothing_says_how_to_make_one(tmp_path):
-    assert not Collection.exists(tmp_path / "none")
-    with pytest.raises(CollectionError, match=r"no collection; make one with 'meisho index"):
+    assert not is_collection(tmp_path / "none")
+    with pytest.raises(CollectionError, match=r"no collection here; make one with 'meisho index"):
         Collection.open(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
 def test_opening_or_making_at_a_file_says_so(tmp_path):
     (tmp_path / "file").write_text("x")
-    assert not Collection.exists(tmp_path / "file")
+    assert not is_collection(tmp_path / "file")
     with pytest.raises(CollectionError, match="is a file"):
         Collection.open(tmp_path / "file")
     with pytest.raises(CollectionError, match="is a file"):
@@ -169,7 +173,7 @@ def test_a_newer_format_is_refused_with_both_versions(collection):
 )
 def test_a_damaged_metadata_file_is_named(collection, text):
     (collection.path / "collection.json").write_text(text)
-    with pytest.raises(CollectionError, match=r"collection\.json: damaged .*restore it from a copy"):
+    with pytest.raises(CollectionError, match=r"collection\.json: damaged .*restore it from a backup"):
         Collection.open(collection.path)
 
 
@@ -191,7 +195,7 @@ def test_a_deleted_table_is_named_on_opening_and_on_reading(collection, name):
         put(writer, record("a"))
     shutil.rmtree(collection.path / f"{name}.lance")
     for use in (lambda: Collection.open(collection.path), collection.snapshot):
-        with pytest.raises(CollectionError, match=rf"cannot open the table of {name}.*restore the directory"):
+        with pytest.raises(CollectionError, match=rf"cannot open the {name} table.*restore the directory"):
             use()
 
 
@@ -446,7 +450,7 @@ def test_vectors_given_are_not_kept_nor_written_into(collection):
         ([content(1)], np.zeros(DIM, np.float32), "got shape"),
         ([content(1), content(2)], np.stack([np.ones(DIM), np.full(DIM, np.nan)]), f"1 of 2 .*{content(2)}"),
         ([content(1)], np.full((1, DIM), np.inf, np.float32), "NaN or infinity"),
-        ([""], np.zeros((1, DIM), np.float32), "needs the content hash"),
+        ([""], np.zeros((1, DIM), np.float32), "needs the hash of its content"),
     ],
 )
 def test_unfit_descriptors_are_refused_whole(collection, contents, vectors, message):
@@ -730,7 +734,7 @@ def test_a_full_disk_loses_only_the_batch_and_says_so(collection):
         import resource, signal, sys
         import numpy as np
         from meisho.errors import CollectionError
-        from meisho.store import Collection
+        from meisho.store.collection import Collection
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that grows too large fails like a full disk
         with Collection.open(sys.argv[1]).writer() as writer:
             resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
@@ -762,8 +766,8 @@ def test_a_full_disk_loses_only_the_batch_and_says_so(collection):
             RuntimeError("lance error: IO: No space left on device (os error 28), /build/x.rs:1:2"),
             "free some space",
         ),
-        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "the right to write"),
-        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "the right to write"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "permission to write"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "permission to write"),
         (ValueError("something new"), "restore the directory"),
     ],
 )
@@ -781,7 +785,7 @@ def test_without_write_permission_it_can_be_read_and_says_why_not_written(collec
     code = """if True:
         import os, sys
         from meisho.errors import CollectionError
-        from meisho.store import Collection
+        from meisho.store.collection import Collection
 
         def use():
             collection = Collection.open(sys.argv[1])
@@ -809,7 +813,7 @@ def test_without_write_permission_it_can_be_read_and_says_why_not_written(collec
     lines = result.stdout.splitlines()
     assert lines[:3] == ["1 1 1", "locked", "1 1 1"]
     assert "cannot lock it for writing" in lines[3]
-    assert "the right to write" in lines[3]
+    assert "permission to write" in lines[3]
 
 
 # --- imports
@@ -821,9 +825,9 @@ def test_without_lancedb_the_store_says_what_to_install(missing):
         import sys
         sys.modules["{missing}"] = None
         from meisho.errors import MissingDependencyError
-        import meisho.extractors.base, meisho.extraction, meisho.descriptors  # these work without it
+        import meisho.extractors.base, meisho.describing, meisho.descriptors  # these work without it
         try:
-            import meisho.store
+            import meisho.store.collection
         except MissingDependencyError as error:
             print(error)
     """
@@ -838,7 +842,8 @@ def test_opening_reading_and_writing_prints_nothing_and_ends_at_once(tmp_path):
         import numpy as np
         from pathlib import Path
         from meisho.descriptors import Provenance
-        from meisho.store import Collection, PhotoRecord
+        from meisho.store.collection import Collection
+        from meisho.store.records import PhotoRecord
         c = Collection.create(Path(sys.argv[1]), photo_root=Path("/p"), provenance=Provenance("x"), dim=2)
         with c.writer() as writer:
             writer.add_descriptors(["aa"], np.ones((1, 2), np.float32))

@@ -16,7 +16,10 @@ import pytest
 
 from meisho.descriptors import Provenance
 from meisho.errors import CollectionError, LockedError
-from meisho.store import Collection, PhotoRecord, tables
+from meisho.store import tables
+from meisho.store.collection import Collection
+from meisho.store.metadata import is_collection
+from meisho.store.records import PhotoRecord
 
 DIM = 64
 PROVENANCE = Provenance.from_options("default", {})
@@ -213,8 +216,8 @@ def test_a_killed_creation_leaves_nothing_in_the_way(tmp_path, start):
         else:
             time.sleep(delay)
             made = child.kill() == ["made"]
-        assert Collection.exists(path) or not made
-        if not Collection.exists(path):
+        assert is_collection(path) or not made
+        if not is_collection(path):
             with pytest.raises(CollectionError, match=r"no collection|interrupted"):
                 Collection.open(path)
             outcomes.add("nothing" if not path.exists() else "half")

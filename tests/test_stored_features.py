@@ -9,8 +9,9 @@ from meisho.local_features import LocalFeatures
 from meisho.ranking import Ranking
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import GeometricReranker
-from meisho.store import Collection, PhotoRecord
-from meisho.stored_features import CollectionFeatures
+from meisho.store.collection import Collection
+from meisho.store.records import PhotoRecord
+from meisho.stored_features import CollectionFeatures, StoredFeatures
 
 DIM = 32
 NONE = LocalFeatures(np.empty((0, 2)), np.empty((0, DIM)), np.empty(0), (640, 480))
@@ -43,7 +44,7 @@ IDS = [f"p{n}" for n in (5, 4, 3, 2, 1, 0)]
 
 
 def test_rows_are_answered_in_order_and_a_photo_without_features_by_none(collection):
-    source = CollectionFeatures(collection, IDS, [NONE], max_bytes=20_000)
+    source = CollectionFeatures(StoredFeatures(collection, IDS, max_bytes=20_000), [NONE])
     for rows in ([1, 0, 5, 1], [5, 4, 3, 2, 1, 0], [], [2]):
         found = source.database(np.array(rows, np.int64))
         assert len(found) == len(rows)
@@ -56,23 +57,23 @@ def test_rows_are_answered_in_order_and_a_photo_without_features_by_none(collect
 
 
 def test_what_was_asked_for_last_is_kept_and_no_more(collection, monkeypatch):
-    source, read = CollectionFeatures(collection, IDS, [], max_bytes=3 * 10_000), []
+    source, read = StoredFeatures(collection, IDS, max_bytes=3 * 10_000), []
     original = source._reader.read
     monkeypatch.setattr(source._reader, "read", lambda rows: (read.append(rows.tolist()), original(rows))[1])
     for rows in ([1, 2, 3], [3, 1], [4], [1], [2]):
-        source.database(np.array(rows))
+        source.read(np.array(rows))
     assert read == [[1, 2, 3], [4], [2]]
 
 
 def test_a_collection_without_local_features_is_refused(tmp_path):
     made = Collection.create(tmp_path / "c", photo_root=tmp_path, provenance=Provenance("x"), dim=2)
     with pytest.raises(CollectionError, match="holds no local features"):
-        CollectionFeatures(made, [], [])
+        StoredFeatures(made, [])
 
 
 def test_a_ranking_is_reranked_from_stored_features(collection):
     queries = [features_of(3, shift_px=25, noise=0.2), features_of(0, shift_px=-4, noise=0.2)]
-    source = CollectionFeatures(collection, IDS, queries)
+    source = CollectionFeatures(StoredFeatures(collection, IDS), queries)
     ranks = np.tile(np.arange(6), (2, 1))
     ranking = Ranking(("q3", "q0"), tuple(IDS), ranks, np.tile(np.linspace(0.6, 0.5, 6), (2, 1)))
     reranked = GeometricReranker(order="inliers").rerank(ranking, Evidence(local=source))
@@ -82,7 +83,7 @@ def test_a_ranking_is_reranked_from_stored_features(collection):
 
 def test_the_fingerprint_tells_photos_contents_and_features_from_others(collection):
     def fingerprint(ids=IDS):
-        return CollectionFeatures(collection, ids, []).fingerprint
+        return StoredFeatures(collection, ids).fingerprint
 
     first = fingerprint()
     assert fingerprint() == first

@@ -5,10 +5,14 @@ import pytest
 from PIL import Image
 
 from meisho.datasets.base import load_dataset
+from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
-from meisho.images import ImageOptions, find_photos
-from meisho.run import evaluate_dataset, index_photos
-from meisho.store import Collection, tables
+from meisho.images import ImageOptions
+from meisho.photos import find_photos
+from meisho.run.evaluating import evaluate_dataset
+from meisho.run.indexing import index_photos
+from meisho.store import tables
+from meisho.store.collection import Collection
 from meisho.update import plan_update
 
 
@@ -37,9 +41,7 @@ def photos(tmp_path):
 
 
 def index(folder, extractor):
-    photos, problems = find_photos(folder)
-    to = folder.parent / "c.meisho"
-    return index_photos(photos, to, extractor, photo_root=folder, problems=problems, num_workers=0)
+    return index_photos(find_photos(folder), folder.parent / "c.meisho", Describer(extractor, num_workers=0))
 
 
 def test_nothing_is_planned_when_nothing_changed(photos):
@@ -48,7 +50,7 @@ def test_nothing_is_planned_when_nothing_changed(photos):
     collection = Collection.open(photos.parent / "c.meisho")
     with collection.writer() as writer:
         known = writer.known_contents()
-    plan = plan_update(collection.records(), find_photos(photos)[0], photo_root=photos, known_contents=known)
+    plan = plan_update(collection.records(), find_photos(photos), known_contents=known)
     assert (plan.pending, plan.gone, plan.unchanged) == ((), (), 5)
 
 
@@ -112,12 +114,12 @@ def test_a_twin_of_a_photo_that_vanished_is_described_itself(photos):
             (photos / "0.png").unlink(missing_ok=True)
             return ImageOptions(max_side_px=64)
 
-    plan = find_photos(photos)[0]
+    plan = find_photos(photos)
     to = photos.parent / "c.meisho"
-    first = index_photos(plan, to, MeanColor(), photo_root=photos, num_workers=0)
+    first = index_photos(plan, to, Describer(MeanColor(), num_workers=0))
     assert first.duplicates == 1
     (photos / "0.png").unlink()
-    second = index_photos(plan, photos.parent / "d.meisho", Thief(), photo_root=photos, num_workers=0)
+    second = index_photos(plan, photos.parent / "d.meisho", Describer(Thief(), num_workers=0))
     assert [s.id for s in second.skipped] == ["0.png"]
     assert second.num_photos == 5
 
@@ -147,11 +149,9 @@ def test_a_kill_after_a_folder_was_renamed_loses_no_photo(photos):
     collection = Collection.open(photos.parent / "c.meisho")
     seen = []
     index_photos(
-        find_photos(photos)[0],
+        find_photos(photos),
         collection.path,
-        MeanColor(),
-        photo_root=photos,
-        num_workers=0,
+        Describer(MeanColor(), num_workers=0),
         progress=lambda *_: seen.append(len(collection.records())),
     )
     assert min(seen) >= 5
@@ -183,7 +183,7 @@ def test_boxes_of_database_photos_count(tmp_path):
     def best(left, right):
         table.write_text(f"{header}two.png,red,database,left,{left}\ntwo.png,blue,database,right,{right}\n")
         dataset = load_dataset("csv", table)
-        evaluation = evaluate_dataset(dataset, MeanColor(), tmp_path / "c", num_workers=0)
+        evaluation = evaluate_dataset(dataset, Describer(MeanColor(), num_workers=0), tmp_path / "c")
         return evaluation.ranking.ids_of(0)[0], evaluation.ranking.scores[0]
 
     first, scores = best("0,0,40,40", "40,0,80,40")
@@ -200,5 +200,5 @@ def test_an_uncropped_query_is_not_given_the_vector_of_a_cropped_photo(tmp_path)
         "file,label,role,id,x0,y0,x1,y1\ntwo.png,a,query,q,,,,\ntwo.png,a,database,d,0,0,40,40\n"
     )
     dataset = load_dataset("csv", tmp_path / "photos.csv")
-    evaluation = evaluate_dataset(dataset, MeanColor(), tmp_path / "c", num_workers=0)
+    evaluation = evaluate_dataset(dataset, Describer(MeanColor(), num_workers=0), tmp_path / "c")
     assert evaluation.ranking.scores[0, 0] == pytest.approx(0.5**0.5, abs=1e-2)

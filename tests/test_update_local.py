@@ -10,12 +10,15 @@ import pytest
 from PIL import Image
 
 from meisho.datasets.base import load_dataset
+from meisho.describing import Describer
 from meisho.errors import ImageError, MismatchError
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
-from meisho.images import Photo
-from meisho.local_extraction import extract_local
-from meisho.run import evaluate_dataset, index_folder, restore_local_extractor
-from meisho.store import Collection
+from meisho.extractors.restoring import restore_local_extractor
+from meisho.local_describing import LocalDescriber
+from meisho.photos import Photo
+from meisho.run.evaluating import evaluate_dataset
+from meisho.run.indexing import IndexOptions, index_folder
+from meisho.store.collection import Collection
 from toy_features import Corners, MeanColor
 
 
@@ -36,8 +39,9 @@ def photos(tmp_path):
 
 
 def index(folder, local_extractor=None, **options):
-    to = folder.parent / "c.meisho"
-    return index_folder(folder, to, MeanColor(), local_extractor=local_extractor, num_workers=0, **options)
+    local = LocalDescriber(local_extractor, num_workers=0) if local_extractor else None
+    describer = Describer(MeanColor(), num_workers=0)
+    return index_folder(folder, folder.parent / "c.meisho", describer, IndexOptions(local=local), **options)
 
 
 def stored(folder):
@@ -48,7 +52,7 @@ def stored(folder):
 def assert_right(folder, found):
     """Every photo has the features that its extractor finds in it."""
     for photo_id, features in found.items():
-        expected = extract_local(Photo(photo_id, folder / photo_id), Corners())
+        expected = LocalDescriber(Corners()).describe(Photo(photo_id, folder / photo_id))
         np.testing.assert_allclose(features.keypoints, expected.keypoints, atol=1e-3)
         np.testing.assert_allclose(features.descriptors, expected.descriptors, atol=0.5)
         assert features.size_px == expected.size_px
@@ -175,7 +179,12 @@ def test_boxes_get_local_features_of_their_own(tmp_path):
     rows = "two.png,a,query,q,,,,\ntwo.png,a,database,left,0,0,40,40\ntwo.png,a,database,right,40,0,80,40\n"
     (tmp_path / "photos.csv").write_text(f"file,label,role,id,x0,y0,x1,y1\n{rows}")
     dataset = load_dataset("csv", tmp_path / "photos.csv")
-    evaluate_dataset(dataset, MeanColor(), tmp_path / "c", local_extractor=Corners(), num_workers=0)
+    evaluate_dataset(
+        dataset,
+        Describer(MeanColor(), num_workers=0),
+        tmp_path / "c",
+        local=LocalDescriber(Corners(), num_workers=0),
+    )
     found = Collection.open(tmp_path / "c").local_features_of(["left", "right"])
     # a box's edge is blurred
     np.testing.assert_allclose(found["left"].descriptors, [[255, 0, 0]] * 2, atol=40)
@@ -192,7 +201,10 @@ def test_an_evaluation_that_misses_local_features_is_refused(photos):
     dataset = load_dataset("csv", photos.parent / "photos.csv")
     with pytest.raises(ImageError, match=r"2\.png.*a score needs every photo"):
         evaluate_dataset(
-            dataset, MeanColor(), photos.parent / "c", local_extractor=Thief(photos), num_workers=0
+            dataset,
+            Describer(MeanColor(), num_workers=0),
+            photos.parent / "c",
+            local=LocalDescriber(Thief(photos), num_workers=0),
         )
 
 
@@ -216,14 +228,14 @@ def test_the_remembered_extractor_is_loaded_only_when_there_is_something_to_do(p
         loaded.append((name, options))
         return load_local_extractor(name, **options)
 
-    monkeypatch.setattr("meisho.run.load_local_extractor", load)
+    monkeypatch.setattr("meisho.extractors.restoring.load_local_extractor", load)
     monkeypatch.setitem(LOCAL_EXTRACTORS, "corners", "toy_features:Corners")
     index(photos, Corners(version=3))
     index(photos)
     assert loaded == []
     paint(photos, [9])
     assert index(photos).local_described == 1
-    assert loaded == [("corners", {"version": 3})]
+    assert loaded == [("corners", {"device": "auto", "version": 3})]
 
 
 def test_an_extractor_that_became_another_is_refused():
@@ -239,7 +251,9 @@ CHILD = """if True:
     import sys
     from pathlib import Path
     import meisho.update
-    from meisho.run import index_folder
+    from meisho.describing import Describer
+    from meisho.local_describing import LocalDescriber
+    from meisho.run.indexing import IndexOptions, index_folder
     from toy_features import Corners, MeanColor
     meisho.update.COMMIT_PHOTOS = 1
     folder = Path(sys.argv[1])
@@ -247,8 +261,9 @@ CHILD = """if True:
     def say(stage, done, total):
         print(stage.replace(" ", "_"), done, flush=True)
 
-    index_folder(folder, folder.parent / "c.meisho", MeanColor(), local_extractor=Corners(), num_workers=0,
-                 progress=say)
+    local = IndexOptions(local=LocalDescriber(Corners(), num_workers=0))
+    describer = Describer(MeanColor(), num_workers=0)
+    index_folder(folder, folder.parent / "c.meisho", describer, local, progress=say)
 """
 
 

@@ -1,4 +1,4 @@
-"""Photos: a file on disk -> an upright RGB array, cropped to a box and resized.
+"""Images: a photo -> an upright RGB array, cropped to a box and resized.
 
 The order is always the same, for database and query alike: decode, turn upright by EXIF, crop to the
 box (in pixels of the upright photo, at the photo's own scale), then resize.
@@ -13,43 +13,22 @@ What is decided here, once:
 - A file that ends too early is refused, not shown half grey.
 """
 
-import hashlib
 import io
 import math
-import re
-import stat
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFile, ImageOps, UnidentifiedImageError
 
 from meisho.arrays import UInt8Array, read_only
 from meisho.errors import ConfigError, ImageError, InputError
-
-PHOTO_SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jp2",
-        ".ppm",
-    }
-)
-"""Lower-case file endings that are taken for photos when a folder is walked."""
+from meisho.photos import Box, Photo, explain_os_error, open_photo_file
 
 MAX_PIXELS = 300_000_000
 """A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
@@ -75,45 +54,6 @@ _UPRIGHT = {
 }  # EXIF orientation -> what turns the photo upright; 1 and everything else: nothing
 _DRAFT_HEADROOM = 2  # 1/4 of 12 MP for 384 px: 50 dB to full decoding; 1/8, headroom 1.3: 38 dB, visible
 _REDUCING_GAP = 3.0  # 12 MP to 384 px: 21 ms and 53 dB to the exact filter, which takes 65 ms
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in pixels of the upright photo; edges may be fractional [x0, x1) × [y0, y1).
-
-    Attributes:
-        x0: Left edge, px.
-        y0: Top edge, px.
-        x1: Right edge, px, greater than x0.
-        y1: Bottom edge, px, greater than y0.
-
-    Raises:
-        ConfigError: The box is empty or not finite.
-    """
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-
-    def __post_init__(self) -> None:
-        if not (0 < self.x1 - self.x0 < float("inf") and 0 < self.y1 - self.y0 < float("inf")):
-            raise ConfigError(f"box {self}: needs finite x0 < x1 and y0 < y1")
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One photo to be described.
-
-    Attributes:
-        id: Its unique name within its data set or collection; for a folder, the path below it with "/".
-        path: The file.
-        box: The part of it to use, or None for the whole photo.
-    """
-
-    id: str
-    path: Path
-    box: Box | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +108,49 @@ class LoadedImage:
         object.__setattr__(self, "pixels", read_only(self.pixels, np.uint8))
 
 
+PhotoLike = Photo | str | Path | bytes | Image.Image | UInt8Array
+"""What people have: a photo, its file, the bytes of its file, a PIL image, or upright RGB (H, W, 3) uint8."""
+
+
+_KINDS = (Photo, str, Path, bytes, Image.Image, np.ndarray)
+
+
+def as_photos(sources: PhotoLike | Iterable[PhotoLike]) -> tuple[Photo, ...]:
+    """Return photos, whatever was given: one or several of `PhotoLike`.
+
+    A file's id is its path; photos in memory are called "photo 1", "photo 2" and so on by their place.
+
+    Raises:
+        InputError: A source is nothing that can be a photo.
+    """
+    several = [sources] if isinstance(sources, _KINDS) else sources
+    return tuple(_as_photo(source, f"photo {number}") for number, source in enumerate(several, start=1))
+
+
+def _as_photo(source: PhotoLike, name: str) -> Photo:
+    if isinstance(source, Photo):
+        return source
+    if isinstance(source, str | Path):
+        return Photo(str(source), Path(source))
+    if isinstance(source, Image.Image):
+        with _translate_errors(Path(name)):
+            source = np.asarray(_to_rgb(_to_resizable(ImageOps.exif_transpose(source))))
+    if isinstance(source, bytes) and source:
+        return Photo(name, Path(name), content=source)
+    if (
+        isinstance(source, np.ndarray)
+        and source.dtype == np.uint8
+        and source.shape[2:] == (3,)
+        and source.size
+    ):
+        return Photo(name, Path(name), content=read_only(source, np.uint8))
+    what = f"{source.dtype} {source.shape}" if isinstance(source, np.ndarray) else type(source).__name__
+    raise InputError(
+        f"{name}: cannot be read from {what}; give a path, the bytes of an image file, a PIL image "
+        "or an array (H, W, 3) uint8 RGB"
+    )
+
+
 def load_image(photo: Photo, options: ImageOptions) -> UInt8Array:
     """Read one photo: upright, cropped to its box, resized. Returns (H, W, 3) uint8, RGB, free to be changed.
 
@@ -186,7 +169,7 @@ def load_sized_image(photo: Photo, options: ImageOptions) -> LoadedImage:
     Raises:
         ImageError: The photo cannot be read, or the box lies outside it; the message says why.
     """
-    with _translate_errors(photo.path), _open_photo(photo.path) as image:
+    with _translate_errors(photo.path), _open_photo(photo) as image:
         size = _upright_size(image)
         crop = _whole_pixels(photo.box, size, photo.path)
         working = working_size(crop[2] - crop[0], crop[3] - crop[1], options)
@@ -208,24 +191,14 @@ def working_size(width: int, height: int, options: ImageOptions) -> tuple[int, i
     return rounded(width), rounded(height)
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """Return the (width, height), px, of the upright photo from its header alone.
+def read_size(photo: Photo) -> tuple[int, int]:
+    """Return the (width, height), px, of the whole upright photo from its header alone.
 
     Raises:
         ImageError: The header cannot be read.
     """
-    with _translate_errors(path), _open_photo(path) as image:
+    with _translate_errors(photo.path), _open_photo(photo) as image:
         return _upright_size(image)
-
-
-def content_sha256(path: Path) -> str:
-    """Return the SHA-256 of the file's bytes, 64 hexadecimal digits.
-
-    Raises:
-        ImageError: The file cannot be read.
-    """
-    with _translate_errors(path), _open_regular_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_thumbnail(photo: Photo, max_side_px: int = 256, *, quality: int = 80) -> bytes:
@@ -239,7 +212,7 @@ def make_thumbnail(photo: Photo, max_side_px: int = 256, *, quality: int = 80) -
     Raises:
         ImageError: The photo cannot be read.
     """
-    with _translate_errors(photo.path), _open_photo(photo.path) as image:
+    with _translate_errors(photo.path), _open_photo(photo) as image:
         width, height = _upright_size(image)
         scale = min(1.0, max_side_px / max(width, height))
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -252,99 +225,23 @@ def make_thumbnail(photo: Photo, max_side_px: int = 256, *, quality: int = 80) -
         return jpeg.getvalue()
 
 
-def find_photos(folder: Path) -> tuple[tuple[Photo, ...], tuple[ImageError, ...]]:
-    """Find every photo below a folder, sorted by id, and say what could not be looked at.
-
-    Files count as photos by their ending (`PHOTO_SUFFIXES`, in any case). Hidden files and folders (".name")
-    are left out, folders behind symbolic links are entered unless they lead back to a folder above. An id is
-    the path below the folder with "/"; see `printable_id` for names that are not text.
-
-    Raises:
-        InputError: `folder` is not a folder.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{printable_id(folder)}: no such folder; give the folder that holds the photos")
-    photos: list[Photo] = []
-    problems: list[ImageError] = []
-    for entry in _walk(folder, (), problems):
-        relative = entry.relative_to(folder)
-        if reason := _why_not_a_file(entry):
-            problems.append(ImageError(entry, reason))
-        else:
-            photos.append(Photo(printable_id(relative), entry))
-    return tuple(sorted(photos, key=lambda photo: photo.id)), tuple(problems)
-
-
-def printable_id(path: Path) -> str:
-    r"""Return a path as text that can be stored and printed; two different paths never give the same text.
-
-    Bytes that are not UTF-8, control characters and the backslash itself become `\xNN`; all else stays.
-    """
-    return re.sub(r"[\x00-\x1f\x7f\\\udc80-\udcff]", lambda m: f"\\x{ord(m[0]) & 0xFF:02X}", path.as_posix())
-
-
-def _walk(folder: Path, above: tuple[tuple[int, int], ...], problems: list[ImageError]) -> Iterator[Path]:
-    """Yield what looks like a photo below `folder`, in sorted order; `above` are the folders on the way."""
-    try:
-        status = folder.stat()
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        problems.append(ImageError(folder, f"the folder cannot be read: {_reason(error)}"))
-        return
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        return  # a symbolic link back to a folder on the way
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if _is_folder(entry):
-            yield from _walk(entry, (*above, identity), problems)
-        elif entry.suffix.lower() in PHOTO_SUFFIXES:
-            yield entry
-        elif entry.is_symlink() and not entry.exists():
-            problems.append(ImageError(entry, "a link to a folder or file that does not exist"))
-
-
-def _is_folder(entry: Path) -> bool:
-    try:
-        return stat.S_ISDIR(entry.stat().st_mode)
-    except OSError:  # a broken or endless link, or no permission: the photo's own reading says which
-        return False
-
-
-def _why_not_a_file(path: Path) -> str | None:
-    """Say why a path cannot be opened as a file, or None: opening a pipe or device could wait for ever."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return "a link to a file that does not exist" if path.is_symlink() else "no such file"
-    except (OSError, ValueError) as error:
-        return _reason(error)
-    if stat.S_ISDIR(status.st_mode):
-        return "a folder, not a file"
-    if not stat.S_ISREG(status.st_mode):
-        return "not a regular file (a pipe, socket or device)"
-    return None if status.st_size else "the file is empty (0 bytes)"
-
-
 @contextmanager
-def _open_regular_file(path: Path) -> Iterator[io.BufferedReader]:
-    if reason := _why_not_a_file(path):
-        raise ImageError(path, reason)
-    with path.open("rb") as file:
-        yield file
-
-
-@contextmanager
-def _open_photo(path: Path) -> Iterator[Image.Image]:
+def _open_photo(photo: Photo) -> Iterator[Image.Image]:
     """Open a photo's header by its content, whatever its ending, and check its size; no pixel is decoded."""
-    with _open_regular_file(path) as file, _open_image(file, path) as image:
+    with ExitStack() as stack:
+        if isinstance(photo.content, np.ndarray):
+            image = Image.fromarray(photo.content)
+        elif photo.content is not None:
+            image = stack.enter_context(_open_image(io.BytesIO(photo.content), photo.path))
+        else:
+            file = stack.enter_context(open_photo_file(photo.path))
+            image = stack.enter_context(_open_image(file, photo.path))
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
         yield image
 
 
-def _open_image(file: io.BufferedReader, path: Path) -> Image.Image:
+def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image:
     head = file.read(64)
     file.seek(0)
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
@@ -492,7 +389,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+        return explain_os_error(error)
     if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError):
         return f"damaged: {type(error).__name__}: {error}".splitlines()[0][:200]
     return " ".join(str(error).split())[:200] or f"damaged: {type(error).__name__}"

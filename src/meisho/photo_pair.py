@@ -8,10 +8,10 @@ from meisho.arrays import Int64Array
 from meisho.extractors.local_base import LocalExtractor
 from meisho.geometry.base import LocalMatcher
 from meisho.geometry.ransac import Model, RansacOptions, Verification
-from meisho.images import Photo
-from meisho.local_extraction import extract_local
+from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
+from meisho.photos import Photo
 from meisho.rerank.evidence import LocalFeatureSource
 from meisho.rerank.geometric import verify_matches, verify_rows
 from meisho.rerank.verified import VerifiedPairs
@@ -69,7 +69,7 @@ def compare_photos(
         ImageError: A photo cannot be read.
     """
     start = time.perf_counter()
-    ours, theirs = extract_local(query, extractor), extract_local(database, extractor)
+    ours, theirs = LocalDescriber(extractor).describe(query), LocalDescriber(extractor).describe(database)
     extracted = time.perf_counter()
     matches = matcher.match(ours, [theirs])[0]
     verification = verify_matches(ours, theirs, matches, ransac)

@@ -10,23 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from meisho.arrays import Float32Array
+from meisho.describing import DescribedBatch, Describer
 from meisho.errors import ImageError
-from meisho.extraction import DescribedBatch, stream_descriptors
-from meisho.extractors.base import GlobalExtractor
-from meisho.extractors.local_base import LocalExtractor
-from meisho.images import Box, Photo, content_sha256, printable_id, read_size
-from meisho.local_extraction import stream_local_features
+from meisho.images import read_size
+from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
+from meisho.photos import Box, Photo, PhotoFolder, content_sha256, printable_id
 from meisho.progress import Progress
-from meisho.store import CollectionWriter, PhotoRecord
+from meisho.store.records import PhotoRecord
+from meisho.store.writer import CollectionWriter
 
 COMMIT_PHOTOS = 64
 """Photos per commit: about what a kill can lose."""
 
 COMMIT_SECONDS = 10.0
 """Slower batches are committed after this time."""
-
-"""Called with (what is being done, how many are done, how many there are)."""
 
 Pending = tuple[Photo, PhotoRecord]
 """A photo and its unfinished record: place, size and time, no content hash yet."""
@@ -50,21 +48,42 @@ class Plan:
 
 
 def plan_update(
+    records: Sequence[PhotoRecord], folder: PhotoFolder, *, known_contents: frozenset[str]
+) -> Plan:
+    """Compare records with the files as they are now: what a sync with a folder must do.
+
+    Photos that were added by hand (`is_added_by_hand`) count as photos of the folder while their file is
+    there. What is recorded below a place that could not be looked into is kept.
+
+    Args:
+        records: What is recorded.
+        folder: What shall be there.
+        known_contents: Contents that have a descriptor; a record whose descriptor was lost counts as changed.
+    """
+    added = [Photo(r.id, Path(r.file)) for r in records if is_added_by_hand(r) and not _is_gone(Path(r.file))]
+    found = {photo.id for photo in folder.photos}
+    photos = (*folder.photos, *(photo for photo in added if photo.id not in found))
+    plan = plan_additions(records, photos, photo_root=folder.root, known_contents=known_contents)
+    ids = {photo.id for photo in photos}
+    unseen = tuple(f"{folder.name_below(problem.path)}/" for problem in folder.problems)
+    gone = tuple(r.id for r in records if r.id not in ids and not r.id.startswith(unseen))
+    return replace(plan, gone=gone)
+
+
+def plan_additions(
     records: Sequence[PhotoRecord],
     photos: Sequence[Photo],
     *,
     photo_root: Path,
     known_contents: frozenset[str],
-    problems: Sequence[ImageError] = (),
 ) -> Plan:
-    """Compare records with the files as they are now, by place, box, size and modification time.
+    """Compare records with these photos alone, by place, box, size and modification time; nothing is gone.
 
     Args:
         records: What is recorded.
-        photos: What shall be there.
-        photo_root: The folder that the photos lie below, absolute.
-        known_contents: Contents that have a descriptor; a record whose descriptor was lost counts as changed.
-        problems: Places that could not be looked into; what is recorded below a folder among them is kept.
+        photos: What shall be there too.
+        photo_root: The folder of the collection, absolute.
+        known_contents: Contents that have a descriptor.
     """
     sound = {r.id: r for r in records if not r.error and r.content_sha256 in known_contents}
     pending = []
@@ -73,11 +92,9 @@ def plan_update(
         before = sound.get(photo.id)
         if before is None or _state(before, _box_of(before.content_sha256)) != _state(now, _text(photo.box)):
             pending.append((photo, now))
-    ids = {photo.id for photo in photos}
-    unseen = tuple(f"{printable_id(Path(os.path.relpath(p.path, photo_root)))}/" for p in problems)
     return Plan(
         pending=tuple(pending),
-        gone=tuple(r.id for r in records if r.id not in ids and not r.id.startswith(unseen)),
+        gone=(),
         unchanged=len(photos) - len(pending),
         sizes_px={r.content_sha256: (r.width_px, r.height_px) for r in records if not r.error},
     )
@@ -115,27 +132,23 @@ class Update:
     def __post_init__(self) -> None:
         self._sizes_px = dict(self.plan.sizes_px)
 
-    def run(self, extractor: GlobalExtractor, *, batch_size: int, num_workers: int | None) -> None:
+    def run(self, describer: Describer) -> None:
         """Describe what is new, commit batch by batch, and remove what is gone at the end.
 
         A photo that was moved is its own twin: removed last, its content is never without a record.
         """
         self._report()
-        self._describe(self._new_contents(), extractor, batch_size, num_workers)
+        self._describe(self._new_contents(), describer)
         self._commit()
         left = [pending for pending in self._waiting_twins if not self._record_twin(*pending)]
         self._records |= {photo.id: record for photo, record in left}  # the first of their content failed
-        self._describe((photo for photo, _ in left), extractor, batch_size, num_workers)
+        self._describe((photo for photo, _ in left), describer)
         self._commit()
         if self.plan.gone:
             self.writer.remove(self.plan.gone)
 
-    def _describe(
-        self, photos: Iterable[Photo], extractor: GlobalExtractor, batch_size: int, num_workers: int | None
-    ) -> None:
-        with closing(
-            stream_descriptors(photos, extractor, batch_size=batch_size, num_workers=num_workers)
-        ) as stream:
+    def _describe(self, photos: Iterable[Photo], describer: Describer) -> None:
+        with closing(describer.stream(photos)) as stream:
             for batch in stream:
                 self._take(batch)
                 self._commit_when_due()
@@ -165,7 +178,7 @@ class Update:
             return False
         size = self._sizes_px.get(record.content_sha256)
         try:
-            size = size or read_size(photo.path)  # not recorded: a kill came between two commits
+            size = size or read_size(photo)  # not recorded: a kill came between two commits
         except ImageError as error:
             self._fail(record, error.reason)
             return True
@@ -257,11 +270,11 @@ class LocalUpdate:
     _ready: dict[str, LocalFeatures] = field(default_factory=dict)
     _committed_at: float = field(default_factory=time.monotonic)
 
-    def run(self, extractor: LocalExtractor, *, num_workers: int | None) -> None:
+    def run(self, describer: LocalDescriber) -> None:
         """Find local features and commit them batch by batch."""
         self._report()
         photos = (photo for photo, _ in self.pending)
-        with closing(stream_local_features(photos, extractor, num_workers=num_workers)) as stream:
+        with closing(describer.stream(photos)) as stream:
             for (photo, found), (_, record) in zip(stream, self.pending, strict=True):
                 self._take(photo, found, record)
                 if self._is_due():
@@ -289,6 +302,22 @@ class LocalUpdate:
 
     def _report(self) -> None:
         self.progress("local features", self.num_described + len(self.failed), len(self.pending))
+
+
+def is_added_by_hand(record: PhotoRecord) -> bool:
+    """Say whether a photo lies outside the photo folder and is known by its whole path: see `add_photos`."""
+    return Path(record.file).is_absolute() and record.id == printable_id(Path(record.file))
+
+
+def _is_gone(path: Path) -> bool:
+    """Say whether a file was looked for and is not there; one that could not be looked for is not gone."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:

@@ -86,13 +86,13 @@ def test_a_bundle_is_whole_or_not_there(tmp_path, models, monkeypatch):
         "weights/2/model.safetensors",
         f"wheels/meisho-{meisho.__version__}-py3-none-any.whl",
     ]
-    with pytest.raises(InputError, match=r"is a bundle already; .* --overwrite"):
+    with pytest.raises(InputError, match=r"is already a bundle; .* --overwrite"):
         write_bundle(tmp_path / "b", models[:1])
     write_bundle(tmp_path / "b", models[:1], overwrite=True)
     assert not (tmp_path / "b" / "weights" / "2").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    with pytest.raises(InputError, match="holds something else than a bundle"):
+    with pytest.raises(InputError, match="is not a bundle and is not empty"):
         write_bundle(tmp_path / "mine", models[:1], overwrite=True)
     assert (tmp_path / "mine" / "thesis.tex").is_file()
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_bundled_is_refused(tmp_path, models, mean_color):
     with pytest.raises(InputError, match="needs local features"):
         write_bundle(tmp_path / "b", models[:1], rerank="geometric")
     assert not (tmp_path / "b").exists()
-    with pytest.raises(InputError, match="is not the list of a bundle's models"):
+    with pytest.raises(InputError, match="is not a bundle's list of models"):
         load_bundle(tmp_path)
 
 

@@ -20,12 +20,13 @@ from meisho.contest.submit import submit_retrieval, with_unread_photos
 from meisho.datasets.base import load_dataset
 from meisho.datasets.contest import find_contest_photos
 from meisho.datasets.gldv2 import read_retrieval_solution
+from meisho.describing import Describer
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import DatasetError, InputError
 from meisho.evaluate.gldv2 import gldv2_map_at_100
-from meisho.local_extraction import extract_local
+from meisho.local_describing import LocalDescriber
 from meisho.rerank.chain import build_chain, parse_chain
-from meisho.run import evaluate_dataset
+from meisho.run.evaluating import evaluate_dataset
 from meisho.submission import read_submission
 from toy_features import Corners
 
@@ -35,10 +36,10 @@ def photos_of(contest, **options):
 
 
 def in_memory(contest, *extractors, **options):
-    describe = InMemory(num_workers=0)
+    describe = InMemory()
     return make_entry(
         photos_of(contest),
-        extractors,
+        [Describer(extractor, num_workers=0) for extractor in extractors],
         describe_database=describe,
         describe_queries=describe,
         **options,
@@ -58,13 +59,14 @@ def test_the_score_is_that_of_evaluation(contest, mean_color, tmp_path):
     submitted = submit_retrieval(
         contest / "test",
         contest / "index",
-        [mean_color()],
+        [Describer(mean_color(), num_workers=0)],
         tmp_path / "s.csv",
         work=tmp_path / "work",
         solution=contest / "test" / "retrieval_solution_v2.1.csv",
-        num_workers=0,
     )
-    evaluation = evaluate_dataset(load_dataset("gldv2", contest), mean_color(), tmp_path / "c", num_workers=0)
+    evaluation = evaluate_dataset(
+        load_dataset("gldv2", contest), Describer(mean_color(), num_workers=0), tmp_path / "c"
+    )
     assert submitted.report.figures == evaluation.report.figures
     assert submitted.report.dataset == evaluation.report.dataset
     assert submitted.report.ground_truth_sha256 == evaluation.report.ground_truth_sha256
@@ -80,10 +82,10 @@ def test_the_score_is_that_of_evaluation(contest, mean_color, tmp_path):
 def test_collections_and_memory_give_the_same_answers(contest, mean_color, tmp_path, channels):
     models = [mean_color(some) for some in channels]
     memory = in_memory(contest, *models)
-    describe = InCollections(tmp_path / "database", contest / "index", num_workers=0)
+    describe = InCollections(tmp_path / "database", contest / "index")
     stored = make_entry(
         photos_of(contest),
-        models,
+        [Describer(model, num_workers=0) for model in models],
         describe_database=describe,
         describe_queries=replace(describe, folder=tmp_path / "queries", photo_root=contest / "test"),
     )
@@ -122,8 +124,9 @@ def test_joined_descriptors_keep_the_photos_that_all_models_know():
 
 def test_after_a_stop_only_what_is_missing_is_described(contest, mean_color, tmp_path):
     def submit(extractor):
-        arguments = (contest / "test", contest / "index", [extractor], tmp_path / "s.csv")
-        return submit_retrieval(*arguments, work=tmp_path / "work", num_workers=0, batch_size=2)
+        describers = [Describer(extractor, batch_size=2, num_workers=0)]
+        arguments = (contest / "test", contest / "index", describers, tmp_path / "s.csv")
+        return submit_retrieval(*arguments, work=tmp_path / "work")
 
     import meisho.update
 
@@ -150,11 +153,10 @@ def test_photos_that_cannot_be_read_are_passed_over(contest, mean_color, tmp_pat
     submitted = submit_retrieval(
         contest / "test",
         contest / "index",
-        [mean_color()],
+        [Describer(mean_color(), num_workers=0)],
         tmp_path / "s.csv",
         work=tmp_path / "work",
         solution=contest / "test" / "retrieval_solution_v2.1.csv",
-        num_workers=0,
     )
     assert {error.path for error in submitted.entry.errors} == {broken, lost}
     lines = (tmp_path / "s.csv").read_text().splitlines()
@@ -194,8 +196,8 @@ def test_queries_of_the_solution_that_were_not_asked_count_as_0(contest, mean_co
 def test_rerankers_work_by_name_and_find_local_features_only_where_they_look(contest, mean_color):
     chain = build_chain(parse_chain("geometric:first=4"))
     local = Corners()
-    entry = in_memory(contest, mean_color(), reranking=Reranking(chain, local, num_workers=0))
-    assert entry.reranking.startswith("geometric:")
+    entry = in_memory(contest, mean_color(), reranking=Reranking(chain, LocalDescriber(local, num_workers=0)))
+    assert entry.reranking == "geometric:first=4"
     assert 7 < local.count <= 7 + 28
     plain = in_memory(contest, mean_color()).ranking
     assert [sorted(row[:4]) for row in entry.ranking.ranks] == [sorted(row[:4]) for row in plain.ranks]
@@ -207,14 +209,15 @@ def test_local_features_on_demand_are_those_of_the_photos(contest):
     photos = photos_of(contest)
     gone = photos.database[3]
     gone.path.write_bytes(b"")
-    source = LocalFeaturesOnDemand(photos.queries, photos.database, Corners(), num_workers=0, max_bytes=5_000)
+    describer = LocalDescriber(Corners(), num_workers=0)
+    source = LocalFeaturesOnDemand(photos.queries, photos.database, describer, max_bytes=5_000)
     for rows in ([5, 2, 5], [2, 3], [7, 8, 9, 2]):
         found = source.database(np.array(rows))
         for row, features in zip(rows, found, strict=True):
             if row == 3:
                 assert len(features) == 0
             else:
-                wanted = extract_local(photos.database[row], Corners())
+                wanted = LocalDescriber(Corners()).describe(photos.database[row])
                 assert np.array_equal(features.descriptors, wanted.descriptors)
     assert len(source.query(0)) == 2
 
@@ -224,7 +227,9 @@ def test_what_cannot_be_submitted_is_said_before_any_work(contest, mean_color, t
 
     def submit(queries=contest / "test", database=contest / "index", **options):
         to = tmp_path / "s.csv"
-        submit_retrieval(queries, database, [model], to, work=tmp_path / "w", num_workers=0, **options)
+        submit_retrieval(
+            queries, database, [Describer(model, num_workers=0)], to, work=tmp_path / "w", **options
+        )
 
     (tmp_path / "other.csv").write_text("id,images\nfeedfeedfeedfeed,\n")
     with pytest.raises(DatasetError, match="none of the 1 queries to answer is there"):

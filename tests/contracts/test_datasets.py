@@ -11,10 +11,10 @@ import pytest
 
 from meisho.datasets.base import DATASETS, Protocol, load_dataset
 from meisho.datasets.photo_files import check_photos, missing_photos
-from meisho.datasets.toycity import build_toycity
 from meisho.errors import DatasetError, InputError
 from meisho.evaluate.protocols import PROTOCOLS
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
+from meisho.toycity import build_toycity
 
 JPEG = b"\xff\xd8"
 

@@ -40,9 +40,22 @@ def make_ensemble(_folder):
     return load_extractor("ensemble:timm:test_vit*2+timm:test_resnet", weights="none:0")
 
 
+def make_onnx(folder):
+    from meisho.extractors.checkpoint import save_checkpoint
+    from meisho.extractors.network import build_network
+    from meisho.extractors.options import TimmGeMOptions
+    from meisho.training.export import export_onnx
+
+    options = TimmGeMOptions(weights="none:3", p=2.5, projection_dim=24, scales=(1.0, 0.7), max_side_px=96)
+    save_checkpoint(build_network("test_resnet", options), "test_resnet", options, folder)
+    export_onnx(str(folder), folder / "model.onnx", side_px=64)
+    return load_extractor(f"onnx:{folder / 'model.onnx'}")
+
+
 EXAMPLES = {
     "default": make_default,
     "timm": make_timm,
+    "onnx": make_onnx,
     "checkpoint": make_checkpoint,
     "ensemble": make_ensemble,
 }

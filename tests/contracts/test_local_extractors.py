@@ -14,9 +14,10 @@ from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
 from meisho.errors import ConfigError, InputError
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
-from meisho.images import Box, ImageOptions, Photo
-from meisho.local_extraction import extract_local
+from meisho.images import ImageOptions
+from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
+from meisho.photos import Box, Photo
 
 EXAMPLES = {
     "sift": {"max_keypoints": 200, "max_side_px": 320},
@@ -141,8 +142,8 @@ def test_features_of_a_box_are_those_of_the_box_in_px_of_the_whole_photo(extract
     photo[:20] = draw_shapes(20, 420)
     Image.fromarray(photo).save(tmp_path / "whole.png")
     Image.fromarray(photo[60:260, 150:390]).save(tmp_path / "cut.png")
-    of_box = extract_local(Photo("a", tmp_path / "whole.png", Box(150, 60, 390, 260)), extractor)
-    of_cut = extract_local(Photo("b", tmp_path / "cut.png"), extractor)
+    of_box = LocalDescriber(extractor).describe(Photo("a", tmp_path / "whole.png", Box(150, 60, 390, 260)))
+    of_cut = LocalDescriber(extractor).describe(Photo("b", tmp_path / "cut.png"))
     assert len(of_box) == len(of_cut) >= 10
     assert of_box.size_px == (420, 300)
     np.testing.assert_allclose(of_box.keypoints, of_cut.keypoints + np.array([150, 60]), atol=1e-3)
@@ -153,7 +154,7 @@ def test_features_of_a_box_are_those_of_the_box_in_px_of_the_whole_photo(extract
 def test_photos_of_any_shape_have_features_on_them_or_none(extractor, size_px, tmp_path):
     width, height = size_px
     Image.fromarray(draw_shapes(height, width)).save(tmp_path / "photo.png")
-    features = extract_local(Photo("a", tmp_path / "photo.png"), extractor)
+    features = LocalDescriber(extractor).describe(Photo("a", tmp_path / "photo.png"))
     assert features.size_px == size_px
     assert (features.keypoints >= -0.5).all()
     assert (features.keypoints <= np.array(size_px) - 0.5).all()
@@ -188,6 +189,16 @@ def test_every_option_but_the_device_is_in_the_provenance(name):
 def test_a_number_of_keypoints_must_be_whole_and_positive(name, value):
     with pytest.raises(ConfigError, match=r"max_keypoints=.*whole number"):
         load_local_extractor(name, max_keypoints=value)
+
+
+@pytest.mark.parametrize("name", LOCAL_EXTRACTORS)
+def test_a_device_is_used_by_networks_and_no_matter_to_others(name):
+    load_local_extractor(name, device="cpu", **EXAMPLES[name])
+    if name == "sift":
+        load_local_extractor(name, device="cuda:99", **EXAMPLES[name])
+    else:
+        with pytest.raises(ConfigError, match="device='cuda:99': torch finds"):
+            load_local_extractor(name, device="cuda:99", **EXAMPLES[name])
 
 
 def test_unknown_names_and_options_are_told_with_what_there_is():

@@ -3,7 +3,7 @@ import pytest
 from meisho.datasets.base import load_dataset
 from meisho.datasets.csv_table import load_csv_table
 from meisho.errors import DatasetError
-from meisho.images import Box
+from meisho.photos import Box
 
 
 @pytest.fixture

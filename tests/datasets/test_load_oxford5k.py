@@ -8,7 +8,7 @@ from meisho.datasets.oxford5k import CORRUPT_PARIS_PHOTOS, load_oxford5k, load_p
 from meisho.datasets.photo_files import missing_photos
 from meisho.datasets.revisitop import load_ground_truth
 from meisho.errors import DatasetError
-from meisho.images import Box
+from meisho.photos import Box
 
 
 def write_query(folder, name="tower_1", query="oxc1_tower_000001 1.5 2 30.25 40", good="", ok="", junk=""):

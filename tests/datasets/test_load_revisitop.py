@@ -8,7 +8,7 @@ from meisho.datasets.base import load_dataset
 from meisho.datasets.photo_files import check_photos, missing_photos
 from meisho.datasets.revisitop import load_ground_truth, load_roxford5k
 from meisho.errors import DatasetError
-from meisho.images import Box
+from meisho.photos import Box
 
 
 def small_content():

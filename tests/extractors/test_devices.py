@@ -3,7 +3,8 @@ import torch
 
 from meisho.errors import ConfigError
 from meisho.extractors.base import load_extractor
-from meisho.extractors.devices import check_precision, choose_device, describe_device
+from meisho.extractors.devices import check_precision, choose_device
+from meisho.extractors.machine import describe_device
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

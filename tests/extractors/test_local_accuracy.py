@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from meisho.datasets.toycity import build_toycity, facade_homographies, load_toycity
 from meisho.extractors.learned_matching import LighterGlue, LightGlue
 from meisho.extractors.local_base import load_local_extractor
 from meisho.geometry.matching import MutualMatcher
 from meisho.images import ImageOptions, load_image
-from meisho.local_extraction import extract_local
+from meisho.local_describing import LocalDescriber
+from meisho.toycity import build_toycity, facade_homographies, load_toycity
 
 MEDIAN_ERROR_PX = {
     "sift": 0.2,
@@ -76,7 +76,7 @@ def test_keypoints_move_with_the_image_by_parts_of_a_pixel(city, name, extractor
 def test_matches_of_two_photos_of_a_facade_lie_on_its_plane(city, extractor, matcher, least_share):
     root, dataset = city
     photo, same, other = (dataset.database[row] for row in (4, 5, 1))
-    features = [extract_local(p, extractor) for p in (photo, same, other)]
+    features = [LocalDescriber(extractor).describe(p) for p in (photo, same, other)]
     of_same, of_other = matcher().match(features[0], features[1:])
     facades = facade_homographies(root, photo.id, same.id)
     near = errors_from_facades(features[0], features[1], facades, of_same) < NEAR_PX

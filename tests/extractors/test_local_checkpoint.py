@@ -8,7 +8,7 @@ from meisho.errors import InputError, MismatchError, WeightsError
 from meisho.extractors.base import load_extractor
 from meisho.extractors.delg import build_delg, save_delg
 from meisho.extractors.local_base import load_local_extractor
-from meisho.run import restore_local_extractor
+from meisho.extractors.restoring import restore_local_extractor
 
 OPTIONS = {"backbone": "test_resnet", "weights": "none:0", "dim": 8, "max_side_px": 96}
 

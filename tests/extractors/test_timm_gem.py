@@ -15,8 +15,8 @@ from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import save_checkpoint
 from meisho.extractors.network import build_network
 from meisho.extractors.options import POOLINGS, TimmGeMOptions
-from meisho.images import Photo
 from meisho.layers.pooling import GeM
+from meisho.photos import Photo
 from meisho.whitening import fit_pca_whitening
 
 SMALL = "timm:test_resnet"
@@ -32,7 +32,7 @@ def test_the_chapters_off_the_shelf_model_is_three_lines(tmp_path):
     photos = [Photo(p.name, p) for p in sorted(tmp_path.glob("*.png"))]
     # with the internet, "timm:resnet34" alone has ImageNet weights
     extractor = meisho.load_extractor("timm:resnet34", weights="none:0", max_side_px=96)
-    descriptors = meisho.describe_photos(photos, extractor, num_workers=0)
+    descriptors = meisho.Describer(extractor, num_workers=0).describe(photos)
     assert descriptors.vectors.shape == (4, 512)
 
 

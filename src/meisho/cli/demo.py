@@ -26,7 +26,8 @@ def demo(
     Example: meisho demo --to demo
     """
     from meisho.datasets.base import load_dataset
-    from meisho.datasets.toycity import build_toycity
+    from meisho.describing import Describer
+    from meisho.toycity import build_toycity
 
     city = to / "toycity"
     with progress_bars() as report_progress:
@@ -38,7 +39,7 @@ def demo(
             progress=lambda done, total: report_progress("draw the city", done, total),
         )
         dataset = load_dataset("toycity", city)
-        evaluation = evaluate_with(dataset, to, load_model(None, device=device), report_progress)
+        evaluation = evaluate_with(dataset, to, Describer(load_model(None, device=device)), report_progress)
     page = write_evaluation(evaluation, to)
     if as_json:
         print_json({"report": str(page), **report_json(evaluation.report)})

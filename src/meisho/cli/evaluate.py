@@ -37,6 +37,7 @@ from meisho.cli.models import (
     model_options,
 )
 from meisho.errors import InputError
+from meisho.evaluate.report_table import COUNTED
 
 
 @app.command()
@@ -144,8 +145,9 @@ def _common_chains(local: str | None) -> list[str]:
 
 def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
     from meisho.datasets.base import load_dataset
+    from meisho.describing import Describer
     from meisho.rerank.chain import build_chain, parse_chain
-    from meisho.run import evaluate_random
+    from meisho.run.evaluating import evaluate_random
 
     chain = build_chain(settings.rerank, source="rerank", device=run["device"]) if settings.rerank else None
     loaded = load_dataset(settings.dataset, settings.root)
@@ -153,18 +155,17 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
     if settings.model == "random":
         evaluation = evaluate_random(loaded, seed=settings.seed)
     else:
-        device = run.pop("device")
-        extractor = load_model(settings.model, device=device, **settings.options)
+        extractor = load_model(settings.model, device=run["device"], **settings.options)
         with progress_bars() as report_progress:
             evaluation = evaluate_with(
                 loaded,
                 to,
-                extractor,
+                Describer(extractor, run["batch_size"], run["num_workers"]),
                 report_progress,
-                local_extractor=load_local(settings.local),
-                reranker=chain,
+                local=_local_describer(settings.local, run),
+                device=run["device"],
+                chain=chain,
                 seed=settings.seed,
-                **run,
             )
         steps = tuple(parse_chain(chain.full_text)) if chain else ()
         settings = replace(_resolved(settings, extractor), rerank=steps)
@@ -179,25 +180,25 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
 
 def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
     from meisho.datasets.base import load_dataset
+    from meisho.describing import Describer
     from meisho.rerank.grid import expand_grid
-    from meisho.run import sweep_dataset
+    from meisho.run.evaluating import sweep_dataset
     from meisho.web.frontier import draw_sweep
 
-    chains = {text: load_chain(text) for grid in settings.sweep for text in expand_grid(grid)}
+    chains = {text: load_chain(text, run["device"]) for grid in settings.sweep for text in expand_grid(grid)}
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
-    device = run.pop("device")
-    extractor = load_model(settings.model, device=device, **settings.options)
+    extractor = load_model(settings.model, device=run["device"], **settings.options)
     with progress_bars() as report_progress:
         result = sweep_dataset(
             loaded,
-            extractor,
+            Describer(extractor, run["batch_size"], run["num_workers"]),
             to / "collection",
             chains,
-            local_extractor=load_local(settings.local),
+            local=_local_describer(settings.local, run),
+            device=run["device"],
             seed=settings.seed,
             progress=report_progress,
-            **run,
         )
     replace(_resolved(settings, extractor), sweep=tuple(chains)).save(to)
     table, plot = result.save(to), to / "sweep.png"
@@ -207,6 +208,12 @@ def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: 
         return
     print_sweep(result)
     say("\nThe same as a table and a plot: ", strong(table), ", ", strong(plot))
+
+
+def _local_describer(name: str | None, run: dict[str, Any]) -> Any:
+    from meisho.local_describing import LocalDescriber
+
+    return LocalDescriber(load_local(name, run["device"]), run["num_workers"]) if name else None
 
 
 def _folder_of(settings: Any, loaded: Any) -> Path:
@@ -221,11 +228,11 @@ def _resolved(settings: Any, extractor: Any) -> Any:
     return replace(settings, model=provenance.extractor, options=options)
 
 
-def evaluate_with(dataset: Any, to: Path, extractor: Any, progress: Any, **options: Any) -> Any:
+def evaluate_with(dataset: Any, to: Path, describer: Any, progress: Any, **options: Any) -> Any:
     """Evaluate on a data set, with the collection below the output folder."""
-    from meisho.run import evaluate_dataset
+    from meisho.run.evaluating import evaluate_dataset
 
-    return evaluate_dataset(dataset, extractor, to / "collection", progress=progress, **options)
+    return evaluate_dataset(dataset, describer, to / "collection", progress=progress, **options)
 
 
 def write_evaluation(evaluation: Any, to: Path) -> Path:
@@ -258,24 +265,14 @@ def _compare(first: Path, second: Path, *, seed: int, as_json: bool) -> None:
 
 def print_report(report: Any) -> None:
     """Print a report as a table."""
-    cropped = "cropped where they have a box" if report.queries_cropped else "not cropped"
-    truth = report.ground_truth_sha256[:12] or "not from a file"
-    say(
-        strong(report.dataset),
-        f": {report.num_queries} queries, {cropped}; {report.num_database} photos; "
-        f"protocol {report.protocol}; ground truth {truth}",
-    )
-    out.print(f"model {report.provenance.extractor} {_differing_options(report.provenance)}".rstrip())
-    if report.reranking:
-        query_ms = 1000 * report.rerank_seconds / max(report.num_queries, 1)
-        out.print(f"reranked: {report.reranking}; {query_ms:.3g} ms per query")
-    setups = list(dict.fromkeys(figure.setup for figure in report.figures))
-    table = Table("metric", *setups, box=None, pad_edge=False, header_style="dim")
-    for metric in dict.fromkeys(figure.metric for figure in report.figures):
-        cells = {figure.setup: figure.text for figure in report.figures if figure.metric == metric}
-        table.add_row(metric, *(_highlighted(cells.get(setup, "")) for setup in setups))
-    counts = [next(str(f.num_queries) for f in report.figures if f.setup == setup) for setup in setups]
-    table.add_row(*(Text(cell, style="dim") for cell in ("queries counted", *counts)))
+    say(strong(report.dataset), f": {report.conditions}")
+    for line in report.methods:
+        out.print(line)
+    figures = report.table
+    table = Table("metric", *figures.setups, box=None, pad_edge=False, header_style="dim")
+    for metric, cells in figures.rows:
+        table.add_row(metric, *map(_highlighted, cells))
+    table.add_row(*(Text(cell, style="dim") for cell in (COUNTED, *map(str, figures.counts))))
     out.print(table)
     for warning in report.warnings:
         err.print(Text.assemble(("warning: ", "bold yellow"), warning))
@@ -289,7 +286,7 @@ def print_sweep(sweep: Any) -> None:
         strong(report.dataset),
         f": {report.num_queries} queries, {report.num_database} photos; protocol {report.protocol}",
     )
-    out.print(f"model {report.provenance.extractor} {_differing_options(report.provenance)}".rstrip())
+    out.print(f"model {report.provenance.summary}")
     mains = {figure.setup: figure.metric for figure in reversed(report.figures)}
     setups = [setup for setup in dict.fromkeys(figure.setup for figure in report.figures)]
     heads = [f"{headline.metric} {setup}" if setup == headline.setup else setup for setup in setups]
@@ -317,18 +314,6 @@ def _sweep_json(sweep: Any) -> list[dict[str, Any]]:
         }
         for entry, worth in zip(sweep.entries, sweep.on_frontier, strict=True)
     ]
-
-
-def _differing_options(provenance: Any) -> str:
-    """Return the options that shape the descriptors, without those that are off."""
-    return _differing(json.loads(provenance.options))
-
-
-def _differing(options: dict[str, Any]) -> str:
-    if "members" in options:
-        pairs = zip(options["member_weights"], options["members"], strict=True)
-        return "; ".join(f"{w:g} × {m['extractor']} {_differing(m['options'])}" for w, m in pairs)
-    return ", ".join(f"{name} {value}" for name, value in options.items() if value not in (None, [1.0]))
 
 
 def _highlighted(cell: str) -> Text:

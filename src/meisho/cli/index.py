@@ -65,20 +65,19 @@ def index(
 
     Example: meisho index ~/Pictures --to my.meisho
     """
-    from meisho.run import index_folder
+    from meisho.describing import Describer
+    from meisho.local_describing import LocalDescriber
+    from meisho.run.indexing import IndexOptions, index_folder
 
     options = model_options(weights, size, pooling, scales, whitening, precision)
     extractor = model_for(to, model, options, device)
+    local_describer = LocalDescriber(load_local(local, device), workers) if local else None
     with progress_bars() as report_progress:
         summary = index_folder(
             photos,
             to,
-            extractor,
-            index=index,
-            local_extractor=load_local(local),
-            moved=moved,
-            batch_size=batch_size,
-            num_workers=workers,
+            Describer(extractor, batch_size, workers),
+            IndexOptions(index, moved, local_describer, device),
             progress=report_progress,
         )
     if as_json:

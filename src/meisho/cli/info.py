@@ -38,7 +38,7 @@ def info(
 
 def _collection_facts(path: Path) -> dict[str, Any]:
     from meisho.index.live import LiveIndex
-    from meisho.store import Collection
+    from meisho.store.collection import Collection
 
     collection = Collection.open(path)
     records = collection.records()
@@ -95,6 +95,6 @@ def _version(package: str) -> str:
 
 
 def _cuda_name() -> str:
-    from meisho.extractors.devices import describe_device
+    from meisho.extractors.machine import describe_device
 
     return describe_device("auto")

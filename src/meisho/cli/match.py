@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from meisho.cli.app import Json, app, out, print_json, say, strong
+from meisho.cli.app import Device, Json, app, out, print_json, say, strong
 from meisho.cli.models import LOCAL_NAMES, load_local, parse_box
 
 
@@ -29,6 +29,7 @@ def match(
         Path | None, typer.Option("--out", help="Draw both photos with lines between the inliers.")
     ] = None,
     outliers: Annotated[bool, typer.Option(help="Draw the other matches too, in grey.")] = False,
+    device: Device = "auto",
     as_json: Json = False,
 ) -> None:
     """Say whether two photos show the same place, and draw why.
@@ -37,14 +38,14 @@ def match(
     """
     from meisho.geometry.base import load_matcher
     from meisho.geometry.ransac import RansacOptions
-    from meisho.images import Photo
     from meisho.photo_pair import compare_photos
+    from meisho.photos import Photo
 
     pair = compare_photos(
         Photo(str(query), query, parse_box(box) if box else None),
         Photo(str(database), database),
-        load_local(local),
-        load_matcher(matcher),
+        load_local(local, device),
+        load_matcher(matcher, device=device),
         RansacOptions(model=model, method=ransac, reproj_threshold_px=threshold),  # type: ignore[arg-type]
     )
     if picture:

@@ -61,13 +61,13 @@ def _absolute(weights: str | None) -> str | None:
 
 def model_for(collection: Path, model: str | None, options: dict[str, Any], device: str) -> Any:
     """Load the model asked for; when none is asked for, the one that the collection was made with."""
-    from meisho.run import restore_extractor
-    from meisho.store import Collection
+    from meisho.extractors.restoring import restore_extractor
+    from meisho.store.metadata import is_collection, read_metadata
 
     if model == "random":
         raise InputError("--model random describes no photo; it is a baseline of 'meisho evaluate'")
-    if model is None and not options and Collection.exists(collection):
-        return restore_extractor(Collection.open(collection).provenance, device=device)
+    if model is None and not options and is_collection(collection):
+        return restore_extractor(read_metadata(collection).provenance, device=device)
     return load_model(model, device=device, **options)
 
 
@@ -78,11 +78,11 @@ def load_model(model: str | None, **options: Any) -> Any:
     return load_extractor(_absolute(model) or "default", **options)
 
 
-def load_local(name: str | None) -> Any:
+def load_local(name: str | None, device: str = "auto") -> Any:
     """Load an extractor of local features; None for none."""
     from meisho.extractors.local_base import load_local_extractor
 
-    return load_local_extractor(name) if name else None
+    return load_local_extractor(name, device=device) if name else None
 
 
 def load_chain(text: str | None, device: str = "auto") -> Any:
@@ -105,7 +105,7 @@ def parse_numbers(option: str, text: str) -> list[float]:
 
 def parse_box(text: str) -> Any:
     """Read a box, x0,y0,x1,y1."""
-    from meisho.images import Box
+    from meisho.photos import Box
 
     numbers = parse_numbers("--box", text)
     if len(numbers) != 4:

@@ -36,44 +36,37 @@ def search(
 
     Example: meisho search my.meisho tower.jpg --top 5 --html answer.html
     """
-    from meisho.images import Photo
-    from meisho.run import restore_extractor, search_collection
-    from meisho.store import Collection
+    from meisho.photos import Photo
+    from meisho.run.finding import Finder
 
     if verify and rerank:
         raise InputError("--verify N is --rerank geometric:first=N; give one of the two")
-    chain = f"geometric:first={verify}" if verify else rerank
-    opened = Collection.open(collection)
+    chain = load_chain(f"geometric:first={verify}" if verify else rerank, device)
     photo = Photo(str(query), query, parse_box(box) if box else None)
     places = model_options(weights, None, None, None, whitening, None)
-    extractor = restore_extractor(opened.provenance, device=device, places=places)
-    found = search_collection(opened, [photo], extractor, top=top, reranker=load_chain(chain))
-    ranking = found.ranking
-    scores = dict(zip(ranking.ids_of(0), ranking.scores[0].tolist(), strict=False))
-    files = opened.files_of(list(scores))  # without those removed since the search began
-    answers = [(Photo(i, files[i]), score) for i, score in scores.items() if i in files]
-    pairs = _compare(found, [answer for answer, _ in answers])
+    finder = Finder.open(collection, device=device, places=places)
+    found = finder.find(photo, top=top, chain=chain)
+    pairs = found.compare(0) or None
+    answers = [(Photo(answer.id, answer.path), answer.score) for answer in found[0]]
     if html:
         from meisho.web.pages import write_search_page
 
-        num_database = len(ranking.database_ids)
-        write_search_page(html, photo, answers, collection=collection, num_database=num_database, pairs=pairs)
+        write_search_page(
+            html,
+            photo,
+            answers,
+            collection=collection,
+            num_database=len(finder),
+            pairs=pairs,
+            model=finder.describer.provenance.extractor,
+            reranking=chain.text if chain else "",
+        )
     if as_json:
         print_json({"query": str(query), "answers": _answers_json(answers, pairs)})
         return
     _print_answers(answers, pairs)
     if html:
         say("\nLook at the answers: ", strong(html))
-
-
-def _compare(found: Any, answers: list[Any]) -> Any:
-    """Compare the query with its answers, where that is what put them in order; None where it is not."""
-    if found.pairs is None:
-        return None
-    import numpy as np
-
-    row_of = dict(zip(found.ranking.ids_of(0), found.ranking.ranks[0].tolist(), strict=False))
-    return found.pairs.compare(0, np.array([row_of[answer.id] for answer in answers], np.int64), answers)
 
 
 def _answers_json(answers: list[Any], pairs: Any) -> list[dict[str, Any]]:

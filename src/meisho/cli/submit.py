@@ -65,23 +65,25 @@ def gld_retrieval(
     """
     from meisho.contest.bundle import load_reranking
     from meisho.contest.submit import submit_retrieval
+    from meisho.describing import Describer
 
-    reranking = load_reranking(rerank, local, num_workers=workers)
+    reranking = load_reranking(rerank, local, device=device, num_workers=workers)
     options = model_options(None, size, None, scales, None, precision)
-    extractors = [load_model(name, device=device, **options) for name in model or ["default"]]
+    describers = [
+        Describer(load_model(name, device=device, **options), batch_size, workers)
+        for name in model or ["default"]
+    ]
     with progress_bars() as report_progress:
         submitted = submit_retrieval(
             queries,
             database,
-            extractors,
+            describers,
             to,
             work=work or to.with_name(f"{to.stem}.work"),
             sample=sample,
             solution=solution,
             reranking=reranking,
             seed=seed,
-            batch_size=batch_size,
-            num_workers=workers,
             progress=report_progress,
         )
     if as_json:

@@ -48,7 +48,8 @@ def whiten(
 
     Example: meisho whiten ~/Pictures --to w.safetensors --dim 512
     """
-    from meisho.run import fit_whitening
+    from meisho.describing import Describer
+    from meisho.run.whitening import WhiteningOptions, fit_whitening
 
     extractor = load_model(
         model, device=device, **model_options(weights, size, pooling, scales, None, precision)
@@ -57,12 +58,8 @@ def whiten(
     with progress_bars() as report_progress:
         whitening, skipped = fit_whitening(
             photos,
-            extractor,
-            learned=learned,
-            dim=dim,
-            shrinkage=shrinkage,
-            batch_size=batch_size,
-            num_workers=workers,
+            Describer(extractor, batch_size, workers),
+            WhiteningOptions(learned=learned, dim=dim, shrinkage=shrinkage),
             progress=report_progress,
         )
     whitening.save(to)

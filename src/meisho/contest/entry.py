@@ -1,33 +1,30 @@
 """The walk of a contest entry: photos -> descriptors of one or more models -> ranking -> submission.
 
-It is the walk of `meisho.run`, with what a contest asks beside it: several models at once, photos that cannot
-be read are passed over, since an entry with one photo less is better than none, and it goes without a
-collection where LanceDB is not installed, as in a contest's notebook.
+What a contest asks beside the walk of `meisho.run`: several models at once, photos that cannot be read are
+passed over, since an entry with one photo less is better than none, and there is no collection where LanceDB
+is not installed, as in a contest's notebook.
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from meisho.arrays import Float32Array
 from meisho.contest.local_features import LocalFeaturesOnDemand
 from meisho.datasets.contest import ContestPhotos
 from meisho.datasets.gldv2 import RetrievalSolution
+from meisho.describing import Describer
 from meisho.descriptors import PLACES, Descriptors, Provenance, describe_faults, normalize_rows
 from meisho.errors import ImageError, InputError
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.evaluate.report import Report
-from meisho.extraction import stream_descriptors
-from meisho.extractors.base import GlobalExtractor
-from meisho.extractors.local_base import LocalExtractor
-from meisho.images import Photo
+from meisho.local_describing import LocalDescriber
+from meisho.photos import Photo, PhotoFolder
 from meisho.progress import Progress, silent
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.chain import Chain
@@ -51,10 +48,10 @@ class Described:
     errors: tuple[ImageError, ...] = ()
 
 
-class Describer(Protocol):
+class DescribePhotos(Protocol):
     """How photos are described by one model: in memory, or by way of a collection on disk."""
 
-    def __call__(self, photos: Sequence[Photo], extractor: GlobalExtractor, *, stage: str) -> Described:
+    def __call__(self, photos: Sequence[Photo], describer: Describer, *, stage: str) -> Described:
         """Describe photos; `stage` names what is done, for the progress."""
         ...
 
@@ -86,19 +83,17 @@ class Reranking:
 
     Attributes:
         chain: The rerankers.
-        local_extractor: Finds local features of the photos that they look at, where they need some.
-        num_workers: Processes that decode for it; None chooses.
+        local: Finds local features of the photos that they look at, where they need some.
 
     Raises:
         InputError: The chain needs local features and there is no extractor of them.
     """
 
     chain: Chain
-    local_extractor: LocalExtractor | None = None
-    num_workers: int | None = None
+    local: LocalDescriber | None = None
 
     def __post_init__(self) -> None:
-        if self.chain.needs_local and self.local_extractor is None:
+        if self.chain.needs_local and self.local is None:
             raise InputError(
                 f"--rerank {self.chain.text}: needs local features; say --local xfeat, sift or aliked"
             )
@@ -106,10 +101,10 @@ class Reranking:
 
 def make_entry(
     photos: ContestPhotos,
-    extractors: Sequence[GlobalExtractor],
+    describers: Sequence[Describer],
     *,
-    describe_database: Describer,
-    describe_queries: Describer,
+    describe_database: DescribePhotos,
+    describe_queries: DescribePhotos,
     reranking: Reranking | None = None,
     progress: Progress = silent,
 ) -> Entry:
@@ -117,7 +112,7 @@ def make_entry(
 
     Args:
         photos: Of the contest.
-        extractors: One or more models; the similarities of several are averaged.
+        describers: One or more models; the similarities of several are averaged.
         describe_database: How the database is described.
         describe_queries: How the queries are described.
         reranking: How the first answers are put into a better order.
@@ -126,10 +121,10 @@ def make_entry(
     Raises:
         InputError: There is no model, no photo can be read, or descriptors hold NaN.
     """
-    if not extractors:
+    if not describers:
         raise InputError("a submission needs at least one model")
-    database = _describe_by_all(photos.database, extractors, describe_database, "describe database")
-    queries = _describe_by_all(photos.queries, extractors, describe_queries, "describe queries")
+    database = _describe_by_all(photos.database, describers, describe_database, "describe database")
+    queries = _describe_by_all(photos.queries, describers, describe_queries, "describe queries")
     faults = [*describe_faults(database.descriptors)]
     faults += [f"queries: {fault}" for fault in describe_faults(queries.descriptors)]
     if not len(database.descriptors) or not len(queries.descriptors):
@@ -161,14 +156,13 @@ def _rerank(
 ) -> Ranking:
     local, total = None, len(queries)
     progress("rerank", 0, total)
-    if reranking.local_extractor and reranking.chain.needs_local:
+    if reranking.local and reranking.chain.needs_local:
         asked = {photo.id: photo for photo in photos.queries}
         searched = {photo.id: photo for photo in photos.database}
         local = LocalFeaturesOnDemand(
             [asked[photo_id] for photo_id in queries.ids],
             [searched[photo_id] for photo_id in database.ids],
-            reranking.local_extractor,
-            num_workers=reranking.num_workers,
+            reranking.local,
             progress=progress,
         )
     reranked = reranking.chain.rerank(ranking, Evidence(queries.vectors, database.vectors, local))
@@ -177,15 +171,15 @@ def _rerank(
 
 
 def _describe_by_all(
-    photos: Sequence[Photo], extractors: Sequence[GlobalExtractor], describe: Describer, stage: str
+    photos: Sequence[Photo], describers: Sequence[Describer], describe: DescribePhotos, stage: str
 ) -> Described:
     """Describe photos by each model and join what they say; a photo that one cannot read is in none."""
-    if len(extractors) == 1:
-        return describe(photos, extractors[0], stage=stage)
-    joined = JoinedDescriptors([photo.id for photo in photos], [extractor.dim for extractor in extractors])
+    if len(describers) == 1:
+        return describe(photos, describers[0], stage=stage)
+    joined = JoinedDescriptors([photo.id for photo in photos], [describer.dim for describer in describers])
     errors: dict[Path, ImageError] = {}
-    for number, extractor in enumerate(extractors):
-        described = describe(photos, extractor, stage=f"{stage}, model {number + 1}")
+    for number, describer in enumerate(describers):
+        described = describe(photos, describer, stage=f"{stage}, model {number + 1}")
         joined.put(number, described.descriptors)
         errors |= {error.path: error for error in described.errors}
         del described  # before the next comes: one model's descriptors at a time beside the joined ones
@@ -237,33 +231,16 @@ class InMemory:
     """Describes photos and keeps the descriptors in memory; a kill loses them.
 
     Attributes:
-        batch_size: Photos per call of the extractor.
-        num_workers: Processes that decode; None chooses.
         progress: Called as photos are done.
     """
 
-    batch_size: int = 16
-    num_workers: int | None = None
     progress: Progress = silent
 
-    def __call__(self, photos: Sequence[Photo], extractor: GlobalExtractor, *, stage: str) -> Described:
-        """Describe photos; see `Describer`."""
-        vectors: Float32Array = np.empty((len(photos), extractor.dim), np.float32)
-        ids: list[str] = []
+    def __call__(self, photos: Sequence[Photo], describer: Describer, *, stage: str) -> Described:
+        """Describe photos; see `DescribePhotos`."""
         errors: list[ImageError] = []
-        stream = stream_descriptors(
-            photos, extractor, batch_size=self.batch_size, num_workers=self.num_workers
-        )
-        with closing(stream):
-            for batch in stream:
-                vectors[len(ids) : len(ids) + len(batch.photos)] = batch.vectors
-                ids += [photo.id for photo in batch.photos]
-                errors += [error for _, error in batch.errors]
-                self.progress(stage, len(ids) + len(errors), len(photos))
-        place_of = {photo.id: place for place, photo in enumerate(photos)}
-        order = np.argsort([place_of[photo_id] for photo_id in ids], kind="stable")
-        descriptors = Descriptors(tuple(ids[row] for row in order), vectors[order], extractor.provenance)
-        return Described(descriptors, tuple(errors))
+        described = describer.describe(photos, progress=self.progress, stage=stage, on_error=errors.append)
+        return Described(described, tuple(errors))
 
 
 @dataclass(frozen=True)
@@ -273,31 +250,24 @@ class InCollections:
     Attributes:
         folder: The folder of the collections.
         photo_root: The folder that the photos lie below.
-        batch_size: Photos per call of the extractor.
-        num_workers: Processes that decode; None chooses.
         progress: Called as photos are done.
     """
 
     folder: Path
     photo_root: Path
-    batch_size: int = 16
-    num_workers: int | None = None
     progress: Progress = silent
 
-    def __call__(self, photos: Sequence[Photo], extractor: GlobalExtractor, *, stage: str) -> Described:
-        """Describe photos; see `Describer`."""
-        from meisho.run import index_photos  # it needs LanceDB, which a contest's notebook does not have
-        from meisho.store import Collection
+    def __call__(self, photos: Sequence[Photo], describer: Describer, *, stage: str) -> Described:
+        """Describe photos; see `DescribePhotos`."""
+        from meisho.run.indexing import IndexOptions, index_photos  # LanceDB: a notebook does without
+        from meisho.store.collection import Collection
 
-        path = self.folder / collection_name(extractor.provenance)
+        path = self.folder / collection_name(describer.provenance)
         summary = index_photos(
-            photos,
+            PhotoFolder(self.photo_root, tuple(photos)),
             path,
-            extractor,
-            photo_root=self.photo_root,
-            index="exact",
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
+            describer,
+            IndexOptions(index="exact"),
             progress=lambda what, done, total: self.progress(
                 stage if what == "describe" else what, done, total
             ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meisho.errors import DatasetError, ImageError, InputError
-from meisho.images import PHOTO_SUFFIXES, Photo, find_photos
+from meisho.photos import PHOTO_SUFFIXES, Photo, find_photos
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ def _all_names(found: dict[str, Photo], problems: Sequence[ImageError]) -> tuple
 def _find(folder: Path) -> tuple[dict[str, Photo], tuple[ImageError, ...]]:
     """Return the photos below a folder by their names, and what cannot be looked into."""
     try:
-        photos, problems = find_photos(folder)
+        folder_photos = find_photos(folder)
     except InputError as error:
         raise DatasetError(str(error)) from error
-    if not photos:
+    if not folder_photos.photos:
         raise DatasetError(f"{folder}: no photo found below it; give the folder that holds the photos")
     found: dict[str, Photo] = {}
-    for photo in photos:
+    for photo in folder_photos.photos:
         name = photo.path.stem
         if name in found:
             raise DatasetError(
@@ -86,4 +86,4 @@ def _find(folder: Path) -> tuple[dict[str, Photo], tuple[ImageError, ...]]:
                 "rename one, a submission knows photos by their names"
             )
         found[name] = Photo(name, photo.path)
-    return found, problems
+    return found, folder_photos.problems

@@ -41,7 +41,7 @@ from meisho.datasets.photo_files import photos_below
 from meisho.datasets.table import BrokenRows, Row, Table, read_table
 from meisho.errors import ConfigError, DatasetError
 from meisho.ground_truth import GroundTruth, database_rows
-from meisho.images import Box, Photo
+from meisho.photos import Box, Photo
 
 _ROLES: dict[str, Role] = {role: role for role in get_args(Role)} | {"": "both"}
 _CORNERS = ("x0", "y0", "x1", "y1")

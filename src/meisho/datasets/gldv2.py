@@ -22,7 +22,7 @@ from meisho.datasets.base import Dataset
 from meisho.datasets.table import BrokenRows, Row, Table, read_table
 from meisho.errors import DatasetError
 from meisho.ground_truth import GroundTruth, database_rows
-from meisho.images import Photo
+from meisho.photos import Photo
 
 _USAGES = ("public", "private", "ignored")
 _FOLDERS = ("", "index", "test", "metadata", "ground_truth")

@@ -18,7 +18,7 @@ from pathlib import Path
 from meisho.datasets.base import Dataset
 from meisho.datasets.labelled import LabelledPhoto, dataset_of_labels
 from meisho.datasets.labels import Labels, load_labels
-from meisho.images import Photo
+from meisho.photos import Photo
 
 
 def load_gldv2_train(root: Path) -> Dataset:

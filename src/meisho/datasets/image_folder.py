@@ -26,7 +26,7 @@ from meisho.datasets.base import Dataset
 from meisho.datasets.labelled import LabelledPhoto, Role, dataset_of_labels
 from meisho.datasets.photo_files import photos_below
 from meisho.errors import DatasetError
-from meisho.images import Photo
+from meisho.photos import Photo
 
 _SPLIT: dict[str, Role] = {
     "queries": "query",

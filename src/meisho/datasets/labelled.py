@@ -8,7 +8,7 @@ from typing import Literal
 
 from meisho.datasets.base import Dataset
 from meisho.ground_truth import GroundTruth, database_rows
-from meisho.images import Photo
+from meisho.photos import Photo
 
 Role = Literal["query", "database", "junk", "distractor", "both"]
 """What a photo is there for: asked with, searched, searched and not counted for its label, searched and wrong

@@ -19,7 +19,7 @@ from meisho.datasets.photo_files import photo_name, photos_below
 from meisho.datasets.table import read_bytes
 from meisho.errors import ConfigError, DatasetError
 from meisho.ground_truth import GroundTruth, database_rows
-from meisho.images import Box, Photo
+from meisho.photos import Box, Photo
 
 NUM_PHOTOS = {"oxford5k": 5063, "paris6k": 6392}
 """Database photos of the whole benchmarks, without the corrupt ones of Paris."""

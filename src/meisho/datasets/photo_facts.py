@@ -19,7 +19,8 @@ from meisho.arrays import Float64Array, UInt8Array
 from meisho.datasets.base import load_dataset
 from meisho.datasets.labels import is_labelled, load_labels, read_labels
 from meisho.errors import ImageError
-from meisho.images import ImageOptions, Photo, content_sha256, load_sized_image
+from meisho.images import ImageOptions, load_sized_image
+from meisho.photos import Photo, content_sha256
 from meisho.progress import Progress, silent
 
 HASH_BITS = 64

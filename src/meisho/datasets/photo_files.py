@@ -6,7 +6,7 @@ from pathlib import Path
 
 from meisho.datasets.base import Dataset
 from meisho.errors import DatasetError, ImageError, InputError
-from meisho.images import Photo, find_photos
+from meisho.photos import Photo, find_photos
 
 _SHOWN = 20
 
@@ -33,16 +33,16 @@ def photos_below(folder: Path, *, leave_out: frozenset[str] = frozenset()) -> tu
         DatasetError: The folder is missing, or something named like a photo cannot be one.
     """
     try:
-        photos, problems = find_photos(folder)
+        found = find_photos(folder)
     except InputError as error:
         raise DatasetError(str(error)) from error
-    broken = [problem for problem in problems if problem.path.stem not in leave_out]
+    broken = [problem for problem in found.problems if problem.path.stem not in leave_out]
     if broken:
         raise DatasetError(
             f"{folder}: {len(broken)} entries below it cannot be read; mend or remove them"
             f"{list_errors(broken)}"
         )
-    return tuple(photo for photo in photos if photo.path.stem not in leave_out)
+    return tuple(photo for photo in found.photos if photo.path.stem not in leave_out)
 
 
 def list_errors(errors: Sequence[ImageError]) -> str:

@@ -19,7 +19,7 @@ from meisho.datasets.photo_files import photo_name
 from meisho.datasets.safe_pickle import load_plain_pickle
 from meisho.errors import ConfigError, DatasetError
 from meisho.ground_truth import GradedGroundTruth, database_rows
-from meisho.images import Box, Photo
+from meisho.photos import Box, Photo
 
 T = TypeVar("T")
 

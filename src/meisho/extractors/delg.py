@@ -1,10 +1,10 @@
-"""DELG: global descriptor and local features from one network, on any timm backbone with feature maps.
+"""DELG: a global descriptor and local features from one network, on any timm backbone with feature maps.
 
-The official weights (r50delg_gldv2clean and others) are TensorFlow's and cannot be had here. The trunk starts
-from any weights that `TimmGeMOptions.weights` names; the local head is random until it is trained, and its
-features are then worth little. To train it, add `LocalMaps.reconstruction_error` and a classifier's loss on
-`LocalMaps.pooled` to the global loss; no gradient of the two reaches the trunk. What `save_delg` writes,
-`load_local_extractor` loads by its folder.
+The official weights (r50delg_gldv2clean and others) are for TensorFlow and are not available here. The trunk
+starts from any weights that `TimmGeMOptions.weights` names. The local head is random until it is trained, and
+its features are of little use before that. To train it, add `LocalMaps.reconstruction_error` and a
+classifier's loss on `LocalMaps.pooled` to the global loss; neither sends a gradient into the trunk.
+`load_local_extractor` loads a folder written by `save_delg`.
 """
 
 import json
@@ -39,11 +39,11 @@ SCALES = (0.25, 2**-1.5, 0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class DelgOutput:
-    """What a `DelgNetwork` gives for B images.
+    """The output of a `DelgNetwork` for B images.
 
     Attributes:
         vectors: (B, D) global descriptors, float32, not L2-normalised.
-        local: Of the last feature map but one.
+        local: Local maps, from the second-to-last feature map.
     """
 
     vectors: Tensor
@@ -51,14 +51,14 @@ class DelgOutput:
 
 
 class DelgNetwork(nn.Module):
-    """Trunk, global branch and local branch: what training makes and extraction uses.
+    """Trunk, global branch and local branch, for training and extraction.
 
     Args:
-        global_branch: Backbone, pooling and projection; its backbone is the trunk of both.
+        global_branch: Backbone, pooling and projection; its backbone is the trunk of both branches.
         dim: Dimensions of the local descriptors.
 
     Raises:
-        InputError: The backbone has no feature maps, such as a plain vision transformer.
+        InputError: The backbone has no feature maps; a plain vision transformer has none.
     """
 
     def __init__(self, global_branch: DescriptorNetwork, dim: int = 128) -> None:
@@ -67,7 +67,9 @@ class DelgNetwork(nn.Module):
         reductions = [stage["reduction"] for stage in stages[-2:]]
         traits = global_branch.traits
         if len(set(reductions)) < 2 or traits.fixed_size_px is not None or traits.multiple_px > 1:
-            raise InputError("delg: this backbone has no row of feature maps; choose a ResNet, say resnet50")
+            raise InputError(
+                "delg: this backbone has no feature maps at several scales; choose a ResNet, such as resnet50"
+            )
         self.global_branch = global_branch
         self.stride_px: int = stages[-2]["reduction"]
         self.local_head = LocalHead(stages[-2]["num_chs"], dim)
@@ -81,7 +83,7 @@ class DelgNetwork(nn.Module):
         return DelgOutput(branch.projection(branch.pooling(maps[1])), self.local_head(maps[0]))
 
     def find_local(self, images: Tensor) -> LocalMaps:
-        """Find the local maps alone; for (B, 3, H, W) as above."""
+        """Return only the local maps of (B, 3, H, W) images, normalised as for `forward`."""
         trunk = self.global_branch.backbone
         images = fit_images(images, self.global_branch.traits)
         maps: LocalMaps = self.local_head(
@@ -91,23 +93,23 @@ class DelgNetwork(nn.Module):
 
 
 class Delg:
-    """Local features by DELG [Cao et al. 2020, arXiv:2001.05027].
+    """DELG local features [Cao et al. 2020, arXiv:2001.05027].
 
     Args:
-        backbone: timm's name.
-        weights: Of the trunk, as `TimmGeMOptions.weights`: "hub", "none:SEED" or a file.
-        local_weights: A .safetensors file of the local head; None: random, of seed 0, for tests.
+        backbone: timm's name for the backbone.
+        weights: Weights of the trunk, as in `TimmGeMOptions.weights`: "hub", "none:SEED" or a file.
+        local_weights: A .safetensors file of the local head; None: random with seed 0, for tests.
         dim: Dimensions of the descriptors.
-        max_keypoints: The features of highest attention that are kept, all scales together.
-        max_side_px: The longer side of the image becomes this at scale 1.
-        min_score: Cells of less attention than this are no features.
-        scales: Of the image pyramid.
+        max_keypoints: Maximum number of features over all scales; those with the highest attention are kept.
+        max_side_px: Longer side of the resized image at scale 1.
+        min_score: Minimum attention.
+        scales: Scales of the image pyramid.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        ConfigError: An option is wrong, or there is no such device.
+        ConfigError: An option is invalid, or there is no such device.
         InputError: timm has no such backbone, or it has no feature maps.
-        WeightsError: The weights cannot be had or do not fit.
+        WeightsError: The weights are missing or do not fit.
     """
 
     def __init__(
@@ -125,7 +127,7 @@ class Delg:
     ) -> None:
         check_whole(dim=dim, max_keypoints=max_keypoints, max_side_px=max_side_px)
         if not scales:
-            raise ConfigError("scales=(): give at least one")
+            raise ConfigError("scales=(): give at least one scale")
         check_positive(min_score=min_score, **{f"scales[{i}]": scale for i, scale in enumerate(scales)})
         self.dim = dim
         self.image_options = ImageOptions(max_side_px=max_side_px)
@@ -152,10 +154,12 @@ class Delg:
 
     @torch.inference_mode()
     def extract(self, image: UInt8Array) -> LocalFeatures:
-        """Find the features of (H, W, 3) uint8 RGB; see `LocalExtractor.extract`. Scales are sides of cells.
+        """Find the features of an image (H, W, 3) uint8 RGB; see `LocalExtractor.extract`.
+
+        A feature's scale is the side of its cell.
 
         Raises:
-            InputError: The image is of another shape or type.
+            InputError: The image has another shape or dtype.
         """
         pixels = (to_pixels(image, self._device) - self._mean) / self._std
         levels = [self._extract_level(pixels, scale) for scale in self._scales]
@@ -166,7 +170,11 @@ class Delg:
         return to_features(keypoints[best], descriptors[best], scores[best], image, scales=sizes[best])
 
     def _extract_level(self, pixels: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Describe all cells at one scale: (K, 2) px of `pixels`, (K, D), (K,) attention, (K,) px."""
+        """Describe all cells at one scale.
+
+        Returns:
+            (K, 2) keypoints, px of `pixels`; (K, D) descriptors; (K,) attention; (K,) cell sides, px.
+        """
         sides = pixels.new_tensor([pixels.shape[3], pixels.shape[2]])
         resized = _resize(pixels, scale)
         enlargement = sides / sides.new_tensor([resized.shape[3], resized.shape[2]])
@@ -179,11 +187,11 @@ class Delg:
 
 
 def build_delg(backbone: str, weights: str, local_weights: str | None, dim: int) -> DelgNetwork:
-    """Build the network and load its weights, all on the CPU.
+    """Build the network and load its weights, on the CPU.
 
     Raises:
         InputError: timm has no such backbone, or it has no feature maps.
-        WeightsError: The weights cannot be had or do not fit.
+        WeightsError: The weights are missing or do not fit.
     """
     global_branch = build_network(backbone, TimmGeMOptions(weights=weights))
     with torch.random.fork_rng(devices=[]):
@@ -199,13 +207,13 @@ def build_delg(backbone: str, weights: str, local_weights: str | None, dim: int)
 def save_delg(
     network: DelgNetwork, options: Mapping[str, object], folder: Path, *, with_trunk: bool = False
 ) -> None:
-    """Write a checkpoint: the local head, and how `Delg` is to be called with it.
+    """Write a checkpoint: the local head, and the options to call `Delg` with.
 
     Args:
         network: The network.
-        options: Of `Delg`; its `weights` are those of the trunk.
-        folder: Made if missing.
-        with_trunk: Whether the trunk's weights are written too, for a machine that has no others.
+        options: Options of `Delg`; `weights` are those of the trunk.
+        folder: Folder to write to; created if missing.
+        with_trunk: Write the trunk's weights too, for a machine without them.
     """
     options = {name: value for name, value in options.items() if name != "local_weights"}
     with replacing(folder / HEAD_NAME) as part:
@@ -226,7 +234,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 def list_cells(feature_map: Tensor) -> Tensor:
     """List the cells of (1, C, h, w) in reading order: (h w, 2) float32 column, row.
 
-    Padding by half of each kernel puts the middle of cell (i, j) on pixel (stride i, stride j).
+    Convolutions padded by half their kernel put the centre of cell (i, j) on pixel (stride i, stride j).
     """
     height, width = feature_map.shape[-2:]
     row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

@@ -1,4 +1,4 @@
-"""Devices: where networks compute, and in which precision."""
+"""Devices: where torch's networks compute, and in which precision."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from meisho.errors import ConfigError
+from meisho.extractors.machine import split_device
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -16,20 +17,12 @@ def choose_device(device: str) -> torch.device:
     Raises:
         ConfigError: There is no such device here.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda") or not (number.isdigit() or not number):
-        raise ConfigError(f"device={device!r}: choose auto, cpu or cuda")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+    kind, number = split_device(device)
+    if kind == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if kind == "cuda" and number >= torch.cuda.device_count():
         raise ConfigError(f"device={device!r}: torch finds {torch.cuda.device_count()} CUDA devices here")
     return torch.device(device)
-
-
-def describe_device(device: str = "auto") -> str:
-    """Say in words what `choose_device` chooses: the GPU's name, or "cpu"."""
-    chosen = choose_device(device)
-    return str(torch.cuda.get_device_name(chosen)) if chosen.type == "cuda" else "cpu"
 
 
 def check_precision(precision: str, device: torch.device) -> None:

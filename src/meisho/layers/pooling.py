@@ -116,6 +116,3 @@ POOLINGS: dict[str, Callable[[float], nn.Module]] = {
     "cls": lambda _p: ClassToken(),
 }
 """Name of a pooling -> what makes it, given GeM's power."""
-
-SCALE_POWERS: dict[str, float] = {"scale-gem": math.inf, "superglobal": math.inf}
-"""Name of a pooling -> the power of `pool_scales`, where it is not 1."""

@@ -93,7 +93,7 @@ class AsmkReranker(Reranker):
         if not 0 <= self.weight < np.inf:
             raise InputError(f"asmk: weight {self.weight} must be 0 or more")
         Kernel(self.alpha, self.threshold)
-        kept: WeakKeyDictionary[LocalFeatureSource, tuple[int, InvertedFile]] = WeakKeyDictionary()
+        kept: WeakKeyDictionary[object, tuple[int, InvertedFile]] = WeakKeyDictionary()
         object.__setattr__(self, "_kept", kept)
 
     @property
@@ -136,11 +136,12 @@ class AsmkReranker(Reranker):
             CollectionError: `file` or `codebook` is damaged or something else.
             InputError: `file` is given for local features that cannot say what they are of.
         """
-        kept = self._kept.get(source)  # type: ignore[attr-defined]
+        database = getattr(source, "photos", source)  # several questions to one database share its file
+        kept = self._kept.get(database)  # type: ignore[attr-defined]
         if kept is None or kept[0] != num_photos:
             about = "" if self.file is None else self._about(source)
             built = load_or_build(self.file, about, lambda: self._build(source, num_photos))
-            kept = self._kept[source] = num_photos, built  # type: ignore[attr-defined]
+            kept = self._kept[database] = num_photos, built  # type: ignore[attr-defined]
         inverted: InvertedFile = kept[1]
         return inverted
 

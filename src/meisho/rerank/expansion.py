@@ -5,12 +5,13 @@ neighbours of a query are the first of the ranking that comes in: after `geometr
 and came first, as in Chum et al., "Total Recall", ICCV 2007.
 """
 
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from meisho.arrays import Float32Array, Float64Array, Int64Array
+from meisho.arrays import Float32Array, Float64Array, Int64Array, read_only
 from meisho.descriptors import normalize_rows
 from meisho.errors import InputError
 from meisho.ground_truth import Rows
@@ -18,6 +19,7 @@ from meisho.index.scoring import score_pairs
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
+from meisho.rerank.neighbor_lists import is_same_array
 from meisho.rerank.neighbors import block_rows, find_neighbors, find_others, rank_by_vectors
 
 _MOST_COST = 1e9
@@ -152,7 +154,20 @@ class DatabaseAugmentation(_Search):
             InputError: There are no descriptors.
         """
         queries, database = evidence.vectors_for("dba", ranking)
-        return evidence.with_vectors(queries, augment_database(database, k=self.k, alpha=self.alpha))
+        kept = evidence.of_database.get(self)
+        if not isinstance(kept, _Augmented) or not is_same_array(kept.source, database):
+            augmented = augment_database(database, k=self.k, alpha=self.alpha)
+            kept = evidence.of_database[self] = _Augmented(database, read_only(augmented, np.float32), {})
+        return replace(evidence, queries=queries, database=kept.database, of_database=kept.of_database)
+
+
+@dataclass(frozen=True, eq=False)
+class _Augmented:
+    """An augmented database (N, D), the database that it was made from, and what later steps keep of it."""
+
+    source: Float32Array
+    database: Float32Array
+    of_database: dict[Hashable, object]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Verified pairs: what geometric verification found, so that no pair is verified twice."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,3 +92,47 @@ class _Packed(NamedTuple):
 
     def count_bytes(self) -> int:
         return self.rows.nbytes + self.similarities.nbytes + self.inliers.nbytes + 9 * 8
+
+
+class RememberedPairs(VerifiedPairs):
+    """Pairs of one question that remember those of earlier questions, whatever rows they had there.
+
+    Args:
+        memory: What is remembered, bounded in bytes; shared by all questions, from any thread.
+        queries: What tells each query's local features from others, by its row.
+        photos: (N,) uint64 keys of the database photos, by their rows.
+    """
+
+    def __init__(self, memory: "PairMemory", queries: Sequence[str], photos: NDArray[np.uint64]) -> None:
+        super().__init__()
+        self._memory, self._queries, self._photos = memory, queries, photos
+
+    def put(self, how: Hashable, query_row: int, row: int, pair: VerifiedPair) -> None:
+        """Keep and remember a pair."""
+        super().put(how, query_row, row, pair)
+        self._memory.put((how, self._queries[query_row], int(self._photos[row])), _Packed.pack(pair))
+
+    def num_inliers(self, how: Hashable, query_row: int, row: int) -> int | None:
+        """Return the number of inliers of a pair; None where it was not verified in this way."""
+        known = super().num_inliers(how, query_row, row)
+        if known is None and (pair := self.get(how, query_row, row)) is not None:
+            super().put(how, query_row, row, pair)  # counts as verified by this question too
+            return pair.verification.num_inliers
+        return known
+
+    def get(self, how: Hashable, query_row: int, row: int) -> VerifiedPair | None:
+        """Return a pair with its geometry; None where that is not kept, or the pair was not verified."""
+        pair = super().get(how, query_row, row)
+        if pair is not None:
+            return pair
+        packed = self._memory.get((how, self._queries[query_row], int(self._photos[row])))
+        return None if packed is None else packed.unpack()
+
+
+PairMemory = Recent[tuple[Hashable, str, int], _Packed]
+"""Pairs by how they were verified, the query's features and the photo's key."""
+
+
+def make_pair_memory(max_bytes: int) -> PairMemory:
+    """Return an empty memory of pairs that takes so many bytes at the most."""
+    return PairMemory(max_bytes, _Packed.count_bytes)

@@ -13,11 +13,11 @@ from meisho.datasets.base import Dataset, load_dataset
 from meisho.datasets.labelled import LabelledPhoto, dataset_of_labels
 from meisho.datasets.labels import TABLES, Labels, Layout, is_labelled, load_labels
 from meisho.datasets.photo_files import list_errors
-from meisho.datasets.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.errors import DatasetError, ImageError
 from meisho.ground_truth import GradedGroundTruth
-from meisho.images import Photo
+from meisho.photos import Photo
 from meisho.tables import say_nearest
+from meisho.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.training.recipe import Recipe
 from meisho.training.recipe_tables import DataRecipe, ValidationRecipe
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 from meisho import __version__
 from meisho.errors import InputError, MissingDependencyError, WeightsError
 from meisho.extractors.base import load_extractor
-from meisho.extractors.timm_gem import TimmGeM
+from meisho.extractors.onnx_file import INSIDE
+from meisho.extractors.timm_gem import TimmGeM, to_torch
 from meisho.files import replacing
 from meisho.images import ImageOptions
 from meisho.whitening import Whitening
@@ -70,8 +71,9 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
     """Write a model as ONNX, and compare the two on images of other shapes and numbers.
 
     The input "images" is (B, 3, H, W) float32 RGB from 0 to 255, already resized; the output "descriptors" is
-    (B, D) float32, L2-normalised. Several scales are not exported: average the descriptors of resized images.
-    How photos become images stands in the file's metadata, see `input_facts`.
+    (B, D) float32, L2-normalised, at one scale. `load_extractor("onnx:FILE")` reads it, averages the scales
+    that the model has, and has its provenance; for other programs, how photos become images stands in the
+    file's metadata, see `input_facts`.
 
     Args:
         model: As of `meisho index --model`.
@@ -79,14 +81,14 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
         side_px: Of the image that the network is traced with.
 
     Raises:
-        InputError: The model is no network of this project, or does what ONNX has no operator for.
+        InputError: The model is no network of this project, does what ONNX has no operator for, or whitens
+            the mean of several scales.
         MissingDependencyError: onnx or onnxruntime is not installed.
         WeightsError: The exported network does not compute the same.
     """
     _require_onnx()
-    extractor = load_extractor(model, device="cpu")
-    if not isinstance(extractor, TimmGeM):
-        raise InputError(f"{model!r}: is no timm model or checkpoint; only those can be exported")
+    extractor = to_torch(load_extractor(model, device="cpu"), device="cpu")
+    _check_scales(model, extractor)
     network = PixelsToDescriptors(extractor).eval().to(memory_format=torch.contiguous_format)
     images = _some_images(2, side_px, side_px)
     with replacing(path) as part:
@@ -108,6 +110,8 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
 def input_facts(extractor: TimmGeM) -> dict[str, str]:
     """Return all that is needed to use the ONNX file, as text; lists are JSON."""
     traits, provenance = extractor.network.traits, extractor.provenance
+    options = json.loads(provenance.options) | {"weights": INSIDE}
+    options["whitening"] = options["whitening"] and INSIDE
     facts = {
         "layout": "NCHW",
         "colors": "RGB",
@@ -118,13 +122,23 @@ def input_facts(extractor: TimmGeM) -> dict[str, str]:
         "std": traits.std,
         "dim": extractor.dim,
         "model": provenance.extractor,
-        "scales": json.loads(provenance.options)["scales"],
+        "scales": options["scales"],
+        "options": options,
         "weights_sha256": provenance.weights_sha256,
         "meisho": __version__,
     }
     if traits.fixed_size_px is not None:
         facts["fixed_size_px"] = traits.fixed_size_px
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+
+
+def _check_scales(model: str, extractor: TimmGeM) -> None:
+    scales = json.loads(extractor.provenance.options)["scales"]
+    if extractor.whitening is not None and len(scales) > 1:
+        raise InputError(
+            f"{model}: whitens the mean of its scales {scales}, and the file computes one; "
+            "fit the whitening for one scale, or leave it out"
+        )
 
 
 def _first_sentence(error: Exception) -> str:

@@ -22,7 +22,8 @@ from meisho.config import config_values, parse_config
 from meisho.decoding import MAX_WORKERS, count_cores
 from meisho.errors import ConfigError, DatasetError, ImageError
 from meisho.extractors.backbone import BackboneTraits
-from meisho.images import ImageOptions, Photo, load_image, read_size, working_size
+from meisho.images import ImageOptions, load_image, read_size, working_size
+from meisho.photos import Photo
 from meisho.tables import require_name
 from meisho.training.augmentation import (
     AUGMENTATIONS,
@@ -350,7 +351,7 @@ def _find_sizes(photos: TrainingSet, options: ImageOptions, records: NDArray[np.
     sizes = np.column_stack([records["width"], records["height"]]).astype(np.int64)
     for row in np.flatnonzero(records["length"] == 0).tolist():
         try:
-            sizes[row] = working_size(*read_size(photos.photo(row).path), options)
+            sizes[row] = working_size(*read_size(photos.photo(row)), options)
         except ImageError:
             sizes[row] = 1
     return sizes

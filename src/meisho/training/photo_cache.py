@@ -25,7 +25,8 @@ from meisho.arrays import UInt8Array, read_only
 from meisho.decoding import load_images
 from meisho.errors import ConfigError, ImageError, InputError
 from meisho.files import replacing, write_bytes
-from meisho.images import ImageOptions, Photo, load_image
+from meisho.images import ImageOptions, load_image
+from meisho.photos import Photo
 
 RECORD = np.dtype(
     [

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from meisho.errors import ConfigError
+from meisho.errors import ConfigError, InputError
 from meisho.extractors.backbone import BackboneTraits
 from meisho.extractors.base import load_extractor
-from meisho.extractors.timm_gem import TimmGeM
+from meisho.extractors.timm_gem import to_torch
 from meisho.training.network import TrainingNetwork
 
 Teacher = Callable[[Tensor], Tensor]
@@ -28,10 +28,15 @@ def load_teacher(model: str, traits: BackboneTraits, device: torch.device) -> Te
         InputError: No such model.
         WeightsError: Its weights cannot be had or do not fit.
     """
-    extractor = load_extractor(model, device="cuda" if device.type == "cuda" else "cpu")
-    if not isinstance(extractor, TimmGeM):
-        raise ConfigError(f"distillation.teacher={model!r}: is no timm model or checkpoint; choose one")
-    network = extractor.network.to(device).requires_grad_(False)
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    extractor = load_extractor(model, device=kind)
+    try:
+        teacher = to_torch(extractor, device=kind)
+    except InputError as error:
+        raise ConfigError(
+            f"distillation.teacher={model!r}: is no timm model or checkpoint; choose one"
+        ) from error
+    network = teacher.network.to(device).requires_grad_(False)
     theirs = network.traits
     gain, bias = _renormalisation(traits, theirs, device)
 

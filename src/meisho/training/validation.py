@@ -9,16 +9,16 @@ import torch
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.datasets.base import Dataset
+from meisho.describing import Describer
 from meisho.descriptors import Descriptors
 from meisho.errors import ImageError
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.evaluate.report import Report
-from meisho.extraction import describe_photos
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.timm_gem import TimmGeM
 from meisho.ground_truth import GradedGroundTruth, GroundTruth, Rows
-from meisho.images import Box, Photo
 from meisho.layers.margin_heads import MarginHead
+from meisho.photos import Box, Photo
 from meisho.searching import search
 from meisho.training.data import TrainingSet
 from meisho.training.skipped import check_share
@@ -59,13 +59,8 @@ def evaluate_descriptors(
     photos = list(dict.fromkeys([*_places(dataset.database), *_places(dataset.queries)]))
     numbered = [Photo(str(row), path, box) for row, (path, box) in enumerate(photos)]
     errors: list[ImageError] = []
-    described = describe_photos(
-        numbered,
-        extractor,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        on_error=errors.append,
-        progress=progress,
+    described = Describer(extractor, batch_size=batch_size, num_workers=num_workers).describe(
+        numbered, on_error=errors.append, progress=lambda _, done, total: progress(done, total)
     )
     row_of = {photos[int(number)]: row for row, number in enumerate(described.ids)}
     if errors:
@@ -106,8 +101,8 @@ def describe_rows(
         Descriptors of N photos, and the (N,) int64 places of these photos in `rows`.
     """
     numbered = [replace(photos.photo(row), id=str(place)) for place, row in enumerate(rows.tolist())]
-    described = describe_photos(
-        numbered, extractor, batch_size=batch_size, num_workers=num_workers, on_error=on_error
+    described = Describer(extractor, batch_size=batch_size, num_workers=num_workers).describe(
+        numbered, on_error=on_error
     )
     return described, np.array([int(place) for place in described.ids], np.int64)
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from meisho.arrays import Int64Array
 from meisho.datasets.statistics import FEW, ClassStatistics, HistogramBar, count_bars
@@ -54,6 +54,7 @@ def _draw_bars(axes: Any, bars: tuple[HistogramBar, ...], statistics: ClassStati
         xlabel="photos per class",
         ylabel="classes",
     )
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(_plain())
 
 
@@ -70,8 +71,16 @@ def _draw_tail(axes: Any, counts: Int64Array, statistics: ClassStatistics) -> No
         xlabel="classes, largest first",
         ylabel="photos of the class",
     )
-    axes.xaxis.set_major_formatter(_plain())
-    axes.yaxis.set_major_formatter(_plain())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_plain())
+        axis.set_minor_formatter(_PlainLog())
+
+
+class _PlainLog(LogFormatter):
+    """Writes 20 where matplotlib writes 2×10¹, and nothing where it writes nothing."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:,.0f}" if super().__call__(x, pos) else ""
 
 
 def _plain() -> FuncFormatter:

@@ -1,0 +1,211 @@
+"""Describer: photos x extractor -> descriptors, streamed in batches of equal shape."""
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from meisho.arrays import Float32Array, Int64Array, read_only
+from meisho.decoding import check_num_workers, load_images
+from meisho.descriptors import Descriptors, Provenance
+from meisho.errors import ConfigError, ImageError, InputError
+from meisho.extractors.base import GlobalExtractor
+from meisho.images import LoadedImage, PhotoLike, as_photos
+from meisho.photos import Photo
+from meisho.progress import Progress, silent
+
+_MAX_WAITING_BATCHES = 8
+"""Images that wait for others of their shape, in batches: memory is bounded however many shapes there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedBatch:
+    """Photos that were described together, and those that could not be read meanwhile.
+
+    Attributes:
+        photos: B photos; none when there is nothing but errors to tell.
+        vectors: (B, D) float32, one row per photo, read-only.
+        sizes_px: (B, 2) int64, width and height of each whole upright photo, px, read-only.
+        errors: Photos that could not be read, each with its reason; they are in no batch.
+
+    Raises:
+        InputError: The numbers of rows differ: the extractor did not return one vector per image.
+    """
+
+    photos: tuple[Photo, ...]
+    vectors: Float32Array
+    sizes_px: Int64Array
+    errors: tuple[tuple[Photo, ImageError], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", read_only(self.vectors, np.float32))
+        object.__setattr__(self, "sizes_px", read_only(self.sizes_px, np.int64))
+        rows = len(self.photos)
+        if self.vectors.ndim != 2 or len(self.vectors) != rows or self.sizes_px.shape != (rows, 2):
+            raise InputError(
+                f"a batch of {rows} photos needs vectors ({rows}, D) and sizes ({rows}, 2), "
+                f"got {self.vectors.shape} and {self.sizes_px.shape}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Describer:
+    """An extractor of global descriptors, and how photos are fed to it.
+
+    Attributes:
+        extractor: What describes the photos, in the caller's thread.
+        batch_size: Images given to the extractor at once, at most.
+        num_workers: Processes that decode; None chooses, as `meisho.decoding.load_images` does.
+
+    Raises:
+        ConfigError: `batch_size` is less than 1, or `num_workers` less than 0.
+    """
+
+    extractor: GlobalExtractor
+    batch_size: int = 16
+    num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}, it must be at least 1")
+        check_num_workers(self.num_workers)
+
+    @property
+    def dim(self) -> int:
+        """D, the number of dimensions."""
+        return self.extractor.dim
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where its descriptors come from."""
+        return self.extractor.provenance
+
+    def stream(self, photos: Iterable[Photo]) -> Generator[DescribedBatch]:
+        """Describe photos batch by batch; each photo is in one batch, or in the errors of one.
+
+        The photos are drawn as they are needed, a bounded number of images is held, and the batches are the
+        same whatever the number of workers. They are in no promised order, since those of one shape go
+        together.
+        """
+        loaded = load_images(
+            photos,
+            self.extractor.image_options,
+            num_workers=self.num_workers,
+            max_waiting=max(2 * self.batch_size, 32),
+        )
+        return _describe_loaded(loaded, self.extractor, self.batch_size)
+
+    def describe(
+        self,
+        photos: PhotoLike | Iterable[PhotoLike],
+        *,
+        progress: Progress = silent,
+        stage: str = "describe",
+        on_error: Callable[[ImageError], None] | None = None,
+    ) -> Descriptors:
+        """Describe photos and return their descriptors in the photos' order.
+
+        Args:
+            photos: N photos with unique ids: `Photo` values, paths, bytes, PIL images or arrays (H, W, 3)
+                uint8 RGB, see `meisho.images.as_photos`.
+            progress: Called as photos are done.
+            stage: What `progress` calls this.
+            on_error: Called with each photo that cannot be read; those are left out.
+
+        Raises:
+            ImageError: The first photo that cannot be read, where `on_error` is not given.
+            InputError: Two photos have the same id, or a source cannot be a photo.
+        """
+        photos = as_photos(photos)
+        row_of = _number_ids(photos)
+        vectors = np.zeros((len(photos), self.dim), np.float32)
+        is_read = np.zeros(len(photos), bool)
+        done = 0
+        with closing(self.stream(photos)) as batches:
+            for batch in batches:
+                for _, error in batch.errors:
+                    if on_error is None:
+                        raise error
+                    on_error(error)
+                rows = [row_of[photo.id] for photo in batch.photos]
+                vectors[rows], is_read[rows] = batch.vectors, True
+                done += len(batch.photos) + len(batch.errors)
+                progress(stage, done, len(photos))
+        if is_read.all():
+            return Descriptors(tuple(row_of), vectors, self.provenance)
+        ids = tuple(photo_id for photo_id, row in row_of.items() if is_read[row])
+        return Descriptors(ids, vectors[is_read], self.provenance)
+
+
+def _number_ids(photos: tuple[Photo, ...]) -> dict[str, int]:
+    """Return id -> row; an id that stands twice is told before the work, not after it."""
+    row_of: dict[str, int] = {}
+    for row, photo in enumerate(photos):
+        if row_of.setdefault(photo.id, row) != row:
+            raise InputError(f"{photo.path}: the id {photo.id!r} belongs to another photo already")
+    return row_of
+
+
+def _describe_loaded(
+    loaded: Generator[tuple[Photo, LoadedImage | ImageError]], extractor: GlobalExtractor, batch_size: int
+) -> Generator[DescribedBatch]:
+    waiting = _Shapes(batch_size)
+    errors: list[tuple[Photo, ImageError]] = []
+    with closing(loaded):
+        for photo, image in loaded:
+            if isinstance(image, ImageError):
+                errors.append((photo, image))
+                if len(errors) == batch_size:
+                    yield _describe((), extractor, errors)
+                    errors = []
+            elif full := waiting.add(photo, image):
+                yield _describe(full, extractor, errors)
+                errors = []
+    for rest in waiting.drain():
+        yield _describe(rest, extractor, errors)
+        errors = []
+    if errors:
+        yield _describe((), extractor, errors)
+
+
+_Loaded = tuple[Photo, LoadedImage]
+
+
+class _Shapes:
+    """Images that wait until enough of their shape are together."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._num_waiting = 0
+        self._by_shape: dict[tuple[int, ...], list[_Loaded]] = {}
+
+    def add(self, photo: Photo, image: LoadedImage) -> list[_Loaded] | None:
+        """Add an image; returns a batch when one is full, or when too many images wait altogether."""
+        batch = self._by_shape.setdefault(image.pixels.shape, [])
+        batch.append((photo, image))
+        self._num_waiting += 1
+        if len(batch) == self._batch_size:
+            return self._take(image.pixels.shape)
+        if self._num_waiting == _MAX_WAITING_BATCHES * self._batch_size:
+            return self._take(max(self._by_shape, key=lambda shape: len(self._by_shape[shape])))
+        return None
+
+    def drain(self) -> Iterator[list[_Loaded]]:
+        while self._by_shape:
+            yield self._take(next(iter(self._by_shape)))
+
+    def _take(self, shape: tuple[int, ...]) -> list[_Loaded]:
+        batch = self._by_shape.pop(shape)
+        self._num_waiting -= len(batch)
+        return batch
+
+
+def _describe(
+    batch: Sequence[_Loaded], extractor: GlobalExtractor, errors: list[tuple[Photo, ImageError]]
+) -> DescribedBatch:
+    vectors = np.zeros((0, extractor.dim), np.float32)
+    if batch:
+        vectors = extractor.extract(np.stack([image.pixels for _, image in batch]))
+    sizes = np.array([image.size_px for _, image in batch], np.int64).reshape(-1, 2)
+    return DescribedBatch(tuple(photo for photo, _ in batch), vectors, sizes, tuple(errors))

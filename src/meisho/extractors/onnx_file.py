@@ -1,0 +1,157 @@
+"""Global descriptors from a file that `meisho export` wrote: trained with torch, used without."""
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meisho.arrays import Float32Array, UInt8Array
+from meisho.descriptors import normalize_rows
+from meisho.errors import ConfigError, InputError, WeightsError
+from meisho.extractors.machine import split_device
+from meisho.extractors.numpy_pooling import pool_scales
+from meisho.extractors.onnx_session import OnnxNetwork, describe_each, pad_pixels, resize_pixels
+from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
+from meisho.extractors.timm_parts import check_images, describe_origin, image_options_of, trace_origin
+
+INSIDE = ".onnx"
+"""What the options in the file say for places: the file itself, wherever it is by then."""
+
+_FREE = ("max_side_px", "multiple_px", "interpolation", "scales", "whitening")
+"""Options that say what is done before and after the network; the others are inside and cannot be changed."""
+
+
+class OnnxFile:
+    """A global extractor from an exported file, on the CPU; see `extractors.base.GlobalExtractor`.
+
+    Its provenance is that of the model that was exported, except for where the weights are.
+
+    Args:
+        path: The file.
+        name: timm's name of the backbone that it must have; "" takes any.
+        given: Options of `TimmGeMOptions`; they replace those of the file where they may.
+
+    Attributes:
+        dim: D, the number of dimensions.
+        provenance: Model, options and digest of the weights.
+        image_options: How photos must be loaded.
+        whitening: What comes after the network and is not inside, or None.
+
+    Raises:
+        WeightsError: There is no such file, or another program wrote it.
+        ConfigError: An option is not known, or says something else than the file.
+        MismatchError: The whitening was fitted on other descriptors.
+    """
+
+    def __init__(self, path: Path, name: str = "", given: dict[str, Any] | None = None) -> None:
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file; 'meisho export' makes one")
+        self._network = OnnxNetwork(path)
+        self._path = path
+        backbone, saved, digest = _read_facts(path, self._network.metadata)
+        if name not in ("", backbone):
+            raise WeightsError(f"{path}: holds the backbone {backbone!r}, not {name!r}")
+        options = _choose_options(path, saved, given or {})
+        self.image_options = image_options_of(options)
+        self.dim = int(self._network.metadata["dim"])
+        self.whitening = None
+        if saved.whitening is not None:
+            self.provenance = describe_origin(backbone, options, digest)
+        else:
+            self.provenance, self.whitening = trace_origin(backbone, options, digest)
+        if self.whitening is not None:
+            self.dim = self.whitening.dim
+        self._scales, self._scale_power = options.scales, SCALE_POWERS.get(options.pooling, 1.0)
+
+    def extract(self, images: UInt8Array) -> Float32Array:
+        """Describe a batch: (B, H, W, 3) uint8 RGB -> (B, D) float32, L2-normalised rows.
+
+        Raises:
+            InputError: The images are of another shape or type, or the network takes only images of one size.
+        """
+        check_images(images)
+        self._check_size(images)
+        if len(images) == 0:
+            return np.zeros((0, self.dim), np.float32)
+        vectors = normalize_rows(describe_each(images, self._describe))
+        return vectors if self.whitening is None else self.whitening.transform(vectors)
+
+    def _check_size(self, images: UInt8Array) -> None:
+        fixed = json.loads(self._network.metadata.get("fixed_size_px", "null"))
+        if fixed is not None and list(images.shape[1:3]) != fixed:
+            raise InputError(
+                f"{self._path}: takes only images of {fixed[1]} × {fixed[0]} px; use the model that it was "
+                "exported from, which resizes them"
+            )
+
+    def _describe(self, image: UInt8Array) -> Float32Array:
+        pixels = image.astype(np.float32)
+        resized = [pad_pixels(resize_pixels(pixels, scale)) for scale in self._scales]
+        return pool_scales(np.stack([self._network.run(part) for part in resized]), self._scale_power)
+
+
+def load_onnx(path: str, *, device: str = "auto", **options: Any) -> OnnxFile:
+    """Load what `meisho export` wrote.
+
+    Args:
+        path: The .onnx file.
+        device: "auto" or "cpu".
+        **options: Of `TimmGeMOptions`; only those that say how the network is fed can be changed.
+
+    Raises:
+        WeightsError: There is no such file, or another program wrote it.
+        ConfigError: An option cannot be changed, or the device is no CPU.
+    """
+    _check_device(device)
+    return OnnxFile(
+        Path(path).absolute(), given=options
+    )  # a collection remembers it, for use from any folder
+
+
+def load_exported(name: str, *, device: str = "auto", **options: Any) -> OnnxFile:
+    """Load an exported file as a provenance names it: by the backbone, and the file as `weights`."""
+    _check_device(device)
+    return OnnxFile(Path(options["weights"]).absolute(), name, options)
+
+
+def _check_device(device: str) -> None:
+    if split_device(device)[0] == "cuda":
+        raise ConfigError(
+            f"device={device!r}: an exported model runs on the CPU; take the checkpoint for CUDA"
+        )
+
+
+def _read_facts(path: Path, metadata: dict[str, str]) -> tuple[str, TimmGeMOptions, str]:
+    """Return the backbone, the options and the digest that the file's metadata hold."""
+    try:
+        kind, _, backbone = metadata["model"].partition(":")
+        options = TimmGeMOptions.from_mapping(json.loads(metadata["options"]))
+        digest, _ = metadata["weights_sha256"], int(metadata["dim"])
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
+        raise WeightsError(
+            f"{path}: is no model that this version of 'meisho export' wrote ({error}); "
+            "export the checkpoint with it"
+        ) from error
+    if kind != "timm":
+        raise WeightsError(f"{path}: holds a model of another kind, {metadata['model']!r}")
+    return backbone, options, digest
+
+
+def _choose_options(path: Path, saved: TimmGeMOptions, given: dict[str, Any]) -> TimmGeMOptions:
+    """Return the options of the file with those that were given, where the file leaves a choice."""
+    if "weights" in given and Path(given["weights"]).absolute() != path:
+        raise ConfigError(f"weights={given['weights']!r}: the weights of {path} are inside")
+    is_whitened = saved.whitening is not None
+    here = replace(saved, weights=str(path), whitening=str(path) if is_whitened else None)
+    current = {field.name: getattr(here, field.name) for field in fields(here)}
+    wished = TimmGeMOptions.from_mapping({**current, **given, "weights": str(path)})
+    free = () if is_whitened else _FREE  # a whitening fits no other descriptors than it was fitted on
+    for name, value in current.items():
+        if name not in free and getattr(wished, name) != value:
+            raise ConfigError(
+                f"{name}={getattr(wished, name)!r}: {path} was exported with {name}="
+                f"{getattr(saved, name)!r}, which is inside and cannot be changed; export the model again"
+            )
+    return wished

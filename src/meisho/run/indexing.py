@@ -1,0 +1,327 @@
+"""Indexing: a collection brought in step with a folder, or changed photo by photo."""
+
+import difflib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from meisho.describing import Describer
+from meisho.errors import ImageError, InputError, MismatchError
+from meisho.extractors.restoring import restore_extractor, restore_local_extractor
+from meisho.images import PhotoLike, as_photos
+from meisho.index.choice import choose_index
+from meisho.index.live import LiveIndex
+from meisho.local_describing import LocalDescriber
+from meisho.photos import Photo, PhotoFolder, find_photos, printable_id
+from meisho.progress import Progress, silent
+from meisho.store.collection import Collection
+from meisho.store.metadata import INDEX_FOLDER, is_collection
+from meisho.store.snapshot import read_commit, save_snapshot
+from meisho.store.writer import CollectionWriter
+from meisho.update import LocalUpdate, Plan, Update, plan_additions, plan_local_update, plan_update
+
+
+@dataclass(frozen=True)
+class SkippedPhoto:
+    """A photo that cannot be read, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class IndexSummary:
+    """What one indexing run did.
+
+    Attributes:
+        num_photos: Photos that can be found now.
+        described: Photos whose descriptor was computed.
+        duplicates: New paths whose content was there already; they share its descriptor.
+        unchanged: Photos that were there and have not changed, broken ones included.
+        removed: Photos that are gone.
+        skipped: Photos that cannot be read, found by this run or an earlier one.
+        index: Kind of the search structure.
+        seconds: Wall time.
+        local_described: Contents whose local features were found.
+        local_skipped: Photos that stay without local features, because they cannot be read any more.
+    """
+
+    num_photos: int
+    described: int
+    duplicates: int
+    unchanged: int
+    removed: int
+    skipped: tuple[SkippedPhoto, ...]
+    index: str
+    seconds: float
+    local_described: int = 0
+    local_skipped: tuple[SkippedPhoto, ...] = ()
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How a collection is indexed beside its descriptors.
+
+    Attributes:
+        index: "auto", "exact", "ivfpq" or "hnsw". None keeps the kind that the collection has; "auto" for a
+            new one.
+        moved: The photo folder was moved since the collection was made.
+        local: Finds local features, which are kept beside the descriptors. None: whatever found those that
+            the collection holds; where it holds none, none are looked for.
+        device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
+    """
+
+    index: str | None = None
+    moved: bool = False
+    local: LocalDescriber | None = None
+    device: str = "auto"
+
+
+def index_folder(
+    folder: str | Path,
+    collection_path: str | Path,
+    describer: Describer,
+    options: IndexOptions | None = None,
+    *,
+    progress: Progress = silent,
+) -> IndexSummary:
+    """Index every photo below a folder; see `index_photos`.
+
+    Raises:
+        InputError: The folder is not there, or holds no photo.
+    """
+    found = find_photos(folder)
+    if not found.photos:
+        raise InputError(f"{folder}: no photo found below it; nothing was changed in {collection_path}")
+    return index_photos(found, collection_path, describer, options, progress=progress)
+
+
+def index_photos(
+    folder: PhotoFolder,
+    collection_path: str | Path,
+    describer: Describer,
+    options: IndexOptions | None = None,
+    *,
+    progress: Progress = silent,
+) -> IndexSummary:
+    """Bring a collection in step with the photos of a folder: add new and changed ones, remove what is gone.
+
+    Photos that were added by `add_photos` from elsewhere stay as long as their files are there.
+
+    Args:
+        folder: The photos that the collection shall hold. Problems in it join the skipped photos.
+        collection_path: The collection's directory; made when it is not there.
+        describer: Describes the photos; its extractor must be the one that the collection was made with.
+        options: How to index beside that.
+        progress: Called as photos are done.
+
+    Raises:
+        MismatchError: The collection was made with another model, option, photo folder or extractor of local
+            features.
+        LockedError: Another process is writing to it.
+    """
+    options = options or IndexOptions()
+    collection = _open_or_create(Path(collection_path), folder.root, describer, moved=options.moved)
+    if options.local is not None:
+        local = options.local.extractor
+        collection = collection.enable_local(local.provenance, local.dim)
+    with collection.writer() as writer:
+        plan = plan_update(collection.records(), folder, known_contents=writer.known_contents())
+        change = _Change(collection, writer, plan, options, progress)
+        change.run(describer, folder.photos)
+    return change.summarise(folder)
+
+
+def add_photos(
+    collection_path: str | Path,
+    photos: PhotoLike | Iterable[PhotoLike],
+    describer: Describer | None = None,
+    *,
+    progress: Progress = silent,
+) -> IndexSummary:
+    """Add photos to a collection, or describe them anew where their files have changed; nothing is removed.
+
+    A photo below the photo folder is what the next `index_folder` would have found. One from elsewhere gets
+    its whole path as id, and stays in the collection as long as its file is there.
+
+    Args:
+        collection_path: The collection's directory.
+        photos: Files: paths or `Photo` values, whose ids are not used. Photos in memory have no file to come
+            back to, and are refused.
+        describer: Describes them. None: the model of the collection.
+        progress: Called as photos are done.
+
+    Raises:
+        InputError: There are no photos, or one is in memory.
+        CollectionError: There is no collection.
+        MismatchError: The describer's model is not the collection's.
+        LockedError: Another process is writing to it.
+    """
+    collection = Collection.open(Path(collection_path))
+    describer = describer or Describer(restore_extractor(collection.provenance))
+    collection.require_provenance(describer.provenance)
+    new = _name_photos(as_photos(photos), collection)
+    with collection.writer() as writer:
+        plan = plan_additions(
+            collection.records(),
+            new,
+            photo_root=collection.photo_root,
+            known_contents=writer.known_contents(),
+        )
+        change = _Change(collection, writer, plan, IndexOptions(), progress)
+        change.run(describer, new)
+    return change.summarise(PhotoFolder(collection.photo_root, new))
+
+
+def remove_photos(collection_path: str | Path, ids: str | Iterable[str]) -> IndexSummary:
+    """Remove photos from a collection by their ids; no file is touched.
+
+    A photo whose file still lies below the photo folder comes back with the next `index_folder`.
+
+    Raises:
+        InputError: An id is not in the collection; the nearest is named, and nothing is removed.
+        CollectionError: There is no collection.
+        LockedError: Another process is writing to it.
+    """
+    collection = Collection.open(Path(collection_path))
+    wanted = tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+    with collection.writer() as writer:
+        present = {record.id for record in collection.records()}
+        if missing := [photo_id for photo_id in wanted if photo_id not in present]:
+            near = difflib.get_close_matches(missing[0], present, n=1, cutoff=0)
+            hint = f"; the nearest is {near[0]!r}" if near else ""
+            raise InputError(
+                f"{collection.path}: {len(missing)} of {len(wanted)} ids are not in it, "
+                f"the first is {missing[0]!r}{hint}"
+            )
+        plan = Plan(pending=(), gone=wanted, unchanged=len(present) - len(wanted), sizes_px={})
+        change = _Change(collection, writer, plan, IndexOptions(), silent)
+        change.run(None, ())
+    return change.summarise(PhotoFolder(collection.photo_root, ()))
+
+
+def refresh_index(collection: Collection, kind: str | None = None) -> str:
+    """Bring what is derived from a collection in step with it, and return the kind of the search structure.
+
+    The structure is built when it is missing, stale or of another kind; the snapshot, which is what a
+    `Finder` reads, is saved when photos came or went. Only whoever writes to the collection may call this.
+    """
+    commit = read_commit(collection.path)
+    snapshot = collection.snapshot()
+    vectors = snapshot.descriptors.vectors
+    folder = collection.path / INDEX_FOLDER
+    saved = LiveIndex.load(folder)
+    kind = kind or (saved.kind if saved and saved.kind != "exact" else "auto")
+    kind = choose_index(vectors) if kind == "auto" else kind
+    if saved is None or saved.kind != kind or saved.is_stale(snapshot.keys):
+        LiveIndex.build(kind, vectors, snapshot.keys, snapshot.version).save(folder)
+    save_snapshot(snapshot, folder, commit)
+    return kind
+
+
+class _Change:
+    """One change of a collection under way: described, committed, tidied, and its index refreshed."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        writer: CollectionWriter,
+        plan: Plan,
+        options: IndexOptions,
+        progress: Progress,
+    ) -> None:
+        self._start = time.perf_counter()
+        self._collection, self._writer, self._plan = collection, writer, plan
+        self._options, self._progress = options, progress
+        self._update = Update(plan, writer, progress)
+        self._local: LocalUpdate | None = None
+        self._kind = ""
+
+    def run(self, describer: Describer | None, photos: Sequence[Photo]) -> None:
+        """Do it; a plan without new photos needs no describer."""
+        if describer is not None:
+            self._update.run(describer)
+        elif self._plan.gone:
+            self._writer.remove(self._plan.gone)
+        self._writer.tidy()
+        self._progress("build index", 0, 1)
+        self._kind = refresh_index(self._collection, self._options.index)
+        self._progress("build index", 1, 1)
+        self._describe_local(photos)
+
+    def summarise(self, folder: PhotoFolder) -> IndexSummary:
+        """Say what was done."""
+        records = self._collection.records()
+        broken = tuple(SkippedPhoto(record.id, record.error) for record in records if record.error)
+        local = self._local
+        return IndexSummary(
+            num_photos=len(records) - len(broken),
+            described=self._update.num_described,
+            duplicates=self._update.num_duplicates,
+            unchanged=self._plan.unchanged,
+            removed=len(self._plan.gone),
+            skipped=(*broken, *(skipped_place(problem, folder) for problem in folder.problems)),
+            index=self._kind,
+            seconds=time.perf_counter() - self._start,
+            local_described=local.num_described if local else 0,
+            local_skipped=tuple(SkippedPhoto(p.id, reason) for p, reason in local.failed) if local else (),
+        )
+
+    def _describe_local(self, photos: Sequence[Photo]) -> None:
+        """Find the local features that are missing, where the collection holds some.
+
+        The index is there by then: whoever searches meanwhile need not wait for local features.
+        """
+        if self._collection.local_provenance is None or not photos:
+            return
+        pending = plan_local_update(
+            self._collection.records(), photos, has_local=self._writer.has_local_features
+        )
+        if not pending:
+            return
+        provenance, device = self._collection.local_provenance, self._options.device
+        describer = self._options.local or LocalDescriber(restore_local_extractor(provenance, device=device))
+        self._local = LocalUpdate(pending, self._writer, self._progress)
+        self._local.run(describer)
+        self._writer.tidy()
+
+
+def skipped_place(problem: ImageError, folder: PhotoFolder) -> SkippedPhoto:
+    """Return a place that could not be looked into as a skipped photo."""
+    return SkippedPhoto(folder.name_below(problem.path), problem.reason)
+
+
+def _name_photos(photos: Sequence[Photo], collection: Collection) -> tuple[Photo, ...]:
+    """Give photos the ids that they have in a collection."""
+    if not photos:
+        raise InputError(f"{collection.path}: no photo was given to add; name at least one file")
+    named = {}
+    for photo in photos:
+        if photo.content is not None:
+            raise InputError(
+                f"{photo.id}: a photo in memory cannot be added, for a collection keeps no photos; "
+                "save it to a file and add that"
+            )
+        path = photo.path.absolute()
+        is_below = path.is_relative_to(collection.photo_root)
+        photo_id = printable_id(path.relative_to(collection.photo_root) if is_below else path)
+        named[photo_id] = Photo(photo_id, path, photo.box)
+    return tuple(named.values())
+
+
+def _open_or_create(path: Path, photo_root: Path, describer: Describer, *, moved: bool) -> Collection:
+    if not is_collection(path):
+        return Collection.create(
+            path, photo_root=photo_root, provenance=describer.provenance, dim=describer.dim
+        )
+    collection = Collection.open(path)
+    collection.require_provenance(describer.provenance)
+    if collection.photo_root == photo_root:
+        return collection
+    if moved:
+        return collection.move_photo_root(photo_root)
+    raise MismatchError(
+        f"{path}: holds the photos of {collection.photo_root}, not of {photo_root}; "
+        "choose another place with --to, or, if that folder was moved, run 'meisho index --moved'"
+    )

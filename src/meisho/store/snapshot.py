@@ -1,0 +1,185 @@
+"""Snapshot: the descriptors of a collection at one moment, saved in files that can be read without LanceDB.
+
+The collection's tables are the truth. A saved snapshot is derived from them, so that searching needs neither
+LanceDB nor pyarrow. It names the commit it was taken from; if the tables have another commit, the tables are
+read instead. Layout, in the folder `index/` of the collection::
+
+    snapshot.json          the record: commit, version, digests; written last
+    photos-<digest>.json   ids, files and keys of the rows
+    vectors-<digest>.npy   (N, D) float32, mapped into memory when it is read
+"""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meisho.arrays import Float32Array, read_only
+from meisho.descriptors import Descriptors, Provenance
+from meisho.errors import CollectionError
+from meisho.files import replacing, write_bytes
+
+UInt64Array = NDArray[np.uint64]
+
+_RECORD = "snapshot.json"
+_FORMAT = 1
+_PIECE_BYTES = 2**24
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The contents of a collection at one moment.
+
+    Attributes:
+        descriptors: One row per photo that could be described, in order of insertion; photos with the same
+            content share a vector.
+        keys: (N,) uint64, read-only; two rows have the same key only if both id and content are the same.
+        version: `Collection.version` at that moment.
+        files: N files of the photos: paths relative to the photo folder, or absolute if they lie elsewhere.
+    """
+
+    descriptors: Descriptors
+    keys: UInt64Array
+    version: int
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The contents of snapshot.json.
+
+    Attributes:
+        commit: Result of `read_commit` when the snapshot was taken.
+        version: `Collection.version` at that moment.
+        photos: Name of the photo file.
+        photos_sha256: Digest of the photo file.
+        vectors: Name of the vector file.
+        vectors_sha256: Digest of the vectors, see `_digest_rows`.
+        format: Format version of these files.
+    """
+
+    commit: str
+    version: int
+    photos: str
+    photos_sha256: str
+    vectors: str
+    vectors_sha256: str
+    format: int = _FORMAT
+
+
+def read_commit(collection: Path) -> str:
+    """Return the newest commit of a collection's photo table, without opening it; "" if there is none.
+
+    LanceDB writes one manifest per version of a table, so the name of the newest manifest identifies the
+    table's state.
+    """
+    folder = collection / "photos.lance" / "_versions"
+    try:
+        names = [name for name in os.listdir(folder) if name.endswith(".manifest")]  # noqa: PTH208
+    except OSError:
+        return ""
+    # named by 2^64 - 1 - version, with 20 digits; older tables by the version itself
+    return min((name for name in names if len(name) == 29), default=max(names, key=_number, default=""))
+
+
+def _number(name: str) -> int:
+    stem = name.partition(".")[0]
+    return int(stem) if stem.isdigit() else -1
+
+
+def save_snapshot(snapshot: Snapshot, folder: Path, commit: str) -> None:
+    """Save a snapshot to `folder`, replacing the one saved there.
+
+    The record is written last and names the other files, so a kill leaves either the old or the new snapshot.
+
+    Args:
+        snapshot: The snapshot.
+        folder: Folder to write to; created if missing.
+        commit: Result of `read_commit` for the state that the snapshot was taken from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    photos = _pack_photos(snapshot)
+    photos_sha256 = hashlib.sha256(photos).hexdigest()
+    vectors_sha256 = _digest_rows(snapshot.descriptors.vectors)
+    record = _Record(
+        commit,
+        snapshot.version,
+        f"photos-{photos_sha256[:16]}.json",
+        photos_sha256,
+        f"vectors-{vectors_sha256[:16]}.npy",
+        vectors_sha256,
+    )
+    write_bytes(folder / record.photos, photos)
+    if not (folder / record.vectors).exists():
+        with replacing(folder / record.vectors) as part, part.open("wb") as file:
+            np.save(file, snapshot.descriptors.vectors)
+    write_bytes(folder / _RECORD, json.dumps(asdict(record), indent=2).encode())
+    for path in {*folder.glob("photos-*.json"), *folder.glob("vectors-*.npy")}:
+        if path.name not in (record.photos, record.vectors):
+            path.unlink(missing_ok=True)  # a process that has mapped it keeps it
+
+
+def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -> Snapshot | None:
+    """Read a snapshot saved by `save_snapshot`; None if missing, of another commit, or damaged (logged).
+
+    Args:
+        folder: Folder of the saved snapshot.
+        commit: Current result of `read_commit`.
+        provenance: Model and options that made the collection's descriptors.
+        dim: D, their number of dimensions.
+    """
+    try:
+        record = _Record(**json.loads((folder / _RECORD).read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        _logger.warning("%s: cannot be read (%s); the tables are read instead", folder / _RECORD, error)
+        return None
+    if record.format != _FORMAT or record.commit != commit or not commit:
+        return None
+    try:
+        photos = (folder / record.photos).read_bytes()
+        vectors: Float32Array = np.load(folder / record.vectors, mmap_mode="r")
+        if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != dim:
+            raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}, not float32 (N, {dim})")
+        if hashlib.sha256(photos).hexdigest() != record.photos_sha256:
+            raise ValueError(f"{record.photos} has changed since it was written")
+        if _digest_rows(vectors) != record.vectors_sha256:
+            raise ValueError(f"{record.vectors} has changed since it was written")
+        return _unpack_photos(photos, vectors, record.version, provenance)
+    except (OSError, ValueError, KeyError, TypeError, CollectionError) as error:
+        _logger.warning("%s: the saved snapshot is damaged (%s); the tables are read instead", folder, error)
+        return None
+
+
+def _pack_photos(snapshot: Snapshot) -> bytes:
+    value = {
+        "ids": snapshot.descriptors.ids,
+        "files": snapshot.files,
+        "keys": [f"{key:x}" for key in snapshot.keys.tolist()],
+    }
+    return json.dumps(value).encode()  # ASCII keeps file names that are not UTF-8
+
+
+def _unpack_photos(photos: bytes, vectors: Float32Array, version: int, provenance: Provenance) -> Snapshot:
+    value = json.loads(photos)
+    keys = np.array([int(key, 16) for key in value["keys"]], np.uint64)
+    descriptors = Descriptors(tuple(value["ids"]), vectors, provenance)
+    if not len(keys) == len(value["files"]) == len(descriptors):
+        raise ValueError(f"{len(keys)} keys and {len(value['files'])} files for {len(descriptors)} photos")
+    return Snapshot(descriptors, read_only(keys, np.uint64), version, tuple(value["files"]))
+
+
+def _digest_rows(vectors: Float32Array) -> str:
+    """Return the SHA-256 of (N, D) vectors, in pieces, so that mapped ones need not fit in memory."""
+    digest = hashlib.sha256(repr(vectors.shape).encode())
+    rows = max(1, _PIECE_BYTES // max(1, vectors.shape[1] * vectors.itemsize))
+    for first in range(0, len(vectors), rows):
+        digest.update(np.ascontiguousarray(vectors[first : first + rows]).data)
+    return digest.hexdigest()
