@@ -107,11 +107,8 @@ def get(
     root = to or Path("data") / manifest.name
     check_output(root)
     _check_mirror(mirror)
-    selection = Selection(
-        tuple(part or ()),
-        parse_shards(shards) if shards else None,
-        parse_classes(classes) if classes else None,
-    )
+    numbers = parse_shards(shards) if shards else None
+    selection = Selection(tuple(part or ()), numbers, parse_classes(classes) if classes else None)
     files = select_files(manifest, selection)
     if dry_run:
         _show_plan(manifest, root, files, as_json)

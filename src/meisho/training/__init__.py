@@ -39,4 +39,5 @@ A run goes through these files in this order; `train.train` is the front door, `
 | **afterwards**   | **what becomes of the weights**                                                |
 | whiten           | a whitening fitted on the photos trained on, if validation gains by it         |
 | export           | a trained model as one ONNX file, for use without torch                        |
+| feature_graph    | a backbone as an ONNX graph without weights, which comes with the package      |
 """
