@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, read_only
 from meisho.descriptors import Descriptors, Provenance
-from meisho.errors import CollectionError
+from meisho.errors import InputError
 from meisho.files import replacing, write_bytes
 
 UInt64Array = NDArray[np.uint64]
@@ -153,7 +153,7 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         if _digest_rows(vectors) != record.vectors_sha256:
             raise ValueError(f"{record.vectors} has changed since it was written")
         return _unpack_photos(photos, vectors, record.version, provenance)
-    except (OSError, ValueError, KeyError, TypeError, CollectionError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, InputError) as error:
         _logger.warning("%s: the saved snapshot is damaged (%s); the tables are read instead", folder, error)
         return None
 
