@@ -16,8 +16,8 @@ import meisho
 from meisho import Box, Photo, Provenance
 
 extractor = meisho.load_extractor()
-photos, problems = meisho.find_photos(meisho.load_dataset("toycity", "toycity").root)
-database: meisho.Descriptors = meisho.describe_photos(photos, extractor)
+photos = meisho.find_photos(meisho.load_dataset("toycity", "toycity").root).photos
+database: meisho.Descriptors = meisho.Describer(extractor).describe(photos)
 ranking = meisho.search(database, database, top=3)
 truth = meisho.GroundTruth.from_labels(["gate"], ["gate", "tower"])
 foreign = meisho.Ranking.from_ranks(range(1), range(2), [[1, 0]])
@@ -33,7 +33,7 @@ except meisho.MeishoError as error:
 WRONG = """
 import meisho
 
-database = meisho.describe_photos([], meisho.load_extractor())
+database = meisho.Describer(meisho.load_extractor()).describe([])
 ranking = meisho.serch(database, database)
 ids = database.idz
 x: int = meisho.load_extractor()

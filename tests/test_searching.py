@@ -9,7 +9,7 @@ from meisho.index.faiss_index import IVFPQIndex
 from meisho.index.live import LiveIndex
 from meisho.ranking import Ranking
 from meisho.searching import search
-from meisho.store import Collection
+from meisho.store.collection import Collection
 
 MADE = Provenance.from_options("timm_gem", {"max_side_px": 384, "p": 3})
 
