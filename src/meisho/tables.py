@@ -29,7 +29,7 @@ def load_named(name: str, table: Mapping[str, str], *, what: str) -> Any:
 
 
 def make_named(
-    name: str, table: Mapping[str, str], options: Mapping[str, Any], *, what: str, device: str = "auto"
+    name: str, table: Mapping[str, str], options: Mapping[str, object], *, what: str, device: str = "auto"
 ) -> Any:
     """Import what a table holds under a name, and call it with options.
 

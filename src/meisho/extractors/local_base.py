@@ -15,7 +15,7 @@ To add one, add a file to this folder and a line to `LOCAL_EXTRACTORS`::
             return LocalFeatures(np.column_stack([x, y]), colors, colors.sum(axis=1), (width, height))
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
@@ -58,7 +58,7 @@ class LocalExtractor(Protocol):
         ...
 
 
-def load_local_extractor(name: str, *, device: str = "auto", **options: Any) -> LocalExtractor:
+def load_local_extractor(name: str, *, device: str = "auto", **options: object) -> LocalExtractor:
     """Load a local feature extractor by name, or a trained DELG head by its folder.
 
     Args:

@@ -10,7 +10,7 @@ To add one, add a file and a line to `MATCHERS`. This example runs::
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
@@ -34,7 +34,7 @@ class LocalMatcher(Protocol):
         ...
 
 
-def load_matcher(name: str, *, device: str = "auto", **options: Any) -> LocalMatcher:
+def load_matcher(name: str, *, device: str = "auto", **options: object) -> LocalMatcher:
     """Load a local feature matcher by name.
 
     Args:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -45,7 +45,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
         figure.savefig(part, dpi=120)
 
 
-def _draw_entries(axes: Any, entries: dict[int, SweepEntry], *, in_color: bool) -> None:
+def _draw_entries(axes: Axes, entries: dict[int, SweepEntry], *, in_color: bool) -> None:
     """Draw entries by their numbers."""
     times = [max(entry.query_ms, _LEAST_MS) for entry in entries.values()]
     values = [entry.report.headline.value * entry.report.headline.factor for entry in entries.values()]
@@ -63,7 +63,7 @@ def _draw_entries(axes: Any, entries: dict[int, SweepEntry], *, in_color: bool) 
         )
 
 
-def _write_names(axes: Any, sweep: Sweep) -> None:
+def _write_names(axes: Axes, sweep: Sweep) -> None:
     """List what each number stands for, in lines of one height."""
     axes.axis("off")
     lines = []
