@@ -88,7 +88,7 @@ class Chain:
                 ranking = rank_by_vectors(ranking, evidence)
             else:
                 ranking = step.reranker.rerank(ranking, evidence, skip=skip)
-        return replace(ranking, warnings=warnings)
+        return ranking if ranking.warnings == warnings else replace(ranking, warnings=warnings)
 
 
 def parse_chain(text: str, *, source: str = "chain") -> list[dict[str, object]]:
