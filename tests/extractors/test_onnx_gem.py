@@ -169,7 +169,7 @@ def test_without_torch_what_needs_it_is_told_with_what_to_run():
     assert lines[2].startswith(needs.format("tf_efficientnet_lite2", "cuda", "float32") + " 'meisho[torch]'")
     assert lines[3].startswith(needs.format("resnet34", "auto", "float32"))
     assert lines[4].startswith(needs.format("tf_efficientnet_lite2", "auto", "bf16"))
-    assert lines[5].startswith("ConfigError option 'size' is not known, the nearest is 'max_side_px'")
+    assert lines[5].startswith("ConfigError the model has no option 'size'; the nearest is 'max_side_px'")
     assert lines[6].startswith("InputError 'resnet34' is no model. ")
     assert lines[7] == "Sift"
     for line, name, extra in zip(
