@@ -45,7 +45,10 @@ def make_named(
     """
     make = load_named(name, table, what=what)
     known = inspect.signature(make).parameters
-    require_options(options, known, of=name)
+    if not any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()
+    ):  # or it checks itself
+        require_options(options, known, of=name)
     return make(**({"device": device} if "device" in known else {}) | dict(options))
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import meisho
-from meisho.contest.bundle import load_bundle, run_bundle, write_bundle
+from meisho.contest.bundle import NotebookPlaces, load_bundle, run_bundle, write_bundle
 from meisho.contest.notebook import make_notebook
 from meisho.contest.wheel import write_wheel
 from meisho.descriptors import Descriptors
@@ -167,7 +167,7 @@ def test_the_notebook_s_cells_run_without_network_and_without_our_other_packages
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
         Image.fromarray(noise).save(query)
     folder = tmp_path / "bundle"
-    write_bundle(folder, models, queries=str(contest / "test"), database=str(contest / "index"))
+    write_bundle(folder, models, places=NotebookPlaces(str(contest / "test"), str(contest / "index")))
     closed = {
         name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
     }

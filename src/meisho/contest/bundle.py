@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from meisho.contest.entry import Entry, InMemory, Reranking, make_entry
@@ -36,13 +36,26 @@ _WHITENING = "whitening.safetensors"
 _LIST = "bundle.json"
 
 
+@dataclass(frozen=True)
+class NotebookPlaces:
+    """Where the contest's files are on the machine that runs the notebook.
+
+    Attributes:
+        queries: Folder of query photos.
+        database: Folder of database photos.
+        sample: The contest's sample submission; None answers every query photo.
+    """
+
+    queries: str = f"{KAGGLE_CONTEST}/test"
+    database: str = f"{KAGGLE_CONTEST}/index"
+    sample: str | None = None
+
+
 def write_bundle(
     folder: Path,
     extractors: Sequence[GlobalExtractor],
     *,
-    queries: str = f"{KAGGLE_CONTEST}/test",
-    database: str = f"{KAGGLE_CONTEST}/index",
-    sample: str | None = None,
+    places: NotebookPlaces | None = None,
     wheels: Sequence[Path] = (),
     rerank: str | None = None,
     local: str | None = None,
@@ -53,9 +66,7 @@ def write_bundle(
     Args:
         folder: Folder to write; must be new or empty.
         extractors: One or more models on timm backbones.
-        queries: Folder of query photos on the machine that runs the notebook.
-        database: Folder of database photos on that machine.
-        sample: The contest's sample submission on that machine; None answers every query photo.
+        places: Where the contest's files are on the machine that runs the notebook; Kaggle's when not given.
         wheels: Additional wheels to install there.
         rerank: A chain of rerankers, as for `--rerank`, or None.
         local: The local feature extractor for the chain, or None.
@@ -84,7 +95,7 @@ def write_bundle(
         records = [_save_model(model, unfinished, number) for number, model in enumerate(models, start=1)]
         content = {"models": records, "rerank": rerank, "local": _save_local(local, unfinished)}
         (unfinished / _LIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        notebook = make_notebook(queries=queries, database=database, sample=sample)
+        notebook = make_notebook(**asdict(places or NotebookPlaces()))
         (unfinished / "notebook.ipynb").write_text(notebook, encoding="utf-8")
         write_wheel(unfinished / "wheels")
         for wheel in wheels:

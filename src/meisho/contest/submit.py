@@ -27,15 +27,29 @@ class Submitted:
     report: Report | None
 
 
+@dataclass(frozen=True)
+class ContestFiles:
+    """What a contest gives.
+
+    Attributes:
+        queries: Folder of query photos.
+        database: Folder of database photos.
+        sample: The contest's sample submission, which lists the queries to answer in order; None answers all.
+        solution: The correct answers, `retrieval_solution_v*.csv`, for a score; None where they are secret.
+    """
+
+    queries: Path
+    database: Path
+    sample: Path | None = None
+    solution: Path | None = None
+
+
 def submit_retrieval(
-    queries: Path,
-    database: Path,
+    files: ContestFiles,
     describers: Sequence[Describer],
     to: Path,
     *,
     work: Path,
-    sample: Path | None = None,
-    solution: Path | None = None,
     reranking: Reranking | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -46,13 +60,10 @@ def submit_retrieval(
     missing is described.
 
     Args:
-        queries: Folder of query photos.
-        database: Folder of database photos.
+        files: What the contest gives.
         describers: One or more models; similarities of several models are averaged.
         to: The submission file to write.
         work: Folder of the collections.
-        sample: The contest's sample submission, which lists the queries to answer in order; None answers all.
-        solution: The correct answers, `retrieval_solution_v*.csv`.
         reranking: How the first answers are reranked.
         seed: Seed for the bootstrap of the score's intervals.
         progress: Called as the work advances.
@@ -60,23 +71,24 @@ def submit_retrieval(
     Raises:
         InputError: A folder, table or model cannot be used; tables are checked before photos are described.
     """
-    photos = find_contest_photos(queries, database, query_ids=read_query_ids(sample) if sample else None)
-    if solution:
-        read_retrieval_solution(solution, photos.database_ids, place=str(database))
-    describe = InCollections(work / "database", database, progress)
+    wanted = read_query_ids(files.sample) if files.sample else None
+    photos, place = find_contest_photos(files.queries, files.database, query_ids=wanted), str(files.database)
+    if files.solution:
+        read_retrieval_solution(files.solution, photos.database_ids, place=place)
+    describe = InCollections(work / "database", files.database, progress)
     entry = make_entry(
         photos,
         describers,
         describe_database=describe,
-        describe_queries=replace(describe, folder=work / "queries", photo_root=queries),
+        describe_queries=replace(describe, folder=work / "queries", photo_root=files.queries),
         reranking=reranking,
         progress=progress,
     )
     write_submission(entry.ranking, to, query_ids=entry.query_ids)
-    if not solution:
+    if not files.solution:
         return Submitted(entry, None)
     ranking = with_unread_photos(entry.ranking, photos.database_ids)
-    answers = read_retrieval_solution(solution, ranking.database_ids, place=str(database))
+    answers = read_retrieval_solution(files.solution, ranking.database_ids, place=place)
     report = score_entry(
         ranking,
         answers,

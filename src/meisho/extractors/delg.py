@@ -9,7 +9,7 @@ classifier's loss on `LocalMaps.pooled` to the global loss; neither sends a grad
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meisho.arrays import UInt8Array
+from meisho.config import parse_config
 from meisho.descriptors import Provenance
 from meisho.errors import ConfigError, InputError
 from meisho.extractors.backbone import fit_images
@@ -92,10 +93,11 @@ class DelgNetwork(nn.Module):
         return maps
 
 
-class Delg:
-    """DELG local features [Cao et al. 2020, arXiv:2001.05027].
+@dataclass(frozen=True)
+class DelgOptions:
+    """Options of DELG, and their only defaults.
 
-    Args:
+    Attributes:
         backbone: timm's name for the backbone.
         weights: Weights of the trunk, as in `TimmGeMOptions.weights`: "hub", "none:SEED" or a file.
         local_weights: A .safetensors file of the local head; None: random with seed 0, for tests.
@@ -104,7 +106,34 @@ class Delg:
         max_side_px: Longer side of the resized image at scale 1.
         min_score: Minimum attention.
         scales: Scales of the image pyramid.
+
+    Raises:
+        ConfigError: An option is invalid.
+    """
+
+    backbone: str = "resnet50"
+    weights: str = "hub"
+    local_weights: str | None = None
+    dim: int = 128
+    max_keypoints: int = 1000
+    max_side_px: int = 640
+    min_score: float = 0.1
+    scales: tuple[float, ...] = SCALES
+
+    def __post_init__(self) -> None:
+        check_whole(dim=self.dim, max_keypoints=self.max_keypoints, max_side_px=self.max_side_px)
+        if not self.scales:
+            raise ConfigError("scales=(): give at least one scale")
+        scales = {f"scales[{i}]": scale for i, scale in enumerate(self.scales)}
+        check_positive(min_score=self.min_score, **scales)
+
+
+class Delg:
+    """DELG local features [Cao et al. 2020, arXiv:2001.05027].
+
+    Args:
         device: "auto", "cpu" or "cuda".
+        **options: Those of `DelgOptions`.
 
     Raises:
         ConfigError: An option is invalid, or there is no such device.
@@ -112,40 +141,19 @@ class Delg:
         WeightsError: The weights are missing or do not fit.
     """
 
-    def __init__(
-        self,
-        *,
-        backbone: str = "resnet50",
-        weights: str = "hub",
-        local_weights: str | None = None,
-        dim: int = 128,
-        max_keypoints: int = 1000,
-        max_side_px: int = 640,
-        min_score: float = 0.1,
-        scales: tuple[float, ...] = SCALES,
-        device: str = "auto",
-    ) -> None:
-        check_whole(dim=dim, max_keypoints=max_keypoints, max_side_px=max_side_px)
-        if not scales:
-            raise ConfigError("scales=(): give at least one scale")
-        check_positive(min_score=min_score, **{f"scales[{i}]": scale for i, scale in enumerate(scales)})
-        self.dim = dim
-        self.image_options = ImageOptions(max_side_px=max_side_px)
+    def __init__(self, *, device: str = "auto", **options: object) -> None:
+        chosen = parse_config(options, DelgOptions, source="delg")
+        self.dim = chosen.dim
+        self.image_options = ImageOptions(max_side_px=chosen.max_side_px)
         self._device = choose_device(device)
-        self._max_keypoints, self._min_score = max_keypoints, float(min_score)
-        self._scales = tuple(float(scale) for scale in scales)
-        network = build_delg(backbone, weights, local_weights, dim)
-        options: dict[str, object] = {
-            "backbone": backbone,
-            "weights": weights,
-            "local_weights": local_weights,
-            "dim": dim,
-            "max_keypoints": max_keypoints,
-            "max_side_px": max_side_px,
-            "min_score": self._min_score,
-            "scales": self._scales,
-        }
-        self.provenance = Provenance.from_options("delg", options, digest_state(network.state_dict()))
+        self._max_keypoints, self._min_score, self._scales = (
+            chosen.max_keypoints,
+            chosen.min_score,
+            chosen.scales,
+        )
+        network = build_delg(chosen.backbone, chosen.weights, chosen.local_weights, chosen.dim)
+        digest = digest_state(network.state_dict())
+        self.provenance = Provenance.from_options("delg", asdict(chosen), digest)
         self.network = network.eval().to(self._device)
         traits = network.global_branch.traits
         self._mean, self._std = (
