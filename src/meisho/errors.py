@@ -17,6 +17,8 @@ MeishoError                   exit code 1
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -106,3 +108,22 @@ class InterruptedRunError(MeishoError):
     """Training was stopped by a signal, and has saved its state."""
 
     exit_code = 130
+
+
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
+    """Import optional packages inside; what is missing is named with its pip command.
+
+    Args:
+        extra: The optional dependencies of meisho that bring them.
+        what: What needs them, for the message.
+
+    Raises:
+        MissingDependencyError: A package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{what} needs {error.name}; run pip install 'meisho[{extra}]'"
+        ) from error

@@ -173,7 +173,7 @@ def test_without_torch_what_needs_it_is_told_with_what_to_run():
     assert lines[6].startswith("InputError 'resnet34' is no model. ")
     assert lines[7] == "Sift"
     for line, name, extra in zip(
-        lines[8:11], ("xfeat", "aliked", "delg"), ("local", "local", "torch"), strict=True
+        lines[8:11], ("xfeat", "aliked", "delg"), ("local", "aliked", "torch"), strict=True
     ):
         assert line.startswith(f"MissingDependencyError local features {name!r} needs torch and timm; ")
         assert line.endswith(f"run pip install 'meisho[{extra}]'")

@@ -248,7 +248,7 @@ def test_options_outside_their_range_are_refused(options, message):
 @pytest.mark.parametrize(("method", "package"), [("poselib", "poselib"), ("degensac", "pydegensac")])
 def test_a_missing_package_is_named_with_the_command(monkeypatch, method, package):
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
-    with pytest.raises(MissingDependencyError, match=f"pip install {package}"):
+    with pytest.raises(MissingDependencyError, match=rf"needs {package}; run pip install 'meisho\[ransac\]'"):
         verify(*make_matches(), RansacOptions(method=method))
 
 

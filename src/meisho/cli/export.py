@@ -19,6 +19,9 @@ def export(
 
     Example: meisho export runs/city/best --to city.onnx
     """
+    from meisho.extractors.machine import require_torch
+
+    require_torch("export", extra="export")
     from meisho.training.export import export_onnx
 
     summary = export_onnx(model, to, side_px=side)

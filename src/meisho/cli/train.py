@@ -48,6 +48,9 @@ def train(
 
     Example: meisho train toycity_quick --to runs/city
     """
+    from meisho.extractors.machine import require_torch
+
+    require_torch("training", extra="train")
     from meisho.training.distribution import is_first_process
     from meisho.training.recipe import list_recipes, load_recipe
     from meisho.training.train import train as run_training

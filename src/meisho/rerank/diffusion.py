@@ -5,11 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array
-from scipy.sparse.linalg import cg
 
 from meisho.arrays import Float32Array, Float64Array, Int64Array
-from meisho.errors import InputError
+from meisho.errors import InputError, needs_extra
 from meisho.ground_truth import Rows
 from meisho.index.scoring import score_pairs
 from meisho.ranking import NO_ROW, Ranking
@@ -18,6 +16,10 @@ from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import choose_first
 from meisho.rerank.neighbor_lists import NeighborLists, is_same_array
 from meisho.rerank.neighbors import find_neighbors
+
+with needs_extra("graph", "diffusion"):
+    from scipy.sparse import csr_array, eye_array
+    from scipy.sparse.linalg import cg
 
 _ROWS_AT_ONCE = 1024
 

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from meisho.arrays import BoolArray, Float32Array, Float64Array, Int64Array
-from meisho.errors import InputError
+from meisho.errors import InputError, needs_extra
 from meisho.ground_truth import Rows
 from meisho.index.scoring import score_pairs
 from meisho.ranking import NO_ROW, Ranking
@@ -15,6 +14,9 @@ from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import choose_first
 from meisho.rerank.neighbor_lists import NeighborLists, lowest_products
 from meisho.rerank.neighbors import find_neighbors
+
+with needs_extra("graph", "the reranker k-reciprocal"):
+    from scipy.sparse import csr_array
 
 QUERY = -1
 """Stands for the query among database rows."""

@@ -68,7 +68,7 @@ def make_accelerator(hardware: HardwareRecipe) -> Accelerator:
         from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
         from accelerate.utils import is_torch_xla_available as has_xla
     except ImportError as error:
-        raise MissingDependencyError("training: run 'pip install \"meisho[train]\"'") from error
+        raise MissingDependencyError("training needs accelerate; run pip install 'meisho[train]'") from error
     AcceleratorState._reset_state()  # of a run before, in this process
     kind = _device_kind(hardware, has_xla=has_xla())
     check_precision(hardware.precision, torch.device(kind))

@@ -156,7 +156,7 @@ def _add_metadata(path: Path, facts: dict[str, str]) -> None:
 def _require_onnx() -> None:
     for package in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
-            raise MissingDependencyError(f"export: run 'pip install \"meisho[onnx]\"' ({package} is missing)")
+            raise MissingDependencyError(f"export needs {package}; run pip install 'meisho[export]'")
 
 
 def _export(network: nn.Module, images: Tensor, path: Path) -> None:

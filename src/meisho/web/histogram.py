@@ -1,19 +1,24 @@
 """Pictures of a data set: how many photos each class has."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from meisho.arrays import Int64Array
 from meisho.datasets.statistics import FEW, ClassStatistics, HistogramBar, count_bars
-from meisho.errors import InputError
+from meisho.errors import InputError, needs_extra
 from meisho.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+with needs_extra("plots", "a histogram"):
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 SIZE_INCHES = (12.0, 4.8)
 COLOR = "#31688e"
@@ -44,7 +49,7 @@ def draw_histogram(counts: Int64Array, statistics: ClassStatistics, path: Path, 
     _save(figure, path)
 
 
-def _draw_bars(axes: Axes, bars: tuple[HistogramBar, ...], statistics: ClassStatistics) -> None:
+def _draw_bars(axes: "Axes", bars: tuple[HistogramBar, ...], statistics: ClassStatistics) -> None:
     drawn = axes.bar([bar.label for bar in bars], [bar.num_classes for bar in bars], color=COLOR, width=0.9)
     axes.bar_label(drawn, [f"{bar.num_classes:,}" for bar in bars], fontsize=8, padding=2)
     axes.set_xticks(range(len(bars)), [bar.label for bar in bars], rotation=45, ha="right")
@@ -58,7 +63,7 @@ def _draw_bars(axes: Axes, bars: tuple[HistogramBar, ...], statistics: ClassStat
     axes.yaxis.set_major_formatter(_plain())
 
 
-def _draw_tail(axes: Axes, counts: Int64Array, statistics: ClassStatistics) -> None:
+def _draw_tail(axes: "Axes", counts: Int64Array, statistics: ClassStatistics) -> None:
     ordered, half = np.sort(counts)[::-1], statistics.classes_for_half
     places = np.unique(np.geomspace(1, len(ordered), _MOST_POINTS).round().astype(np.int64))
     shaded = np.append(places[places < half], half)
