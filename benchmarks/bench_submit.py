@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from meisho.contest.entry import collection_name
-from meisho.contest.submit import submit_retrieval
+from meisho.contest.submit import ContestFiles, submit_retrieval
+from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.images import ImageOptions
 from meisho.store.collection import Collection
@@ -101,12 +102,10 @@ def submit(root: Path, num_models: int) -> None:
             ends[stage] = time.perf_counter() - start
 
     submitted = submit_retrieval(
-        root / "test",
-        root / "index",
-        [Described(number) for number in range(num_models)],
+        ContestFiles(root / "test", root / "index", solution=root / "solution.csv"),
+        [Describer(Described(number)) for number in range(num_models)],
         root / "submission.csv",
         work=root / "work",
-        solution=root / "solution.csv",
         progress=note,
     )
     assert len(submitted.entry.ranking.query_ids) == QUERIES

@@ -395,7 +395,7 @@ def test_match_tells_the_same_place_from_another_and_draws_why(run, city, tmp_pa
     assert code == 0
     assert "inliers" in out
     with Image.open(picture) as drawn:
-        assert drawn.height == 640
+        assert drawn.height == 640 + 36  # the photos and what is said of them
     counts = [
         json.loads(run("match", queries[0], other, "--local", "sift", "--json")[1])["inliers"]
         for other in (same, queries[1])

@@ -2,7 +2,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -37,7 +37,7 @@ class Recipe:
     scales: tuple[float, ...] = (1.0,)
     schedule: Schedule = Schedule()
     stages: tuple[Stage, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
     length: int | str | None = None
 
 

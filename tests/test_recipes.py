@@ -1,5 +1,6 @@
 """Every recipe that comes with the project is read, and what can be checked without photos is checked."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import timm
 
+from meisho.cli.datasets import default_root
 from meisho.config import config_toml, config_values, parse_config
 from meisho.errors import ConfigError
 from meisho.layers.margin_heads import HEADS, make_head
@@ -47,6 +49,35 @@ def test_a_recipe_says_first_what_it_is_for(path):
 def test_photos_are_kept_larger_than_they_are_trained_on(path):
     recipe = load_recipe(path)
     assert recipe.data.cache_side_px >= 1.25 * max(size.px for size in recipe.schedule.sizes)
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.ja.md", "docs/getting_data.md"])
+def test_a_recipe_looks_for_its_data_set_where_the_documents_put_it(document):
+    text = (RECIPES[0].parent.parent / document).read_text(encoding="utf-8")
+    places = dict(re.findall(r"datasets get (\w+) .*?--to ([\w/]+)", text))
+    assert places
+    assert all(place == f"data/{name}" for name, place in places.items())
+    for name, root in re.findall(r"(\w+) --root (data/[\w/]+)", text):
+        assert root == places.get(name, f"data/{name}")
+    for path in RECIPES:
+        data = load_recipe(path).data
+        if data.dataset.startswith("gldv2"):
+            assert data.root == default_root(data.dataset)
+
+
+@pytest.mark.parametrize(
+    "change", ["whitening.kind=pca", "pairs.name=contrastive", "distillation.teacher=default"]
+)
+def test_what_the_local_head_would_ignore_is_refused(change):
+    with pytest.raises(ConfigError, match="kind 'delg-local' has none"):
+        load_recipe(Path("toycity_delg_local"), [change])
+
+
+def test_landmarks_are_numbers_and_names_of_them_are_landmark_names():
+    with pytest.raises(
+        ConfigError, match=r"'validation\.landmarks' is not known; .*'validation\.landmark_names'"
+    ):
+        load_recipe(Path("own_folder"), ["validation.landmarks=2"])
 
 
 @pytest.mark.parametrize("name", ["own_folder", "recipes/own_folder.toml"])

@@ -3,10 +3,13 @@ import pytest
 
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import InputError, MismatchError
+from meisho.evaluate.protocols import evaluate_ranking
+from meisho.ground_truth import GroundTruth
 from meisho.index.faiss_index import IVFPQIndex
 from meisho.index.live import LiveIndex
 from meisho.ranking import Ranking
 from meisho.searching import search
+from meisho.store.collection import Collection
 
 MADE = Provenance.from_options("timm_gem", {"max_side_px": 384, "p": 3})
 
@@ -82,3 +85,29 @@ def test_nan_is_refused_on_both_sides():
         search(describe("q", [[0, np.nan]]), DATABASE)
     with pytest.raises(InputError, match="database descriptors"):
         search(DATABASE, describe("d", [[0, 1], [np.inf, 1]]))
+
+
+def test_descriptors_of_another_length_are_called_out_in_the_report():
+    long = describe("d", 28 * np.eye(4, 2)), describe("q", [[28, 0]])
+    ranking = search(long[1], long[0])
+    assert [warning.partition(" (")[0] for warning in ranking.warnings] == [
+        "descriptors are not L2-normalised",
+        "queries: descriptors are not L2-normalised",
+    ]
+    report = evaluate_ranking(ranking, GroundTruth([[0]], [[]]), warnings=ranking.warnings[:1])
+    assert report.warnings[:2] == ranking.warnings  # each is told once
+    assert search(describe("q", [[0, 1], [1, 0]]), DATABASE).warnings == ()
+
+
+def test_what_is_not_descriptors_is_refused_with_what_to_do(tmp_path):
+    collection = Collection.create(tmp_path / "c", photo_root=tmp_path, provenance=MADE, dim=2)
+    with pytest.raises(
+        InputError, match=r"database is of the type Collection, .* meisho\.Finder\.open\(path\)"
+    ):
+        search(DATABASE, collection)
+    with pytest.raises(InputError, match=r"database is of the type Snapshot, .* give snapshot\.descriptors"):
+        search(DATABASE, collection.snapshot())
+    with pytest.raises(InputError, match=r"queries is of the type ndarray, .* meisho\.Descriptors\(ids, vec"):
+        search(DATABASE.vectors, DATABASE)
+    with pytest.raises(InputError, match=r"queries is of the type list, .* meisho\.describe_photos"):
+        search([], DATABASE)

@@ -97,7 +97,7 @@ def test_a_collection_may_be_made_in_an_empty_directory(tmp_path):
 def test_making_a_collection_twice_is_refused_and_keeps_the_first(collection):
     with collection.writer() as writer:
         put(writer, record("a"))
-    with pytest.raises(CollectionError, match="is a collection already"):
+    with pytest.raises(CollectionError, match="is already a collection"):
         Collection.create(collection.path, photo_root=Path("/p"), provenance=PROVENANCE, dim=DIM)
     assert_holds(collection, [record("a")])
 
@@ -135,7 +135,7 @@ def test_a_photo_folder_whose_name_is_not_utf8_is_kept(tmp_path):
 
 def test_opening_nothing_says_how_to_make_one(tmp_path):
     assert not is_collection(tmp_path / "none")
-    with pytest.raises(CollectionError, match=r"no collection; make one with 'meisho index"):
+    with pytest.raises(CollectionError, match=r"no collection here; make one with 'meisho index"):
         Collection.open(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
@@ -173,7 +173,7 @@ def test_a_newer_format_is_refused_with_both_versions(collection):
 )
 def test_a_damaged_metadata_file_is_named(collection, text):
     (collection.path / "collection.json").write_text(text)
-    with pytest.raises(CollectionError, match=r"collection\.json: damaged .*restore it from a copy"):
+    with pytest.raises(CollectionError, match=r"collection\.json: damaged .*restore it from a backup"):
         Collection.open(collection.path)
 
 
@@ -195,7 +195,7 @@ def test_a_deleted_table_is_named_on_opening_and_on_reading(collection, name):
         put(writer, record("a"))
     shutil.rmtree(collection.path / f"{name}.lance")
     for use in (lambda: Collection.open(collection.path), collection.snapshot):
-        with pytest.raises(CollectionError, match=rf"cannot open the table of {name}.*restore the directory"):
+        with pytest.raises(CollectionError, match=rf"cannot open the {name} table.*restore the directory"):
             use()
 
 
@@ -450,7 +450,7 @@ def test_vectors_given_are_not_kept_nor_written_into(collection):
         ([content(1)], np.zeros(DIM, np.float32), "got shape"),
         ([content(1), content(2)], np.stack([np.ones(DIM), np.full(DIM, np.nan)]), f"1 of 2 .*{content(2)}"),
         ([content(1)], np.full((1, DIM), np.inf, np.float32), "NaN or infinity"),
-        ([""], np.zeros((1, DIM), np.float32), "needs the content hash"),
+        ([""], np.zeros((1, DIM), np.float32), "needs the hash of its content"),
     ],
 )
 def test_unfit_descriptors_are_refused_whole(collection, contents, vectors, message):
@@ -766,8 +766,8 @@ def test_a_full_disk_loses_only_the_batch_and_says_so(collection):
             RuntimeError("lance error: IO: No space left on device (os error 28), /build/x.rs:1:2"),
             "free some space",
         ),
-        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "the right to write"),
-        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "the right to write"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "permission to write"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "permission to write"),
         (ValueError("something new"), "restore the directory"),
     ],
 )
@@ -813,7 +813,7 @@ def test_without_write_permission_it_can_be_read_and_says_why_not_written(collec
     lines = result.stdout.splitlines()
     assert lines[:3] == ["1 1 1", "locked", "1 1 1"]
     assert "cannot lock it for writing" in lines[3]
-    assert "the right to write" in lines[3]
+    assert "permission to write" in lines[3]
 
 
 # --- imports

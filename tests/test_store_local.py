@@ -260,11 +260,11 @@ def test_readers_see_the_right_features_while_others_are_written_and_tidied(coll
     ("contents", "features", "message"),
     [
         ([content(1)], [], "2 contents need as many local features, got 1"),
-        ([""], [features_of(1)], "need the content"),
+        ([""], [features_of(1)], "need the hash of their content"),
         (
             [content(1)],
             [replace(features_of(1), descriptors=np.ones((50, DIM + 1)))],
-            f"have {DIM} dimensions, those of content {content(1)} have {DIM + 1}",
+            f"have {DIM} dimensions, but those of content {content(1)} have {DIM + 1}",
         ),
     ],
 )
@@ -373,5 +373,5 @@ def test_what_needs_no_local_features_does_not_open_their_table(collection):
     assert len(opened.records()) == opened.version == 1
     with opened.writer() as writer:
         put(writer, ("b", content(2)))
-    with pytest.raises(CollectionError, match=r"cannot open the table of local_features.*restore"):
+    with pytest.raises(CollectionError, match=r"cannot open the local_features table.*restore"):
         opened.local_features_of(["a"])

@@ -2,8 +2,8 @@
 
 The dataclasses say everything: their fields are the keys, their annotations the types, their defaults the
 only defaults. A field may be `bool`, `int`, `float`, `str`, `Path`, a `Literal`, another dataclass (a table),
-any of these with `| None` and the default None, `tuple[X, ...]` of them (an array), or `dict[str, Any]` (a
-table that somebody else checks)::
+any of these with `| None` and the default None, `tuple[X, ...]` of them (an array), `dict[str, object]` (a
+table that somebody else checks), or `object` (any value)::
 
     @dataclass(frozen=True)
     class Schedule:
@@ -68,7 +68,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: is no TOML ({error}); correct it there") from error
 
 
-def parse_config(values: Mapping[str, Any], cls: type[C], *, source: str) -> C:
+def parse_config(values: Mapping[str, object], cls: type[C], *, source: str) -> C:
     """Build the dataclass `cls` from nested mappings, as they stand in TOML or JSON.
 
     Args:
@@ -86,7 +86,7 @@ def parse_config(values: Mapping[str, Any], cls: type[C], *, source: str) -> C:
 
 
 def check_options(
-    options: Mapping[str, Any], *takers: Callable[..., Any], key: str, no_options: Collection[str] = ()
+    options: Mapping[str, object], *takers: Callable[..., object], key: str, no_options: Collection[str] = ()
 ) -> None:
     """Check a table of options against the functions or classes that take them.
 
@@ -96,7 +96,7 @@ def check_options(
     Args:
         options: Name -> value, as they stand in TOML.
         takers: What is called with them.
-        key: Of the table, for messages.
+        key: Key of the table, for messages.
         no_options: Arguments that have a default and are none of the table's.
 
     Raises:
@@ -110,13 +110,13 @@ def check_options(
         _parse(value, known[name], _join(key, name))
 
 
-def config_values(config: Any) -> dict[str, Any]:
+def config_values(config: object) -> dict[str, object]:
     """Return a dataclass as nested plain values, None left out: what TOML and JSON hold."""
-    values = {f.name: _plain(getattr(config, f.name)) for f in fields(config)}
+    values = {f.name: _plain(getattr(config, f.name)) for f in _fields(config)}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def config_toml(config: Any) -> str:
+def config_toml(config: object) -> str:
     """Return a dataclass as TOML text, every default said; `load_config` reads an equal one from it."""
     return _toml_table(config_values(config), "").lstrip("\n")
 
@@ -124,7 +124,7 @@ def config_toml(config: Any) -> str:
 def _parse_table(values: object, cls: type[C], key: str) -> C:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{key} is {values!r:.80}, expected a table of {cls.__name__}")
-    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    known = {f.name: f for f in _fields(cls) if f.init}
     for name in values:
         if name not in known:
             every = [*known, *_inner_keys(cls)]
@@ -140,7 +140,7 @@ def _parse_table(values: object, cls: type[C], key: str) -> C:
         raise ConfigError(f"{f'[{key}] ' if key else ''}{error}") from error
 
 
-def _parse(value: Any, hint: Any, key: str) -> Any:
+def _parse(value: object, hint: object, key: str) -> object:
     if get_origin(hint) in (Union, UnionType):
         return _parse_union(value, hint, key)
     if get_origin(hint) is Literal:
@@ -153,12 +153,12 @@ def _parse(value: Any, hint: Any, key: str) -> Any:
             raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
         part = get_args(hint)[0]
         return tuple(_parse(v, part, f"{key}[{i}]") for i, v in enumerate(value))
-    if is_dataclass(hint):
-        return _parse_table(value, hint, key)  # type: ignore[arg-type]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _parse_table(value, hint, key)
     return _parse_plain(value, hint, key)
 
 
-def _parse_union(value: Any, hint: Any, key: str) -> Any:
+def _parse_union(value: object, hint: object, key: str) -> object:
     parts = [part for part in get_args(hint) if part is not type(None)]
     if value is None and len(parts) < len(get_args(hint)):
         return None
@@ -172,11 +172,10 @@ def _parse_union(value: Any, hint: Any, key: str) -> Any:
     raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
 
 
-def _parse_plain(value: Any, hint: Any, key: str) -> Any:
-    if hint is Any:
+def _parse_plain(value: object, hint: object, key: str) -> object:
+    if hint is object:
         return value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and is_number:
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is Path and isinstance(value, str | Path):
         return Path(value)
@@ -187,20 +186,20 @@ def _parse_plain(value: Any, hint: Any, key: str) -> Any:
     raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
 
 
-def _describe(hint: Any) -> str:
+def _describe(hint: object) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_describe(part) for part in get_args(hint) if part is not type(None))
     if get_origin(hint) in (tuple, Sequence):
         return f"an array, each {_describe(get_args(hint)[0])}"
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
-    return _NAMES.get(hint, "a table")
+    return next((name for kind, name in _NAMES.items() if kind is hint), "a table")
 
 
-def _option_hints(taker: Callable[..., Any]) -> dict[str, Any]:
+def _option_hints(taker: Callable[..., object]) -> dict[str, object]:
     arguments = inspect.signature(taker, eval_str=True).parameters.values()
     return {
-        a.name: Any if a.annotation is a.empty else a.annotation
+        a.name: object if a.annotation is a.empty else a.annotation
         for a in arguments
         if a.default is not a.empty
     }
@@ -224,23 +223,28 @@ def _nearest(name: str, key: str, known: Collection[str]) -> str:
 def _inner_keys(cls: type) -> Iterator[str]:
     """List the keys of the tables below a dataclass, with dots."""
     for name, hint in get_type_hints(cls).items():
-        if is_dataclass(hint):
-            inner = [f.name for f in fields(hint)] + list(_inner_keys(hint))  # type: ignore[arg-type]
+        if isinstance(hint, type) and is_dataclass(hint):
+            inner = [f.name for f in _fields(hint)] + list(_inner_keys(hint))
             yield from (f"{name}.{k}" for k in inner)
 
 
-def _has_default(field: "Field[Any]") -> bool:
+def _fields(config: object) -> tuple["Field[object]", ...]:
+    assert is_dataclass(config), f"{config!r:.80} is no dataclass"
+    return fields(config)
+
+
+def _has_default(field: "Field[object]") -> bool:
     return field.default is not MISSING or field.default_factory is not MISSING
 
 
-def _override(values: Mapping[str, Any], text: str) -> dict[str, Any]:
+def _override(values: Mapping[str, object], text: str) -> dict[str, object]:
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise ConfigError(f"--set {text!r:.80}: expected KEY=VALUE, for example schedule.epochs=3")
     return _replace(values, key.strip().split("."), _value(value.strip()), text)
 
 
-def _replace(values: Mapping[str, Any], path: list[str], value: Any, text: str) -> dict[str, Any]:
+def _replace(values: Mapping[str, object], path: list[str], value: object, text: str) -> dict[str, object]:
     name, *rest = path
     if not rest:
         return {**values, name: value}
@@ -250,15 +254,15 @@ def _replace(values: Mapping[str, Any], path: list[str], value: Any, text: str) 
     return {**values, name: _replace(inner, rest, value, text)}
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
         return config_values(value)
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
@@ -267,9 +271,9 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _toml_table(values: Mapping[str, Any], key: str) -> str:
+def _toml_table(values: Mapping[str, object], key: str) -> str:
     tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
-    arrays = {name: value for name, value in values.items() if _is_array_of_tables(value)}
+    arrays = {name: rows for name, value in values.items() if (rows := _array_of_tables(value))}
     lines = [
         f"{_toml_key(name)} = {_toml_value(value)}"
         for name, value in values.items()
@@ -285,8 +289,10 @@ def _toml_table(values: Mapping[str, Any], key: str) -> str:
     return "".join(parts)
 
 
-def _is_array_of_tables(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(v, Mapping) for v in value)
+def _array_of_tables(value: object) -> list[Mapping[str, object]]:
+    """Return the tables of an array that holds nothing else; [] for everything else."""
+    tables = [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []
+    return tables if isinstance(value, list) and len(tables) == len(value) else []
 
 
 def _toml_key(name: str) -> str:
@@ -294,7 +300,7 @@ def _toml_key(name: str) -> str:
     return name if plain else _toml_value(name)
 
 
-def _toml_value(value: Any) -> str:
+def _toml_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

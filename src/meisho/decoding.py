@@ -1,10 +1,10 @@
-"""Decoding: many photos -> loaded images, in the photos' order, here or in worker processes.
+"""Decoding: many photos -> loaded images, in order, in this process or in worker processes.
 
-A worker is a bare Python that imports `meisho.images` and nothing else: it starts in 0.1 s, never runs the
-caller's script again (so no `if __name__ == "__main__"` is needed), and ends when its standard input does,
-even if this process is killed. A thread here waits for each worker, so it is always known which photo a
-worker was at: when one dies (a decoder's crash, the out-of-memory killer), that photo alone is tried once
-more, then named as an error, and the run goes on.
+A worker is a bare Python process that imports only `meisho.images`. It starts in 0.1 s, never runs the
+caller's script again (so no `if __name__ == "__main__"` is needed), and ends when its standard input closes,
+even if this process is killed. One thread here waits for each worker, so we always know which photo it was
+decoding. If a worker dies (a decoder crash, the out-of-memory killer), that photo is tried once more, then
+reported as an error, and the run goes on.
 """
 
 import os
@@ -18,17 +18,17 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import chain, islice
 from queue import SimpleQueue
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from meisho.errors import ConfigError, ImageError, MeishoError
 from meisho.images import ImageOptions, LoadedImage, load_sized_image
 from meisho.photos import Photo
 
 SMALL_JOB = 8
-"""Up to this many photos are decoded in this process: starting workers would take about as long."""
+"""Up to this many photos are decoded in this process: starting workers would take as long."""
 
 MAX_WORKERS = 16
-"""Worker processes at most, unless more are asked for."""
+"""Maximum number of worker processes, unless more are asked for."""
 
 _WORKER = "import sys; sys.path[:] = sys.argv[1:]; from meisho.decoding import serve_photos; serve_photos()"
 
@@ -40,18 +40,18 @@ def load_images(
     num_workers: int | None = None,
     max_waiting: int = 64,
 ) -> Generator[tuple[Photo, LoadedImage | ImageError]]:
-    """Load photos ahead of their use, each followed by its image or by the reason why there is none.
+    """Load photos ahead of their use; yield each photo with its image, or with the error that prevented one.
 
     Args:
-        photos: Any number of photos; they are drawn as they are needed, by the caller's thread.
-        options: How they are loaded.
-        num_workers: Worker processes; 0 decodes in this process, None takes one per core (at most
-            `MAX_WORKERS`), and none for up to `SMALL_JOB` photos.
-        max_waiting: Photos that are drawn ahead, at most: what bounds the memory.
+        photos: Any number of photos; the caller's thread takes them from here as they are needed.
+        options: How the photos are loaded.
+        num_workers: Number of worker processes; 0 decodes in this process. Default: one per core (at most
+            `MAX_WORKERS`), or 0 for up to `SMALL_JOB` photos.
+        max_waiting: Maximum number of photos loaded ahead; this bounds the memory.
 
     Raises:
         ConfigError: `num_workers` is negative.
-        MeishoError: Worker processes cannot be started.
+        MeishoError: A worker process cannot be started.
     """
     check_num_workers(num_workers)
     photos = iter(photos)
@@ -65,28 +65,32 @@ def load_images(
 
 
 def check_num_workers(num_workers: int | None) -> None:
-    """Refuse a number of workers that cannot be.
+    """Check a number of worker processes.
 
     Raises:
         ConfigError: It is negative.
     """
     if num_workers is not None and num_workers < 0:
-        raise ConfigError(f"num_workers is {num_workers}; give 0 for this process, or a number of workers")
+        raise ConfigError(
+            f"num_workers is {num_workers}; give 0 to decode in this process, or a number of processes"
+        )
 
 
 def count_cores() -> int:
-    """Return how many processor cores this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def serve_photos() -> None:
-    """Be a worker: read options, then photos, from standard input; answer each with its image or error."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    """Run as a worker: read options, then photos, from standard input; reply with an image or error each."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole process group; the parent stops us
     requests = sys.stdin.buffer
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as replies:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a decoder prints is no reply
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keep a decoder's prints out of the replies
         options = pickle.load(requests)
         _send(replies, "ready")
         while True:
@@ -105,7 +109,7 @@ def _load(photo: Photo, options: ImageOptions) -> LoadedImage | ImageError:
 
 
 def _send(pipe: IO[bytes], value: object) -> None:
-    """Write a value past the pipe's buffer, where a dead reader would leave it to fail at the closing."""
+    """Write a value, bypassing the pipe's buffer, whose contents would fail at close if the reader died."""
     data = memoryview(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
     while data:
         data = data[os.write(pipe.fileno(), data) :]
@@ -127,7 +131,7 @@ def _load_in_workers(
 
 
 class _WorkerPool:
-    """Worker processes, and as many threads that talk to them."""
+    """Worker processes, with one thread per process to talk to it."""
 
     def __init__(self, num_workers: int, options: ImageOptions) -> None:
         self._workers = [_Worker(options) for _ in range(num_workers)]
@@ -158,7 +162,7 @@ class _WorkerPool:
 
 
 class _Worker:
-    """One worker process, started when it is first needed and again when it has died."""
+    """One worker process, started when first needed and restarted if it dies."""
 
     def __init__(self, options: ImageOptions) -> None:
         self._options = options
@@ -167,28 +171,29 @@ class _Worker:
         self._lock = threading.Lock()  # no process may start after `end`
 
     def load(self, photo: Photo) -> LoadedImage | ImageError:
-        for _ in range(2):  # a first death may be due to the memory that others took
+        for _ in range(2):  # the first death may be caused by the memory use of others
             process = self._process or self._start()
             try:
-                reply: LoadedImage | ImageError = _ask(process, photo)
+                reply = _ask(process, photo)
+                assert isinstance(reply, LoadedImage | ImageError)  # all that `serve_photos` sends
                 return reply
-            except (OSError, EOFError, pickle.UnpicklingError):  # it died before or while it replied
+            except (OSError, EOFError, pickle.UnpicklingError):  # it died before or during its reply
                 status = self.close()
         return ImageError(photo.path, f"decoding it ended the worker process twice ({_describe(status)})")
 
     def end(self) -> None:
-        """Kill the process for good; the thread that waits for its reply sees it die."""
+        """Kill the process for good; the thread waiting for its reply will notice."""
         with self._lock:
             self._ended = True
             if (process := self._process) is not None:
                 process.kill()
 
     def close(self) -> int:
-        """Clear away the process and return its exit status, negative for a signal."""
+        """Clean up after the process and return its exit status, negative for a signal."""
         process, self._process = self._process, None
         if process is None:
             return 0
-        process.kill()  # in case only its pipes have broken
+        process.kill()  # in case only its pipes broke
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -202,7 +207,7 @@ class _Worker:
                 [sys.executable, "-P", "-c", _WORKER, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # image libraries write their warnings there
+                stderr=subprocess.DEVNULL,  # where image libraries write warnings
             )
         try:
             _ask(self._process, self._options)
@@ -210,21 +215,22 @@ class _Worker:
             if self._ended:
                 raise CancelledError from error
             raise MeishoError(
-                f"a process to decode photos did not start ({_describe(self.close())}); "
-                "decode in this process with num_workers=0"
+                f"a worker process to decode photos did not start ({_describe(self.close())}); "
+                "use num_workers=0 to decode in this process"
             ) from error
         return self._process
 
 
-def _ask(process: subprocess.Popen[bytes], value: object) -> Any:
+def _ask(process: subprocess.Popen[bytes], value: object) -> object:
     """Send a value to a worker and return its reply."""
-    assert process.stdin is not None and process.stdout is not None  # Popen was asked for both pipes
+    assert process.stdin is not None and process.stdout is not None  # both were requested from Popen
     _send(process.stdin, value)
-    return pickle.load(process.stdout)
+    reply: object = pickle.load(process.stdout)
+    return reply
 
 
 def _describe(status: int) -> str:
-    """Say how a process ended."""
+    """Describe how a process ended."""
     if status >= 0:
         return f"exit status {status}"
     try:

@@ -8,7 +8,7 @@ import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, read_only
 from meisho.decoding import check_num_workers, load_images
-from meisho.descriptors import Descriptors, Provenance
+from meisho.descriptors import Descriptors, Provenance, check_unit_length
 from meisho.errors import ConfigError, ImageError, InputError
 from meisho.extractors.base import GlobalExtractor
 from meisho.images import LoadedImage, PhotoLike, as_photos
@@ -207,5 +207,6 @@ def _describe(
     vectors = np.zeros((0, extractor.dim), np.float32)
     if batch:
         vectors = extractor.extract(np.stack([image.pixels for _, image in batch]))
+        check_unit_length(vectors, extractor.provenance.extractor)
     sizes = np.array([image.size_px for _, image in batch], np.int64).reshape(-1, 2)
     return DescribedBatch(tuple(photo for photo, _ in batch), vectors, sizes, tuple(errors))

@@ -9,7 +9,11 @@ import numpy as np
 
 from meisho.arrays import Float32Array, read_only
 from meisho.errors import InputError
+from meisho.texts import count
 
+UNIT_TOLERANCE = 1e-3
+"""How far the length of an L2-normalised vector may be from 1; bf16 networks round before they normalise."""
+_FEW = 100
 PLACES = ("weights", "whitening", "local_weights")
 """Options that say where a file is; `weights_sha256` covers what is in it."""
 
@@ -44,6 +48,11 @@ class Provenance:
         keys = sorted(mine.keys() | theirs.keys())
         return [f"{k}: {mine.get(k)} / {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
 
+    @property
+    def summary(self) -> str:
+        """One line: the extractor and the options that shape its descriptors, without those that are off."""
+        return f"{self.extractor} {_differing(json.loads(self.options))}".rstrip()
+
     def to_json(self) -> str:
         """Return one JSON object."""
         return json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, ensure_ascii=False)
@@ -63,6 +72,13 @@ def _without_places(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_places(part) for name, part in value.items() if name not in PLACES}
     return [_without_places(part) for part in value] if isinstance(value, list) else value
+
+
+def _differing(options: dict[str, Any]) -> str:
+    if "members" in options:
+        pairs = zip(options["member_weights"], options["members"], strict=True)
+        return "; ".join(f"{w:g} × {m['extractor']} {_differing(m['options'])}" for w, m in pairs)
+    return ", ".join(f"{name} {value}" for name, value in options.items() if value not in (None, [1.0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +108,10 @@ class Descriptors:
             twice = next(i for i in self.ids if self.ids.count(i) > 1)
             raise InputError(f"descriptors: the id {twice!r} stands more than once")
         object.__setattr__(self, "vectors", vectors)
+
+    def __repr__(self) -> str:
+        photos, extractor = count(len(self), "photo"), self.provenance.extractor
+        return f"Descriptors({photos}, vectors {self.vectors.shape}, {extractor})"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -160,19 +180,44 @@ def describe_faults(descriptors: Descriptors) -> list[str]:
     vectors = descriptors.vectors
     if len(vectors) == 0:
         return ["there are no descriptors"]
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))  # one pass; NaN and infinity show in it
+    if not np.isfinite(lengths).all() and not (finite := np.isfinite(vectors).all(axis=1)).all():
         first = descriptors.ids[int(np.argmin(finite))]
         return [
-            f"{int((~finite).sum())} of {len(vectors)} descriptors hold NaN or infinity (first: {first!r})"
+            f"{int((~finite).sum())} of {count(len(vectors), 'descriptor')} hold NaN or infinity "
+            f"(first: {first!r})"
         ]
     faults = []
-    if len(vectors) > 1 and np.ptp(vectors, axis=0).max() < 1e-6:
+    if len(vectors) > 1 and _is_constant(vectors[:_FEW]) and _is_constant(vectors):
         faults.append("all descriptors are the same vector: every ranking of them is a tie")
-    lengths = np.linalg.norm(vectors, axis=1)
-    if np.abs(lengths - 1).max() > 1e-3:
+    if np.abs(lengths - 1).max() > UNIT_TOLERANCE:
         faults.append(
             f"descriptors are not L2-normalised (lengths {lengths.min():.3g} to {lengths.max():.3g}): "
             "their dot products are not cosine similarities"
         )
     return faults
+
+
+def _is_constant(vectors: Float32Array) -> bool:
+    return float(np.ptp(vectors, axis=0).max()) < 1e-6
+
+
+def check_unit_length(vectors: Float32Array, extractor: str) -> None:
+    """Refuse vectors (B, D) of another length than 1; zero vectors and NaN are left to `describe_faults`.
+
+    Args:
+        vectors: What an extractor returned for B images.
+        extractor: Its name, for the message.
+
+    Raises:
+        InputError: A vector is neither of length 1 nor zero.
+    """
+    lengths = np.linalg.norm(vectors, axis=1)
+    wrong = (np.abs(lengths - 1) > UNIT_TOLERANCE) & (lengths > 0)
+    if wrong.any():
+        raise InputError(
+            f"extractor {extractor!r} returned vectors of length {lengths[wrong].min():.3g} to "
+            f"{lengths[wrong].max():.3g}; descriptors are compared by dot product and must have length 1: "
+            "return meisho.normalize_rows(vectors)"
+        )

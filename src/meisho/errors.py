@@ -1,19 +1,19 @@
 """Every error that meisho raises on purpose. A message says what, where and what to do.
 
 MeishoError                   exit code 1
-├── InputError                2   a file, folder or option that the user gave cannot be used
-│   ├── ImageError            2   one photo cannot be read; the run goes on without it
-│   ├── DatasetError          2   a data set's files, rows or ground truth are not as they must be
-│   └── ConfigError           2   an unknown key, a wrong type or value
-├── SkippedPhotosError        3   photos were skipped and the run was asked to be strict
+├── InputError                2   a file, folder or option given by the user cannot be used
+│   ├── ImageError            2   a photo cannot be read; the run goes on without it
+│   ├── DatasetError          2   a data set's files, rows or ground truth are invalid
+│   └── ConfigError           2   an unknown key, or a wrong type or value
+├── SkippedPhotosError        3   photos were skipped in a strict run
 ├── CollectionError           4   a collection cannot be opened or used
-│   ├── MismatchError         4   it was made with another model or option
+│   ├── MismatchError         4   it was made with another model or other options
 │   └── LockedError           4   another process is writing to it
-├── WeightsError              5   a model's weights cannot be had or do not fit
-├── FetchError                5   a data set's files cannot be had, or are not what was expected
-├── MissingDependencyError    5   an optional package is needed and not installed
+├── WeightsError              5   a model's weights are missing or do not fit
+├── FetchError                5   a data set's files cannot be downloaded, or are not what was expected
+├── MissingDependencyError    5   a required optional package is not installed
 ├── DivergedError             6   training met a loss or gradient that is not a number
-└── InterruptedRunError     130   training was asked to stop, and has saved where it stands
+└── InterruptedRunError     130   training was asked to stop, and has saved its state
 """
 
 import os
@@ -39,21 +39,21 @@ class ImageError(InputError):
 
     Args:
         path: The photo's file.
-        reason: Why, in one line without the path.
+        reason: Why it cannot be read, in one line without the path.
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        printable = os.fsencode(path).decode("utf-8", "backslashreplace")  # a name may hold any bytes
+        printable = os.fsencode(path).decode("utf-8", "backslashreplace")  # a file name may hold any bytes
         super().__init__(f"{printable}: {reason}")
         self.path = path
         self.reason = reason
 
     def __reduce__(self) -> tuple[type["ImageError"], tuple[Path, str]]:
-        return ImageError, (self.path, self.reason)  # so that it crosses a process border whole
+        return ImageError, (self.path, self.reason)  # so that it can be pickled between processes
 
 
 class DatasetError(InputError):
-    """A data set's files, rows or ground truth are not as they must be."""
+    """A data set's files, rows or ground truth are invalid."""
 
 
 class ConfigError(InputError):
@@ -61,7 +61,7 @@ class ConfigError(InputError):
 
 
 class SkippedPhotosError(MeishoError):
-    """Photos were skipped and the run was asked to be strict."""
+    """Photos were skipped in a strict run."""
 
     exit_code = 3
 
@@ -73,7 +73,7 @@ class CollectionError(MeishoError):
 
 
 class MismatchError(CollectionError):
-    """A saved thing was made with another model or option than the one asked for."""
+    """Something saved was made with another model or other options than those asked for."""
 
 
 class LockedError(CollectionError):
@@ -81,19 +81,19 @@ class LockedError(CollectionError):
 
 
 class WeightsError(MeishoError):
-    """A model's weights cannot be had, or do not fit the model."""
+    """A model's weights are missing, or do not fit the model."""
 
     exit_code = 5
 
 
 class FetchError(MeishoError):
-    """A data set's files cannot be had from their source, or what came is not what was expected."""
+    """A data set's files cannot be downloaded, or are not what was expected."""
 
     exit_code = 5
 
 
 class MissingDependencyError(MeishoError):
-    """An optional package is needed and not installed."""
+    """A required optional package is not installed."""
 
     exit_code = 5
 
@@ -105,7 +105,7 @@ class DivergedError(MeishoError):
 
 
 class InterruptedRunError(MeishoError):
-    """Training was asked to stop by a signal, and has saved where it stands."""
+    """Training was stopped by a signal, and has saved its state."""
 
     exit_code = 130
 

@@ -1,4 +1,4 @@
-"""Local features of one photo: where they are, and what they look like."""
+"""Local features of one photo: where they are and what they look like."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,12 @@ class LocalFeatures:
     """K local features of one photo, best first.
 
     Attributes:
-        keypoints: (K, 2) float32, read-only; x, y in px of the whole upright photo, never rounded; (0, 0) is
+        keypoints: (K, 2) float32, read-only; x, y in px of the whole upright photo, not rounded; (0, 0) is
             the centre of the top-left pixel.
         descriptors: (K, D) float32, read-only.
         scores: (K,) float32, read-only; higher is better.
         size_px: Width and height of the whole upright photo.
-        scales: (K,) float32, read-only; size of each feature, px of the upright photo; None: not known.
+        scales: (K,) float32, read-only; size of each feature, px of the upright photo; None if unknown.
 
     Raises:
         InputError: The shapes do not fit, or a number is not finite.

@@ -1,4 +1,4 @@
-"""Matches: which local feature of one photo looks like which of another."""
+"""Matches: pairs of local features that look alike in two photos."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ class Matches:
     """M matches between the local features of a query and of one database photo.
 
     Attributes:
-        rows: (M, 2) int64, read-only; row of the query's feature, row of the database photo's feature.
+        rows: (M, 2) int64, read-only; rows of the query's and of the database photo's feature.
         similarities: (M,) float32, read-only; higher is better.
 
     Raises:
@@ -37,7 +37,7 @@ class Matches:
 
 
 def check_match_options(ratio: float | None, min_similarity: float | None) -> None:
-    """Refuse what no matcher by nearest neighbours can be asked for.
+    """Check the options of a nearest-neighbour matcher.
 
     Raises:
         InputError: An option is outside its range.

@@ -1,6 +1,6 @@
 """Search: queries against the database through an index, answered as a Ranking."""
 
-from meisho.descriptors import Descriptors
+from meisho.descriptors import Descriptors, describe_faults
 from meisho.errors import InputError, MismatchError
 from meisho.index.base import Searcher
 from meisho.index.exact import ExactIndex
@@ -19,21 +19,26 @@ def search(
         top: How many to return for each query; all N when none is given.
 
     Returns:
-        A ranking (Q, K), K = min(top, N), with float32 scores.
+        A ranking (Q, K), K = min(top, N), with float32 scores. Its `warnings` say what is wrong with the
+        descriptors, those of the database where no index is given: who built one has seen them.
 
     Raises:
         MismatchError: The two were made by different extractors, options or weights.
-        InputError: The dimensions differ, a descriptor holds NaN or infinity, or `top` is negative.
+        InputError: An argument is not descriptors, the dimensions differ, a descriptor holds NaN or infinity,
+            or `top` is negative.
     """
     refuse_mismatch(queries, database)
-    if index is None:
-        index = ExactIndex.build(database.vectors)
-    ranks, scores = index.search(queries.vectors, len(database) if top is None else top)
-    return Ranking(queries.ids, database.ids, ranks, scores)
+    searcher = ExactIndex.build(database.vectors) if index is None else index
+    ranks, scores = searcher.search(queries.vectors, len(database) if top is None else top)
+    faults = describe_faults(database) if index is None else []
+    warnings = (*faults, *(f"queries: {fault}" for fault in describe_faults(queries)))
+    return Ranking(queries.ids, database.ids, ranks, scores, warnings)
 
 
 def refuse_mismatch(queries: Descriptors, database: Descriptors) -> None:
     """Raise where descriptors cannot be compared; see `search`."""
+    _require_descriptors(queries, "queries")
+    _require_descriptors(database, "database")
     differences = queries.provenance.differences(database.provenance)
     if differences:
         raise MismatchError(
@@ -46,3 +51,18 @@ def refuse_mismatch(queries: Descriptors, database: Descriptors) -> None:
             f"search: queries have {queries.dim} dimensions and the database {database.dim}; "
             "extract one of them again"
         )
+
+
+def _require_descriptors(value: object, what: str) -> None:
+    """Refuse what is often given in the place of descriptors, and say what to do with it."""
+    if isinstance(value, Descriptors):
+        return
+    kind = type(value).__name__
+    hints = {
+        "Collection": "ask a collection on disk by meisho.Finder.open(path).find(photos), or give "
+        "collection.snapshot().descriptors",
+        "Snapshot": "give snapshot.descriptors",
+        "ndarray": "give meisho.Descriptors(ids, vectors, meisho.Provenance('my model'))",
+    }
+    otherwise = "photos are described by meisho.describe_photos"
+    raise InputError(f"search: {what} is of the type {kind}, not Descriptors; {hints.get(kind, otherwise)}")

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.local_features import LocalFeatures
 from meisho.recent import Recent
-from meisho.store.collection import Collection
+
+if TYPE_CHECKING:  # it imports LanceDB, which who only asks does without
+    from meisho.store.collection import Collection
 
 
 class StoredFeatures:
@@ -28,7 +31,7 @@ class StoredFeatures:
 
     def __init__(
         self,
-        collection: Collection,
+        collection: "Collection",
         database_ids: Sequence[str],
         *,
         max_bytes: int = 128 * 2**20,

@@ -29,7 +29,7 @@ def load_named(name: str, table: Mapping[str, str], *, what: str) -> Any:
 
 
 def make_named(
-    name: str, table: Mapping[str, str], options: Mapping[str, Any], *, what: str, device: str = "auto"
+    name: str, table: Mapping[str, str], options: Mapping[str, object], *, what: str, device: str = "auto"
 ) -> Any:
     """Import what a table holds under a name, and call it with options.
 
@@ -45,7 +45,10 @@ def make_named(
     """
     make = load_named(name, table, what=what)
     known = inspect.signature(make).parameters
-    require_options(options, known, of=name)
+    if not any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()
+    ):  # or it checks itself
+        require_options(options, known, of=name)
     return make(**({"device": device} if "device" in known else {}) | dict(options))
 
 

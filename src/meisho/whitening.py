@@ -1,6 +1,6 @@
-"""Whitening: a linear map that makes the dimensions of descriptors uncorrelated, fitted once and kept.
+"""Whitening: a linear map that decorrelates the dimensions of descriptors, fitted once and saved.
 
-`fit_pca_whitening` needs only descriptors; `fit_learned_whitening` needs pairs that show the same thing.
+`fit_pca_whitening` needs only descriptors; `fit_learned_whitening` needs pairs of photos of the same thing.
 """
 
 import hashlib
@@ -27,9 +27,9 @@ class Whitening:
 
     Attributes:
         mean: (D,) float32, read-only.
-        projection: (D', D) float32, read-only; its rows by falling eigenvalue.
+        projection: (D', D) float32, read-only; rows by decreasing eigenvalue.
         kind: "pca" or "learned".
-        source: Provenance of the descriptors that it was fitted on; it fits no others.
+        source: Provenance of the descriptors that it was fitted on; it applies to no others.
 
     Raises:
         InputError: The shapes do not fit, or a value is not finite.
@@ -51,11 +51,11 @@ class Whitening:
 
     @property
     def dim(self) -> int:
-        """D', the number of dimensions that come out."""
+        """D', the number of output dimensions."""
         return len(self.projection)
 
     def transform(self, vectors: Float32Array) -> Float32Array:
-        """Whiten (N, D) vectors -> (N, D') float32, L2-normalised; one that equals the mean becomes zero."""
+        """Whiten (N, D) vectors: (N, D') float32, L2-normalised; a vector equal to the mean becomes zero."""
         whitened: Float32Array = np.asarray((vectors - self.mean) @ self.projection.T, np.float32)
         return normalize_rows(whitened)
 
@@ -63,7 +63,7 @@ class Whitening:
         """Whiten descriptors; their provenance then names this whitening by its digest.
 
         Raises:
-            MismatchError: They are not of the kind that it was fitted on.
+            MismatchError: They have another provenance than those it was fitted on.
         """
         self.check_source(descriptors.provenance)
         options = json.loads(descriptors.provenance.options) | {"whitening": f"sha256:{self._digest()}"}
@@ -73,36 +73,36 @@ class Whitening:
         return Descriptors(descriptors.ids, self.transform(descriptors.vectors), provenance)
 
     def check_source(self, provenance: Provenance) -> None:
-        """Refuse descriptors of another provenance.
+        """Check that this whitening applies to descriptors of this provenance.
 
         Raises:
-            MismatchError: Naming each option that differs.
+            MismatchError: It does not; the message names each option that differs.
         """
         differences = self.source.differences(provenance)
         if differences:
             raise MismatchError(
                 "the whitening was fitted on other descriptors (fitted on / given): "
-                f"{'; '.join(differences)}; fit it again on descriptors like those given"
+                f"{'; '.join(differences)}; fit one on descriptors like those given"
             )
 
     def digest_after(self, provenance: Provenance) -> str:
-        """Return the digest of the weights of `provenance` with this whitening after them."""
+        """Return a digest of the weights in `provenance` followed by this whitening."""
         return hashlib.sha256(f"{provenance.weights_sha256} {self._digest()}".encode()).hexdigest()
 
     def _digest(self) -> str:
         return hashlib.sha256(self.mean.tobytes() + self.projection.tobytes()).hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, to a temporary name first."""
+        """Write one safetensors file, atomically."""
         metadata = {"kind": self.kind, "source": self.source.to_json()}
         write_bytes(path, save({"mean": self.mean, "projection": self.projection}, metadata))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what `save` wrote.
+        """Read a file written by `save`.
 
         Raises:
-            WeightsError: There is no such file, or it holds something else.
+            WeightsError: There is no such file, or it is not a whitening.
         """
         if not path.is_file():
             raise WeightsError(f"{path}: no such whitening file; make one with Whitening.save")
@@ -121,13 +121,13 @@ def fit_pca_whitening(
 ) -> Whitening:
     """Fit a whitening that gives `descriptors` an identity covariance [Jégou & Chum 2012].
 
-    The covariance divides by N. Directions without variance are left out, so D' may be less than asked.
+    The covariance divides by N. Directions without variance are left out, so D' may be less than `dim`.
 
     Args:
         descriptors: N descriptors of D dimensions, N ≥ 2.
-        dim: D', the directions of largest variance that are kept; None keeps all that vary.
-        shrinkage: Added to each eigenvalue, as a fraction of the mean eigenvalue; more makes the map gentler
-            where there are few descriptors.
+        dim: D', how many directions of largest variance to keep; None keeps all that vary.
+        shrinkage: Added to each eigenvalue, as a fraction of the mean eigenvalue. A larger value makes the
+            map gentler, which helps with few descriptors.
 
     Raises:
         InputError: There are too few descriptors, or they do not vary.
@@ -151,21 +151,21 @@ def fit_learned_whitening(
     dim: int | None = None,
     shrinkage: float = 0.0,
 ) -> Whitening:
-    """Fit a discriminative whitening from pairs that show the same thing.
+    """Fit a discriminative whitening from pairs of photos of the same thing.
 
-    The differences within pairs are whitened first, then all descriptors are turned to their principal
+    First the differences within pairs are whitened, then all descriptors are rotated to their principal
     directions: "linear discriminant projections" [Mikolajczyk & Matas 2007], as used by Radenović et al.,
-    arXiv:1711.02512. The formula is that of cirtorch's `whitenlearn`, which adds to the diagonal in silence
-    where this asks for `shrinkage`.
+    arXiv:1711.02512. The formula is that of cirtorch's `whitenlearn`, except that `whitenlearn` silently adds
+    to the diagonal where this function needs `shrinkage`.
 
     Args:
         descriptors: N descriptors of D dimensions.
         query_rows: (P,) row of one photo of each pair.
-        positive_rows: (P,) row of the other.
-        dim: D', the directions that are kept; None keeps all.
-        shrinkage: Added to the diagonal of the covariance within pairs, as a fraction of its mean; it must be
-            more than 0 where there are fewer pairs than dimensions, and large where landmarks are few: with
-            10 of them 10 was best, and 0.1 much worse than no whitening.
+        positive_rows: (P,) row of the other photo.
+        dim: D', how many directions to keep; None keeps all.
+        shrinkage: Added to the diagonal of the within-pair covariance, as a fraction of its mean. It must be
+            above 0 if there are fewer pairs than dimensions, and large if there are few landmarks: with 10
+            landmarks, 10 was best and 0.1 much worse than no whitening.
 
     Raises:
         InputError: The rows do not pair, or there are too few of them.
@@ -173,7 +173,7 @@ def fit_learned_whitening(
     _check_enough(descriptors, dim)
     vectors = descriptors.vectors.astype(np.float64)
     _check_pairs(query_rows, positive_rows, len(vectors))
-    mean = vectors[query_rows].mean(axis=0)  # of the queries only, as in cirtorch
+    mean = vectors[query_rows].mean(axis=0)  # only the queries, as in cirtorch
     differences = vectors[query_rows] - vectors[positive_rows]
     within = differences.T @ differences / len(differences)
     within[np.diag_indices_from(within)] += shrinkage * np.trace(within) / len(within)
@@ -200,11 +200,11 @@ def _check_pairs(query_rows: Int64Array, positive_rows: Int64Array, count: int) 
         )
     rows = np.concatenate([query_rows, positive_rows])
     if rows.min() < 0 or rows.max() >= count:
-        raise InputError(f"whitening: a row of a pair lies outside the {count} descriptors")
+        raise InputError(f"whitening: a pair names a row outside the {count} descriptors")
 
 
 def _principal_directions(covariance: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return eigenvalues, falling, and directions as rows; those without variance are left out."""
+    """Return eigenvalues, largest first, and directions as rows; those without variance are left out."""
     values, columns = np.linalg.eigh(covariance)
     varies = values > max(values[-1], 0) * len(values) * np.finfo(np.float64).eps
     if not varies.any():
@@ -217,6 +217,6 @@ def _inverse_cholesky(covariance: Float64Array) -> Float64Array:
         return np.linalg.inv(np.linalg.cholesky(covariance))
     except np.linalg.LinAlgError as error:
         raise InputError(
-            "whitening: there are too few different pairs for so many dimensions; give more pairs or a "
-            "shrinkage, for example 0.1"
+            "whitening: too few different pairs for this many dimensions; give more pairs, or set shrinkage, "
+            "for example to 0.1"
         ) from error

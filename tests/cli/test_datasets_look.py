@@ -45,7 +45,7 @@ def test_stats_reads_photos_when_asked(run, micro):
 def test_stats_of_a_data_set_without_classes_needs_photos(run, tmp_path):
     code, _, errors = run("datasets", "stats", "roxford5k", "--root", tmp_path)
     assert code == 2
-    assert "say --photos" in errors
+    assert "add --photos" in errors
 
 
 def test_split_writes_tables_that_the_next_commands_read(run, micro, tmp_path):
@@ -70,9 +70,9 @@ def test_the_chapter_s_split_says_which_classes_are_lost(run, micro, tmp_path):
     code, printed, errors = run(*arguments)
     assert code == 0
     assert "10 photos, one of each class" in printed
-    assert "3 photos were left out" in printed
-    assert "1 classes had one photo" in errors
-    assert "1 of the landmarks to leave out are not in this data set" in errors
+    assert "Left out: 3 photos" in printed
+    assert "1 class had one photo" in errors
+    assert "1 class to leave out is not in this data set" in errors
 
 
 def test_a_broken_table_is_one_line_and_leaves_nothing_behind(run, micro, tmp_path):
@@ -82,3 +82,27 @@ def test_a_broken_table_is_one_line_and_leaves_nothing_behind(run, micro, tmp_pa
     assert printed == ""
     assert "gldv2_micro.csv:1: the header needs one of these pairs" in errors
     assert not (tmp_path / "s").exists()
+
+
+def test_options_are_checked_before_a_table_is_read(run, tmp_path):
+    missing, file = tmp_path / "missing", tmp_path / "file"
+    file.write_text("")
+    for arguments, reason in (
+        (("split", "gldv2_micro", "--to", tmp_path / "to", "--kind", "half"), "no split is called 'half'"),
+        (("split", "roxford5k", "--to", tmp_path / "to"), "no set of labelled photos is called 'roxford5k'"),
+        (("split", "gldv2_micro", "--to", file), "file: is a file; give a folder with --to"),
+        (("stats", "gldv2_micro", "--to", file), "file: is a file; give a folder with --to"),
+        (("stats", "oxford", "--photos"), "no data set is called 'oxford'"),
+    ):
+        code, printed, errors = run("datasets", *arguments, "--root", missing)
+        assert code == 2 and printed == "" and reason in errors, errors
+
+
+def test_a_labelled_set_put_there_by_hand_is_checked(run, micro):
+    code, printed, _ = run("datasets", "check", "gldv2_micro", "--root", micro)
+    assert code == 0 and "it loads as gldv2_micro: 30 photos, 10 classes; every photo is there" in printed
+    (micro / "images" / "7.jpg").unlink()
+    code, printed, errors = run("datasets", "check", "gldv2_micro", "--root", micro)
+    assert code == 2 and "1 photo missing" in errors and str(micro / "images" / "7.jpg") in printed
+    code, printed, _ = run("datasets", "check", "gldv2_micro", "--root", micro, "--json")
+    assert json.loads(printed)["loads"][0]["missing"] == [str(micro / "images" / "7.jpg")]

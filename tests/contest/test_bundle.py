@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import meisho
-from meisho.contest.bundle import load_bundle, run_bundle, write_bundle
+from meisho.contest.bundle import NotebookPlaces, load_bundle, run_bundle, write_bundle
 from meisho.contest.notebook import make_notebook
 from meisho.contest.wheel import write_wheel
 from meisho.descriptors import Descriptors
@@ -86,13 +86,13 @@ def test_a_bundle_is_whole_or_not_there(tmp_path, models, monkeypatch):
         "weights/2/model.safetensors",
         f"wheels/meisho-{meisho.__version__}-py3-none-any.whl",
     ]
-    with pytest.raises(InputError, match=r"is a bundle already; .* --overwrite"):
+    with pytest.raises(InputError, match=r"is already a bundle; .* --overwrite"):
         write_bundle(tmp_path / "b", models[:1])
     write_bundle(tmp_path / "b", models[:1], overwrite=True)
     assert not (tmp_path / "b" / "weights" / "2").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    with pytest.raises(InputError, match="holds something else than a bundle"):
+    with pytest.raises(InputError, match="is not a bundle and is not empty"):
         write_bundle(tmp_path / "mine", models[:1], overwrite=True)
     assert (tmp_path / "mine" / "thesis.tex").is_file()
 
@@ -109,7 +109,7 @@ def test_what_cannot_be_bundled_is_refused(tmp_path, models, mean_color):
     with pytest.raises(InputError, match="needs local features"):
         write_bundle(tmp_path / "b", models[:1], rerank="geometric")
     assert not (tmp_path / "b").exists()
-    with pytest.raises(InputError, match="is not the list of a bundle's models"):
+    with pytest.raises(InputError, match="is not a bundle's list of models"):
         load_bundle(tmp_path)
 
 
@@ -167,7 +167,7 @@ def test_the_notebook_s_cells_run_without_network_and_without_our_other_packages
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
         Image.fromarray(noise).save(query)
     folder = tmp_path / "bundle"
-    write_bundle(folder, models, queries=str(contest / "test"), database=str(contest / "index"))
+    write_bundle(folder, models, places=NotebookPlaces(str(contest / "test"), str(contest / "index")))
     closed = {
         name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
     }

@@ -16,7 +16,7 @@ from meisho.contest.entry import (
     score_entry,
 )
 from meisho.contest.local_features import LocalFeaturesOnDemand
-from meisho.contest.submit import submit_retrieval, with_unread_photos
+from meisho.contest.submit import ContestFiles, submit_retrieval, with_unread_photos
 from meisho.datasets.base import load_dataset
 from meisho.datasets.contest import find_contest_photos
 from meisho.datasets.gldv2 import read_retrieval_solution
@@ -33,6 +33,10 @@ from toy_features import Corners
 
 def photos_of(contest, **options):
     return find_contest_photos(contest / "test", contest / "index", **options)
+
+
+def files_of(contest, **options):
+    return ContestFiles(contest / "test", contest / "index", **options)
 
 
 def in_memory(contest, *extractors, **options):
@@ -57,12 +61,10 @@ def score_of(report):
 
 def test_the_score_is_that_of_evaluation(contest, mean_color, tmp_path):
     submitted = submit_retrieval(
-        contest / "test",
-        contest / "index",
+        files_of(contest, solution=contest / "test" / "retrieval_solution_v2.1.csv"),
         [Describer(mean_color(), num_workers=0)],
         tmp_path / "s.csv",
         work=tmp_path / "work",
-        solution=contest / "test" / "retrieval_solution_v2.1.csv",
     )
     evaluation = evaluate_dataset(
         load_dataset("gldv2", contest), Describer(mean_color(), num_workers=0), tmp_path / "c"
@@ -125,7 +127,7 @@ def test_joined_descriptors_keep_the_photos_that_all_models_know():
 def test_after_a_stop_only_what_is_missing_is_described(contest, mean_color, tmp_path):
     def submit(extractor):
         describers = [Describer(extractor, batch_size=2, num_workers=0)]
-        arguments = (contest / "test", contest / "index", describers, tmp_path / "s.csv")
+        arguments = (files_of(contest), describers, tmp_path / "s.csv")
         return submit_retrieval(*arguments, work=tmp_path / "work")
 
     import meisho.update
@@ -151,12 +153,10 @@ def test_photos_that_cannot_be_read_are_passed_over(contest, mean_color, tmp_pat
     lost = sorted((contest / "test").rglob("*.jpg"))[0]
     lost.write_bytes(b"")
     submitted = submit_retrieval(
-        contest / "test",
-        contest / "index",
+        files_of(contest, solution=contest / "test" / "retrieval_solution_v2.1.csv"),
         [Describer(mean_color(), num_workers=0)],
         tmp_path / "s.csv",
         work=tmp_path / "work",
-        solution=contest / "test" / "retrieval_solution_v2.1.csv",
     )
     assert {error.path for error in submitted.entry.errors} == {broken, lost}
     lines = (tmp_path / "s.csv").read_text().splitlines()
@@ -227,9 +227,8 @@ def test_what_cannot_be_submitted_is_said_before_any_work(contest, mean_color, t
 
     def submit(queries=contest / "test", database=contest / "index", **options):
         to = tmp_path / "s.csv"
-        submit_retrieval(
-            queries, database, [Describer(model, num_workers=0)], to, work=tmp_path / "w", **options
-        )
+        files = ContestFiles(queries, database, **options)
+        submit_retrieval(files, [Describer(model, num_workers=0)], to, work=tmp_path / "w")
 
     (tmp_path / "other.csv").write_text("id,images\nfeedfeedfeedfeed,\n")
     with pytest.raises(DatasetError, match="none of the 1 queries to answer is there"):

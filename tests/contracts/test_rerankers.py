@@ -215,7 +215,7 @@ def test_descriptors_that_are_no_numbers_are_refused_by_name(reranker, bad):
 
 def test_descriptors_of_other_photos_are_refused(name, reranker):
     evidence = Evidence(QUERIES, DATABASE[:-1])
-    with pytest.raises(InputError, match=r"needs local features|5 and 19 descriptors"):
+    with pytest.raises(InputError, match=r"needs local features|5 queries and 19 photos"):
         reranker.rerank(RANKINGS["whole"], evidence)
 
 

@@ -197,7 +197,7 @@ def test_broken_rows_are_all_counted(folder):
         (["photo,label", "a,b"], r":1: the header needs a column 'file' .* or 'query'"),
         (["file,role", "old/a.jpg,query"], r":1: a table of photos needs the column 'label'"),
         (["file,label"], "0 queries and 0 database photos"),
-        (["file,label,role", "old/a.jpg,x,database"], "0 queries and 1 database photos"),
+        (["file,label,role", "old/a.jpg,x,database"], "0 queries and 1 database photo;"),
         (["query,positives"], "0 queries and 5 database photos"),
     ],
 )

@@ -2,9 +2,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from meisho.datasets import base
-from meisho.datasets.base import Dataset
+from meisho.datasets.base import Dataset, load_dataset
 from meisho.datasets.photo_files import check_photos
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth, GroundTruth, database_rows
@@ -51,7 +52,7 @@ def test_ground_truth_for_another_number_of_queries_is_refused():
 def test_a_data_set_needs_queries_and_a_database():
     with pytest.raises(DatasetError, match="somewhere: has 0 queries and 2 database photos; there must be"):
         dataset((A, B), (), [])
-    with pytest.raises(DatasetError, match="somewhere: has 1 queries and 0 database photos; there must be"):
+    with pytest.raises(DatasetError, match="somewhere: has 1 query and 0 database photos; there must be"):
         dataset((), (A,), [[]])
 
 
@@ -87,3 +88,19 @@ def test_database_rows_are_sorted_and_single():
     (rows,) = database_rows([{3, 1, 2}])
     assert rows.tolist() == [1, 2, 3]
     assert database_rows([[2, 2, 0]])[0].tolist() == [0, 2]
+
+
+def test_its_repr_is_one_short_line():
+    assert repr(dataset((A, B), (A,), [[1]])) == (
+        "Dataset('mine', 1 query, 2 database photos, protocol 'retrieval', root 'somewhere')"
+    )
+
+
+def test_a_data_set_is_loaded_from_a_text_as_from_a_path(tmp_path, monkeypatch):
+    for name in ("gate", "tower"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (4, 4)).save(tmp_path / "photos" / name / f"{number}.jpg")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    by_text, by_path = load_dataset("folder", str(tmp_path / "photos")), load_dataset("folder", "~/photos")
+    assert by_text.database == by_path.database == load_dataset("folder", tmp_path / "photos").database

@@ -157,7 +157,7 @@ def test_nothing_is_overwritten_unless_it_is_said(tmp_path):
     write_split(split, tmp_path)
     before = (tmp_path / "train.csv").read_bytes()
     other = split_labels(make_labels(), "image", seed=2)
-    with pytest.raises(InputError, match="is there already; choose another folder, or say --overwrite"):
+    with pytest.raises(InputError, match="is there already; choose another folder, or add --overwrite"):
         write_split(other, tmp_path)
     assert (tmp_path / "train.csv").read_bytes() == before
     write_split(other, tmp_path, overwrite=True)

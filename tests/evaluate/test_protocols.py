@@ -3,6 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+import meisho
 from meisho.descriptors import Provenance
 from meisho.errors import DatasetError, InputError
 from meisho.evaluate.protocols import PROTOCOLS, evaluate_ranking, find_protocol
@@ -161,3 +162,27 @@ def test_memory_does_not_grow_with_the_number_of_queries():
     one_list = num_database * 8
     assert peak < 2 * one_list
     assert ranking.ranks.nbytes == num_queries * one_list
+
+
+def test_foreign_ranks_and_labels_are_a_report_in_three_lines():
+    ranks, query_labels, database_labels = (
+        np.array([[0, 2, 1], [1, 0, 2]]),
+        ["gate", "tower"],
+        ["gate", "tower", "gate"],
+    )
+    truth = meisho.GroundTruth.from_labels(query_labels, database_labels)
+    ranking = meisho.Ranking.from_ranks(range(2), range(3), ranks)
+    report = meisho.evaluate_ranking(ranking, truth)
+    assert report.headline.value == 1
+    assert (report.dataset, report.protocol, report.provenance.extractor) == (
+        "own data",
+        "retrieval",
+        "unknown",
+    )
+
+
+def test_what_is_no_ranking_or_no_ground_truth_is_refused_with_what_to_do(ranking, truth):
+    with pytest.raises(InputError, match=r"ranking is of the type ndarray; .*Ranking\.from_ranks"):
+        evaluate_ranking(ranking.ranks, truth)
+    with pytest.raises(InputError, match=r"ground truth is of the type list; .*GroundTruth\.from_labels"):
+        evaluate_ranking(ranking, [1, 2])

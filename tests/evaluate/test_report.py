@@ -9,6 +9,7 @@ import pytest
 from meisho.descriptors import Provenance
 from meisho.errors import InputError
 from meisho.evaluate.report import Figure, QueryScore, Report, load_report
+from meisho.evaluate.report_table import short_name
 
 
 @pytest.fixture
@@ -148,3 +149,59 @@ def test_a_missing_report_is_named(tmp_path):
 
 def test_nan_is_read_as_no_score(report, tmp_path):
     assert math.isnan(load_report(report.save(tmp_path)).query_scores[2].average_precision)
+
+
+def test_it_prints_as_a_table(report):
+    assert str(report) == "\n".join(
+        [
+            "名所: 3 queries, cropped where they have a box; 4,993 photos; protocol revisitop; "
+            "ground truth ba7967754bd2",
+            "model timm_gem p 3.0, scales [1, 0.7]",
+            "metric             easy                medium                 hard",
+            "revisitop_map      30.00 [33.3, 66.7]  43.66 [40.1, 47.2]     nan [nan, nan]",
+            "revisitop_mp_at_1                      100.00 [100.0, 100.0]",
+            "queries counted    2                   3                      0",
+            "warning: a score is at chance level",
+        ]
+    )
+    reranked = dataclasses.replace(report, reranking="dba:k=5", rerank_seconds=0.3)
+    assert str(reranked).splitlines()[2] == "reranked: dba:k=5; 100 ms per query"
+
+
+def test_its_repr_is_one_short_line(report):
+    assert repr(report) == (
+        "Report('名所', 3 queries, 4,993 photos, revisitop_map medium 43.66 [40.1, 47.2], 1 warning)"
+    )
+
+
+def test_a_notebook_shows_a_table_in_which_nothing_is_markup(report):
+    nasty = dataclasses.replace(
+        report,
+        dataset="<script>",
+        warnings=("<b>&",),
+        figures=(Figure("<i>", "<u>", 0.5, 0.4, 0.6, 1), *report.figures),
+    )
+    page = nasty._repr_html_()
+    assert "<script>" not in page
+    assert "<i>" not in page
+    assert "<u>" not in page
+    assert "&lt;b&gt;&amp;" in page
+    assert '<span title="revisitop_map: by the protocol of Revisited Oxford and Paris">mAP</span>' in page
+    assert '<b>43.66</b><span class="soft"> [40.1, 47.2]</span>' in page
+    assert page.count("<tr>") == 5
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ("revisitop_map", "mAP"),
+        ("revisitop_mp_at_5", "mP@5"),
+        ("gldv2_map_at_100", "mAP@100"),
+        ("gldv2_precision_at_10", "P@10"),
+        ("recall_at_1", "recall@1"),
+        ("ukbench_ns", "N-S score"),
+        ("something_else", "something_else"),
+    ],
+)
+def test_short_names_of_metrics(metric, name):
+    assert short_name(metric) == name

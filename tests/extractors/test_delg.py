@@ -92,7 +92,7 @@ def test_a_trained_local_head_is_loaded_and_told_by_its_digest(tmp_path):
 
 
 def test_what_cannot_be_is_told():
-    with pytest.raises(InputError, match="no row of feature maps; choose a ResNet"):
+    with pytest.raises(InputError, match="no feature maps at several scales; choose a ResNet"):
         Delg(backbone="test_vit", weights="none:0")
     with pytest.raises(ConfigError, match="scales"):
         Delg(**TINY, scales=())

@@ -53,7 +53,7 @@ def test_the_list_is_there_for_machines(run):
 def test_get_then_check(run, manifest, published, root):
     code, out, err = run("datasets", "get", manifest, "--to", root)
     assert code == 0
-    assert f"street is in {root} (7 got, 18 unpacked; " in out
+    assert f"street is in {root} (7 downloaded, 18 unpacked; " in out
     assert "Licence: CC0" in out
     assert "the first download is trusted" in err
     code, out, _ = run("datasets", "get", manifest, "--to", root, "--json")
@@ -72,7 +72,7 @@ def test_the_check_lists_what_is_missing_and_fails(run, manifest, published, roo
     code, out, err = run("datasets", "check", manifest, "--root", root)
     assert code == 2
     assert f"✗ train/images_001.tar: of 6 unpacked files 1 missing: {root / lost}" in out
-    assert "the other 6 of 7 files as must be" in out
+    assert "the other 6 of 7 files are as they must be" in out
     assert "1 file missing or altered; run 'meisho datasets get' to mend it" in err
     code, out, _ = run("datasets", "check", manifest, "--root", root, "--json")
     assert code == 2

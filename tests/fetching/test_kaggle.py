@@ -128,6 +128,7 @@ def test_without_credentials_it_says_where_they_go(kaggle, manifest, tmp_path):
     assert "no credentials for someone/our-street" in done.stderr
     assert "~/.kaggle/kaggle.json" in done.stderr and "KAGGLE_KEY" in done.stderr
     assert "put it at" in done.stderr
+    assert "Authentication required" not in done.stderr  # its own text about logins, twice
     assert kaggle == []
 
 

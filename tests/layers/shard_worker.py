@@ -39,7 +39,8 @@ def train(name, rank, num_ranks, *, sharded):
     """Train trunk and head for some steps; return what must not depend on the number of ranks."""
     shard = Shard(rank, num_ranks) if sharded and num_ranks > 1 else None
     trunk = make_trunk()
-    head = make_head(name, NUM_CLASSES, DIM, chunk_classes=5, shard=shard, **HEADS[name])
+    head = make_head(name, NUM_CLASSES, DIM, shard=shard, **HEADS[name])
+    head.chunk_classes = 5
     head.weight.data *= 50
     wrap = DistributedDataParallel if num_ranks > 1 else (lambda module: module)
     module, loss_of = wrap(trunk), head if sharded else wrap(head)
@@ -52,7 +53,7 @@ def train(name, rank, num_ranks, *, sharded):
             parameter.data -= 0.1 * parameter.grad
             parameter.grad = None
     centres = head.full_weight()
-    again = make_head(name, NUM_CLASSES, DIM, chunk_classes=5, shard=shard, **HEADS[name])
+    again = make_head(name, NUM_CLASSES, DIM, shard=shard, **HEADS[name])
     again.load_full_weight(centres)
     assert torch.equal(again.weight, head.weight)
     values = {

@@ -21,6 +21,12 @@ def make_golden_head(**options):
     return head
 
 
+def make_chunked_head(*arguments, chunk_classes, **options):
+    head = make_head(*arguments, **options)
+    head.chunk_classes = chunk_classes
+    return head
+
+
 def make_batch(num_classes=13, dim=6, size=40, seed=0):
     generator = torch.Generator().manual_seed(seed)
     features = torch.randn(size, dim, generator=generator).requires_grad_()
@@ -70,7 +76,7 @@ def test_losses_and_gradients_equal_those_of_pytorch_metric_learning(
     name, options, reference, reference_options
 ):
     features, labels = make_batch()
-    head = give_unit_size(make_head(name, 13, 6, scale=20, chunk_classes=5, **options))
+    head = give_unit_size(make_chunked_head(name, 13, 6, scale=20, chunk_classes=5, **options))
     other = reference(num_classes=13, embedding_size=6, scale=20, **reference_options)
     other.W.data = head.weight.detach().flatten(0, 1).T.clone()  # its columns: K centres of class 0, ...
     loss, expected = head(features, labels), other(features, labels)
@@ -85,7 +91,7 @@ def test_losses_and_gradients_equal_those_of_pytorch_metric_learning(
 @pytest.mark.parametrize(("sub_centres", "label_smoothing"), [(1, 0.0), (1, 0.1), (2, 0.2)])
 def test_the_loss_by_chunks_is_the_cross_entropy_of_the_logits(name, sub_centres, label_smoothing):
     features, labels = make_batch()
-    head = make_head(
+    head = make_chunked_head(
         name,
         13,
         6,
@@ -114,10 +120,10 @@ def test_the_loss_by_chunks_is_the_cross_entropy_of_the_logits(name, sub_centres
 @pytest.mark.parametrize("name", HEADS)
 def test_a_gpu_gives_the_loss_and_gradients_of_the_cpu(name):
     features, labels = make_batch()
-    head = give_unit_size(make_head(name, 13, 6, class_sizes=range(1, 14), chunk_classes=4))
+    head = give_unit_size(make_chunked_head(name, 13, 6, class_sizes=range(1, 14), chunk_classes=4))
     loss = head(features, labels)
     of_features, of_weight = gradients_of(loss, head, features)
-    on_gpu = give_unit_size(make_head(name, 13, 6, class_sizes=range(1, 14), chunk_classes=4)).cuda()
+    on_gpu = give_unit_size(make_chunked_head(name, 13, 6, class_sizes=range(1, 14), chunk_classes=4)).cuda()
     features = features.detach().cuda().requires_grad_()
     with torch.autocast("cuda", torch.float16):
         gpu_loss = on_gpu(features, labels.cuda())
@@ -141,7 +147,7 @@ class LargestTensor(TorchDispatchMode):
 @pytest.mark.parametrize("sub_centres", [1, 2])
 def test_the_matrix_of_logits_is_never_made(sub_centres):
     features, labels = make_batch(num_classes=1000, dim=4, size=64)
-    head = make_head("arcface", 1000, 4, sub_centres=sub_centres, chunk_classes=50)
+    head = make_chunked_head("arcface", 1000, 4, sub_centres=sub_centres, chunk_classes=50)
     with LargestTensor() as watch:
         head(features, labels).backward()
     assert watch.numel < 10_000 < 64 * 1000  # the weight itself has 8,000 numbers at most
@@ -198,7 +204,7 @@ def slow_curricular(cosines, labels, t, margin):
 
 def test_curricular_follows_the_formulas_of_its_paper():
     features, labels = make_batch(dim=3)
-    head = make_head("curricular", 13, 3, margin_rad=0.5, scale=7, chunk_classes=4)
+    head = make_chunked_head("curricular", 13, 3, margin_rad=0.5, scale=7, chunk_classes=4)
     directions = functional.normalize(features.detach(), dim=1)
     cosines = (directions @ functional.normalize(head.weight[:, 0].detach(), dim=1).T).double().numpy()
     mean = cosines[np.arange(40), labels].mean()
@@ -218,7 +224,7 @@ def test_curricular_follows_the_formulas_of_its_paper():
 
 def test_classes_are_told_by_the_nearest_of_all_centres():
     features, _ = make_batch()
-    head = make_head("arcface", 13, 6, sub_centres=2, chunk_classes=4)
+    head = make_chunked_head("arcface", 13, 6, sub_centres=2, chunk_classes=4)
     centres = functional.normalize(head.weight.detach(), dim=-1)
     cosines = torch.einsum("bd,ckd->bck", functional.normalize(features, dim=1), centres).amax(dim=2)
     assert torch.equal(head.classify(features), cosines.argmax(dim=1))

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import InputError
 from meisho.ranking import NO_ROW, Ranking
-from meisho.rerank.evidence import Evidence, evidence_of_lists
+from meisho.rerank.evidence import Evidence, LocalFeaturesInMemory, evidence_of_lists
 from meisho.rerank.expansion import AlphaQueryExpansion
 
 
@@ -104,8 +105,8 @@ def test_no_answers_and_no_queries_are_answers():
 @pytest.mark.parametrize(
     ("queries", "ids", "vectors", "message"),
     [
-        (QUERIES, [["a"]], [DATABASE[:1]], "2 query vectors, 1 lists of ids and 1 arrays"),
-        (QUERIES[:1], [["a", "b"]], [DATABASE[:1]], "query 0 has 2 ids, 2 of them different, and 1 vectors"),
+        (QUERIES, [["a"]], [DATABASE[:1]], "2 query vectors, 1 list of ids and 1 array"),
+        (QUERIES[:1], [["a", "b"]], [DATABASE[:1]], "query 0 has 2 ids, 2 of them different, and 1 vector"),
         (QUERIES[:1], [["a", "a"]], [DATABASE[:2]], "1 of them different"),
         (QUERIES[:1], [["a"]], [DATABASE[:1, :5]], "8 dimensions, the database 5"),
         (QUERIES, [["a"], ["b"]], [DATABASE[:1], DATABASE[:1, :5]], r"vectors of \(5,\), \(8,\)"),
@@ -116,3 +117,21 @@ def test_no_answers_and_no_queries_are_answers():
 def test_lists_that_do_not_fit_are_refused(queries, ids, vectors, message):
     with pytest.raises(InputError, match=message):
         evidence_of_lists(queries, ids, vectors)
+
+
+def test_what_is_no_matrix_is_refused_with_what_to_give():
+    described = Descriptors(tuple("ab"), QUERIES[:2], Provenance("x"))
+    with pytest.raises(
+        InputError, match=r"queries is of the type Descriptors; give its vectors: queries\.vec"
+    ):
+        Evidence(described, DATABASE)
+    with pytest.raises(InputError, match="database is of the type list; give an array"):
+        Evidence(QUERIES, ["a", "b"])
+
+
+def test_its_repr_is_one_short_line():
+    evidence = Evidence(QUERIES, DATABASE, LocalFeaturesInMemory([], []), verified={("how", 0, 1): 5})
+    assert repr(evidence) == (
+        f"Evidence(queries {QUERIES.shape}, database {DATABASE.shape}, local features, 1 verified pair)"
+    )
+    assert repr(Evidence()) == "Evidence(nothing)"

@@ -323,15 +323,15 @@ def test_damaged_records_are_named(tmp_path, content):
 @pytest.mark.parametrize(
     ("part", "change", "reason"),
     [
-        ("grades", {"photo": "nowhere"}, "names a photo that is not there"),
-        ("grades", {"query": "nowhere"}, "names a photo that is not there"),
+        ("grades", {"photo": "nowhere"}, "names a photo that does not exist"),
+        ("grades", {"query": "nowhere"}, "names a photo that does not exist"),
         ("grades", {"grade": "medium"}, "a grade is one of easy, hard, junk"),
         ("photos", {"box": [1]}, "y1"),
         ("photos", {"box": [5, 0, 1, 9]}, "needs finite"),
         ("photos", {"box": [0, 0, "a", 9]}, "unsupported operand"),
         ("photos", {"id": "../../etc/passwd"}, "not the name of a photo"),
         ("photos", {"role": "gallery"}, "not one of database, query"),
-        ("photos", {"site": "nowhere"}, "is not there"),
+        ("photos", {"site": "nowhere"}, "does not exist"),
         ("sites", {"planes": [{"number": 1, "origin": [0, 0], "u": [1, 0, 0], "v": [0, 0, 1]}]}, "the shape"),
         ("sites", {"surprise": 1}, "surprise"),
     ],

@@ -102,7 +102,7 @@ def test_the_result_is_compared_with_the_model_before(maps, told):
             "sampling={name='per_class', batch_size=8, options={photos_per_class='abc'}}",
             "sampling.options.photos_per_class is 'abc', expected a whole number",
         ),
-        ("data.dataset=oxford5k", "choose one of folder, csv, toycity, gldv2_train"),
+        ("data.dataset=oxford5k", "all: folder, csv, toycity, gldv2_train"),
     ],
 )
 def test_a_wrong_change_is_one_line_and_exit_code_2(recipe_file, tmp_path, run, change, message):

@@ -55,7 +55,7 @@ def test_the_split_depends_on_the_seed_alone(places):
 
 
 def test_queries_are_bounded_and_all_photos_searched(places):
-    data = load(places, landmarks=["place_1", "place_3"], max_queries=5)
+    data = load(places, landmark_names=["place_1", "place_3"], max_queries=5)
     assert len(data.validation.queries) == 5 and len(data.validation.database) == 12
     assert data.train.landmarks == ("place_0", "place_2", "place_4", "place_5")
 
@@ -125,9 +125,9 @@ def test_a_toy_city_is_drawn_and_trained_on_without_its_streets(tmp_path):
 @pytest.mark.parametrize(
     ("validation", "message"),
     [
-        ({"landmarks": ["nowhere"]}, "'nowhere' is no landmark"),
+        ({"landmark_names": ["nowhere"]}, "'nowhere' is no landmark"),
         ({"share": 0.9}, "1 landmarks are left to train on"),
-        ({"landmarks": ["place_1"]}, "1 landmark is held out, 2 are needed"),
+        ({"landmark_names": ["place_1"]}, "1 landmark is held out, 2 are needed"),
     ],
 )
 def test_a_split_that_cannot_be_is_told(places, validation, message):
@@ -166,5 +166,19 @@ def test_the_digest_of_a_validation_set_sees_its_photos_and_its_answers(places, 
     photo.write_bytes(b"other")
     assert digest_dataset(dataset) != before
     photo.unlink()
-    with pytest.raises(DatasetError, match=r"photo\.png: cannot be read"):
+    with pytest.raises(DatasetError, match=r"^1 photo cannot be read; put back.*\n  .*photo\.png: [^\n]*$"):
         digest_dataset(dataset)
+
+
+def test_training_photos_that_are_missing_are_counted_and_named_together(places, tmp_path):
+    for photo in sorted(places.glob("*/*"))[:24]:
+        (tmp_path / "photos" / photo.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, tmp_path / "photos" / photo.parent.name)
+    photos = load(tmp_path / "photos").train
+    lost = [photos.photo(row).path for row in (0, 3)]
+    for path in lost:
+        path.unlink()
+    with pytest.raises(DatasetError) as error:
+        photos.digest()
+    assert str(error.value).startswith("2 photos cannot be read")
+    assert all(str(path) in str(error.value) for path in lost)

@@ -131,14 +131,16 @@ def test_the_norm_of_no_gradients_is_on_the_device_of_the_parameters():
 
 
 BREAK = """
-from meisho.training.loop import Loop
-original = Loop._to_device
+from meisho.training.learner import Learner
+original = Learner._to_device
+batches = []
 def broken(self, part):
     batch = original(self, part)
-    if self._accelerator.process_index == 1 and self.progress.step == 1:
+    batches.append(batch)
+    if self._accelerator.process_index == 1 and len(batches) == 2:
         batch.images[2] = {value}
     return batch
-Loop._to_device = broken
+Learner._to_device = broken
 """
 
 

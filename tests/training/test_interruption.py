@@ -27,10 +27,10 @@ from meisho.cli import main
 from meisho.training.loop import Loop
 original = Loop._step
 def slow(self, parts):
-    norm = original(self, parts)
+    done = original(self, parts)
     print("step", self.progress.step, flush=True)
     time.sleep({seconds})
-    return norm
+    return done
 Loop._step = slow
 main()
 """

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from meisho.errors import DivergedError
+from meisho.training import accelerator as accelerator_module
 from meisho.training import train as train_module
 from meisho.training.data import load_training_data
-from meisho.training.loop import Loop, _synchronise_batch_norms
+from meisho.training.learner import synchronise_batch_norms
+from meisho.training.loop import Loop
 from meisho.training.network import TrainingNetwork
 from meisho.training.train import make_task
 
@@ -30,7 +32,7 @@ def test_batch_norms_that_see_all_processes_change_no_loss(make_recipe, kind, ba
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         before = network(images, torch.tensor([0, 1])).values()
-        _synchronise_batch_norms(task, torch.device("cuda"))
+        synchronise_batch_norms(task, torch.device("cuda"))
         assert torch.equal(network(images, torch.tensor([0, 1])).values(), before)
     norms = {n: m for n, m in network.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
     assert len(norms) > 1
@@ -42,10 +44,10 @@ def test_batch_norms_that_see_all_processes_change_no_loss(make_recipe, kind, ba
 @pytest.fixture
 def train_in_fp16(make_recipe, tmp_path, monkeypatch):
     """Train in fp16 with its scaler, on the CPU; the gradients of the first so many steps are not finite."""
-    make, head_loss = train_module._make_accelerator, TrainingNetwork._head_loss
+    make, head_loss = train_module.make_accelerator, TrainingNetwork._head_loss
 
-    def make_accelerator(recipe):
-        accelerator = make(recipe)
+    def make_accelerator(hardware):
+        accelerator = make(hardware)
         accelerator.scaler, accelerator.native_amp = torch.amp.GradScaler("cpu", init_scale=2.0**-10), True
         return accelerator
 
@@ -59,8 +61,8 @@ def train_in_fp16(make_recipe, tmp_path, monkeypatch):
             return loss
 
         monkeypatch.setattr(TrainingNetwork, "_head_loss", broken)
-        monkeypatch.setattr(train_module, "check_precision", lambda precision, device: None)
-        monkeypatch.setattr(train_module, "_make_accelerator", make_accelerator)
+        monkeypatch.setattr(accelerator_module, "check_precision", lambda precision, device: None)
+        monkeypatch.setattr(train_module, "make_accelerator", make_accelerator)
         recipe = make_recipe(hardware={"precision": "fp16"}, schedule={"ema_decay": 0.9})
         return train_module.train(recipe, tmp_path / "run")
 
@@ -71,9 +73,10 @@ def train_in_fp16(make_recipe, tmp_path, monkeypatch):
 def test_a_step_that_fp16_leaves_out_counts_neither_in_the_average_nor_in_the_norm(
     train_in_fp16, monkeypatch
 ):
-    norms, step = [], Loop._step
-    monkeypatch.setattr(Loop, "_step", lambda self, parts: norms.append(step(self, parts)) or norms[-1])
+    done, step = [], Loop._step
+    monkeypatch.setattr(Loop, "_step", lambda self, parts: done.append(step(self, parts)) or done[-1])
     result = train_in_fp16(broken_steps=2)
+    norms = [one.norm for one in done]
     assert [math.isfinite(norm) for norm in norms] == [False, False, True, True, True, True]
     assert result.history[0].gradient_norm == norms[2] > 0
     state = json.loads((result.folder / "state" / "state.json").read_text())

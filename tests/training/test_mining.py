@@ -3,7 +3,7 @@ import pytest
 
 from meisho.errors import ConfigError
 from meisho.training.mining import count_tuples, mine_tuples
-from meisho.training.recipe import MiningRecipe
+from meisho.training.recipe_tables import MiningRecipe
 
 CLASSES = np.repeat(np.arange(5), [4, 1, 3, 6, 2])
 VECTORS = np.random.default_rng(0).standard_normal((16, 3)).astype(np.float32)

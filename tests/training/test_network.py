@@ -16,7 +16,7 @@ from meisho.training.network import (
     extraction_network,
     fold_batch_norm,
 )
-from meisho.training.recipe import ModelRecipe
+from meisho.training.recipe_tables import ModelRecipe
 
 
 def small(**options):

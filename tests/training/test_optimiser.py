@@ -5,7 +5,7 @@ from torch import nn
 
 from meisho.layers.pooling import GeM
 from meisho.training.optimiser import make_optimiser, parameter_groups, set_rates, split_by_decay
-from meisho.training.recipe import OptimiserRecipe
+from meisho.training.recipe_tables import OptimiserRecipe
 
 
 def make_parts():

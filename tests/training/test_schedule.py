@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from meisho.errors import ConfigError
-from meisho.training.recipe import FreezeRecipe, ScheduleRecipe, SizeRecipe
+from meisho.training.recipe_tables import FreezeRecipe, ScheduleRecipe, SizeRecipe
 from meisho.training.schedule import freeze_parameters, frozen_names, rate_factor, size_at, unknown_names
 
 

@@ -15,10 +15,13 @@ from safetensors.torch import load_file
 from meisho.config import config_toml, parse_config
 from meisho.errors import ConfigError, DatasetError, DivergedError, InputError, MismatchError
 from meisho.extractors.base import load_extractor
+from meisho.training.accelerator import make_accelerator
 from meisho.training.data import load_training_data
-from meisho.training.loop import Loop, _untrained_record, describe_record
+from meisho.training.history import EpochRecord, describe_record
+from meisho.training.learner import Learner
+from meisho.training.loop import Loop
 from meisho.training.recipe import Recipe, load_recipe
-from meisho.training.train import _make_accelerator, make_task, train
+from meisho.training.train import make_task, train
 
 
 class Stopped(Exception):
@@ -125,7 +128,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(whole_run, tmp_path,
 
 @pytest.mark.parametrize(("seconds", "told"), [(95.0, "95 s"), (600.0, "10 min"), (9000.0, "2.5 h")])
 def test_the_time_to_go_is_told(seconds, told):
-    record = _untrained_record(32)
+    record = EpochRecord(0, 0, 32)
     assert describe_record(record, seconds_left=seconds).endswith(f"  {told} to go")
     assert describe_record(record) == "epoch   0"
 
@@ -133,9 +136,9 @@ def test_the_time_to_go_is_told(seconds, told):
 def test_the_time_to_go_counts_pixels_steps_and_validations(make_recipe, tmp_path):
     sizes = [{"px": 32}, {"px": 64, "from_epoch": 2}]
     recipe = make_recipe(schedule={"epochs": 4, "sizes": sizes}, validation={"every_epochs": 2})
-    accelerator, data = _make_accelerator(recipe), load_training_data(recipe)
+    accelerator, data = make_accelerator(recipe.hardware), load_training_data(recipe)
     loop = Loop(recipe, tmp_path, data, make_task(recipe, data), accelerator)
-    record = replace(_untrained_record(32), epoch=1, seconds=10.0, validation_seconds=1.0)
+    record = replace(EpochRecord(0, 0, 32), epoch=1, seconds=10.0, validation_seconds=1.0)
     assert loop._seconds_left(record) == 10 * (1 + 4 + 4) + 2
     assert math.isnan(loop._seconds_left(replace(record, epoch=4)))
 
@@ -165,13 +168,13 @@ def test_a_run_that_mines_goes_on_with_the_tuples_that_it_had(make_recipe, tmp_p
 
 
 def test_what_a_network_draws_is_the_same_after_resuming(make_recipe, tmp_path, monkeypatch):
-    original = Loop._to_device
+    original = Learner._to_device
 
     def noisy(self, part):  # as dropout
         batch = original(self, part)
         return replace(batch, images=batch.images + torch.randn(batch.images.shape))
 
-    monkeypatch.setattr(Loop, "_to_device", noisy)
+    monkeypatch.setattr(Learner, "_to_device", noisy)
     recipe = make_recipe(hardware={"save_every_steps": 1})
     whole = train(recipe, tmp_path / "whole")
     with pytest.raises(Stopped):
@@ -260,19 +263,19 @@ def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_batch(make_recipe, tmp_p
 @pytest.mark.parametrize(
     ("break_it", "cause"),
     [
-        (lambda loop, batch: batch.images[3].fill_(torch.nan), r"images themselves .*place_\d/\d\.png"),
+        (lambda learner, batch: batch.images[3].fill_(torch.nan), r"images themselves .*place_\d/\d\.png"),
         (
-            lambda loop, batch: loop._network.descriptor.projection.weight.data.fill_(torch.inf),
+            lambda learner, batch: learner.network.descriptor.projection.weight.data.fill_(torch.inf),
             "the weights 'descriptor.projection.weight' are not finite",
         ),
         (
-            lambda loop, batch: loop._network.descriptor.projection.weight.data.fill_(3e38),
+            lambda learner, batch: learner.network.descriptor.projection.weight.data.fill_(3e38),
             "the layer 'descriptor.projection' gives",
         ),
     ],
 )
 def test_the_cause_of_a_nan_is_named(make_recipe, tmp_path, monkeypatch, break_it, cause):
-    original = Loop._to_device
+    original = Learner._to_device
 
     def broken(self, part):
         batch = original(self, part)
@@ -280,7 +283,7 @@ def test_the_cause_of_a_nan_is_named(make_recipe, tmp_path, monkeypatch, break_i
             break_it(self, batch)
         return batch
 
-    monkeypatch.setattr(Loop, "_to_device", broken)
+    monkeypatch.setattr(Learner, "_to_device", broken)
     with pytest.raises(DivergedError, match=cause) as error:
         train(make_recipe(), tmp_path / "run")
     assert "no weights were saved before" in str(error.value) and not (tmp_path / "run" / "last").exists()
@@ -533,7 +536,7 @@ def test_photos_that_cannot_be_read_are_left_out_of_validation(broken_places, ma
     recipe = make_recipe(
         kind=kind,
         data={"root": str(broken_places)},
-        validation={"landmarks": ["place_0", "place_1"], "accuracy_photos": 2, "at_start": True},
+        validation={"landmark_names": ["place_0", "place_1"], "accuracy_photos": 2, "at_start": True},
         local={"dim": 8},
         schedule={"epochs": 1},
     )
@@ -613,7 +616,7 @@ def test_training_is_on_the_cpu_where_there_is_neither_cuda_nor_a_tpu(make_recip
     # Accelerate would choose Apple's GPU before all others; validation tells float64, which those do not have
     monkeypatch.setattr("accelerate.state.is_mps_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    accelerator = _make_accelerator(make_recipe(hardware={"device": "auto"}))
+    accelerator = make_accelerator(make_recipe(hardware={"device": "auto"}).hardware)
     assert accelerator.device.type == "cpu"
 
 

@@ -1,5 +1,8 @@
 """The drawn histogram."""
 
+import re
+
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
@@ -35,3 +38,14 @@ def test_one_class_can_be_drawn(tmp_path):
     statistics = ClassStatistics(3, 1, 3, 3, 3, 3, "x", 0, 1.0, 1, 0.0)
     draw_histogram(np.array([3]), statistics, tmp_path / "a.png", title="one")
     assert (tmp_path / "a.png").stat().st_size > 1_000
+
+
+def test_the_numbers_of_the_axes_are_plain(tmp_path):
+    counts = np.array([20, 25, 30, 55])
+    statistics = ClassStatistics(130, 4, 32.5, 27.5, 20, 55, "x", 0, 0.0, 2, 0.2)
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        draw_histogram(counts, statistics, tmp_path / "a.svg", title="few")
+    drawn = (tmp_path / "a.svg").read_text()
+    assert re.search(r">\s*30\s*<", drawn)
+    assert "\\times" not in drawn
+    assert "×" not in drawn

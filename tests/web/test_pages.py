@@ -14,8 +14,10 @@ from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.photo_pair import PhotoPair
-from meisho.photos import Photo
+from meisho.photos import Box, Photo
 from meisho.ranking import Ranking
+from meisho.web.bars import MOST_BARS
+from meisho.web.drawing import CAPTION_PX, HEIGHT_PX, describe_pair, draw_matches
 from meisho.web.pages import write_report_page, write_search_page
 
 NASTY = "<b>&\"'</b>"
@@ -86,14 +88,16 @@ def test_a_query_without_positives_is_left_out_and_counted(tmp_path):
     ranking = rank_by(("q0", "q1"), ("a", "b"), [[0, 1], [1, 0]])
     page = page_of(tmp_path, ranking, GroundTruth([[], [1]], [[], []]), "retrieval")
     assert len(heights(page)) == page.count('class="case"') == 1
-    assert "1 queries; 1 without positives are left out" in page
+    assert "1 query, worst first; dark bars lead to those below. 1 query without positives left out." in page
 
 
 def test_no_query_with_positives_still_gives_a_page(tmp_path):
     ranking = rank_by(("q",), ("a", "b"), [[0, 1]])
     page = page_of(tmp_path, ranking, GroundTruth([[]], [[]]), "retrieval")
     assert heights(page) == []
-    assert "0 queries; 1 without positives are left out" in page
+    assert (
+        "0 queries, worst first; dark bars lead to those below. 1 query without positives left out." in page
+    )
 
 
 def test_short_lists_of_landmarks_show_what_they_hold_and_what_is_not_found(tmp_path):
@@ -136,10 +140,10 @@ def test_ids_are_text_and_never_markup(tmp_path):
     parsed = Tags(page)
     assert "script" not in parsed.tags
     assert NASTY in parsed.titles
-    assert NASTY in parsed.texts
+    assert {"b>", "<b>&\"'<"} <= set(parsed.texts)  # the name and what stands before its "/"
     query = Photo(NASTY, Path("nowhere.jpg"))
     write_search_page(tmp_path / "s.html", query, [(query, 0.5)], collection=tmp_path, num_database=1)
-    assert Tags((tmp_path / "s.html").read_text()).titles.count(NASTY) == 2
+    assert Tags((tmp_path / "s.html").read_text()).titles.count(NASTY) == 4
 
 
 def test_photos_are_inside_the_page_and_one_that_is_gone_is_shown_by_its_id(tmp_path):
@@ -151,7 +155,10 @@ def test_photos_are_inside_the_page_and_one_that_is_gone_is_shown_by_its_id(tmp_
     assert page.count('src="data:image/jpeg;base64,') == 3  # query, a, b
     assert page.count('<div class="none">no photo</div>') == 2
     assert '<span class="id" title="gone">gone</span>' in page
-    assert not re.search(r'(src|href)="(?!data:|#)', page)  # opens offline
+    assert "2 of the 4 photos here cannot be shown, for example" in page
+    assert "evaluate again with --root" in page
+    assert not re.search(r'src="(?!data:)', page)  # opens offline
+    assert set(re.findall(r'href="([^"#]+)"', page)) == {"0.png", "1.png"}  # the originals
 
 
 def test_what_fails_leaves_the_old_page_and_nothing_else(tmp_path, monkeypatch):
@@ -208,7 +215,7 @@ def test_each_answer_links_to_the_picture_of_its_matches(tmp_path):
     ]
     assert {path.name for path in folder.iterdir()} == {Path(link).name for link, _ in links(page)}
     with Image.open(folder / "matches-case-0-1.jpg") as drawn:
-        assert drawn.height == 640
+        assert drawn.height == HEIGHT_PX + CAPTION_PX
         assert len(drawn.convert("RGB").getcolors(1 << 20)) > 100  # lines on white photos
 
 
@@ -239,19 +246,102 @@ def test_an_answer_that_cannot_be_drawn_tells_its_inliers_without_a_link(tmp_pat
     )
     page = (tmp_path / 'odd "name" #1.html').read_text()
     assert links(page) == [("odd%20%22name%22%20%231_matches/matches-1.jpg", "0 inliers")]
-    assert '<span class="evidence">1 inlier</span>' in page
-    assert page.count("Click a photo to see them") == 1
+    assert '<span class="line evidence">1 inlier</span>' in page
+    assert page.count("Click their number to see them") == 1
 
 
-@pytest.mark.parametrize(("count", "words"), [(14, "14 inliers"), (15, "same place, 15 inliers")])
-def test_many_inliers_are_said_to_be_the_same_place(tmp_path, count, words):
-    draw_photos(tmp_path, 1)
-    (query,) = photos(("q",), tmp_path)
+def many_matches(query, database, num_inliers):
+    """Twenty matches, the first of which agree."""
     places = np.arange(40, dtype=np.float32).reshape(20, 2)
     features = LocalFeatures(places, np.ones((20, 2)), np.ones(20), (40, 30))
     matches = Matches(np.repeat(np.arange(20), 2).reshape(20, 2), np.ones(20))
-    found = Verification("affine", np.eye(3), np.arange(20) < count)
-    pair = PhotoPair(query, query, features, features, matches, found)
+    found = Verification("affine", np.eye(3), np.arange(20) < num_inliers)
+    return PhotoPair(query, database, features, features, matches, found)
+
+
+def test_many_inliers_are_said_to_be_the_same_place_and_green(tmp_path):
+    draw_photos(tmp_path, 2)
+    query, other = photos(("q", "a"), tmp_path)
     page = tmp_path / "s.html"
-    write_search_page(page, query, [(query, 1.0)], pairs=[pair], collection=tmp_path, num_database=1)
-    assert f">{words}</a>" in page.read_text()
+    pairs = [many_matches(query, query, 15), many_matches(query, other, 14)]
+    found = [(query, 1.2), (other, 0.3)]
+    write_search_page(page, query, found, pairs=pairs, collection=tmp_path, num_database=2)
+    text = page.read_text()
+    assert verdicts(text) == ["query", "same", "plain"]
+    assert ">same place, 15 inliers</a>" in text
+    assert ">14 inliers</a>" in text
+    assert [describe_pair(pair) for pair in pairs] == [
+        "15 of 20 matches agree: same place",
+        "14 of 20 matches agree: too few to say the same place",
+    ]
+
+
+def test_a_search_page_says_what_was_asked_how_and_of_what(tmp_path):
+    draw_photos(tmp_path, 2)
+    query = Photo("trips/2024/0.png", tmp_path / "0.png", Box(1, 2, 30, 20.5))
+    page = tmp_path / "below" / "s.html"
+    options = {"model": "timm:x", "reranking": "dba:k=5", "collection": tmp_path / "c", "num_database": 1}
+    write_search_page(page, query, [(Photo("1.png", tmp_path / "1.png"), 0.5)], **options)
+    text = re.sub(r"\s+", " ", page.read_text())
+    assert "<title>0.png · meisho search</title>" in text
+    assert f"1 answer from 1 photo in <code>{tmp_path / 'c'}</code>" in text
+    assert (
+        "model <code>timm:x</code> · reranked by <code>dba:k=5</code> · box <code>1,2,30,20.5</code> px"
+        in text
+    )
+    assert '<span class="line folder" title="trips/2024/0.png">trips/2024</span>' in text
+    assert "The score is the reranker" in text
+    assert '<span class="mark plain" title="rank">1</span>' in text
+    assert {"../0.png", "../1.png"} == set(re.findall(r'href="([^"]+)"', text))
+
+
+def test_photos_that_were_moved_are_said_once_with_the_command(tmp_path):
+    query, gone = photos(("q", "a"), tmp_path)
+    draw_photos(tmp_path, 1)
+    page = tmp_path / "s.html"
+    write_search_page(page, query, [(gone, 0.5)], collection=Path("my.meisho"), num_database=1)
+    text = page.read_text()
+    assert "1 of the 2 photos here cannot be shown, for example " in text
+    assert "meisho index NEW_FOLDER --to my.meisho --moved" in text
+
+
+@pytest.mark.parametrize("size", [(12, 4000), (4000, 12), (1, 1)])
+def test_elongated_photos_are_drawn_with_their_matches(tmp_path, size):
+    Image.new("RGB", size, "gray").save(tmp_path / "0.png")
+    (photo,) = photos(("q",), tmp_path)
+    pair = make_pair(photo, photo, num_inliers=3)
+    write_search_page(
+        tmp_path / "s.html", photo, [(photo, 1.0)], pairs=[pair], collection=tmp_path, num_database=1
+    )
+    assert len(links((tmp_path / "s.html").read_text())) == 1
+    with Image.open(tmp_path / "s_matches" / "matches-1.jpg") as drawn:
+        assert drawn.height == HEIGHT_PX + CAPTION_PX
+        assert drawn.width < 3000
+
+
+def test_inliers_are_drawn_where_they_are_in_the_photos(tmp_path):
+    Image.new("RGB", (400, 50), "white").save(tmp_path / "0.png")
+    (photo,) = photos(("q",), tmp_path)
+    features = LocalFeatures(np.array([[199.5, 24.5]], np.float32), np.ones((1, 2)), np.ones(1), (400, 50))
+    found = Verification("affine", np.eye(3), np.ones(1, bool))
+    matches = Matches(np.array([[0, 0]]), np.ones(1))
+    draw_matches(PhotoPair(photo, photo, features, features, matches, found), tmp_path / "m.png")
+    with Image.open(tmp_path / "m.png") as drawn:
+        pixels = np.asarray(drawn.convert("RGB"))
+    assert pixels.shape[1] == 2 * 1280 + 12  # 400 x 50 at most 1280 wide, 160 high
+    for x in (640, 1280 + 12 + 640):
+        assert np.ptp(pixels[80, x]) > 100  # a colour at the middle of both photos
+
+
+def test_many_queries_share_bars(tmp_path):
+    count = 247
+    ids = tuple(f"d{number}" for number in range(count))
+    lists = [[query, (query + 1) % count] for query in range(count)]
+    truth = GroundTruth([[(query + query % 2) % count] for query in range(count)], [[]] * count)
+    page = page_of(tmp_path, rank_by(ids, ids, lists), truth, "retrieval")
+    bars = heights(page)
+    assert len(bars) == MOST_BARS
+    assert bars == sorted(bars)
+    assert page.count('title="queries ') == count - MOST_BARS  # bars of two
+    assert "Neighbours share a bar" in page
+    assert set(re.findall(r'href="#(case-\d+)"', page)) < {f"case-{number}" for number in range(12)}

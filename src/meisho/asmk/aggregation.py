@@ -41,8 +41,8 @@ def aggregate_photos(
 
     Args:
         photos: Local features; a photo may have none.
-        codebook: For descriptors of their dimension.
-        assignments: To how many words each feature is assigned.
+        codebook: Words of the same dimension as the descriptors.
+        assignments: How many words each feature is assigned to.
         binary: Whether only the signs are kept.
 
     Raises:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, Float64Array, Int64Array, UInt8Array, read_only
@@ -101,9 +101,9 @@ class InvertedFile:
         """Build from the aggregated features of photos, a batch after the other.
 
         Args:
-            parts: Of the batches, in order; all with bits, or none.
+            parts: Aggregated features of each batch, in order; all with bits, or none.
             num_photos: How many photos each batch has.
-            codebook: That they were made with.
+            codebook: What they were made with.
             idf: See the class.
         """
         whole, first = [], 0
@@ -167,7 +167,7 @@ class InvertedFile:
         """Write everything to one .npz file, to a temporary name first.
 
         Args:
-            path: Where.
+            path: The file.
             about: Says what it was made from, for `load` to compare.
 
         Raises:
@@ -219,12 +219,16 @@ class InvertedFile:
         return np.sqrt(np.bincount(self.photos, weights, self.num_photos))
 
     def _compare(
-        self, query_values: Any, query_rows: Int64Array, entries: Int64Array, kernel: Kernel
+        self,
+        query_values: Float32Array | UInt64Array,
+        query_rows: Int64Array,
+        entries: Int64Array,
+        kernel: Kernel,
     ) -> Float32Array:
         """Kernel (H,) of the H pairs of a row of the query and an entry."""
         if not self.binary:
             return kernel(np.einsum("hd,hd->h", query_values[query_rows], self.values[entries]))
-        different = count_bits(query_values[query_rows] ^ self.values[entries])
+        different = count_bits(np.bitwise_xor(query_values[query_rows], self.values[entries]))
         return kernel(1 - 2 * np.arange(self.dim + 1) / max(1, self.dim))[different]
 
 
@@ -246,7 +250,7 @@ def _ranges(starts: Int64Array, counts: Int64Array) -> Int64Array:
     return shifts + np.arange(len(shifts))
 
 
-def _restore(arrays: Any) -> tuple[InvertedFile, str]:
+def _restore(arrays: NpzFile) -> tuple[InvertedFile, str]:
     header = json.loads(arrays["header"].tobytes())
     if header["format"] != _FORMAT:
         raise ValueError(f"its format is {header['format']}, not {_FORMAT}")

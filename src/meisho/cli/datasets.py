@@ -1,10 +1,10 @@
 """`meisho datasets`: the group of commands that get, check, look at and split data sets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import (
@@ -21,13 +21,18 @@ from rich.text import Text
 
 from meisho.cli.app import Json, app, err, out, own_command, print_json, say, shell_line, strong
 from meisho.errors import DatasetError, InputError
-from meisho.fetching.manifest import load_manifest, manifest_names, say_bytes
+from meisho.fetching.manifest import DataFile, Manifest, load_manifest, manifest_names, say_bytes
 from meisho.tables import require_name
+
+if TYPE_CHECKING:  # they take long to import
+    from meisho.datasets.checking import LoadCheck
+    from meisho.fetching.checking import FileStatus
+    from meisho.fetching.getting import FetchSummary
 
 datasets_app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Get, check, look at and split data sets.",
+    help="Download, check, look at and split data sets.",
 )
 app.add_typer(datasets_app, name="datasets")
 
@@ -36,7 +41,7 @@ _SHOWN = 10
 
 @datasets_app.command("list")
 def list_datasets(as_json: Json = False) -> None:
-    """List the data sets that can be got by name, and those that can be loaded.
+    """List the data sets that can be downloaded by name, and those that can be loaded.
 
     Example: meisho datasets list
     """
@@ -51,34 +56,45 @@ def list_datasets(as_json: Json = False) -> None:
         say(strong(manifest.name), f"  {manifest.title}")
         facts = (f"about {sizes}", f"licence: {manifest.licence}", manifest.homepage, manifest.note)
         say(("".join(f"  {fact}\n" for fact in facts if fact), "dim"))
-    say("Get one:      ", strong(shell_line(own_command(), "datasets", "get", "NAME", "--to", "data/NAME")))
+    say("Download one: ", strong(shell_line(own_command(), "datasets", "get", "NAME", "--to", "data/NAME")))
     say("Also loaded:  ", ", ".join(DATASETS))
 
 
 @datasets_app.command("get")
 def get(
     name: Annotated[
-        str, typer.Argument(help="A name from 'meisho datasets list', or a manifest's .json file.")
+        str, typer.Argument(help="A name that 'meisho datasets list' shows, or a manifest's .json file.")
     ],
-    to: Annotated[Path | None, typer.Option(help="The data set's folder; data/NAME when not given.")] = None,
-    part: Annotated[list[str] | None, typer.Option(help="A part of it; may be given several times.")] = None,
-    shards: Annotated[str | None, typer.Option(help="Only these shards, such as 0-3,7.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder of the data set. Default: data/NAME.")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="One part of it; repeat for more.")
+    ] = None,
+    shards: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="Only these shards, such as 0-3,7.")
+    ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Unpack only photos of these landmark numbers, such as 17,4053.")
+        str | None,
+        typer.Option(metavar="NUMBERS", help="Unpack only the photos of these landmarks, such as 17,4053."),
     ] = None,
     mirror: Annotated[
         str | None,
-        typer.Option(help="A folder or address that holds the files, instead of their publishers."),
+        typer.Option(
+            metavar="PLACE", help="Folder or address that has the files, instead of their publishers."
+        ),
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, max=32, help="Files at once.")] = 4,
-    keep_archives: Annotated[bool, typer.Option(help="Keep archives once they are unpacked.")] = False,
-    check_space: Annotated[
-        bool, typer.Option(help="Refuse what will not fit on the disk, as far as sizes are known.")
-    ] = True,
-    dry_run: Annotated[bool, typer.Option(help="Show what would be got, and where it goes.")] = False,
+    parallel: Annotated[int, typer.Option(min=1, max=32, help="Files to download at once.")] = 4,
+    keep_archives: Annotated[
+        bool, typer.Option("--keep-archives", help="Do not delete archives after unpacking.")
+    ] = False,
+    ignore_space: Annotated[
+        bool, typer.Option("--ignore-space", help="Start even if the disk seems too small.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be downloaded, and where to.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Download a data set, verify it and unpack it; run it again to go on where it was.
+    """Download a data set, verify it and unpack it. Run it again to continue after a stop.
 
     Example: meisho datasets get roxford5k --to data/roxford5k
 
@@ -89,17 +105,15 @@ def get(
 
     manifest = load_manifest(name)
     root = to or Path("data") / manifest.name
-    selection = Selection(
-        tuple(part or ()),
-        parse_shards(shards) if shards else None,
-        parse_classes(classes) if classes else None,
-    )
+    check_output(root)
+    _check_mirror(mirror)
+    numbers = parse_shards(shards) if shards else None
+    selection = Selection(tuple(part or ()), numbers, parse_classes(classes) if classes else None)
+    files = select_files(manifest, selection)
     if dry_run:
-        _show_plan(manifest, root, select_files(manifest, selection), as_json)
+        _show_plan(manifest, root, files, as_json)
         return
-    if mirror and not mirror.startswith(("http://", "https://")) and not Path(mirror).is_dir():
-        raise InputError(f"--mirror {mirror}: is neither a folder nor an https:// address")
-    options = FetchOptions(mirror, parallel, keep_archives, check_space)
+    options = FetchOptions(mirror, parallel, keep_archives, not ignore_space)
     with _transfer_bars() as report:
         summary = get_dataset(manifest, root, selection, options, progress=report)
     if as_json:
@@ -110,59 +124,84 @@ def get(
 
 @datasets_app.command("check")
 def check(
-    name: Annotated[str, typer.Argument(help="A data set's name, or a manifest's .json file.")],
+    name: Annotated[
+        str, typer.Argument(help="A name that 'meisho datasets list' shows, or a manifest's .json file.")
+    ],
     root: Annotated[
-        Path | None, typer.Option(help="Its folder, or CSV file; data/NAME when not given.")
+        Path | None, typer.Option(help="Its folder, or its CSV file. Default: data/NAME.")
     ] = None,
-    deep: Annotated[bool, typer.Option(help="Read every file and compare its checksum.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every downloaded file and compare its checksum.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check that a data set is whole: what was got, and every photo that its ground truth names.
+    """Check that a data set is complete: what was downloaded, and every photo that it names.
 
     Example: meisho datasets check roxford5k --root data/roxford5k --deep
     """
     from meisho.datasets.base import DATASETS
+    from meisho.datasets.checking import check_loading
+    from meisho.datasets.labels import TABLES
     from meisho.fetching.checking import check_files, is_loadable
 
-    is_known = name in manifest_names() or name.endswith(".json")
-    if not is_known:
-        require_name(name, DATASETS, what="data set")
-    manifest = load_manifest(name) if is_known else None
-    root = root or Path("data") / (manifest.name if manifest else name)
+    is_published = name in manifest_names() or name.endswith(".json")
+    if not is_published:
+        require_name(name, dict.fromkeys([*manifest_names(), *DATASETS, *TABLES]), what="data set")
+    manifest = load_manifest(name) if is_published else None
+    root = root or default_root(name if manifest is None else manifest.name)
     if not root.exists():
         raise InputError(f"{root}: is not there; give the data set's folder with --root")
     statuses = check_files(manifest, root, deep=deep) if manifest else ()
-    names = manifest.loaders if manifest else (name,)
-    wanted = names if not manifest or is_loadable(manifest, root) else ()
-    loaders = [_try_loader(loader, root) for loader in wanted]
+    names = _names_to_load(manifest) if manifest else (name,)
+    is_wanted = manifest is None or is_loadable(manifest, root)
+    loads = [check_loading(loader, root) for loader in (names if is_wanted else ())]
     if as_json:
-        print_json({"root": str(root), "files": [asdict(status) for status in statuses], "loaders": loaders})
+        print_json({"root": root, "files": statuses, "loads": loads})
     else:
-        _print_check(statuses, loaders)
-        if not manifest and not loaders[0]["error"]:
+        _print_check(statuses, loads)
+        if not manifest and not loads[0].error:
             say("Whether each can be read: ", strong(_reading_line(name, root)))
-    _raise_if_broken(root, statuses, loaders, is_own=not manifest)
+    _raise_if_broken(root, statuses, loads, is_own=not manifest)
+
+
+def check_output(folder: Path | None) -> None:
+    """Refuse a file where a folder is to be written.
+
+    Raises:
+        InputError: It is a file.
+    """
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a folder with --to")
+
+
+def _check_mirror(mirror: str | None) -> None:
+    if mirror and not mirror.startswith(("http://", "https://")) and not Path(mirror).is_dir():
+        raise InputError(f"--mirror {mirror}: is neither a folder nor an https:// address")
+
+
+def default_root(name: str) -> Path:
+    """Return the folder of a data set where no `--root` is given.
+
+    Raises:
+        InputError: It has none: your own photos may lie anywhere.
+    """
+    if name in ("folder", "csv"):
+        raise InputError(f"say where the {name} is with --root")
+    return Path("data") / ("gldv2" if name in ("gldv2_train", "gldv2_clean") else name)
+
+
+def _names_to_load(manifest: Manifest) -> tuple[str, ...]:
+    """Return by which names a published data set is loaded: to be scored on, or to be trained on."""
+    from meisho.datasets.labels import TABLES
+
+    return manifest.loaders or ((manifest.name,) if manifest.name in TABLES else ())
 
 
 def _reading_line(name: str, root: Path) -> str:
     return shell_line(own_command(), "datasets", "stats", name, "--root", root, "--photos")
 
 
-def _try_loader(loader: str, root: Path) -> dict[str, Any]:
-    """Load a data set and look for its photos."""
-    from meisho.datasets.base import load_dataset
-    from meisho.datasets.photo_files import missing_photos
-
-    try:
-        dataset = load_dataset(loader, root)
-    except DatasetError as error:
-        return {"loader": loader, "error": str(error), "missing": []}
-    missing = [str(photo.path) for photo in missing_photos(dataset)]
-    facts = {"queries": len(dataset.queries), "database": len(dataset.database)}
-    return {"loader": loader, **facts, "error": "", "missing": missing}
-
-
-def _print_check(statuses: Any, loaders: list[dict[str, Any]]) -> None:
+def _print_check(statuses: Sequence["FileStatus"], loads: Sequence["LoadCheck"]) -> None:
     bad = [status for status in statuses if status.is_good is False]
     shown = bad or statuses
     for status in shown[:_SHOWN]:
@@ -171,70 +210,80 @@ def _print_check(statuses: Any, loaders: list[dict[str, Any]]) -> None:
     if len(shown) > _SHOWN:
         say(f"  ... and {len(shown) - _SHOWN:,} more")
     if bad and len(bad) < len(statuses):
-        say(f"  the other {len(statuses) - len(bad):,} of {_count(len(statuses), 'file')} as must be")
-    for facts in loaders:
-        _print_loader(facts)
+        say(
+            f"  the other {len(statuses) - len(bad):,} of {count_of(len(statuses), 'file')} "
+            "are as they must be"
+        )
+    for load in loads:
+        _print_load(load)
 
 
-def _print_loader(facts: dict[str, Any]) -> None:
-    if facts["error"]:
-        say(("✗ ", "bold red"), f"it does not load as {facts['loader']}: {facts['error']}")
+def _print_load(load: "LoadCheck") -> None:
+    if load.error:
+        say(("✗ ", "bold red"), f"it does not load as {load.name}: {load.error}")
         return
-    missing = facts["missing"]
-    mark = ("✗ ", "bold red") if missing else ("✓ ", "green")
-    counts = f"{facts['queries']:,} queries, {facts['database']:,} database photos"
-    photos = f"{_count(len(missing), 'photo')} missing:" if missing else "every photo is there"
-    say(mark, f"it loads as {facts['loader']}: {counts}; {photos}")
-    for path in missing[:_SHOWN]:
+    mark = ("✗ ", "bold red") if load.missing else ("✓ ", "green")
+    counts = ", ".join(f"{number:,} {what}" for what, number in load.counts.items())
+    number = len(load.missing)
+    photos = f"{count_of(number, 'photo')} missing:" if number else "every photo is there"
+    say(mark, f"it loads as {load.name}: {counts}; {photos}")
+    for path in load.missing[:_SHOWN]:
         say(f"    {path}")
-    if len(missing) > _SHOWN:
-        say(f"    ... and {len(missing) - _SHOWN:,} more")
+    if number > _SHOWN:
+        say(f"    ... and {number - _SHOWN:,} more")
 
 
-def _raise_if_broken(root: Path, statuses: Any, loaders: list[dict[str, Any]], *, is_own: bool) -> None:
+def _raise_if_broken(
+    root: Path, statuses: Sequence["FileStatus"], loads: Sequence["LoadCheck"], *, is_own: bool
+) -> None:
     bad = [status for status in statuses if status.is_good is False]
-    missing = sum(len(facts["missing"]) for facts in loaders)
-    unloaded = [facts["loader"] for facts in loaders if facts["error"]]
-    unsure = not loaders and any(status.is_good is None for status in statuses)
+    missing = sum(len(load.missing) for load in loads)
+    unloaded = [load.name for load in loads if load.error]
+    unsure = not loads and any(status.is_good is None for status in statuses)
     faults = [
-        f"{_count(len(bad), 'file')} missing or altered" if bad else "",
-        f"{_count(missing, 'photo')} missing" if missing else "",
+        f"{count_of(len(bad), 'file')} missing or altered" if bad else "",
+        f"{count_of(missing, 'photo')} missing" if missing else "",
         f"it does not load as {', '.join(unloaded)}" if unloaded else "",
-        "nothing of it was got here" if unsure else "",
+        "nothing of it was downloaded here" if unsure else "",
     ]
     if any(faults):
         advice = "mend what is named above" if is_own else "run 'meisho datasets get' to mend it"
         raise DatasetError(f"{root}: {'; '.join(filter(None, faults))}; {advice}")
 
 
-def _show_plan(manifest: Any, root: Path, files: Any, as_json: bool) -> None:
-    plan = [
-        {
-            "path": file.path,
-            "bytes": file.size_bytes,
-            "about_bytes": file.expected_bytes,
-            "sources": list(file.urls) or [f"kaggle:{file.kaggle}"],
-            "checksum": file.sha256 or file.md5 or (f"in {file.md5_in}" if file.md5_in else None),
-            "place": str(file.place(root)),
-        }
-        for file in files
-    ]
+def _show_plan(manifest: Manifest, root: Path, files: Sequence[DataFile], as_json: bool) -> None:
     if as_json:
+        plan = [_planned_facts(file, root) for file in files]
         print_json({"name": manifest.name, "licence": manifest.licence, "files": plan})
         return
-    for facts in plan:
-        say(strong(facts["path"]), f"  {say_bytes(facts['about_bytes'])}  -> {facts['place']}")
-        for source in facts["sources"]:
+    for file in files:
+        say(strong(file.path), f"  {say_bytes(file.expected_bytes)}  -> {file.place(root)}")
+        for source in _sources(file):
             out.print(Text(f"    {source}", style="dim"))
     total = sum(file.expected_bytes for file in files)
-    say(f"{len(files):,} files, about {say_bytes(total)}; licence: {manifest.licence}")
+    say(f"{count_of(len(files), 'file')}, about {say_bytes(total)}; licence: {manifest.licence}")
 
 
-def _print_summary(manifest: Any, summary: Any) -> None:
+def _sources(file: DataFile) -> list[str]:
+    return list(file.urls) or [f"kaggle:{file.kaggle}"]
+
+
+def _planned_facts(file: DataFile, root: Path) -> dict[str, object]:
+    return {
+        "path": file.path,
+        "bytes": file.size_bytes,
+        "about_bytes": file.expected_bytes,
+        "sources": _sources(file),
+        "checksum": file.sha256 or file.md5 or (f"in {file.md5_in}" if file.md5_in else None),
+        "place": file.place(root),
+    }
+
+
+def _print_summary(manifest: Manifest, summary: "FetchSummary") -> None:
     from meisho.fetching.checking import is_loadable
 
     parts = [
-        (len(summary.fetched), "got"),
+        (len(summary.fetched), "downloaded"),
         (len(summary.kept), "there already"),
         (summary.num_members, "unpacked"),
     ]
@@ -242,19 +291,22 @@ def _print_summary(manifest: Any, summary: Any) -> None:
     say(strong(manifest.name), " is in ", strong(summary.root), f" ({done}; {summary.seconds:.1f} s)")
     say(f"Licence: {manifest.licence}")
     if summary.trusted:
-        err.print(
-            Text.assemble(
-                ("note: ", "bold yellow"),
-                f"nobody gives a checksum of {_some(summary.trusted)}; the first download is trusted, "
-                "and its SHA-256 recorded",
-            )
+        print_note(
+            f"nobody publishes a checksum of {_some(summary.trusted)}; the first download is trusted, "
+            "and its SHA-256 recorded"
         )
     for loader in manifest.loaders[:1] if is_loadable(manifest, summary.root) else ():
         say("Score a model: ", shell_line(own_command(), "evaluate", loader, "--root", summary.root))
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+def print_note(note: str) -> None:
+    """Print what a user should know on stderr."""
+    err.print(Text.assemble(("note: ", "bold yellow"), note))
+
+
+def count_of(number: int, what: str, many: str = "") -> str:
+    """Return "1 photo" or "1,200 photos"; `many` where the plural is another word."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {many or what + 's'}"
 
 
 def _some(names: tuple[str, ...]) -> str:
@@ -262,7 +314,7 @@ def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _manifest_facts(manifest: Any) -> dict[str, Any]:
+def _manifest_facts(manifest: Manifest) -> dict[str, object]:
     return {
         "name": manifest.name,
         "title": manifest.title,
@@ -275,7 +327,7 @@ def _manifest_facts(manifest: Any) -> dict[str, Any]:
     }
 
 
-def _part_text(manifest: Any, part: str) -> str:
+def _part_text(manifest: Manifest, part: str) -> str:
     size = say_bytes(manifest.part_bytes(part))
     return size if len(manifest.parts) == 1 else f"{part} {size}"
 

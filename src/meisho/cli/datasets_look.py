@@ -1,78 +1,92 @@
 """`meisho datasets stats` and `meisho datasets split`."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from meisho.cli.app import Json, err, out, own_command, print_json, progress_bars, say, shell_line, strong
-from meisho.cli.datasets import datasets_app
+from meisho.cli.datasets import check_output, count_of, datasets_app, default_root, print_note
 from meisho.errors import InputError
+from meisho.tables import require_name
+
+if TYPE_CHECKING:  # they take long to import
+    from meisho.datasets.duplicates import PhotoStatistics
+    from meisho.datasets.photo_facts import PhotoFacts
+    from meisho.datasets.splitting import Split
+    from meisho.datasets.statistics import ClassStatistics, HistogramBar
 
 _BAR_CELLS = 40
 _SHOWN = 5
 
-Name = Annotated[
-    str,
-    typer.Argument(help="gldv2_train, gldv2_clean, gldv2_micro, folder or csv; for --photos any data set."),
-]
-Root = Annotated[
-    Path | None, typer.Option(help="The data set's folder, or the table; data/NAME when not given.")
-]
+Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or its table. Default: data/NAME.")]
 
 
 @datasets_app.command("stats")
 def stats(
-    name: Name,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="gldv2_train, gldv2_clean, gldv2_micro, folder or csv; with --photos, any data set."
+        ),
+    ],
     root: Root = None,
     photos: Annotated[
-        bool, typer.Option(help="Read every photo too: sizes, broken files, copies within and across parts.")
+        bool,
+        typer.Option("--photos", help="Also read every photo: sizes, broken files, copies."),
     ] = False,
     beside: Annotated[
         list[Path] | None,
-        typer.Option(help="Another table, such as val.csv, to look for copies across; may be repeated."),
+        typer.Option(
+            metavar="TABLE",
+            help="Another table, such as val.csv, in which to look for copies too; repeat for more.",
+        ),
     ] = None,
     to: Annotated[
         Path | None, typer.Option(help="Folder for histogram.png, histogram.svg and copies.csv.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read photos.")] = 2,
-    near: Annotated[
-        int | None, typer.Option(min=0, max=7, help="Most bits of 64 in which near copies differ; 6.")
+    near_bits: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=7,
+            help="Photos whose 64-bit hashes differ in at most this many bits are near copies. Default: 6.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how many photos each class has, and with --photos what is wrong with them.
+    """Count the photos of each class; with --photos, find what is wrong with them.
 
     Example: meisho datasets stats gldv2_micro --root data/gldv2_micro --to runs/stats
 
     Example: meisho datasets stats csv --root split/train.csv --beside split/val.csv --photos
     """
-    from meisho.datasets.labels import is_labelled
+    from meisho.datasets.base import DATASETS
+    from meisho.datasets.labels import LABELLED, is_labelled
 
-    root = root or _default_root(name)
+    require_name(name, dict.fromkeys([*LABELLED, *DATASETS]), what="data set")
+    root = root or default_root(name)
     if beside and not photos:
-        raise InputError("--beside names tables to look for copies across; say --photos too")
+        raise InputError("--beside names tables to look for copies in; add --photos")
     if not is_labelled(name) and not photos:
-        raise InputError(f"{name} has no classes to count; say --photos to look at its photos")
-    facts: dict[str, Any] = {"name": name, "root": str(root)}
+        raise InputError(f"{name} has no classes to count; add --photos to look at its photos")
+    check_output(to)
+    facts: dict[str, object] = {"name": name, "root": root}
     if is_labelled(name):
         facts |= _show_classes(name, root, to, quiet=as_json)
     if photos:
-        facts |= _show_photos(name, root, tuple(beside or ()), to, workers, near, quiet=as_json)
+        read = _read_photos(name, root, tuple(beside or ()), workers)
+        facts |= _show_photos(read, to, near_bits, quiet=as_json)
     if as_json:
         print_json(facts)
 
 
-def _default_root(name: str) -> Path:
-    if name in ("folder", "csv"):
-        raise InputError(f"say where the {name} is with --root")
-    return Path("data") / ("gldv2" if name in ("gldv2_train", "gldv2_clean") else name)
-
-
-def _show_classes(name: str, root: Path, to: Path | None, *, quiet: bool) -> dict[str, Any]:
+def _show_classes(name: str, root: Path, to: Path | None, *, quiet: bool) -> dict[str, object]:
     from meisho.datasets.labels import load_labels
     from meisho.datasets.statistics import count_bars, describe_classes
 
@@ -90,11 +104,11 @@ def _show_classes(name: str, root: Path, to: Path | None, *, quiet: bool) -> dic
     return {
         "classes": asdict(statistics),
         "histogram": [asdict(bar) for bar in bars],
-        "pictures": [str(picture) for picture in pictures],
+        "pictures": pictures,
     }
 
 
-def _print_classes(source: Path, statistics: Any, bars: Any) -> None:
+def _print_classes(source: Path, statistics: "ClassStatistics", bars: Sequence["HistogramBar"]) -> None:
     say(
         strong(source),
         f": {statistics.num_photos:,} photos of ",
@@ -119,7 +133,7 @@ def _print_classes(source: Path, statistics: Any, bars: Any) -> None:
     _print_bars(bars)
 
 
-def _print_bars(bars: Any) -> None:
+def _print_bars(bars: Sequence["HistogramBar"]) -> None:
     most = max(bar.num_classes for bar in bars)
     table = Table("photos", "classes", "", box=None, pad_edge=False, header_style="dim")
     table.columns[0].justify = table.columns[1].justify = "right"
@@ -134,32 +148,29 @@ def _print_pictures(pictures: list[Path]) -> None:
         say("Look at the histogram: ", strong(pictures[0]), " and ", strong(pictures[1].name))
 
 
-def _show_photos(
-    name: str,
-    root: Path,
-    beside: tuple[Path, ...],
-    to: Path | None,
-    workers: int,
-    near: int | None,
-    *,
-    quiet: bool,
-) -> dict[str, Any]:
-    from meisho.datasets.duplicates import NEAR_BITS, describe_photos, write_copies
+def _read_photos(name: str, root: Path, beside: tuple[Path, ...], workers: int) -> tuple["PhotoFacts", ...]:
     from meisho.datasets.photo_facts import examine_photos, list_photos
 
     listed = list_photos(name, root, beside=beside)
     with progress_bars() as report:
-        facts = examine_photos(listed, num_workers=workers, progress=report)
-    statistics = describe_photos(facts, near_bits=NEAR_BITS if near is None else near)
+        return examine_photos(listed, num_workers=workers, progress=report)
+
+
+def _show_photos(
+    facts: Sequence["PhotoFacts"], to: Path | None, near_bits: int | None, *, quiet: bool
+) -> dict[str, object]:
+    from meisho.datasets.duplicates import NEAR_BITS, describe_photos, write_copies
+
+    statistics = describe_photos(facts, near_bits=NEAR_BITS if near_bits is None else near_bits)
     copies = to / "copies.csv" if to else None
     if copies:
         write_copies(statistics.copies, facts, copies)
     if not quiet:
         _print_photos(statistics, facts, copies)
-    return {"photos": _photos_json(statistics), "copies": str(copies) if copies else None}
+    return {"photos": _photos_json(statistics), "copies": copies}
 
 
-def _print_photos(statistics: Any, facts: Any, copies: Path | None) -> None:
+def _print_photos(statistics: "PhotoStatistics", facts: Sequence["PhotoFacts"], copies: Path | None) -> None:
     parts: dict[str, int] = {}
     for photo in facts:
         parts[photo.part] = parts.get(photo.part, 0) + 1
@@ -175,8 +186,8 @@ def _print_photos(statistics: Any, facts: Any, copies: Path | None) -> None:
         across = [
             f"{statistics.count(exact=exact, crossing=what):,} across {what}" for what in ("parts", "labels")
         ]
-        number = statistics.count(exact=exact)
-        rows.append((title, f"{number:,} group{'' if number == 1 else 's'}; {', '.join(across)}"))
+        groups = count_of(statistics.count(exact=exact), "group")
+        rows.append((title, f"{groups}; {', '.join(across)}"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for title, text in rows:
         table.add_row(Text(title, style="dim"), Text(text))
@@ -188,7 +199,7 @@ def _print_photos(statistics: Any, facts: Any, copies: Path | None) -> None:
     _print_copies(statistics, facts, copies)
 
 
-def _print_copies(statistics: Any, facts: Any, copies: Path | None) -> None:
+def _print_copies(statistics: "PhotoStatistics", facts: Sequence["PhotoFacts"], copies: Path | None) -> None:
     worst = sorted(statistics.copies, key=lambda group: (not group.crosses_parts, not group.crosses_labels))
     for group in worst[:_SHOWN]:
         kind = "exact" if group.exact else "near"
@@ -198,15 +209,15 @@ def _print_copies(statistics: Any, facts: Any, copies: Path | None) -> None:
     if copies:
         say("All copies: ", strong(copies))
     elif len(worst) > _SHOWN:
-        say(f"... and {len(worst) - _SHOWN:,} more groups; write all of them with --to FOLDER")
+        say(f"... and {count_of(len(worst) - _SHOWN, 'more group')}; write all of them with --to FOLDER")
 
 
-def _photos_json(statistics: Any) -> dict[str, Any]:
+def _photos_json(statistics: "PhotoStatistics") -> dict[str, object]:
     kinds = {"exact": True, "near": False}
     return {
         "photos": statistics.num_photos,
         "bytes": statistics.num_bytes,
-        "broken": [{"path": str(photo.path), "error": photo.error} for photo in statistics.broken],
+        "broken": [{"path": photo.path, "error": photo.error} for photo in statistics.broken],
         "width_px": statistics.width_px,
         "height_px": statistics.height_px,
         "copies": {
@@ -222,28 +233,34 @@ def _photos_json(statistics: Any) -> dict[str, Any]:
 
 @datasets_app.command("split")
 def split(
-    name: Name,
+    name: Annotated[str, typer.Argument(help="gldv2_train, gldv2_clean, gldv2_micro, folder or csv.")],
     to: Annotated[Path, typer.Option(help="Folder for train.csv, val.csv and split.json.")],
     root: Root = None,
     kind: Annotated[
         str,
         typer.Option(
-            help="landmark: whole classes for validation, as queries and database; "
-            "image: one photo of each class (the chapter's); none: everything trains."
+            help="landmark: hold out whole classes, as queries and database; image: hold out one photo of "
+            "each class, as the chapter does; none: everything trains."
         ),
     ] = "landmark",
-    seed: Annotated[int, typer.Option(help="Draws the photos or classes.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the random draw.")] = 1,
     without: Annotated[
         Path | None,
-        typer.Option(help="Landmarks to leave out, one id per line, such as those of a benchmark's queries."),
+        typer.Option(
+            help="List of classes to leave out, one per line, such as those of a benchmark's queries."
+        ),
     ] = None,
-    min_photos: Annotated[int, typer.Option(min=1, help="Leave classes with fewer photos out.")] = 1,
+    min_photos: Annotated[int, typer.Option(min=1, help="Leave out classes with fewer photos.")] = 1,
     landmarks: Annotated[
         int | None,
-        typer.Option(min=1, help="Classes for validation; a tenth of all, at most 1,000, when not given."),
+        typer.Option(min=1, help="Number of classes to hold out. Default: a tenth, at most 1,000."),
     ] = None,
-    queries: Annotated[int, typer.Option(min=1, help="Queries of each of those classes.")] = 1,
-    overwrite: Annotated[bool, typer.Option(help="Replace the files of an earlier split.")] = False,
+    queries_per_landmark: Annotated[
+        int, typer.Option(min=1, help="Queries of each class that is held out.")
+    ] = 1,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the files of an earlier split.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Split labelled photos for training and validation; the same seed gives the same split.
@@ -252,28 +269,31 @@ def split(
 
     Example: meisho datasets split gldv2_clean --root data/gldv2 --without overlap.txt --to split
     """
-    from meisho.datasets.labels import load_labels, read_landmarks
-    from meisho.datasets.splitting import split_labels, write_split
+    from meisho.datasets.labels import LABELLED, load_labels, read_landmarks
+    from meisho.datasets.splitting import list_files, parse_kind, split_labels, write_split
 
+    require_name(name, LABELLED, what="set of labelled photos")
+    root = root or default_root(name)
+    check_output(to)
+    list_files(parse_kind(kind), to, overwrite=overwrite)  # refused before millions of rows are read
     unwanted = read_landmarks(without) if without else frozenset[str]()
-    labels = load_labels(name, root or _default_root(name))
     done = split_labels(
-        labels,
-        kind,  # type: ignore[arg-type]  # checked there
+        load_labels(name, root),
+        parse_kind(kind),
         seed=seed,
         without=unwanted,
         min_photos=min_photos,
         landmarks=landmarks,
-        queries_per_landmark=queries,
+        queries_per_landmark=queries_per_landmark,
     )
     files = write_split(done, to, overwrite=overwrite)
     if as_json:
-        print_json({**_split_json(done), "files": [str(file) for file in files]})
+        print_json({**_split_json(done), "files": files})
     else:
         _print_split(done, files)
 
 
-def _split_json(done: Any) -> dict[str, Any]:
+def _split_json(done: "Split") -> dict[str, object]:
     return {
         "kind": done.kind,
         "seed": done.seed,
@@ -287,27 +307,29 @@ def _split_json(done: Any) -> dict[str, Any]:
     }
 
 
-def _print_split(done: Any, files: tuple[Path, ...]) -> None:
-    say(strong(files[0]), f": {len(done.train):,} photos of {done.num_train_classes:,} classes")
+def _print_split(done: "Split", files: tuple[Path, ...]) -> None:
+    photos = count_of(len(done.train), "photo")
+    say(strong(files[0]), f": {photos} of {_classes(done.num_train_classes)}")
     if done.kind == "landmark":
-        say(
-            strong(files[1]),
-            f": {len(done.queries):,} queries, {len(done.database):,} database photos of "
-            f"{done.num_validation_classes:,} other classes",
-        )
+        queries = count_of(len(done.queries), "query", "queries")
+        database = count_of(len(done.database), "database photo")
+        others = count_of(done.num_validation_classes, "other class", "other classes")
+        say(strong(files[1]), f": {queries}, {database} of {others}")
     elif done.kind == "image":
-        say(strong(files[1]), f": {len(done.queries):,} photos, one of each class")
+        say(strong(files[1]), f": {count_of(len(done.queries), 'photo')}, one of each class")
     if done.left_out:
-        say(f"{done.left_out:,} photos were left out")
-    notes = []
+        say(f"Left out: {count_of(done.left_out, 'photo')}")
     if done.kind == "image" and done.num_untrained:
-        notes.append(
-            f"{done.num_untrained:,} classes had one photo, which is now for validation: none is left to "
+        print_note(
+            f"{_classes(done.num_untrained)} had one photo, which is now for validation: none is left to "
             "train on; --min-photos 2 leaves such classes out"
         )
     if done.num_unknown:
-        notes.append(f"{done.num_unknown:,} of the landmarks to leave out are not in this data set")
-    for note in notes:
-        err.print(Text.assemble(("note: ", "bold yellow"), note))
+        verb = "is" if done.num_unknown == 1 else "are"
+        print_note(f"{_classes(done.num_unknown)} to leave out {verb} not in this data set")
     if done.kind == "landmark":
         say("Score a model: ", shell_line(own_command(), "evaluate", "csv", "--root", files[1]))
+
+
+def _classes(number: int) -> str:
+    return count_of(number, "class", "classes")

@@ -37,6 +37,7 @@ from meisho.cli.models import (
     model_options,
 )
 from meisho.errors import InputError
+from meisho.evaluate.report_table import COUNTED
 
 
 @app.command()
@@ -264,24 +265,14 @@ def _compare(first: Path, second: Path, *, seed: int, as_json: bool) -> None:
 
 def print_report(report: Any) -> None:
     """Print a report as a table."""
-    cropped = "cropped where they have a box" if report.queries_cropped else "not cropped"
-    truth = report.ground_truth_sha256[:12] or "not from a file"
-    say(
-        strong(report.dataset),
-        f": {report.num_queries} queries, {cropped}; {report.num_database} photos; "
-        f"protocol {report.protocol}; ground truth {truth}",
-    )
-    out.print(f"model {report.provenance.extractor} {_differing_options(report.provenance)}".rstrip())
-    if report.reranking:
-        query_ms = 1000 * report.rerank_seconds / max(report.num_queries, 1)
-        out.print(f"reranked: {report.reranking}; {query_ms:.3g} ms per query")
-    setups = list(dict.fromkeys(figure.setup for figure in report.figures))
-    table = Table("metric", *setups, box=None, pad_edge=False, header_style="dim")
-    for metric in dict.fromkeys(figure.metric for figure in report.figures):
-        cells = {figure.setup: figure.text for figure in report.figures if figure.metric == metric}
-        table.add_row(metric, *(_highlighted(cells.get(setup, "")) for setup in setups))
-    counts = [next(str(f.num_queries) for f in report.figures if f.setup == setup) for setup in setups]
-    table.add_row(*(Text(cell, style="dim") for cell in ("queries counted", *counts)))
+    say(strong(report.dataset), f": {report.conditions}")
+    for line in report.methods:
+        out.print(line)
+    figures = report.table
+    table = Table("metric", *figures.setups, box=None, pad_edge=False, header_style="dim")
+    for metric, cells in figures.rows:
+        table.add_row(metric, *map(_highlighted, cells))
+    table.add_row(*(Text(cell, style="dim") for cell in (COUNTED, *map(str, figures.counts))))
     out.print(table)
     for warning in report.warnings:
         err.print(Text.assemble(("warning: ", "bold yellow"), warning))
@@ -295,7 +286,7 @@ def print_sweep(sweep: Any) -> None:
         strong(report.dataset),
         f": {report.num_queries} queries, {report.num_database} photos; protocol {report.protocol}",
     )
-    out.print(f"model {report.provenance.extractor} {_differing_options(report.provenance)}".rstrip())
+    out.print(f"model {report.provenance.summary}")
     mains = {figure.setup: figure.metric for figure in reversed(report.figures)}
     setups = [setup for setup in dict.fromkeys(figure.setup for figure in report.figures)]
     heads = [f"{headline.metric} {setup}" if setup == headline.setup else setup for setup in setups]
@@ -323,18 +314,6 @@ def _sweep_json(sweep: Any) -> list[dict[str, Any]]:
         }
         for entry, worth in zip(sweep.entries, sweep.on_frontier, strict=True)
     ]
-
-
-def _differing_options(provenance: Any) -> str:
-    """Return the options that shape the descriptors, without those that are off."""
-    return _differing(json.loads(provenance.options))
-
-
-def _differing(options: dict[str, Any]) -> str:
-    if "members" in options:
-        pairs = zip(options["member_weights"], options["members"], strict=True)
-        return "; ".join(f"{w:g} × {m['extractor']} {_differing(m['options'])}" for w, m in pairs)
-    return ", ".join(f"{name} {value}" for name, value in options.items() if value not in (None, [1.0]))
 
 
 def _highlighted(cell: str) -> Text:

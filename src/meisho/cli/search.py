@@ -51,7 +51,16 @@ def search(
     if html:
         from meisho.web.pages import write_search_page
 
-        write_search_page(html, photo, answers, collection=collection, num_database=len(finder), pairs=pairs)
+        write_search_page(
+            html,
+            photo,
+            answers,
+            collection=collection,
+            num_database=len(finder),
+            pairs=pairs,
+            model=finder.describer.provenance.extractor,
+            reranking=chain.text if chain else "",
+        )
     if as_json:
         print_json({"query": str(query), "answers": _answers_json(answers, pairs)})
         return

@@ -64,7 +64,7 @@ def gld_retrieval(
     Example: meisho submit gld-retrieval --queries test --database index --model run/best --to submission.csv
     """
     from meisho.contest.bundle import load_reranking
-    from meisho.contest.submit import submit_retrieval
+    from meisho.contest.submit import ContestFiles, submit_retrieval
     from meisho.describing import Describer
 
     reranking = load_reranking(rerank, local, device=device, num_workers=workers)
@@ -75,13 +75,10 @@ def gld_retrieval(
     ]
     with progress_bars() as report_progress:
         submitted = submit_retrieval(
-            queries,
-            database,
+            ContestFiles(queries, database, sample, solution),
             describers,
             to,
             work=work or to.with_name(f"{to.stem}.work"),
-            sample=sample,
-            solution=solution,
             reranking=reranking,
             seed=seed,
             progress=report_progress,
@@ -155,16 +152,14 @@ def bundle(
 
     Example: meisho submit bundle --model run/best --to bundle
     """
-    from meisho.contest.bundle import write_bundle
+    from meisho.contest.bundle import NotebookPlaces, write_bundle
 
     options = model_options(None, size, None, scales, None, None)
     extractors = [load_model(name, device="cpu", **options) for name in model or ["default"]]
     files = write_bundle(
         to,
         extractors,
-        queries=queries,
-        database=database,
-        sample=sample,
+        places=NotebookPlaces(queries, database, sample),
         wheels=wheel or (),
         rerank=rerank,
         local=local,

@@ -4,12 +4,16 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meisho.cli.app import Json, app, err, own_command, print_json, progress_bars, say, shell_line, strong
+from meisho.cli.datasets import count_of
 from meisho.errors import ConfigError, InterruptedRunError
+
+if TYPE_CHECKING:  # it takes long to import
+    from meisho.training.train import TrainingResult
 
 _EASY = 0.97  # validation's mAP before training, above which it tells little
 
@@ -17,27 +21,28 @@ _EASY = 0.97  # validation's mAP before training, above which it tells little
 @app.command()
 def train(
     recipe: Annotated[
-        Path | None, typer.Argument(help="TOML file, or the name of a recipe that --list shows.")
+        Path | None, typer.Argument(help="A TOML file, or the name of a recipe that --list shows.")
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder of the run; runs/ and the recipe's name, or a run's recipe's folder."),
+        typer.Option(help="Folder of the run. Default: runs/NAME; for a run's own recipe.toml, its folder."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue where the run stopped.")] = False,
     changes: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="KEY=VALUE in place of the recipe's, such as schedule.epochs=3; again for more. "
-            "A run's recipe.toml says every key.",
+            metavar="KEY=VALUE",
+            help="Change one value of the recipe, such as schedule.epochs=3; repeat for more. "
+            "The recipe.toml of any run lists every key.",
         ),
     ] = None,
-    show: Annotated[bool, typer.Option("--list", help="Show the recipes that come with meisho.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List the recipes that come with meisho.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a better descriptor from labelled photos.
+    """Train a better model on labelled photos.
 
-    The best checkpoint, by retrieval among landmarks that are not trained on, is a model for every command.
+    Landmarks that are held out choose the best checkpoint; every command takes it as its --model.
 
     On several GPUs: accelerate launch --multi_gpu -m meisho.cli train RECIPE.toml
 
@@ -75,7 +80,7 @@ def train(
     say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", option, result.best))
 
 
-def _describe_result(result: Any) -> tuple[str | tuple[str, str], ...]:
+def _describe_result(result: "TrainingResult") -> tuple[str | tuple[str, str], ...]:
     """Say which checkpoint is best, what validation gave before training and gives now, and what to try."""
     start = next((r.validation_map for r in result.history if r.epoch == 0), math.nan)
     before = "" if math.isnan(start) or result.best_epoch == 0 else f"{100 * start:.2f} → "
@@ -83,7 +88,7 @@ def _describe_result(result: Any) -> tuple[str | tuple[str, str], ...]:
     if not math.isnan(result.whitened_map):
         found += f", {100 * result.whitened_map:.2f} with its whitening"
     if result.best_epoch > 0:
-        epochs = "1 epoch" if result.best_epoch == 1 else f"{result.best_epoch} epochs"
+        epochs = count_of(result.best_epoch, "epoch")
         return ("Best after ", strong(epochs), f"{found}: ", strong(result.best))
     advice = "try lower rates, or more photos"
     if result.best_map > _EASY:

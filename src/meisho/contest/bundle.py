@@ -1,9 +1,9 @@
-"""A bundle: one folder with all that makes a submission where there is no network.
+"""A bundle: one folder with everything needed to make a submission without a network.
 
-bundle.json     the models, in order
-wheels/         meisho, and what was added to it
-weights/1/      a checkpoint of each model: model.json, model.safetensors, perhaps whitening.safetensors
-weights/local/  local features that were trained, if they are used
+bundle.json     the models, in order, and the reranking
+wheels/         meisho, and any wheels that were added
+weights/1/      a checkpoint for each model: model.json, model.safetensors, perhaps whitening.safetensors
+weights/local/  the trained local feature extractor, if one is used
 notebook.ipynb  installs the wheels and makes the submission
 """
 
@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from meisho.contest.entry import Entry, InMemory, Reranking, make_entry
@@ -36,43 +36,56 @@ _WHITENING = "whitening.safetensors"
 _LIST = "bundle.json"
 
 
+@dataclass(frozen=True)
+class NotebookPlaces:
+    """Where the contest's files are on the machine that runs the notebook.
+
+    Attributes:
+        queries: Folder of query photos.
+        database: Folder of database photos.
+        sample: The contest's sample submission; None answers every query photo.
+    """
+
+    queries: str = f"{KAGGLE_CONTEST}/test"
+    database: str = f"{KAGGLE_CONTEST}/index"
+    sample: str | None = None
+
+
 def write_bundle(
     folder: Path,
     extractors: Sequence[GlobalExtractor],
     *,
-    queries: str = f"{KAGGLE_CONTEST}/test",
-    database: str = f"{KAGGLE_CONTEST}/index",
-    sample: str | None = None,
+    places: NotebookPlaces | None = None,
     wheels: Sequence[Path] = (),
     rerank: str | None = None,
     local: str | None = None,
     overwrite: bool = False,
 ) -> tuple[Path, ...]:
-    """Write a bundle; whole or not at all.
+    """Write a bundle, atomically.
 
     Args:
-        folder: Where; new or empty.
+        folder: Folder to write; must be new or empty.
         extractors: One or more models on timm backbones.
-        queries: The folder of queries where the notebook will run.
-        database: The folder of database photos there.
-        sample: The contest's sample submission there, or None to answer every query photo.
-        wheels: Further wheels to install there.
-        rerank: A chain of rerankers, as `--rerank` takes it, or None.
-        local: The extractor of local features for it, or None.
-        overwrite: Replace an earlier bundle.
+        places: Where the contest's files are on the machine that runs the notebook; Kaggle's when not given.
+        wheels: Additional wheels to install there.
+        rerank: A chain of rerankers, as for `--rerank`, or None.
+        local: The local feature extractor for the chain, or None.
+        overwrite: Replace an existing bundle.
 
     Returns:
         The files of the bundle.
 
     Raises:
-        InputError: Something is in the folder already, a model is of another kind, or a wheel is not there.
+        InputError: The folder is not empty, a model has no timm backbone, or a wheel does not exist.
     """
     models = [_require_timm(extractor) for extractor in extractors]
     if not models:
         raise InputError("a bundle needs at least one model")
     for wheel in wheels:
         if not wheel.is_file() or wheel.suffix != ".whl":
-            raise InputError(f"{wheel}: is not a wheel; give a .whl file for the machine of the notebook")
+            raise InputError(
+                f"{wheel}: is not a wheel; give a .whl file for the machine that runs the notebook"
+            )
     load_reranking(rerank, local)
     _check_free(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +95,7 @@ def write_bundle(
         records = [_save_model(model, unfinished, number) for number, model in enumerate(models, start=1)]
         content = {"models": records, "rerank": rerank, "local": _save_local(local, unfinished)}
         (unfinished / _LIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        notebook = make_notebook(queries=queries, database=database, sample=sample)
+        notebook = make_notebook(**asdict(places or NotebookPlaces()))
         (unfinished / "notebook.ipynb").write_text(notebook, encoding="utf-8")
         write_wheel(unfinished / "wheels")
         for wheel in wheels:
@@ -99,7 +112,7 @@ def _require_timm(extractor: GlobalExtractor) -> TimmGeM:
     except InputError as error:
         raise InputError(
             f"the model {extractor.provenance.extractor} cannot be bundled; a bundle takes models on timm "
-            "backbones: default, timm:NAME, or a checkpoint, each by a --model of its own"
+            "backbones: default, timm:NAME or a checkpoint, with one --model for each"
         ) from error
 
 
@@ -107,13 +120,13 @@ def _check_free(folder: Path, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / _LIST).is_file():
-        raise InputError(f"{folder}: holds something else than a bundle; choose a new or empty folder")
+        raise InputError(f"{folder}: is not a bundle and is not empty; choose a new or empty folder")
     if not overwrite:
-        raise InputError(f"{folder}: is a bundle already; choose another folder, or say --overwrite")
+        raise InputError(f"{folder}: is already a bundle; choose another folder, or say --overwrite")
 
 
 def _save_model(model: TimmGeM, bundle: Path, number: int) -> dict[str, str | None]:
-    """Save a model as a checkpoint; return its place in the bundle and the name of its whitening's file."""
+    """Save a model as a checkpoint; return its folder in the bundle and the name of its whitening file."""
     place = Path("weights") / str(number)
     options = TimmGeMOptions.from_mapping(json.loads(model.provenance.options))
     name = model.provenance.extractor.removeprefix("timm:")
@@ -124,11 +137,11 @@ def _save_model(model: TimmGeM, bundle: Path, number: int) -> dict[str, str | No
 
 
 def _save_local(local: str | None, bundle: Path) -> str | None:
-    """Return the name of local features, or save those that were trained and return their place."""
+    """Return the name of the local feature extractor; if it was trained, save it and return its folder."""
     if local is None or local in LOCAL_EXTRACTORS:
         return local
     extractor = load_local_extractor(local)
-    assert isinstance(extractor, Delg)  # no others are trained
+    assert isinstance(extractor, Delg)  # the only one that is trained
     place = Path("weights") / "local"
     save_delg(extractor.network, json.loads(extractor.provenance.options), bundle / place, with_trunk=True)
     return place.as_posix()
@@ -137,10 +150,10 @@ def _save_local(local: str | None, bundle: Path) -> str | None:
 def load_reranking(
     rerank: str | None, local: str | None, *, device: str = "auto", num_workers: int | None = None
 ) -> Reranking | None:
-    """Load the rerankers of a chain and the extractor of local features; None where there is no chain.
+    """Load a chain's rerankers and local feature extractor; return None if there is no chain.
 
     Raises:
-        InputError: A name or option is not known, or the chain needs local features and there are none.
+        InputError: A name or option is unknown, or the chain needs local features and `local` is None.
     """
     if rerank is None:
         return None
@@ -152,12 +165,12 @@ def load_reranking(
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a bundle holds, loaded.
+    """A loaded bundle.
 
     Attributes:
         extractors: The models.
         rerank: A chain of rerankers, or None.
-        local: The extractor of local features for it, or None.
+        local: The local feature extractor for the chain, or None.
     """
 
     extractors: tuple[GlobalExtractor, ...]
@@ -178,7 +191,9 @@ def load_bundle(folder: Path, *, device: str = "auto") -> Bundle:
         records = [(str(record["checkpoint"]), record["whitening"]) for record in content["models"]]
         rerank, local = content["rerank"], content["local"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is not the list of a bundle's models ({error}); make it again") from error
+        raise InputError(
+            f"{path}: is not a bundle's list of models ({error}); make the bundle again"
+        ) from error
     if local is not None and local not in LOCAL_EXTRACTORS:
         local = str(folder / local)
     return Bundle(tuple(_load_model(folder / place, w, device) for place, w in records), rerank, local)
@@ -200,17 +215,17 @@ def run_bundle(
     num_workers: int | None = None,
     progress: Progress = silent,
 ) -> Entry:
-    """Make a submission with the models of a bundle; descriptors stay in memory.
+    """Make a submission with a bundle's models; descriptors stay in memory.
 
     Args:
         folder: The bundle.
-        queries: The folder of query photos.
-        database: The folder of photos that are searched.
-        to: The submission.
-        sample: The contest's sample submission: the queries to answer. None: every query photo.
+        queries: Folder of query photos.
+        database: Folder of database photos.
+        to: The submission file to write.
+        sample: The contest's sample submission, which lists the queries to answer; None answers all.
         device: "auto", "cpu" or "cuda".
-        num_workers: Processes that decode; None chooses.
-        progress: Called as work is done.
+        num_workers: Number of decoding processes; None chooses.
+        progress: Called as the work advances.
 
     Raises:
         InputError: A folder or the bundle cannot be used.

@@ -1,7 +1,7 @@
-"""Local features of ranked photos, found when a reranker asks for them.
+"""Local features of ranked photos, extracted when a reranker asks for them.
 
-A contest has hundreds of thousands of database photos, of which a reranker looks at some hundred per query:
-to find local features of those alone takes a fraction of the time, and no disk.
+A contest has hundreds of thousands of database photos, but a reranker looks at about a hundred per query.
+Extracting local features only for those takes a fraction of the time, and no disk space.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,16 @@ from meisho.recent import Recent
 
 
 class LocalFeaturesOnDemand:
-    """A `meisho.rerank.evidence.LocalFeatureSource` of photos; those asked for last are kept.
+    """A `meisho.rerank.evidence.LocalFeatureSource` for photos; it caches the most recently used features.
 
     A photo that cannot be read has 0 features.
 
     Args:
         queries: Q photos, by their rows in the ranking.
         database: N photos, by their rows in the ranking.
-        describer: Finds local features.
-        progress: Told, as "rerank", how many queries were asked for.
-        max_bytes: Memory for the features that are kept: about 0.3 MB for 1,000 features of 64 dimensions.
+        describer: Finds the local features.
+        progress: Told the number of queries done, as "rerank".
+        max_bytes: Memory for cached features; 1,000 features of 64 dimensions take about 0.3 MB.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LocalFeaturesOnDemand:
         self._recent = Recent[int, LocalFeatures](max_bytes, lambda features: features.num_bytes)
 
     def query(self, query_row: int) -> LocalFeatures:
-        """Find those of one query."""
+        """Find the local features of one query."""
         self._progress("rerank", query_row, len(self._queries))
         try:
             return self._describer.describe(self._queries[query_row])
@@ -53,7 +53,7 @@ class LocalFeaturesOnDemand:
             return self._none()
 
     def database(self, rows: Int64Array) -> list[LocalFeatures]:
-        """Find those of (B,) database rows, in that order."""
+        """Find the local features of (B,) database rows, in that order."""
         return self._recent.get_many(rows.tolist(), self._extract)
 
     def _extract(self, rows: list[int]) -> Iterator[LocalFeatures]:

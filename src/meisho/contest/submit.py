@@ -16,67 +16,79 @@ from meisho.submission import read_query_ids, write_submission
 
 @dataclass(frozen=True, eq=False)
 class Submitted:
-    """A submission that was written.
+    """A written submission.
 
     Attributes:
-        entry: What is in it.
-        report: Its score, where the right answers were given.
+        entry: Its content.
+        report: Its score; None if no solution was given.
     """
 
     entry: Entry
     report: Report | None
 
 
+@dataclass(frozen=True)
+class ContestFiles:
+    """What a contest gives.
+
+    Attributes:
+        queries: Folder of query photos.
+        database: Folder of database photos.
+        sample: The contest's sample submission, which lists the queries to answer in order; None answers all.
+        solution: The correct answers, `retrieval_solution_v*.csv`, for a score; None where they are secret.
+    """
+
+    queries: Path
+    database: Path
+    sample: Path | None = None
+    solution: Path | None = None
+
+
 def submit_retrieval(
-    queries: Path,
-    database: Path,
+    files: ContestFiles,
     describers: Sequence[Describer],
     to: Path,
     *,
     work: Path,
-    sample: Path | None = None,
-    solution: Path | None = None,
     reranking: Reranking | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Submitted:
-    """Describe the photos of a contest, rank them, write the submission, and score it where that can be done.
+    """Describe a contest's photos, rank them, write the submission, and score it if a solution is given.
 
-    Descriptors stay in collections below `work`: after a kill, or with a further model, only what is missing
-    is described.
+    Descriptors are kept in collections under `work`: after a kill, or with another model added, only what is
+    missing is described.
 
     Args:
-        queries: The folder of query photos.
-        database: The folder of photos that are searched.
-        describers: One or more models; the similarities of several are averaged.
-        to: The submission.
-        work: The folder of the collections.
-        sample: The contest's sample submission: the queries to answer, in order. None: every query photo.
-        solution: The right answers, `retrieval_solution_v*.csv`.
-        reranking: How the first answers are put into a better order.
-        seed: Of the bootstrap of the score's intervals.
-        progress: Called as work is done.
+        files: What the contest gives.
+        describers: One or more models; similarities of several models are averaged.
+        to: The submission file to write.
+        work: Folder of the collections.
+        reranking: How the first answers are reranked.
+        seed: Seed for the bootstrap of the score's intervals.
+        progress: Called as the work advances.
 
     Raises:
-        InputError: A folder, table or model cannot be used; tables are looked at before photos are described.
+        InputError: A folder, table or model cannot be used; tables are checked before photos are described.
     """
-    photos = find_contest_photos(queries, database, query_ids=read_query_ids(sample) if sample else None)
-    if solution:
-        read_retrieval_solution(solution, photos.database_ids, place=str(database))
-    describe = InCollections(work / "database", database, progress)
+    wanted = read_query_ids(files.sample) if files.sample else None
+    photos, place = find_contest_photos(files.queries, files.database, query_ids=wanted), str(files.database)
+    if files.solution:
+        read_retrieval_solution(files.solution, photos.database_ids, place=place)
+    describe = InCollections(work / "database", files.database, progress)
     entry = make_entry(
         photos,
         describers,
         describe_database=describe,
-        describe_queries=replace(describe, folder=work / "queries", photo_root=queries),
+        describe_queries=replace(describe, folder=work / "queries", photo_root=files.queries),
         reranking=reranking,
         progress=progress,
     )
     write_submission(entry.ranking, to, query_ids=entry.query_ids)
-    if not solution:
+    if not files.solution:
         return Submitted(entry, None)
     ranking = with_unread_photos(entry.ranking, photos.database_ids)
-    answers = read_retrieval_solution(solution, ranking.database_ids, place=str(database))
+    answers = read_retrieval_solution(files.solution, ranking.database_ids, place=place)
     report = score_entry(
         ranking,
         answers,
@@ -89,7 +101,7 @@ def submit_retrieval(
 
 
 def with_unread_photos(ranking: Ranking, database_ids: Sequence[str]) -> Ranking:
-    """Return a ranking over these database photos too: those that could not be read are never found."""
+    """Return a ranking over all these database photos; those that could not be read are never found."""
     known = {*ranking.database_ids}
     unread = tuple(photo_id for photo_id in database_ids if photo_id not in known)
     return replace(ranking, database_ids=ranking.database_ids + unread)

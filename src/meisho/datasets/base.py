@@ -33,12 +33,12 @@ DATASETS: dict[str, str] = {
 }
 
 
-def load_dataset(name: str, root: Path) -> Dataset:
-    """Load the data set called `name` from the folder (or file) `root`.
+def load_dataset(name: str, root: str | Path) -> Dataset:
+    """Load the data set called `name` from the folder (or file) `root`; "~" is your home folder.
 
     Raises:
         InputError: No data set has that name.
         DatasetError: Its files are not as they must be.
     """
-    dataset: Dataset = load_named(name, DATASETS, what="data set")(Path(root))
+    dataset: Dataset = load_named(name, DATASETS, what="data set")(Path(root).expanduser())
     return dataset

@@ -7,6 +7,7 @@ from typing import Literal
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.photos import Photo
+from meisho.texts import count
 
 Protocol = Literal["revisitop", "oxford5k", "gldv2", "ukbench", "retrieval"]
 """How a data set is scored; "retrieval" is the one for your own data."""
@@ -39,7 +40,8 @@ class Dataset:
     def __post_init__(self) -> None:
         if not self.queries or not self.database:
             raise DatasetError(
-                f"{self.root}: has {len(self.queries)} queries and {len(self.database)} database photos; "
+                f"{self.root}: has {count(len(self.queries), 'query')} and "
+                f"{count(len(self.database), 'database photo')}; "
                 "there must be some of each"
             )
         for role, photos in (("database", self.database), ("query", self.queries)):
@@ -50,12 +52,18 @@ class Dataset:
                 seen.add(photo.id)
         if len(self.ground_truth) != len(self.queries):
             raise DatasetError(
-                f"{self.root}: {len(self.queries)} queries but ground truth for {len(self.ground_truth)}"
+                f"{self.root}: {count(len(self.queries), 'query')} but ground truth for "
+                f"{len(self.ground_truth)}"
             )
         try:
             self.ground_truth.check_rows([photo.id for photo in self.queries], len(self.database))
         except DatasetError as error:
             raise DatasetError(f"{self.root}: {error}") from error
+
+    def __repr__(self) -> str:
+        queries, photos = count(len(self.queries), "query"), count(len(self.database), "database photo")
+        where = f"protocol {self.protocol!r}, root {str(self.root)!r}"
+        return f"Dataset({self.name!r}, {queries}, {photos}, {where})"
 
     @property
     def queries_cropped(self) -> bool:

@@ -55,7 +55,7 @@ class PhotoStatistics:
 
     Attributes:
         num_photos: Photos that were looked at.
-        num_bytes: Of their files.
+        num_bytes: Size of their files.
         broken: Those that cannot be read.
         width_px: (least, median, greatest) of those that can.
         height_px: As above.
@@ -80,7 +80,7 @@ def describe_photos(facts: Sequence[PhotoFacts], *, near_bits: int = NEAR_BITS) 
     """Say what was found in examined photos.
 
     Args:
-        facts: Of each photo.
+        facts: What is known of each photo.
         near_bits: See `find_near_copies`.
     """
     sound = np.array([f.size_px for f in facts if not f.error], np.int64).reshape(-1, 2)

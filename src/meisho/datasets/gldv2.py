@@ -91,7 +91,7 @@ def read_retrieval_solution(path: Path, database_ids: Sequence[str], *, place: s
     Args:
         path: The file.
         database_ids: (N,) ids of the database photos, in order of rows.
-        place: Where those are from, for the message about an answer that is not among them.
+        place: The folder that those are from, for the message about an answer that is not among them.
 
     Raises:
         DatasetError: It cannot be read, or has broken rows.

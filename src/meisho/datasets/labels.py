@@ -69,6 +69,9 @@ TABLES = {
 }
 """Data sets of labelled photos for training -> the table that they have in their folder."""
 
+LABELLED = (*TABLES, "folder", "csv")
+"""What `load_labels` loads, by name."""
+
 _FOLDERS = ("", "train", "metadata", "ground_truth")
 
 
@@ -121,14 +124,14 @@ class Labels:
 
 def is_labelled(name: str) -> bool:
     """Say whether `load_labels` knows a data set of this name."""
-    return name in TABLES or name in ("folder", "csv")
+    return name in LABELLED
 
 
 def load_labels(name: str, root: Path) -> Labels:
     """Load the labels of a data set by name; see `is_labelled`.
 
     Args:
-        name: One of `TABLES`, "folder" or "csv".
+        name: One of `LABELLED`.
         root: Its folder, or the table itself.
 
     Raises:

@@ -38,9 +38,9 @@ class PhotoFacts:
         path: The file.
         part: The part of the data set that it is in, such as "train".
         label: What it shows, "" where that is not known.
-        size_bytes: Of the file; 0 where there is none.
+        size_bytes: Size of the file; 0 where there is none.
         size_px: Width and height of the upright photo; (0, 0) where it cannot be read.
-        sha256: Of the file, "" where it cannot be read.
+        sha256: SHA-256 of the file; "" where it cannot be read.
         perceptual_hash: 64 bits, see `hash_picture`; None where the photo cannot be read.
         error: Why it cannot be read, "" where it can.
     """

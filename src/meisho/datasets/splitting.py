@@ -53,7 +53,7 @@ class Split:
     Attributes:
         labels: What was split.
         kind: How; one of `KINDS`.
-        seed: Of the generator.
+        seed: Seed of the draw.
         train: (T,) int64, ascending rows of `labels`.
         queries: (Q,) int64, ascending; with "image" all of the validation photos.
         database: (D,) int64, ascending; empty but with "landmark".
@@ -115,6 +115,16 @@ class Split:
         return shown
 
 
+def parse_kind(name: str) -> Kind:
+    """Return the kind of split that a user named.
+
+    Raises:
+        ConfigError: There is none of this name.
+    """
+    require_name(name, KINDS, what="split")
+    return next(kind for kind in KINDS if kind == name)
+
+
 def split_labels(
     labels: Labels,
     kind: Kind,
@@ -130,18 +140,18 @@ def split_labels(
     Args:
         labels: What the photos show.
         kind: See above.
-        seed: Of the generator; the chapter's is 1.
+        seed: Seed of the draw; the chapter's is 1.
         without: Names of classes that are left out.
         min_photos: Classes with fewer photos are left out.
-        landmarks: With "landmark": how many classes are for validation, drawn among those that have enough
+        landmarks: Classes that "landmark" holds out, drawn among those that have enough
             photos for its queries and one answer; None: a tenth of all, at most 1,000.
-        queries_per_landmark: With "landmark": how many photos of each are asked with.
+        queries_per_landmark: Photos of each of them that ask.
 
     Raises:
         DatasetError: No photo is left to train on, or there are too few classes.
         InputError: An option cannot be, or none of the landmarks to leave out is there.
     """
-    require_name(kind, KINDS, what="split")
+    parse_kind(kind)
     if min_photos < 1 or queries_per_landmark < 1 or (landmarks is not None and landmarks < 1):
         raise InputError("a split's numbers of photos, queries and landmarks must be 1 or more")
     kept = _kept_classes(labels, without, min_photos)
@@ -230,6 +240,20 @@ def number_classes(split: Split) -> Int64Array:
     return numbers
 
 
+def list_files(kind: Kind, folder: Path, *, overwrite: bool = False) -> tuple[Path, ...]:
+    """Return the files that `write_split` writes into a folder.
+
+    Raises:
+        InputError: One is there already, and must not be replaced.
+    """
+    names = ("train.csv", "split.json") if kind == "none" else ("train.csv", "val.csv", "split.json")
+    paths = tuple(folder / name for name in names)
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise InputError(f"{path}: is there already; choose another folder, or add --overwrite")
+    return paths
+
+
 def write_split(split: Split, folder: Path, *, overwrite: bool = False) -> tuple[Path, ...]:
     """Write `train.csv`, `val.csv` (unless the kind is "none") and `split.json`, which says how it was made.
 
@@ -247,9 +271,10 @@ def write_split(split: Split, folder: Path, *, overwrite: bool = False) -> tuple
     Raises:
         InputError: A file is there already, or would replace the table that was split.
     """
-    files = ["train.csv", "split.json"] if split.kind == "none" else ["train.csv", "val.csv", "split.json"]
-    paths = tuple(folder / name for name in files)
-    _check_free(split, paths, overwrite)
+    paths = list_files(split.kind, folder, overwrite=overwrite)
+    for path in paths:
+        if path.exists() and path.resolve() == split.labels.source.resolve():
+            raise InputError(f"{path}: is the table that is split; choose another folder with --to")
     cells = _label_cells(split)
     roles = np.full(len(split.labels), "database", "U8")
     roles[split.queries] = "query"
@@ -261,14 +286,6 @@ def write_split(split: Split, folder: Path, *, overwrite: bool = False) -> tuple
             _write_table(parts[1], split, split.validation, cells, shown)
         parts[-1].write_text(json.dumps(_describe(split), indent=2) + "\n", encoding="utf-8")
     return paths
-
-
-def _check_free(split: Split, paths: Sequence[Path], overwrite: bool) -> None:
-    for path in paths:
-        if path.exists() and path.resolve() == split.labels.source.resolve():
-            raise InputError(f"{path}: is the table that is split; choose another folder with --to")
-        if path.exists() and not overwrite:
-            raise InputError(f"{path}: is there already; choose another folder, or say --overwrite")
 
 
 def _write_table(

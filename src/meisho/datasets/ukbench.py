@@ -1,9 +1,8 @@
 """UKBench [Nistér and Stewénius 2006]: objects photographed four times each.
 
 Photos are named `ukbenchNNNNN.jpg`, from 00000 on, four consecutive numbers per object, in `ROOT/full` as
-published or in `ROOT` itself. Any objects may be there, each with its four photos. Every photo is a query
-and a database photo, and is itself one of its four right answers, as published: a perfect ranking has an N-S
-score of 4.
+published or in `ROOT` itself; the objects may be your own. Every photo is a query and a database photo, and
+is itself one of its four right answers, as published: a perfect ranking has an N-S score of 4.
 """
 
 import re

@@ -6,6 +6,7 @@ from meisho.arrays import BoolArray, Float32Array, Int64Array
 from meisho.evaluate.scores import SetupScores, mean_score
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.ranking import NO_ROW, Ranking
+from meisho.texts import count
 
 RELATIVE_MARGIN = 0.2
 ABSOLUTE_MARGIN = 0.01
@@ -14,21 +15,19 @@ _WITHOUT_JUNK = {"gldv2": 100, "ukbench": 4}
 
 
 def describe_ranking_faults(ranking: Ranking) -> list[str]:
-    """Say in words what is wrong with a ranking: NaN scores, all scores tied, a row twice; empty when sound.
+    """Say in words what is wrong with a ranking: all scores tied, a row twice; empty when sound.
 
     The memory is O(N) for one query at a time.
     """
-    num_queries, num_nan, num_tied, num_repeats = len(ranking.query_ids), 0, 0, 0
+    num_queries, num_tied, num_repeats = len(ranking.query_ids), 0, 0
     for ranks, scores in zip(ranking.ranks, ranking.scores, strict=True):
-        num_nan += bool(np.isnan(scores).any())
         num_tied += _all_tied(scores[ranks != NO_ROW])
         num_repeats += _has_repeats(ranks, len(ranking.database_ids))
     counts = {
-        "have NaN scores: their order means nothing": num_nan,
-        "have the same score for every photo: their order is that of the database, not of likeness": num_tied,
-        "have a database photo more than once in their list: it counts once, at its first place": num_repeats,
+        "the same score for every photo: the order is that of the database, not of likeness": num_tied,
+        "a database photo more than once in the list: it counts once, at its first place": num_repeats,
     }
-    return [f"{count} of {num_queries} queries {text}" for text, count in counts.items() if count]
+    return [f"{number} of {num_queries} queries: {text}" for text, number in counts.items() if number]
 
 
 def describe_protocol_faults(
@@ -44,8 +43,8 @@ def describe_protocol_faults(
     needed = min(_WITHOUT_JUNK.get(protocol, num_database), num_database)
     if ranking.depth < needed:
         faults.append(
-            f"lists hold {ranking.depth} photos where protocol {protocol} scores {needed}: positives beyond "
-            "count as not found"
+            f"lists hold {count(ranking.depth, 'photo')} where protocol {protocol} scores {needed}: "
+            "positives beyond count as not found"
         )
     return faults
 

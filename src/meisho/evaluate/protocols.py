@@ -34,10 +34,10 @@ def evaluate_ranking(
     ranking: Ranking,
     ground_truth: GroundTruth | GradedGroundTruth,
     *,
-    protocol: str,
-    dataset: str,
-    queries_cropped: bool,
-    provenance: Provenance,
+    protocol: str = "retrieval",
+    dataset: str = "own data",
+    queries_cropped: bool = False,
+    provenance: Provenance | None = None,
     rng: np.random.Generator | None = None,
     warnings: Sequence[str] = (),
 ) -> Report:
@@ -45,15 +45,16 @@ def evaluate_ranking(
 
     Args:
         ranking: Q ranked lists over N database photos.
-        ground_truth: Of the same Q queries and N photos. Where its queries are in groups, each group is
-            reported as a setup of its own beside the whole.
-        protocol: A name in `PROTOCOLS`.
+        ground_truth: The right answers among the same N photos for the same Q queries. Where its queries
+            are in groups, each group is reported as a setup of its own beside the whole.
+        protocol: A name in `PROTOCOLS`; "retrieval" is the one for your own data.
         dataset: The data set's name, for the report.
         queries_cropped: Whether queries that have a box were cropped to it, for the report.
-        provenance: Where the descriptors came from, for the report.
+        provenance: Where the descriptors came from, for the report; "unknown" when not given.
         rng: Where the bootstrap's resamples come from; None: seed 0, so that the report is the same every
             time.
-        warnings: Faults found before, such as those of `meisho.descriptors.describe_faults`; they come first.
+        warnings: Faults found before, such as those of `meisho.descriptors.describe_faults`; they come first,
+            then those of the ranking itself; each is told once.
 
     Raises:
         InputError: No protocol has that name, it does not take this kind of ground truth, or ranking and
@@ -66,7 +67,7 @@ def evaluate_ranking(
     setups = tuple(part for scores in whole for part in (scores, *_groups_of(scores, ground_truth)))
     figures = [[_figure(s.setup, metric, rng) for metric in s.metrics] for s in setups]
     faults = (
-        *warnings,
+        *dict.fromkeys((*warnings, *ranking.warnings)),
         *describe_ranking_faults(ranking),
         *describe_protocol_faults(ranking, ground_truth, protocol),
         *describe_score_faults(setups, tuple(of_setup[0].low for of_setup in figures)),
@@ -74,7 +75,7 @@ def evaluate_ranking(
     return Report(
         dataset=dataset,
         protocol=protocol,
-        provenance=provenance,
+        provenance=provenance or Provenance("unknown"),
         ground_truth_sha256=ground_truth.sha256 or digest_of(ranking, ground_truth),
         queries_cropped=queries_cropped,
         num_database=len(ranking.database_ids),
@@ -114,6 +115,16 @@ def _row_groups(ground_truth: GroundTruth | GradedGroundTruth) -> tuple[Rows, ..
 
 
 def _check_inputs(ranking: Ranking, ground_truth: GroundTruth | GradedGroundTruth) -> None:
+    if not isinstance(ranking, Ranking):
+        raise InputError(
+            f"evaluation: the ranking is of the type {type(ranking).__name__}; make one by "
+            "meisho.Ranking.from_ranks(query_ids, database_ids, ranks)"
+        )
+    if not isinstance(ground_truth, GroundTruth | GradedGroundTruth):
+        raise InputError(
+            f"evaluation: the ground truth is of the type {type(ground_truth).__name__}; give "
+            "dataset.ground_truth, or meisho.GroundTruth.from_labels(query_labels, database_labels)"
+        )
     if not ranking.query_ids:
         raise InputError("evaluation: the ranking holds no queries, so there is nothing to score")
     if isinstance(ground_truth, GradedGroundTruth):

@@ -9,12 +9,15 @@ import csv
 import json
 import math
 from dataclasses import asdict, dataclass, field, fields
+from html import escape
 from pathlib import Path
 from typing import Any, Self
 
 from meisho.descriptors import Provenance
 from meisho.errors import InputError
+from meisho.evaluate.report_table import ReportTable
 from meisho.files import replacing, write_text
+from meisho.texts import count
 
 REPORT_FILE = "report.json"
 PER_QUERY_FILE = "per_query.csv"
@@ -128,6 +131,57 @@ class Report:
         if not self.figures:
             raise InputError(f"report of {self.dataset!r}: needs at least one figure")
 
+    def __repr__(self) -> str:
+        queries, photos = count(self.num_queries, "query"), count(self.num_database, "photo")
+        main, warnings = self.headline, count(len(self.warnings), "warning")
+        figure = f"{main.metric} {main.setup} {main.text}"
+        return f"Report({self.dataset!r}, {queries}, {photos}, {figure}, {warnings})"
+
+    def __str__(self) -> str:
+        lines = [f"{self.dataset}: {self.conditions}", *self.methods, self.table.text]
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it."""
+        lines = [f"<b>{escape(self.dataset)}</b>: {escape(self.conditions)}", *map(escape, self.methods)]
+        warnings = "".join(f"<p><b>warning</b>: {escape(warning)}</p>\n" for warning in self.warnings)
+        return f"<p>{'<br>'.join(lines)}</p>\n{self.table.html}\n{warnings}"
+
+    @property
+    def conditions(self) -> str:
+        """What was scored and how, in one line."""
+        truth = self.ground_truth_sha256[:12] or "not from a file"
+        return (
+            f"{count(self.num_queries, 'query')}, {self.cropping}; {count(self.num_database, 'photo')}; "
+            f"protocol {self.protocol}; ground truth {truth}"
+        )
+
+    @property
+    def cropping(self) -> str:
+        """Whether the queries were cropped, in words."""
+        return "cropped where they have a box" if self.queries_cropped else "not cropped"
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The model in one line, and the reranking in another where there was one."""
+        model = f"model {self.provenance.summary}"
+        if not self.reranking:
+            return (model,)
+        query_ms = 1000 * self.rerank_seconds / max(self.num_queries, 1)
+        return model, f"reranked: {self.reranking}; {query_ms:.3g} ms per query"
+
+    @property
+    def table(self) -> ReportTable:
+        """The figures as a table of texts."""
+        setups = tuple(dict.fromkeys(figure.setup for figure in self.figures))
+        texts = {(figure.metric, figure.setup): figure.text for figure in self.figures}
+        counts = tuple(next(f.num_queries for f in self.figures if f.setup == s) for s in setups)
+        rows = tuple(
+            (metric, tuple(texts.get((metric, setup), "") for setup in setups))
+            for metric in dict.fromkeys(figure.metric for figure in self.figures)
+        )
+        return ReportTable(setups, rows, counts)
+
     @property
     def headline(self) -> Figure:
         """The figure that stands for the run: the main one of Medium or the private part, else the first."""
@@ -148,14 +202,13 @@ class Report:
 
     def sentence(self, figure: Figure) -> str:
         """Say one figure in one line with all that is needed to read it."""
-        crop = "cropped where they have a box" if self.queries_cropped else "not cropped"
         truth = f"{self.ground_truth_sha256[:8]}…" if self.ground_truth_sha256 else "of unknown origin"
         return (
-            f"{figure.metric} {figure.setup} {figure.text}, {figure.num_queries} queries {crop}, "
-            f"ground truth {truth}"
+            f"{figure.metric} {figure.setup} {figure.text}, {count(figure.num_queries, 'query')} "
+            f"{self.cropping}, ground truth {truth}"
         )
 
-    def save(self, directory: Path) -> Path:
+    def save(self, directory: str | Path) -> Path:
         """Write `report.json` (the whole report) and `per_query.csv` (its query scores, for other programs).
 
         Each file is written under a temporary name and then renamed.
@@ -193,7 +246,7 @@ class Report:
         return cls(**record)
 
 
-def load_report(path: Path) -> Report:
+def load_report(path: str | Path) -> Report:
     """Read a report that `Report.save` wrote.
 
     Args:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from meisho.config import config_toml
 from meisho.files import write_text
@@ -45,9 +44,9 @@ class EvaluationSettings:
     dataset: str
     root: Path
     model: str = "default"
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
     local: str | None = None
-    rerank: tuple[dict[str, Any], ...] = ()
+    rerank: tuple[dict[str, object], ...] = ()
     sweep: tuple[str, ...] = ()
     seed: int = 0
 

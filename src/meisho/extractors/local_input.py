@@ -1,4 +1,4 @@
-"""What local extractors check before they work."""
+"""Checks of images and options, shared by local feature extractors."""
 
 import numpy as np
 
@@ -22,20 +22,20 @@ def require_extra(name: str) -> None:
 
 
 def check_image(image: UInt8Array) -> None:
-    """Refuse what is not (H, W, 3) uint8 with H, W ≥ 1.
+    """Check that an image is (H, W, 3) uint8 with H, W ≥ 1.
 
     Raises:
-        InputError: Saying what it is.
+        InputError: It is not; the message gives its shape and dtype.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise InputError(f"an image must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
 
 
 def check_positive(**values: float) -> None:
-    """Refuse options that are not positive numbers.
+    """Check that options are positive, finite numbers.
 
     Raises:
-        ConfigError: Naming the option.
+        ConfigError: One is not; the message names it.
     """
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
@@ -43,10 +43,10 @@ def check_positive(**values: float) -> None:
 
 
 def check_whole(**values: int) -> None:
-    """Refuse options that are not whole numbers of at least 1.
+    """Check that options are whole numbers of at least 1.
 
     Raises:
-        ConfigError: Naming the option.
+        ConfigError: One is not; the message names it.
     """
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -54,7 +54,7 @@ def check_whole(**values: int) -> None:
 
 
 def no_features(dim: int, size_px: tuple[int, int], *, with_scales: bool = False) -> LocalFeatures:
-    """Return the features of an image that has none."""
+    """Return the value for an image without features."""
     nothing = np.zeros(0, np.float32)
     keypoints, descriptors = nothing.reshape(0, 2), nothing.reshape(0, dim)
     return LocalFeatures(keypoints, descriptors, nothing, size_px, nothing if with_scales else None)

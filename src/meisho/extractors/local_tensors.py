@@ -1,4 +1,4 @@
-"""What local extractors with a network share: images as tensors, and weights that lie in a package."""
+"""Shared by local feature extractors with a network: images as tensors, and weights inside packages."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,18 +21,16 @@ MIN_SIDE_PX = 32
 
 
 def to_pixels(image: UInt8Array, device: torch.device, *, multiple_px: int = 1) -> Tensor:
-    """Turn (H, W, 3) uint8 into (1, 3, H', W') float32 of 0 to 1.
+    """Turn (H, W, 3) uint8 into (1, 3, H', W') float32 from 0 to 1.
 
-    Where a side is below `MIN_SIDE_PX` or no multiple of `multiple_px`, the last row or column is repeated at
-    the bottom or right, which moves no pixel.
+    If a side is below `MIN_SIDE_PX` or not a multiple of `multiple_px`, the last row or column is repeated at
+    the bottom or right; no pixel moves.
 
     Raises:
-        InputError: The image is of another shape or type.
+        InputError: The image has another shape or dtype.
     """
     check_image(image)
-    pixels = torch.from_numpy(np.array(image, order="C")).to(
-        device
-    )  # a copy: torch warns of read-only arrays
+    pixels = torch.from_numpy(np.array(image, order="C")).to(device)  # a copy: torch warns otherwise
     pixels = pixels.permute(2, 0, 1)[None].float() / 255
     height, width = image.shape[:2]
     below, right = (-(-max(s, MIN_SIDE_PX) // multiple_px) * multiple_px - s for s in (height, width))
@@ -47,14 +45,14 @@ def to_features(
     *,
     scales: Tensor | None = None,
 ) -> LocalFeatures:
-    """Turn (K, 2), (K, D), (K,) and, if given, (K,) tensors into the local features of `image`."""
+    """Turn (K, 2), (K, D), (K,) and optional (K,) tensors into the local features of `image`."""
     places, described, scored = (t.float().cpu().numpy() for t in (keypoints, descriptors, scores))
     sizes = None if scales is None else scales.float().cpu().numpy()
     return LocalFeatures(places, described, scored, (image.shape[1], image.shape[0]), sizes)
 
 
 def lies_within(keypoints: Tensor, image: UInt8Array) -> Tensor:
-    """Say of (K, 2) keypoints which lie on the image, not on what `to_pixels` has added: (K,) bool."""
+    """Return (K,) bool: which (K, 2) keypoints lie on the image, not on the border added by `to_pixels`."""
     corner = torch.tensor([image.shape[1], image.shape[0]], device=keypoints.device) - 0.5
     return (keypoints <= corner).all(dim=1)
 
@@ -86,7 +84,7 @@ def find_weights(module: str, file: str, package: str, purpose: str) -> Path:
 
 @contextmanager
 def _cudnn_as_it_was() -> Generator[None]:
-    """Undo what LightGlue's modules do when they are imported: make cuDNN deterministic, for everybody."""
+    """Restore cuDNN's setting: importing LightGlue's modules makes cuDNN deterministic process-wide."""
     before = torch.backends.cudnn.deterministic
     try:
         yield

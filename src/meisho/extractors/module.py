@@ -93,7 +93,7 @@ def wrap_module(
             torch.nn.Flatten(),
         )
         extractor = meisho.wrap_module(network, "my-network")
-        descriptors = meisho.describe_photos(meisho.find_photos(folder), extractor)
+        descriptors = meisho.Describer(extractor).describe(meisho.find_photos(folder).photos)
 
     A collection that it describes remembers the name, how images are fed, and the digest of the weights, but
     not the module: to ask or to refresh it, give the extractor again.

@@ -1,4 +1,4 @@
-"""SIFT with OpenCV: no weights, no network; descriptors as RootSIFT."""
+"""SIFT with OpenCV: no weights, no network; RootSIFT descriptors."""
 
 import cv2
 import numpy as np
@@ -14,10 +14,10 @@ class Sift:
     """SIFT [Lowe 2004] with RootSIFT descriptors [Arandjelović and Zisserman 2012].
 
     Args:
-        max_keypoints: The features of strongest contrast that are kept.
-        max_side_px: The longer side of the image becomes this.
-        contrast_threshold: OpenCV's; weaker extrema are no features.
-        edge_threshold: OpenCV's; extrema that are longer than this on an edge are no features.
+        max_keypoints: Maximum number of features; those with the strongest contrast are kept.
+        max_side_px: Longer side of the resized image.
+        contrast_threshold: OpenCV's `contrastThreshold`; a larger value drops more weak features.
+        edge_threshold: OpenCV's `edgeThreshold`; a smaller value drops more edge-like features.
 
     Raises:
         ConfigError: An option is not positive.
@@ -52,10 +52,12 @@ class Sift:
         )
 
     def extract(self, image: UInt8Array) -> LocalFeatures:
-        """Find the features of (H, W, 3) uint8 RGB; see `LocalExtractor.extract`. Scales are diameters.
+        """Find the features of an image (H, W, 3) uint8 RGB; see `LocalExtractor.extract`.
+
+        A feature's scale is its diameter.
 
         Raises:
-            InputError: The image is of another shape or type.
+            InputError: The image has another shape or dtype.
         """
         check_image(image)
         height, width = image.shape[:2]
@@ -63,14 +65,14 @@ class Sift:
         if not points:
             return no_features(self.dim, (width, height), with_scales=True)
         scores = np.array([point.response for point in points], np.float32)
-        best = np.argsort(-scores, kind="stable")[: self._max_keypoints]  # OpenCV keeps more where they tie
+        best = np.argsort(-scores, kind="stable")[: self._max_keypoints]  # OpenCV keeps more if tied
         keypoints = np.array([point.pt for point in points], np.float32)[best]
         scales = np.array([point.size for point in points], np.float32)[best]
         return LocalFeatures(keypoints, root_sift(raw[best]), scores[best], (width, height), scales)
 
 
 def root_sift(descriptors: Float32Array) -> Float32Array:
-    """Turn (K, 128) SIFT descriptors into the square roots of their shares, of length 1; zeros stay zeros."""
+    """Divide (K, 128) SIFT descriptors by their sums and take square roots: unit length, zeros stay zero."""
     sums = descriptors.sum(axis=1, keepdims=True, dtype=np.float32)
     roots: Float32Array = np.sqrt(descriptors / np.maximum(sums, np.float32(1e-12)))
     return roots

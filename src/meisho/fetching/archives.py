@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Protocol
 
 from meisho.errors import FetchError
 from meisho.fetching.download import StoppedError
@@ -53,11 +53,19 @@ class Member:
     sha256: str
 
 
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+    def seek(self, offset: int, whence: int, /) -> int: ...
+
+    def tell(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class _Entry:
     name: str
     size_bytes: int
-    open: Callable[[], Any]
+    open: Callable[[], IO[bytes]]
 
 
 def unpack(
@@ -189,7 +197,7 @@ def _damaged(archive: Path, error: BaseException) -> UnsafeArchiveError:
 
 
 def _tar_entries(
-    archive: Path, stream: Any, rules: Unpacking, progress: Callable[[], None]
+    archive: Path, stream: _Stream, rules: Unpacking, progress: Callable[[], None]
 ) -> Iterator[_Entry]:
     meter = _Meter(archive, stream, rules)
     with tarfile.open(fileobj=meter, mode="r:") as tar:  # type: ignore[call-overload]
@@ -205,11 +213,17 @@ def _tar_entries(
             elif not info.isreg() or info.issparse():
                 raise UnsafeArchiveError(f"{archive}: {info.name!r:.200} is neither a file nor a folder")
             else:
-                yield _Entry(info.name, info.size, partial(tar.extractfile, info))
+                yield _Entry(info.name, info.size, partial(_open_member, tar, info))
     if any(meter.last) or not meter.last:
         raise UnsafeArchiveError(f"{archive}: has no proper end; it is damaged or cut off")
     while meter.read(_CHUNK_BYTES):  # to the end, where gzip compares its checksum
         pass
+
+
+def _open_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = tar.extractfile(info)
+    assert file is not None  # it is a regular file
+    return file
 
 
 def _zip_entries(
@@ -242,7 +256,7 @@ def _open_zip(archive: Path, raw: IO[bytes]) -> zipfile.ZipFile:
 class _Meter:
     """A stream that counts: no header may ask for much at once, and all may not grow past the limit."""
 
-    def __init__(self, archive: Path, stream: Any, rules: Unpacking) -> None:
+    def __init__(self, archive: Path, stream: _Stream, rules: Unpacking) -> None:
         self._archive, self._stream, self._rules = archive, stream, rules
         self._limit = rules.max_bytes + rules.max_members * _HEADER_ALLOWANCE_BYTES
         self.last = b""

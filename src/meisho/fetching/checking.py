@@ -61,7 +61,7 @@ def _status(file: DataFile, root: Path, record: Record, deep: bool) -> FileStatu
     if came := partial_bytes(place):
         return FileStatus(file.path, False, f"{came:,} bytes have come; get it again to go on")
     if file.unpack and not record.selected:
-        return FileStatus(file.path, None, "not got here; its photos may have come otherwise")
+        return FileStatus(file.path, None, "not downloaded here; its photos may have come another way")
     return FileStatus(file.path, False, "missing")
 
 

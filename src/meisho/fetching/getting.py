@@ -155,7 +155,7 @@ class _Fetcher:
         if self.options.check_space and needed + _SPARE_BYTES > free:
             raise FetchError(
                 f"{self.root}: about {say_bytes(needed)} are needed and {say_bytes(free)} are free; "
-                "make room, choose another folder (--to) or fewer files (--part, --shards); --no-check-space "
+                "make room, choose another folder (--to) or fewer files (--part, --shards); --ignore-space "
                 "tries it all the same"
             )
 

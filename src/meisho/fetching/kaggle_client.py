@@ -1,16 +1,24 @@
 """Kaggle: a data set's archive through Kaggle's own client, with the user's own credentials."""
 
 import contextlib
+import io
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from meisho.errors import MissingDependencyError
 from meisho.fetching.source import SourceFault
 from meisho.progress import Progress, silent
 
 _WATCH_SECONDS = 0.5
+
+
+class _Client(Protocol):
+    def authenticate(self) -> None: ...
+
+    def dataset_download_files(self, dataset: str, *, path: str, quiet: bool, unzip: bool) -> None: ...
 
 
 def download_from_kaggle(
@@ -45,22 +53,22 @@ def download_from_kaggle(
     return archive
 
 
-def _client(handle: str) -> Any:
+def _client(handle: str) -> _Client:
+    """Make the client; what it says of its own login, twice, is left out where our error says it."""
+    said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(said):
             from kaggle.api.kaggle_api_extended import KaggleApi
+
+            client: _Client = KaggleApi()
+            client.authenticate()
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"{handle} is on Kaggle: run pip install 'meisho[kaggle]' ({error})"
         ) from error
     except (Exception, SystemExit) as error:  # older clients look for credentials on import, and exit
         raise _no_credentials(handle, error) from error
-    client = KaggleApi()
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            client.authenticate()
-    except (Exception, SystemExit) as error:
-        raise _no_credentials(handle, error) from error
+    sys.stderr.write(said.getvalue())  # a warning, say
     return client
 
 
@@ -68,12 +76,13 @@ def _no_credentials(handle: str, error: BaseException) -> SourceFault:
     return SourceFault(
         f"Kaggle's client finds no credentials for {handle} ({_say(error)}). Make a token on your "
         "account page at kaggle.com (Settings, API) and put it where the client looks: "
-        "~/.kaggle/kaggle.json, or the variables KAGGLE_USERNAME and KAGGLE_KEY, or KAGGLE_API_TOKEN"
+        "~/.kaggle/kaggle.json, or the variables KAGGLE_USERNAME and KAGGLE_KEY, or KAGGLE_API_TOKEN; or log "
+        "in with 'kaggle auth login'"
     )
 
 
 @contextlib.contextmanager
-def _watch(file: Path, progress: Progress, about_bytes: int | None) -> Any:
+def _watch(file: Path, progress: Progress, about_bytes: int | None) -> Iterator[None]:
     """Tell the size of a growing file; the client itself tells nobody."""
     ended = threading.Event()
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from meisho.config import parse_config
@@ -267,7 +267,7 @@ def read_manifest(path: Path) -> Manifest:
         raise DatasetError(_one_line(error)) from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, object]:
     try:
         size = path.stat().st_size
         if size > _LARGEST_BYTES:
@@ -290,7 +290,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
         names = [name for name, _ in pairs]
@@ -299,7 +299,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _no_constant(text: str) -> Any:
+def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a value of a manifest")
 
 

@@ -19,7 +19,7 @@ def run_parallel(
 ) -> list[MeishoError]:
     """Call the function for each item, and return the errors that concern single items.
 
-    Any other error (a full disk, say) sets `stop`, ends all of it, and is raised. So does an interrupt:
+    Every other error (a full disk, say) sets `stop`, ends all of it, and is raised. So does an interrupt:
     threads that wait for a silent server are left to end with the process.
     """
     work: queue.SimpleQueue[T] = queue.SimpleQueue()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 CHUNK_BYTES = 1 << 20
 _SLOWEST_BYTES_PER_SECOND = 256
@@ -154,10 +154,12 @@ def _open_address(url: str, offset: int, validator: str | None, stall_seconds: f
         yield _read_head(response, offset, validator, stall_seconds)
 
 
-def _request(url: str, headers: dict[str, str], stall_seconds: float) -> Any:
+def _request(url: str, headers: dict[str, str], stall_seconds: float) -> http.client.HTTPResponse:
     try:
         request = urllib.request.Request(url, headers=headers)
-        return urllib.request.build_opener(_Redirects).open(request, timeout=stall_seconds)
+        opener = urllib.request.build_opener(_Redirects)
+        response: http.client.HTTPResponse = opener.open(request, timeout=stall_seconds)
+        return response
     except urllib.error.HTTPError as error:
         with error:
             raise _status_fault(error) from error
@@ -234,13 +236,10 @@ def _check_content(response: http.client.HTTPResponse) -> None:
         raise SourceFault(f"it sends the file compressed ({encoding:.40}), which was not asked for")
 
 
-def _validator(headers: Any) -> str | None:
+def _validator(headers: http.client.HTTPMessage) -> str | None:
     """Return what If-Range may carry: a strong ETag, else the date of the last change."""
-    tag: str | None = headers.get("ETag")
-    if tag and not tag.startswith("W/"):
-        return tag
-    changed: str | None = headers.get("Last-Modified")
-    return changed
+    tag = headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
 
 
 def _content_range(value: str) -> tuple[int, int | None]:
@@ -262,7 +261,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     max_redirections = 5
 
     def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
     ) -> urllib.request.Request | None:
         """Return the next request, or refuse."""
         if not is_address(newurl):

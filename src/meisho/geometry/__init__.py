@@ -1,1 +1,1 @@
-"""Geometry of pairs of photos: matching of local features, and models that matches agree on."""
+"""Geometry of photo pairs: matching local features, and finding the model that the matches agree on."""

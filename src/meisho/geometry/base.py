@@ -1,6 +1,6 @@
-"""Matchers of local features: the interface, and the table of those that are known by name.
+"""Local feature matchers: the interface, and the table of named matchers.
 
-A new matcher is one file and one line in `MATCHERS`. This one runs::
+To add one, add a file and a line to `MATCHERS`. This example runs::
 
     class InOrder:
         def match(self, query, database):
@@ -10,7 +10,7 @@ A new matcher is one file and one line in `MATCHERS`. This one runs::
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from meisho.errors import needs_extra
 from meisho.local_features import LocalFeatures
@@ -24,27 +24,27 @@ MATCHERS: dict[str, str] = {
     "lightglue": "meisho.extractors.learned_matching:LightGlue",
     "lighterglue": "meisho.extractors.learned_matching:LighterGlue",
 }
-"""Name -> "module:Class", called with the options; LightGlue is for aliked, LighterGlue for xfeat."""
+"""Name -> "module:Class", called with the options. LightGlue is for aliked, LighterGlue for xfeat."""
 
 _EXTRAS = {"mutual-torch": "torch", "lightglue": "aliked", "lighterglue": "local"}
 """Matchers that need torch -> the extra of meisho with it and all else that they need."""
 
 
 class LocalMatcher(Protocol):
-    """What matches the local features of a query with those of database photos."""
+    """Matches the local features of a query with those of database photos."""
 
     def match(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> list[Matches]:
         """Return the matches with each of B database photos."""
         ...
 
 
-def load_matcher(name: str, *, device: str = "auto", **options: Any) -> LocalMatcher:
-    """Load a matcher of local features by its name.
+def load_matcher(name: str, *, device: str = "auto", **options: object) -> LocalMatcher:
+    """Load a local feature matcher by name.
 
     Args:
         name: One of `MATCHERS`.
-        device: "auto", "cpu" or "cuda", for those that take it.
-        **options: Of the matcher, for example `ratio=0.8`.
+        device: "auto", "cpu" or "cuda", for matchers that take a device.
+        **options: Options of the matcher, for example `ratio=0.8`.
 
     Raises:
         ConfigError: There is no such matcher or option.

@@ -1,4 +1,4 @@
-"""Matching of local features by mutual nearest neighbours."""
+"""Matching local features by mutual nearest neighbours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class MutualMatcher:
     """Matches local features by `match_many`.
 
     Args:
-        ratio: See `match_many`; 0.9 tells the same landmark from others best with SIFT on real photos among
-            0.85, 0.9, 0.95 and none (docs/LOG.md).
+        ratio: See `match_many`. Of 0.85, 0.9, 0.95 and None, 0.9 best separates same landmarks from different
+            ones, with SIFT on real photos (docs/LOG.md).
         min_similarity: See `match_many`.
 
     Raises:
@@ -32,7 +32,7 @@ class MutualMatcher:
         check_match_options(self.ratio, self.min_similarity)
 
     def match(self, query: LocalFeatures, database: Sequence[LocalFeatures]) -> list[Matches]:
-        """Match a query with each of several database photos."""
+        """Match a query with each of B database photos; return B values."""
         return match_many(
             query.descriptors,
             [features.descriptors for features in database],
@@ -42,7 +42,7 @@ class MutualMatcher:
 
 
 def make_matcher_without_ratio() -> MutualMatcher:
-    """Return a matcher that keeps every mutual pair: better than the ratio test for ALIKED (docs/LOG.md)."""
+    """Return a matcher that keeps every mutual pair; better for ALIKED than the ratio test (docs/LOG.md)."""
     return MutualMatcher(ratio=None)
 
 
@@ -66,21 +66,21 @@ def match_many(
 ) -> list[Matches]:
     """Match the local features of a query with those of each of B database photos.
 
-    Two features match when each is the other's nearest, by cosine similarity, among the features of the
-    other photo. Of equally near features the lower row is the nearest; what differs by less than the
-    rounding of a float32 product counts as neither equal nor different.
+    Two features match if each is the other's nearest neighbour, by cosine similarity, in the other photo. Of
+    equally near features, the lower row is the nearest. Which feature is nearest is not defined where
+    similarities differ by less than the rounding of a float32 product.
 
     Args:
-        query: (Kq, D) float32 descriptors; rows of any length, they are normalised here.
-        databases: B arrays (Kd, D) float32, Kd as each photo has it.
-        ratio: Keep a match only where the distance to the query feature's nearest is below `ratio` times the
-            distance to its second nearest [Lowe 2004]; 0 to 1. Without a second one it is kept.
-        min_similarity: Keep a match only where its cosine similarity is at least this; -1 to 1. A largest
-            distance d between unit vectors is the least similarity 1 - d² / 2: 0.68 for d = 0.8.
+        query: (Kq, D) float32 descriptors; rows may have any length, as they are normalised here.
+        databases: B arrays of (Kd, D) float32; Kd may differ between photos.
+        ratio: Keep a match only if the distance to the query feature's nearest neighbour is below `ratio`
+            times the distance to its second nearest [Lowe 2004]; 0 to 1. Without a second one it is kept.
+        min_similarity: Keep a match only if its cosine similarity is at least this; -1 to 1. A maximum
+            distance d between unit vectors is a minimum similarity of 1 - d² / 2: 0.68 for d = 0.8.
 
     Returns:
-        B values, one for each photo, in the order of the query's rows. A photo's matches do not depend on the
-        other photos. At most one (Kd, Kq) matrix is held at a time.
+        B values, one for each photo, with matches in the order of the query's rows. A photo's matches do not
+        depend on the other photos. At most one (Kd, Kq) matrix is in memory at a time.
 
     Raises:
         InputError: The dimensions differ, a number is not finite, or an option is outside its range.
@@ -96,12 +96,12 @@ def match_many(
 
 
 def _match_pair(similarities: Float32Array, ratio: float | None, least: np.float32) -> Matches:
-    """Match by a (Kd, Kq) matrix, which is written into."""
+    """Match by a (Kd, Kq) matrix, which is overwritten."""
     num_database, num_query = similarities.shape
     if not num_database or not num_query:
         return Matches(np.empty((0, 2), np.int64), np.empty(0, np.float32))
-    nearest = similarities.argmax(axis=1)  # query rows, the lower one of equals
-    best = similarities.max(axis=0)  # of each query row; numpy finds it much sooner than its place
+    nearest = similarities.argmax(axis=1)  # query rows; the lower one if tied
+    best = similarities.max(axis=0)  # of each query row; numpy's max is much faster than argmax
     database_rows = np.flatnonzero(similarities[np.arange(num_database), nearest] == best[nearest])
     query_rows = nearest[database_rows]
     keep = _lowest_of_equals(similarities, best, database_rows, query_rows) & (best[query_rows] >= least)
@@ -117,7 +117,7 @@ def _match_pair(similarities: Float32Array, ratio: float | None, least: np.float
 def _lowest_of_equals(
     similarities: Float32Array, best: Float32Array, database_rows: Int64Array, query_rows: Int64Array
 ) -> BoolArray:
-    """Say which pairs hold the lowest database row among those equally near to the query row."""
+    """Return which pairs hold the lowest of the database rows that are equally near to the query row."""
     equals = similarities == best
     if np.count_nonzero(equals) == len(best):  # no query row has two nearest
         return np.ones(len(database_rows), np.bool_)
@@ -128,10 +128,10 @@ def _lowest_of_equals(
 def _pass_ratio(
     similarities: Float32Array, database_rows: Int64Array, query_rows: Int64Array, ratio: float
 ) -> BoolArray:
-    """Say which pairs pass Lowe's test; overwrites their similarities."""
+    """Return which pairs pass Lowe's ratio test; overwrites their similarities."""
     nearest = similarities[database_rows, query_rows]
     similarities[database_rows, query_rows] = -np.inf
-    second = similarities.max(axis=0)[query_rows]  # -inf, infinitely far, where there is no second
+    second = similarities.max(axis=0)[query_rows]  # -inf, infinitely far, if there is no second
     passed: BoolArray = 1 - nearest < ratio**2 * (1 - second)  # squared distances are 2 - 2 cosines
     return passed
 
@@ -140,8 +140,8 @@ def _unit_rows(descriptors: Float32Array, what: str, dim: int | None) -> Float32
     if descriptors.ndim != 2 or dim not in (None, descriptors.shape[1]):
         raise InputError(
             f"matching: descriptors of the {what} must be (K, {dim or 'D'}), got shape {descriptors.shape}; "
-            "extract both photos with the same extractor"
+            "use the same extractor for both photos"
         )
     if not np.isfinite(descriptors).all():
-        raise InputError(f"matching: descriptors of the {what} hold NaN or infinity")
+        raise InputError(f"matching: descriptors of the {what} hold NaN or infinity; check the extractor")
     return normalize_rows(descriptors)

@@ -1,4 +1,4 @@
-"""Geometric verification: which matches agree on one model of how the scene moved.
+"""Geometric verification: which matches agree on one geometric model.
 
 OpenCV's MAGSAC++ [Barath et al. 2020, arXiv:1912.05909] is the default; PoseLib [Larsson, LO-RANSAC] and
 DEGENSAC [Chum et al. 2005] are optional packages, chosen by name.
@@ -7,7 +7,8 @@ DEGENSAC [Chum et al. 2005] are optional packages, chosen by name.
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from types import ModuleType
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,10 +22,10 @@ Method = Literal["magsac", "poselib", "degensac"]
 Points = Float32Array | Float64Array
 
 MIN_MATCHES: dict[str, int] = {"homography": 4, "affine": 3, "fundamental": 7}
-"""Model -> matches that determine it; fewer are answered by 0 inliers."""
+"""Model -> number of matches that determine it; fewer matches give 0 inliers."""
 
-_LEAST_SPREAD = 1e-3  # of inliers: narrower than this part of their length they lie on a line
-_MOST_ZOOM = 10.0  # linear; SIFT and its successors match up to about 6
+_MIN_SPREAD = 1e-3  # width / length of the inliers; below this they lie on a line
+_MAX_ZOOM = 10.0  # linear; SIFT and its successors match up to about 6
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,22 @@ class RansacOptions:
     """How matches are verified.
 
     Args:
-        model: "homography" (a plane, or a camera that only turns), "affine" (a distant plane), or
-            "fundamental" (any rigid scene; looser, as a match need only lie near a line).
-        method: "magsac" (OpenCV's MAGSAC++), "poselib" or "degensac", which know no affine model.
-        reproj_threshold_px: Largest error of an inlier, px of the original database photo: the distance
-            from where the model maps the query's point; for a fundamental matrix the Sampson distance.
-        threshold_share: The same as a share of the larger side of the database photo, in place of
-            `reproj_threshold_px`; None: not used.
-        confidence: Probability of having found the best model at which the search stops.
-        max_iterations: Most minimal samples that are drawn.
-        seed: Of the random samples: equal matches, options and seed give an equal answer.
-        plausible_only: Answer 0 inliers where a homography or affine map is none that two photos of one
-            thing can have; see `is_plausible_homography`.
+        model: "homography" (a plane, or a camera that only rotates), "affine" (a distant plane), or
+            "fundamental" (any rigid scene; less strict, as a match need only lie near a line).
+        method: "magsac" (OpenCV's MAGSAC++), "poselib" or "degensac"; the last two have no affine model.
+        reproj_threshold_px: Maximum error of an inlier, px of the original database photo: its distance from
+            the mapped query point, or the Sampson distance for a fundamental matrix.
+        threshold_share: The same threshold as a fraction of the database photo's longer side; replaces
+            `reproj_threshold_px` unless None.
+        confidence: Stop once the best model has been found with this probability.
+        max_iterations: Maximum number of minimal samples.
+        seed: Seed for the samples; the same matches, options and seed give the same result.
+        plausible_only: Return 0 inliers if two photos of the same thing cannot be related by the homography
+            or affine map found; see `is_plausible_homography`.
 
     Raises:
-        InputError: No such model or method, the method does not know the model, or a number is outside its
-            range.
+        InputError: The model or method is unknown, the method does not support the model, or a number is
+            outside its range.
     """
 
     model: Model = "homography"
@@ -79,10 +80,10 @@ class RansacOptions:
                 raise InputError(f"RANSAC: {name} = {getattr(self, name)} is outside its range")
 
     def threshold_for(self, database_size_px: tuple[int, int] | None) -> float:
-        """Return the largest error of an inlier, px of a database photo of (width, height) px.
+        """Return the maximum error of an inlier, px of a database photo of (width, height) px.
 
         Raises:
-            InputError: It is a share of the photo's size, and the size is not known.
+            InputError: `threshold_share` is set and the photo's size is None.
         """
         if self.threshold_share is None:
             return self.reproj_threshold_px
@@ -93,15 +94,15 @@ class RansacOptions:
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """What M matches agree on.
+    """The model that M matches agree on.
 
     Attributes:
         model: "homography", "affine" or "fundamental".
-        query_to_database: (3, 3) float64, read-only, or None where no model was found. A homography or affine
-            map takes homogeneous px of the query to those of the database photo, scaled to 1 at the lower
-            right; a fundamental matrix takes a point of the query to the line on which it lies there:
-            p_database^T F p_query = 0, scaled to unit norm.
-        inliers: (M,) bool, read-only: matches within the threshold of that model.
+        query_to_database: (3, 3) float64, read-only; None if no model was found. A homography or affine map
+            takes homogeneous px of the query to those of the database photo; its lower right entry is 1. A
+            fundamental matrix F takes a query point to its line in the database photo,
+            p_database^T F p_query = 0, and has unit norm.
+        inliers: (M,) bool, read-only; the matches within the threshold of that model.
     """
 
     model: Model
@@ -115,7 +116,7 @@ class Verification:
 
     @property
     def num_inliers(self) -> int:
-        """Number of inliers."""
+        """The number of inliers."""
         return int(np.count_nonzero(self.inliers))
 
 
@@ -126,18 +127,18 @@ def verify(
     *,
     database_size_px: tuple[int, int] | None = None,
 ) -> Verification:
-    """Find the model on which the most matches agree.
+    """Find the model that most matches agree on.
 
-    Inliers are counted in the same way for every method: by the error of each match under the model found.
-    Where there are too few matches, no model is found, or the inliers do not determine it (all on one
-    line or at too few places, in either photo), the answer is 0 inliers. Any number of points determines some
-    model: 4 inliers of a homography say nothing.
+    Inliers are counted the same way for every method: by the error of each match under the model found. There
+    are 0 inliers if there are too few matches, no model is found, or the inliers do not determine it (all on
+    one line, or at too few distinct points, in either photo). A minimal sample always fits some model: 4
+    inliers of a homography prove nothing.
 
     Args:
         query_points: (M, 2) x, y in px of the original query photo.
-        database_points: (M, 2) x, y in px of the original database photo; row by row the same places.
-        options: How; None: a homography by MAGSAC++, 8 px.
-        database_size_px: Width and height of the database photo; only needed for `threshold_share`.
+        database_points: (M, 2) x, y in px of the original database photo; row i matches `query_points[i]`.
+        options: Model, method and thresholds; None: a homography by MAGSAC++, 8 px.
+        database_size_px: Width and height of the database photo; needed only for `threshold_share`.
 
     Raises:
         InputError: The shapes do not fit, or a number is not finite.
@@ -161,14 +162,14 @@ def verify(
 
 
 def is_plausible_homography(H_query_to_database: Float64Array, query_points: Points) -> bool:
-    """Say whether two photos of one thing can be related by a homography, as seen at some points.
+    """Return whether a homography can relate two photos of the same thing, judged at some points.
 
-    It must keep the points on one side of the horizon and their left and right (no mirror: a plane is not
-    seen from behind), and neither magnify nor shrink any of them by more than 10 in any direction.
+    It must keep all points on one side of the horizon, not mirror them (a plane is not seen from behind), and
+    neither enlarge nor shrink any of them by more than 10 times in any direction.
 
     Args:
         H_query_to_database: (3, 3) map of homogeneous px.
-        query_points: (P, 2) x, y in px where it is looked at: the inliers.
+        query_points: (P, 2) x, y in px, the points to judge it at: the inliers.
     """
     projected = _homogeneous(query_points) @ H_query_to_database.T
     depth = projected[:, 2]
@@ -179,17 +180,17 @@ def is_plausible_homography(H_query_to_database: Float64Array, query_points: Poi
     jacobians = (upper - there[:, :, None] * lower) / depth[:, None, None]  # (P, 2, 2)
     areas = np.linalg.det(jacobians)
     zooms = np.linalg.svd(jacobians, compute_uv=False)  # (P, 2), the larger first
-    return bool((areas > 0).all() and zooms.max() <= _MOST_ZOOM and zooms.min() >= 1 / _MOST_ZOOM)
+    return bool((areas > 0).all() and zooms.max() <= _MAX_ZOOM and zooms.min() >= 1 / _MAX_ZOOM)
 
 
 def matching_errors_px(
     query_points: Points, database_points: Points, query_to_database: Float64Array, model: Model
 ) -> Float64Array:
-    """Return the error (M,) of each match in px of the database photo.
+    """Return the error (M,) of each match, px of the database photo.
 
-    For a homography or affine map it is the distance between the mapped point and its match, infinite beyond
-    the horizon; for a fundamental matrix the Sampson distance [Hartley & Zisserman 2004, eq. 11.9], which
-    weighs both photos.
+    For a homography or affine map this is the distance between the mapped point and its match, infinite
+    beyond the horizon. For a fundamental matrix it is the Sampson distance [Hartley & Zisserman 2004, eq.
+    11.9], which takes both photos into account.
     """
     mapped = _homogeneous(query_points) @ query_to_database.T
     if model == "fundamental":
@@ -235,19 +236,19 @@ def _is_determined(query: Float64Array, database: Float64Array, model: Model) ->
 
 
 def _are_spread(points: Float64Array, least: int) -> bool:
-    """Say whether (P, 2) points stand at `least` places or more that are not all on one line."""
+    """Return whether (P, 2) points take at least `least` distinct places that are not all on one line."""
     if len(points) < least or len(np.unique(points[:, 0] + 1j * points[:, 1])) < least:
         return False
     covariance = np.cov(points, rowvar=False, bias=True)
     variances = np.linalg.eigvalsh(covariance)  # ascending
-    return bool(variances[0] > _LEAST_SPREAD**2 * variances[1])
+    return bool(variances[0] > _MIN_SPREAD**2 * variances[1])
 
 
 # ---- the estimators: (M, 2), (M, 2), threshold, options -> (3, 3) matrix, or None
 
 
-def _usac_params(threshold_px: float, options: RansacOptions) -> Any:
-    """OpenCV's own settings for USAC_MAGSAC, with a seed (modules/calib3d/src/usac)."""
+def _usac_params(threshold_px: float, options: RansacOptions) -> cv2.UsacParams:
+    """Return OpenCV's own settings for USAC_MAGSAC, with a seed (modules/calib3d/src/usac)."""
     params = cv2.UsacParams()
     params.sampler = cv2.SAMPLING_UNIFORM
     params.score = cv2.SCORE_METHOD_MAGSAC
@@ -257,7 +258,7 @@ def _usac_params(threshold_px: float, options: RansacOptions) -> Any:
     params.confidence = options.confidence
     params.maxIterations = options.max_iterations
     params.randomGeneratorState = options.seed
-    params.isParallel = False  # threads would make the answer depend on their order
+    params.isParallel = False  # with threads, the result would depend on their timing
     return params
 
 
@@ -280,7 +281,7 @@ def _fundamental_by_magsac(
 ) -> Float64Array | None:
     try:
         F, _ = cv2.findFundamentalMat(query, database, _usac_params(threshold_px, options))
-    except cv2.error:  # where the points determine none, it sometimes fails instead of saying so
+    except cv2.error:  # it sometimes raises when the points determine no model
         return None
     return _scaled_to_unit(F)
 
@@ -321,7 +322,7 @@ def _homography_by_degensac(
 def _fundamental_by_degensac(
     query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
 ) -> Float64Array | None:
-    if len(query) < 8:  # it refuses 7, which determine up to three matrices
+    if len(query) < 8:  # it rejects 7 matches, which determine up to three matrices
         return None
     pydegensac = _import("pydegensac")
     F, _ = pydegensac.findFundamentalMatrix(
@@ -334,9 +335,10 @@ def _fundamental_by_degensac(
 def _fundamental_of_plane(
     query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
 ) -> Float64Array | None:
-    """Return a fundamental matrix of photos that a homography relates; DEGENSAC finds none for copies.
+    """Return a fundamental matrix of photos related by a homography; DEGENSAC finds none for copies.
 
-    Any [e]x H is one [Hartley & Zisserman 2004, section 13.1]; the epipole e is put at infinity, sideways.
+    Any [e]x H is such a matrix [Hartley & Zisserman 2004, section 13.1]; the epipole e is taken at infinity,
+    to the side.
     """
     H = _homography_by_degensac(query, database, threshold_px, options)
     if H is None or np.mean(matching_errors_px(query, database, H, "homography") <= threshold_px) < 0.5:
@@ -344,7 +346,7 @@ def _fundamental_of_plane(
     return _scaled_to_unit(np.array([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ H)
 
 
-def _import(package: str) -> Any:
+def _import(package: str) -> ModuleType:
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
@@ -377,4 +379,4 @@ _ESTIMATORS: dict[tuple[str, str], _Estimator] = {
     ("degensac", "homography"): _homography_by_degensac,
     ("degensac", "fundamental"): _fundamental_by_degensac,
 }
-"""(method, model) -> estimator; a new method is one function and one line."""
+"""(method, model) -> estimator; a new method takes one function and one line."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 from meisho.layers.class_shard import Shard, gather_parts, sum_over_ranks
@@ -22,11 +21,11 @@ class LogitTask:
     Attributes:
         labels: (B,) int64, counted from this rank's first class.
         rule: The margin's, for this batch.
-        scale: Of the cosines.
-        label_smoothing: As of `MarginHead`.
+        scale: Factor of the cosines.
+        label_smoothing: As for `MarginHead`.
         num_classes: C, over all ranks.
         chunk_classes: Classes whose logits are held at a time.
-        shard: Where the classes are spread over ranks.
+        shard: This rank's part, if the classes are spread over ranks.
     """
 
     labels: Tensor
@@ -79,11 +78,16 @@ class LogitTask:
         return gradients.scatter_add_(1, columns, -(1 - self.label_smoothing) * own.to(logits.dtype))
 
 
+class _Context(FunctionCtx):
+    task: LogitTask
+    saved_tensors: tuple[Tensor, Tensor, Tensor]
+
+
 class ChunkedCrossEntropy(torch.autograd.Function):
     """Mean cross-entropy of a `LogitTask`; logits are computed twice, so that they need not be kept."""
 
     @staticmethod
-    def forward(ctx: Any, directions: Tensor, weight: Tensor, task: LogitTask) -> Tensor:
+    def forward(ctx: _Context, directions: Tensor, weight: Tensor, task: LogitTask) -> Tensor:
         """Return the mean loss of (B, D) unit features."""
         log_sum, sums, targets = task.summarise(directions, weight)
         ctx.save_for_backward(directions, weight, log_sum)
@@ -93,10 +97,10 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: _Context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         """Return the gradients of the features and of the weight."""
         directions, weight, log_sum = ctx.saved_tensors
-        task: LogitTask = ctx.task
+        task = ctx.task
         factor = gradient / len(directions)
         of_directions, of_weight = torch.zeros_like(directions), torch.empty_like(weight)
         for first, centres in split_classes(weight, task.chunk_classes):

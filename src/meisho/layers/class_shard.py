@@ -1,12 +1,11 @@
 """Classes spread over the ranks of a process group: who holds which, and what the ranks tell each other."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
-from torch.autograd.function import once_differentiable
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,8 +13,8 @@ class Shard:
     """Which part of the classes this rank holds.
 
     Attributes:
-        rank: Of this process in the group.
-        num_ranks: Of the group.
+        rank: Number of this process in the group.
+        num_ranks: Processes in the group.
         group: The process group; None for the default one.
     """
 
@@ -30,18 +29,25 @@ class Shard:
         )
 
 
+class GatherContext(FunctionCtx):
+    """What the gradient of gathered rows needs: which rank this is, and how many rows it gave."""
+
+    shard: Shard
+    size: int
+
+
 class GatherRows(torch.autograd.Function):
     """Stack the features of all ranks; backward sums over ranks, times their number (see `MarginHead`)."""
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, shard: Shard) -> Tensor:
+    def forward(ctx: GatherContext, features: Tensor, shard: Shard) -> Tensor:
         """Return the (B × ranks, D) features of all ranks, in order of rank."""
         ctx.shard, ctx.size = shard, len(features)
         return gather_rows(features, shard)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: GatherContext, gradient: Tensor) -> tuple[Tensor, None]:
         """Return the gradient of this rank's features."""
         total = sum_over_ranks(gradient, ctx.shard)
         start = ctx.shard.rank * ctx.size

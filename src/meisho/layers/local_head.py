@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 HIDDEN_CHANNELS = 512
-"""Of the attention, as in the official code."""
+"""Channels inside the attention, as in the official code."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,8 +33,8 @@ class LocalLoss(nn.Module):
     Args:
         channels: C, of the feature map.
         num_classes: Landmarks.
-        attention_weight: Of the classifier's loss; 1 in the paper's code.
-        reconstruction_weight: Of the autoencoder's loss; 10 there.
+        attention_weight: Weight of the classifier's loss; 1 in the paper's code.
+        reconstruction_weight: Weight of the autoencoder's loss; 10 there.
     """
 
     def __init__(

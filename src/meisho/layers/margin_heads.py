@@ -8,8 +8,7 @@ so that 203 k classes fit, and the classes may be spread over the ranks of a pro
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ from meisho.tables import require_name, require_options
 CHUNK_CLASSES = 16384
 """Classes whose logits are held at a time: 17 MB for each of a few matrices at a batch of 256."""
 
-HEADS = MARGINS
+HEADS: Mapping[str, Callable[..., Margin]] = MARGINS
 """Name of a head -> the class of its margin. Sub-centre ArcFace is "arcface" with `sub_centres=3`."""
 
 _NO_OPTIONS = {"num_classes", "dim", "margin", "shard"}  # arguments of `MarginHead` that no recipe names
@@ -57,6 +56,7 @@ class MarginHead(nn.Module):
 
     Attributes:
         weight: (classes of this rank, K, D) centres, of any length: their directions count.
+        chunk_classes: Classes whose logits are held at a time; fewer take less memory.
 
     Args:
         num_classes: C, over all ranks.
@@ -66,9 +66,8 @@ class MarginHead(nn.Module):
         sub_centres: K, centres per class; the nearest counts [Deng et al. 2020, sub-centre ArcFace, ECCV].
         label_smoothing: The share of the target that is spread evenly over all classes, as in
             `torch.nn.functional.cross_entropy`.
-        chunk_classes: Classes whose logits are held at a time.
-        seed: Of the first weights, which do not depend on the number of ranks.
-        shard: Where the classes are spread over ranks; else None.
+        seed: Seed of the first weights, which do not depend on the number of ranks.
+        shard: This rank's part, if the classes are spread over ranks.
 
     Raises:
         ValueError: A number is out of its range; in `forward`, a label is.
@@ -83,18 +82,17 @@ class MarginHead(nn.Module):
         scale: float = 30.0,
         sub_centres: int = 1,
         label_smoothing: float = 0.0,
-        chunk_classes: int = CHUNK_CLASSES,
         seed: int = 0,
         shard: Shard | None = None,
     ) -> None:
         super().__init__()
-        if min(num_classes, dim, sub_centres, chunk_classes) < 1 or not scale > 0:
-            raise ValueError("num_classes, dim, sub_centres, chunk_classes and scale must be positive")
+        if min(num_classes, dim, sub_centres) < 1 or not scale > 0:
+            raise ValueError("num_classes, dim, sub_centres and scale must be positive")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing is {label_smoothing}; it must be at least 0 and less than 1")
         self.num_classes, self.dim, self.margin = num_classes, dim, margin
         self.scale, self.label_smoothing = float(scale), float(label_smoothing)
-        self.chunk_classes, self.shard = chunk_classes, shard
+        self.chunk_classes, self.shard = CHUNK_CLASSES, shard
         self.classes = shard.classes(num_classes) if shard else range(num_classes)
         if not self.classes:
             raise ValueError(f"{num_classes} classes are too few to be spread over the ranks")
@@ -186,7 +184,7 @@ def make_head(
     *,
     class_sizes: Sequence[int] | None = None,
     shard: Shard | None = None,
-    **options: Any,
+    **options: object,
 ) -> MarginHead:
     """Make a head by name.
 
@@ -195,8 +193,8 @@ def make_head(
         num_classes: C.
         dim: D, of the features.
         class_sizes: (C,) photos per class, which "dynamic" needs.
-        shard: Where the classes are spread over ranks.
-        **options: Of `MarginHead` and of the margin: scale, margin_rad, sub_centres, label_smoothing, ...
+        shard: This rank's part, if the classes are spread over ranks.
+        **options: Options of `MarginHead` and of the margin: scale, margin_rad, sub_centres, ...
 
     Raises:
         ConfigError: There is no such head or option.
@@ -210,7 +208,8 @@ def make_head(
     if "class_sizes" in of_margin:
         margin_options["class_sizes"] = _checked_sizes(class_sizes or (), num_classes)
     head_options = {key: value for key, value in options.items() if key in of_head}
-    return MarginHead(num_classes, dim, HEADS[name](**margin_options), shard=shard, **head_options)
+    build: Callable[..., MarginHead] = MarginHead
+    return build(num_classes, dim, HEADS[name](**margin_options), shard=shard, **head_options)
 
 
 def _checked_sizes(class_sizes: Sequence[int], num_classes: int) -> Sequence[int]:
@@ -219,7 +218,7 @@ def _checked_sizes(class_sizes: Sequence[int], num_classes: int) -> Sequence[int
     return class_sizes
 
 
-def _option_names(kind: type) -> list[str]:
+def _option_names(kind: Callable[..., object]) -> list[str]:
     return [name for name in inspect.signature(kind).parameters if name not in ("args", "kwargs")]
 
 

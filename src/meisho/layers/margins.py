@@ -41,7 +41,7 @@ class CosMargin(Margin):
     """CosFace: the cosine to the own class counts less by a margin [Wang et al. 2018, arXiv:1801.09414].
 
     Args:
-        margin: Of the cosine.
+        margin: What is taken off the cosine.
     """
 
     def __init__(self, margin: float = 0.35) -> None:
@@ -59,7 +59,7 @@ class ArcMargin(Margin):
     Where angle and margin pass 180°, the logit goes on falling as cos θ - m sin m, as in the official code.
 
     Args:
-        margin_rad: Of the angle, rad; one for all classes, or one for each.
+        margin_rad: What is added to the angle, rad; one for all classes, or one for each.
     """
 
     def __init__(self, margin_rad: float | Sequence[float] = 0.3) -> None:
@@ -109,7 +109,7 @@ class CurricularMargin(Margin):
     al. 2020, arXiv:2004.00288.
 
     Args:
-        margin_rad: Of the angle, rad.
+        margin_rad: What is added to the angle, rad.
         momentum: The share of t that a batch leaves as it was.
     """
 

@@ -9,7 +9,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ class PairLoss(nn.Module):
         name: One of `PAIR_LOSSES`.
         num_negatives: M of each anchor, the nearest ones.
         positives: "all" takes every positive of an anchor, "hardest" the farthest one.
-        **options: Of the loss: margin, soft.
+        **options: Options of the loss: margin, soft.
 
     Raises:
         ConfigError: There is no such loss or option.
@@ -97,7 +97,7 @@ class PairLoss(nn.Module):
         *,
         num_negatives: int = 1,
         positives: Literal["all", "hardest"] = "hardest",
-        **options: Any,
+        **options: object,
     ) -> None:
         super().__init__()
         require_name(name, PAIR_LOSSES, what="pair loss")

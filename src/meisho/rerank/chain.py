@@ -81,16 +81,17 @@ class Chain:
 
     def rerank(self, ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
         """Rerank by each step in turn; see `Reranker.rerank`."""
+        warnings = ranking.warnings
         for step in self.steps:
             if isinstance(step.reranker, Refiner):
                 evidence = step.reranker.refine(ranking, evidence)
                 ranking = rank_by_vectors(ranking, evidence)
             else:
                 ranking = step.reranker.rerank(ranking, evidence, skip=skip)
-        return ranking
+        return ranking if ranking.warnings == warnings else replace(ranking, warnings=warnings)
 
 
-def parse_chain(text: str, *, source: str = "chain") -> list[dict[str, Any]]:
+def parse_chain(text: str, *, source: str = "chain") -> list[dict[str, object]]:
     """Read "dba:k=10,alpha-qe,geometric:first=50:ransac.model=affine" into one table per step.
 
     Args:
@@ -104,7 +105,7 @@ def parse_chain(text: str, *, source: str = "chain") -> list[dict[str, Any]]:
 
 
 def build_chain(
-    steps: str | Sequence[Mapping[str, Any]], *, source: str = "chain", device: str = "auto"
+    steps: str | Sequence[Mapping[str, object]], *, source: str = "chain", device: str = "auto"
 ) -> Chain:
     """Build a chain from a text, or from one table per step.
 
@@ -148,7 +149,7 @@ def _build_step(table: dict[str, Any], source: str, device: str) -> Step:
     return Step(name, reranker, matcher)
 
 
-def _complete(table: Mapping[str, Any], reranker_class: type[Reranker]) -> dict[str, Any]:
+def _complete(table: Mapping[str, object], reranker_class: type[Reranker]) -> dict[str, object]:
     """Fill tables of options, such as `ransac`, with the defaults of this reranker."""
     defaults = _defaults(reranker_class)
     return {
@@ -178,11 +179,11 @@ def _defaults(reranker_class: type) -> dict[str, object]:
     return found
 
 
-def _parse_step(part: str, where: str) -> dict[str, Any]:
+def _parse_step(part: str, where: str) -> dict[str, object]:
     name, *options = (word.strip() for word in part.split(":"))
     if not name:
         raise ConfigError(f"{where}: a name is missing; choose from {', '.join(RERANKERS)}")
-    table: dict[str, Any] = {"name": name}
+    table: dict[str, object] = {"name": name}
     for option in options:
         key, sign, value = (word.strip() for word in option.partition("="))
         if not (key and sign and value):
@@ -193,7 +194,7 @@ def _parse_step(part: str, where: str) -> dict[str, Any]:
     return table
 
 
-def _set(table: dict[str, Any], key: str, value: object, where: str) -> None:
+def _set(table: dict[str, object], key: str, value: object, where: str) -> None:
     """Set "outer.inner" of nested tables, once."""
     *outer, last = key.split(".")
     for word in outer:

@@ -1,7 +1,7 @@
 """Diffusion: similarity flows from the first answers through the graph of database photos."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +179,7 @@ class OfflineDiffusionReranker(_Diffusion):
 class _Solutions:
     """Solutions for single photos of a database, found when first asked for, and kept."""
 
-    def __init__(self, options: OfflineDiffusionReranker, database: Float32Array, graph: Any) -> None:
+    def __init__(self, options: OfflineDiffusionReranker, database: Float32Array, graph: csr_array) -> None:
         self.database = database
         self._options = options
         self._graph = graph
@@ -203,7 +203,7 @@ class _Solutions:
         return within[reached].astype(np.int32), f[reached].astype(np.float32)
 
 
-def build_graph(lists: NeighborLists, rows: Int64Array, gamma: float) -> Any:
+def build_graph(lists: NeighborLists, rows: Int64Array, gamma: float) -> csr_array:
     """Link those of (T,) ascending rows that are in each other's lists: sparse (T, T) of similarity^gamma."""
     found, scores = lists.find(rows)
     columns = np.minimum(np.searchsorted(rows, found), len(rows) - 1)
@@ -213,14 +213,14 @@ def build_graph(lists: NeighborLists, rows: Int64Array, gamma: float) -> Any:
     return forward.minimum(forward.T).tocsr()
 
 
-def normalize_graph(graph: Any) -> Any:
+def normalize_graph(graph: csr_array) -> csr_array:
     """Return D^-1/2 A D^-1/2 of a sparse symmetric A; a photo without links stays without."""
     degrees = graph.sum(axis=1)
     scales = np.divide(1, np.sqrt(degrees), out=np.zeros(len(degrees)), where=degrees > 0)
     return graph.multiply(scales[:, None]).multiply(scales[None]).tocsr()
 
 
-def solve(graph: Any, y: Float64Array, *, alpha: float, iterations: int) -> Float64Array:
+def solve(graph: csr_array, y: Float64Array, *, alpha: float, iterations: int) -> Float64Array:
     """Solve (I - alpha S) f = y for a sparse symmetric S (T, T) by conjugate gradient: (T,)."""
     if not y.any():
         return np.zeros(len(y))
@@ -229,7 +229,7 @@ def solve(graph: Any, y: Float64Array, *, alpha: float, iterations: int) -> Floa
     return f
 
 
-def _whole_graph(evidence: Evidence, *, k: int, gamma: float) -> Any:
+def _whole_graph(evidence: Evidence, *, k: int, gamma: float) -> csr_array:
     """Return the normalised graph (N, N) of the database, which the evidence keeps."""
     lists = NeighborLists.of(evidence, k)
     key = "graph", k, gamma

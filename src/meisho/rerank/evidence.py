@@ -7,11 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, read_only
-from meisho.descriptors import normalize_rows
+from meisho.descriptors import Descriptors, normalize_rows
 from meisho.errors import InputError
 from meisho.local_features import LocalFeatures
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.verified import VerifiedPairs
+from meisho.texts import count
 
 
 class LocalFeatureSource(Protocol):
@@ -82,6 +83,16 @@ class Evidence:
         object.__setattr__(self, "queries", queries)
         object.__setattr__(self, "database", database)
 
+    def __repr__(self) -> str:
+        shapes = [
+            f"{name} {vectors.shape}"
+            for name, vectors in (("queries", self.queries), ("database", self.database))
+            if vectors is not None
+        ]
+        local = [] if self.local is None else ["local features"]
+        pairs = [count(len(self.verified), "verified pair")] if self.verified else []
+        return f"Evidence({', '.join([*shapes, *local, *pairs]) or 'nothing'})"
+
     def vectors_for(self, reranker: str, ranking: Ranking) -> tuple[Float32Array, Float32Array]:
         """Return (Q, D) queries and (N, D) database for a reranker that needs them.
 
@@ -93,9 +104,10 @@ class Evidence:
         shape = len(self.queries), len(self.database)
         if shape != (len(ranking.query_ids), len(ranking.database_ids)):
             raise InputError(
-                f"{reranker}: {shape[0]} and {shape[1]} descriptors for a ranking of "
-                f"{len(ranking.query_ids)} queries over {len(ranking.database_ids)} photos; they "
-                "must be the same"
+                f"{reranker}: evidence of {count(shape[0], 'query')} and {count(shape[1], 'photo')} for a "
+                f"ranking of {count(len(ranking.query_ids), 'query')} over "
+                f"{count(len(ranking.database_ids), 'photo')}; "
+                "give the descriptors of the same photos, in the same order"
             )
         return self.queries, self.database
 
@@ -107,7 +119,8 @@ class Evidence:
         """
         if self.local is None:
             raise InputError(
-                f"{reranker} needs local features; extract them (--local xfeat) and give Evidence(local=...)"
+                f"{reranker} needs local features; make the collection with --local xfeat (or sift, aliked), "
+                "or give Evidence(local=meisho.LocalFeaturesInMemory(of_queries, of_database))"
             )
         return self.local
 
@@ -144,16 +157,16 @@ def evidence_of_lists(
     """
     if not len(query_vectors) == len(ids) == len(vectors):
         raise InputError(
-            f"evidence: {len(query_vectors)} query vectors, {len(ids)} lists of ids and {len(vectors)} "
-            "arrays of vectors; give one of each per query"
+            f"evidence: {count(len(query_vectors), 'query vector')}, {count(len(ids), 'list')} of ids and "
+            f"{count(len(vectors), 'array')} of vectors; give one of each per query"
         )
     row_of: dict[str, int] = {}
     rows: list[Float32Array] = []
     for query_row, (names, array) in enumerate(zip(ids, vectors, strict=True)):
         if len(names) != len(array) or len(set(names)) != len(names):
             raise InputError(
-                f"evidence: query {query_row} has {len(names)} ids, {len(set(names))} of them different, and "
-                f"{len(array)} vectors; give each id once with its vector"
+                f"evidence: query {query_row} has {count(len(names), 'id')}, {len(set(names))} of them "
+                f"different, and {count(len(array), 'vector')}; give each id once with its vector"
             )
         for name, vector in zip(names, array, strict=True):
             if row_of.setdefault(name, len(row_of)) == len(rows):
@@ -189,7 +202,15 @@ def _rank_lists(
 
 
 def _unit_rows(vectors: Float32Array, what: str) -> Float32Array:
-    frozen: Float32Array = read_only(np.asarray(vectors), np.float32)
+    if isinstance(vectors, Descriptors):
+        raise InputError(f"evidence: {what} is of the type Descriptors; give its vectors: {what}.vectors")
+    array = np.asarray(vectors)
+    if array.dtype.kind not in "buif":
+        raise InputError(
+            f"evidence: {what} is of the type {type(vectors).__name__}; give an array (rows, dimensions) of "
+            "numbers"
+        )
+    frozen: Float32Array = read_only(array, np.float32)
     if frozen.ndim != 2:
         raise InputError(f"evidence: descriptors of the {what} must be a matrix, got shape {frozen.shape}")
     with np.errstate(over="ignore", invalid="ignore"):

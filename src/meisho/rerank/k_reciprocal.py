@@ -1,7 +1,6 @@
 """k-reciprocal encoding: photos are alike where their neighbours, which count them as neighbours too, are."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -128,7 +127,7 @@ class KReciprocalReranker(Reranker):
         mixed: Float64Array = (1 - self.lambda_value) * jaccard + self.lambda_value * first
         return mixed
 
-    def _reciprocal_sets(self, around: "_Surroundings", photos: Int64Array) -> tuple[Int64Array, Any]:
+    def _reciprocal_sets(self, around: "_Surroundings", photos: Int64Array) -> tuple[Int64Array, csr_array]:
         """Return the (B,) photos around (P,) others, and which are in the set R* of which, (P, B), eq. 5."""
         within = np.unique(around.lists(photos)[:, : self.k1 + 1])
         known = np.unique(around.lists(within)[:, : self._half + 1])
@@ -172,7 +171,7 @@ class _Surroundings:
         nearest[photos != QUERY] = np.take_along_axis(found, order, axis=1)
         return np.column_stack([photos, nearest])
 
-    def encode(self, photos: Int64Array, known: Int64Array, sets: Any) -> Any:
+    def encode(self, photos: Int64Array, known: Int64Array, sets: csr_array) -> csr_array:
         """Weigh the members of the sets (P, B) by exp(-distance from the photo), to the sum 1, eq. 7."""
         owners, members = sets.nonzero()
         similarities = np.empty(len(owners), np.float32)
@@ -211,7 +210,7 @@ def _places_in(known: Int64Array, photos: Int64Array) -> Int64Array:
     return np.where(known[places] == photos, places, -1)
 
 
-def _mutual(columns: Int64Array) -> Any:
+def _mutual(columns: Int64Array) -> csr_array:
     """Link those of which each is in the other's list of columns (B, k), -1 for none: (B, B) of 0 and 1."""
     rows, places = np.nonzero(columns >= 0)
     ones = np.ones(len(rows), np.int64)
@@ -219,19 +218,19 @@ def _mutual(columns: Int64Array) -> Any:
     return forward.multiply(forward.T).tocsr()
 
 
-def _keep_rows(sets: Any, kept: BoolArray) -> Any:
+def _keep_rows(sets: csr_array, kept: BoolArray) -> csr_array:
     """Empty the rows of (P, B) that are not kept."""
     return sets.multiply(kept[:, None]).tocsr()
 
 
-def _average_rows(matrix: Any, places: Int64Array) -> Any:
+def _average_rows(matrix: csr_array, places: Int64Array) -> csr_array:
     """Average the rows of a sparse (P, B) at (S, k) places: (S, B)."""
     shares = np.full(places.size, 1 / places.shape[1])
     starts = np.arange(0, places.size + 1, places.shape[1])
     return csr_array((shares, places.ravel(), starts), (len(places), matrix.shape[0])) @ matrix
 
 
-def _overlap_with_first(encodings: Any) -> Float64Array:
+def _overlap_with_first(encodings: csr_array) -> Float64Array:
     """Return the sums of minima (S,) of the first row of a sparse (1 + S, B) with each other one."""
     columns = encodings[[0]].indices
     dense = encodings[:, columns].toarray()

@@ -1,25 +1,25 @@
-"""A collection: one directory that holds what is known of the photos below one folder.
+"""A collection: one directory that holds everything known about the photos in one folder.
 
 Layout of the directory::
 
-    collection.json    what it was made with: model, options, dimension, photo folder, format version
-    photos.lance/      a log of photo records, see `meisho.store.records`
-    descriptors.lance/ one vector per distinct content: sequence, content_sha256, vector
-    local_features.lance/  those of each distinct content, see `meisho.store.local_rows`; made when wanted
-    writer.lock        locked by the one process that writes
-    writer.json        which process that is, for messages
-    readers.lock       share-locked by whoever reads, so that no file is deleted meanwhile
+    collection.json        how it was made: model, options, dimension, photo folder, format version
+    photos.lance/          a log of photo records, see `meisho.store.records`
+    descriptors.lance/     one vector per distinct content: sequence, content_sha256, vector
+    local_features.lance/  one row per distinct content, see `meisho.store.local_rows`; optional
+    writer.lock            locked by the one process that writes
+    writer.json            names that process, for error messages
+    readers.lock           share-locked by every reader, so that no file is deleted while it is being read
 
-A collection with local features has format version 2, one without them 1, and this program reads both. What
-reads or writes no local features never opens their table. Files that are derived from a collection, such as
-an index, may lie beside these and name the `version` they were built from.
+A collection with local features has format version 2, one without has version 1; this program reads both.
+The table of local features is opened only to read or write them. Files derived from a collection, such as an
+index, may lie next to these; they record the `version` they were built from.
 
-Every write is one atomic commit, descriptors before the records that need them: whenever a process is killed,
-the directory opens and holds every commit that was acknowledged. Readers and the writer do not wait for each
-other, but for the moment in which old files are deleted.
+Every write is one atomic commit, and descriptors are written before the records that need them. So after a
+kill at any moment, the directory opens and holds every acknowledged commit. Readers and the writer never wait
+for each other, except while old files are being deleted.
 
-LanceDB runs threads of its own, which do not survive a fork: worker processes of a program that has opened a
-collection must be started by "spawn" or "forkserver".
+LanceDB runs its own threads, which do not survive a fork: a program that has opened a collection must start
+worker processes by "spawn" or "forkserver".
 """
 
 import shutil
@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -51,13 +51,13 @@ from meisho.store.records import (
     resolve_log,
 )
 from meisho.store.snapshot import Snapshot
-from meisho.store.tables import DESCRIPTORS, LOCAL_FEATURES, PHOTOS, pa, pc
+from meisho.store.tables import DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa, pc
 from meisho.store.writer import CollectionWriter
 
 T = TypeVar("T")
 
 READ_ATTEMPTS = 5
-"""A reader starts again when a writer has tidied away what it was about to read."""
+"""A reader retries when a writer has deleted the version that it was about to read."""
 
 _OWN_NAMES = {f"{PHOTOS}.lance", f"{DESCRIPTORS}.lance", f"{LOCAL_FEATURES}.lance"}
 _OWN_NAMES |= {LOCK_FILE, READERS_FILE, OWNER_FILE}
@@ -65,11 +65,13 @@ _OWN_NAMES |= {LOCK_FILE, READERS_FILE, OWNER_FILE}
 
 @dataclass(frozen=True, eq=False)
 class Collection:
-    """A collection on disk, got by `create` or `open`; it holds no open file and may go to other processes.
+    """A collection on disk, from `create` or `open`.
+
+    It holds no open file, so it may be sent to other processes.
 
     Attributes:
         path: Its directory, absolute.
-        metadata: What it was made with.
+        metadata: The contents of its collection.json.
     """
 
     path: Path
@@ -77,11 +79,11 @@ class Collection:
 
     @classmethod
     def create(cls, path: Path, *, photo_root: Path, provenance: Provenance, dim: int) -> Self:
-        """Make an empty collection in a new or empty directory, or where making one was interrupted.
+        """Create an empty collection in a new or empty directory, or after an interrupted `create`.
 
         Raises:
-            CollectionError: Something else is there, or the directory cannot be written.
-            LockedError: Another process is making it.
+            CollectionError: The directory holds something else, or cannot be written.
+            LockedError: Another process is creating it.
             InputError: `dim` is not positive.
         """
         if dim < 1:
@@ -105,7 +107,7 @@ class Collection:
         """Open a collection.
 
         Raises:
-            CollectionError: There is none, it is damaged, or it was made by a newer meisho.
+            CollectionError: There is no collection, it is damaged, or a newer meisho made it.
         """
         path = Path(path).absolute()
         metadata = read_metadata(path)
@@ -115,12 +117,12 @@ class Collection:
 
     @property
     def photo_root(self) -> Path:
-        """The folder that the photos lie below."""
+        """The folder that holds the photos."""
         return self.metadata.photo_root
 
     @property
     def provenance(self) -> Provenance:
-        """Where the descriptors come from."""
+        """The model and options that made the descriptors."""
         return self.metadata.provenance
 
     @property
@@ -129,40 +131,40 @@ class Collection:
         return self.metadata.dim
 
     def require_provenance(self, provenance: Provenance) -> None:
-        """Check that descriptors of this provenance belong here.
+        """Check that descriptors of this provenance belong in this collection.
 
         Raises:
-            MismatchError: They do not; names every differing option with both values.
+            MismatchError: They do not; the message names every differing option with both values.
         """
         self.metadata.require_provenance(provenance, self.path)
 
     @property
     def local_provenance(self) -> Provenance | None:
-        """Where the local features come from; None where the collection holds none."""
+        """The extractor and options that made the local features; None if there are none."""
         return self.metadata.local_provenance
 
     @property
     def local_dim(self) -> int | None:
-        """Number of dimensions of a local feature's descriptor; None where the collection holds none."""
+        """Dimensions of a local feature's descriptor; None if the collection holds no local features."""
         return self.metadata.local_dim
 
     @property
     def local_size_bytes(self) -> int:
-        """Bytes on disk of the local features; 0 where there are none."""
+        """Size of the local features on disk, bytes; 0 if there are none."""
         files = (self.path / f"{LOCAL_FEATURES}.lance").rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file())
 
     def enable_local(self, provenance: Provenance, dim: int) -> Self:
-        """Say that the collection holds local features, of this provenance only; return it anew.
+        """Let the collection hold local features of this provenance; return the updated collection.
 
-        Where it holds such already, nothing is changed.
+        Does nothing if it already holds local features of this provenance.
 
         Args:
-            provenance: Where they will come from.
+            provenance: The extractor and options that will make them.
             dim: Number of dimensions of their descriptors.
 
         Raises:
-            MismatchError: It holds local features of another provenance; names what differs.
+            MismatchError: It holds local features of another provenance; the message names what differs.
             LockedError: Another process is writing.
             CollectionError: It cannot be written.
             InputError: `dim` is not positive.
@@ -178,9 +180,9 @@ class Collection:
     def _make_local_table(self, provenance: Provenance, dim: int) -> None:
         with hold_lock(self.path):
             metadata = read_metadata(self.path)
-            if metadata.local_provenance is not None:  # another process was faster
+            if metadata.local_provenance is not None:  # another process got there first
                 return
-            shutil.rmtree(self.path / f"{LOCAL_FEATURES}.lance", ignore_errors=True)  # a kill left it
+            shutil.rmtree(self.path / f"{LOCAL_FEATURES}.lance", ignore_errors=True)  # left by a kill
             tables.create_table(self.path, LOCAL_FEATURES, LOCAL_SCHEMA)
             with tables.plain_errors(self.path, "add local features to it"):
                 write_metadata(self.path, metadata.with_local_features(provenance, dim))
@@ -191,16 +193,16 @@ class Collection:
             differences = [f"dimensions: {self.local_dim} / {dim}"]
         if differences:
             raise MismatchError(
-                f"{self.path}: holds local features of another extractor or option than those asked for "
+                f"{self.path}: holds local features of another extractor or other options than you asked for "
                 f"(collection / asked for): {'; '.join(differences)}. "
-                "Use the same as the collection, or make another collection"
+                "Use the collection's extractor and options, or make another collection"
             )
 
     def local_reader(self, ids: Sequence[str]) -> LocalFeatureReader:
-        """Return what reads the local features of these photos, a few at a time.
+        """Return a reader of the local features of these photos, which reads a few at a time.
 
         Raises:
-            CollectionError: The collection holds none, see `enable_local`, or is damaged.
+            CollectionError: The collection holds no local features (see `enable_local`), or is damaged.
         """
         if self.local_dim is None:
             raise CollectionError(
@@ -209,18 +211,18 @@ class Collection:
         return LocalFeatureReader(self.path, self.local_dim, ids)
 
     def local_features_of(self, ids: Sequence[str]) -> dict[str, LocalFeatures]:
-        """Read the local features of these photos in one batch; ids without some are left out.
+        """Read the local features of these photos in one batch; ids without local features are left out.
 
         Raises:
-            CollectionError: The collection holds none, see `enable_local`, or is damaged.
+            CollectionError: The collection holds no local features (see `enable_local`), or is damaged.
         """
         found = self.local_reader(ids).read(np.arange(len(ids)))
         return {i: features for i, features in zip(ids, found, strict=True) if features is not None}
 
     def files_of(self, ids: Sequence[str]) -> dict[str, Path]:
-        """Return where the photos of these ids are now; those that were removed meanwhile are left out."""
+        """Return the current files of these photos; ids that have been removed are left out."""
 
-        def read(photos: Any) -> dict[str, str]:
+        def read(photos: Table) -> dict[str, str]:
             log = tables.read_columns(photos, [*LOG_COLUMNS, "file"])
             log = log.take(resolve_log(log)[0])
             wanted = pa.array(encode_texts(ids), log["id"].type)
@@ -230,7 +232,7 @@ class Collection:
         return {photo_id: self.photo_root / file for photo_id, file in self._read(read).items()}
 
     def move_photo_root(self, photo_root: Path) -> Self:
-        """Say that the photo folder, with the same files in it, stands elsewhere now; return it anew.
+        """Record that the photo folder, with the same files, has moved; return the updated collection.
 
         Raises:
             LockedError: Another process is writing.
@@ -243,22 +245,22 @@ class Collection:
 
     @property
     def version(self) -> int:
-        """A number that grows with every commit that changes the rows, and with nothing else."""
+        """A number that grows with every commit that changes rows, and at no other time."""
         return self._read(tables.read_next_sequence)
 
     def records(self) -> tuple[PhotoRecord, ...]:
         """Return the record of every photo, in order of first insertion; a replaced one keeps its place."""
 
-        def read(photos: Any) -> tuple[PhotoRecord, ...]:
+        def read(photos: Table) -> tuple[PhotoRecord, ...]:
             log = tables.read_columns(photos, PHOTOS_SCHEMA.names)
             return records_of_rows(log.take(resolve_log(log)[0]))
 
         return self._read(read)
 
     def snapshot(self) -> Snapshot:
-        """Read the descriptors of all photos that have one, as they are at one moment.
+        """Read the descriptors of all photos that have one, all from the same moment.
 
-        Memory: the descriptors, about 200 bytes per photo, and a few hundred MB of read-ahead at most.
+        Memory: the descriptors, about 200 bytes per photo, and at most a few hundred MB of read-ahead.
 
         Raises:
             CollectionError: It is damaged.
@@ -267,10 +269,10 @@ class Collection:
 
     @contextmanager
     def writer(self) -> Iterator[CollectionWriter]:
-        """Lock the collection and write to it, in a with-block.
+        """Lock the collection for writing, in a with-block.
 
         Raises:
-            LockedError: Another process or thread is writing; names it.
+            LockedError: Another process or thread is writing; the message names it.
         """
         with hold_lock(self.path):
             writer = CollectionWriter(self.path, self.dim, self.local_dim)
@@ -279,23 +281,23 @@ class Collection:
             finally:
                 writer.close()
 
-    def _read(self, read: Callable[[Any], T]) -> T:
-        """Read from the table of photos at one version, and again when a writer tidied that version away."""
+    def _read(self, read: Callable[[Table], T]) -> T:
+        """Read from the photo table at one version; retry if a writer has deleted that version."""
         for _ in range(READ_ATTEMPTS - 1):
             with suppress(CollectionError):
                 return self._read_once(read)
         return self._read_once(read)
 
-    def _read_once(self, read: Callable[[Any], T]) -> T:
+    def _read_once(self, read: Callable[[Table], T]) -> T:
         with announce_reading(self.path), tables.plain_errors(self.path, "read it"):
             return read(tables.open_pinned(self.path, PHOTOS))
 
-    def _read_snapshot(self, photos: Any) -> Snapshot:
+    def _read_snapshot(self, photos: Table) -> Snapshot:
         log = tables.read_columns(photos, [*LOG_COLUMNS, "content_sha256", "error", "file"])
         version = int(pc.max(log["sequence"]).as_py()) + 1 if len(log) else 0
         log = log.select(["id", "content_sha256", "error", "file"]).take(resolve_log(log)[0])
         log = log.filter(pc.equal(pc.binary_length(log["error"]), 0))
-        # Opened after the records were read: descriptors are written first, so theirs are there.
+        # Open it after reading the records: descriptors are written first, so none can be missing.
         descriptors = tables.open_pinned(self.path, DESCRIPTORS)
         stored = tables.read_columns(descriptors, ["sequence", "content_sha256"])
         rows = pc.index_in(log["content_sha256"], value_set=stored["content_sha256"])
@@ -309,15 +311,15 @@ class Collection:
         ids = tuple(decode_texts(log["id"]))
         keys = photo_keys(ids, log["content_sha256"].to_pylist())
         files = tuple(decode_texts(log["file"]))
-        del log, stored, rows  # before the vectors come, which need the memory
+        del log, stored, rows  # free the memory before reading the vectors
         vectors = tables.gather_vectors(descriptors, sequences, self.dim)
         return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version, files)
 
 
 def _check_vacant(path: Path) -> None:
-    """Refuse to make a collection where anything lies that could be of worth."""
+    """Refuse to create a collection where other data would be lost."""
     if is_collection(path):
-        raise CollectionError(f"{path}: is a collection already; open it, or choose another directory")
+        raise CollectionError(f"{path}: is already a collection; open it, or choose another directory")
     if not path.exists():
         return
     if not path.is_dir():
@@ -327,23 +329,23 @@ def _check_vacant(path: Path) -> None:
     )
     if strange:
         raise CollectionError(
-            f"{path}: holds something else than a collection ({strange[0]!r}); "
+            f"{path}: is not a collection and is not empty (it holds {strange[0]!r}); "
             "choose a new or empty directory"
         )
     if any(path.glob("*.lance/data/*")):
         raise CollectionError(
-            f"{path}: holds photos' records but {METADATA_FILE} is missing; restore that file from a copy, "
+            f"{path}: holds photo records, but {METADATA_FILE} is missing; restore that file from a backup, "
             "or delete the directory and index again"
         )
 
 
-def _check_schema(table: Any, path: Path, dim: int) -> None:
+def _check_schema(table: Table, path: Path, dim: int) -> None:
     expected: pa.Schema = PHOTOS_SCHEMA if table.name == PHOTOS else tables.descriptors_schema(dim)
     fits = set(table.schema.names) >= set(expected.names) and (
         table.name != DESCRIPTORS or table.schema.field("vector").type.list_size == dim
     )
     if not fits:
         raise CollectionError(
-            f"{path}: the table of {table.name} does not have the columns that {METADATA_FILE} says "
-            f"(dimension {dim}); restore the directory from a copy, or delete it and index again"
+            f"{path}: the {table.name} table does not have the columns that {METADATA_FILE} promises "
+            f"(dimension {dim}); restore the directory from a backup, or delete it and index again"
         )

@@ -21,14 +21,14 @@ T = TypeVar("T")
 _ATTEMPTS = 5
 
 NONE = -1
-"""In place of a sequence number: the photo has no local features."""
+"""Stands in for the sequence number of a photo without local features."""
 
 
 class LocalFeatureReader:
     """Reads the local features of given photos; made by `Collection.local_reader`.
 
-    Where they lie is looked up once, for which the records are read; after that a batch costs the reading of
-    its own rows. What is read is as it was at that moment, or later where tidying has come in between.
+    The rows are looked up once, by reading all records; after that, a batch reads only its own rows. The
+    features are those of that moment, or newer if the collection has been tidied since.
 
     Args:
         path: The collection's directory.
@@ -45,10 +45,10 @@ class LocalFeatureReader:
             self._with_newest(lambda: None)
 
     def read(self, rows: Int64Array) -> list[LocalFeatures | None]:
-        """Read those of the photos `ids[rows]`, in that order; None for a photo without some.
+        """Read the local features of `ids[rows]`, in that order; None for a photo without any.
 
         Args:
-            rows: (B,) rows into the ids, repetition allowed.
+            rows: (B,) rows of `ids`; may repeat.
 
         Raises:
             CollectionError: It is damaged.
@@ -56,19 +56,19 @@ class LocalFeatureReader:
         with announce_reading(self._path):
             try:
                 return self._read(rows)
-            except CollectionError:  # as when tidying has deleted that version
+            except CollectionError:  # perhaps tidying has deleted that version
                 return self._with_newest(lambda: self._read(rows))
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what is read: the ids in order, their contents, and which have local features."""
+        """SHA-256 of the ids in order, their contents, and which of them have local features."""
         digest = hashlib.sha256(repr(self._ids).encode("utf-8", "surrogatepass"))
         digest.update(repr(self._known_contents.to_pylist()).encode())
         digest.update((self._sequences != NONE).tobytes())
         return digest.hexdigest()
 
     def _with_newest(self, step: Callable[[], T]) -> T:
-        """Do `step` on the newest version; a writer may tidy that away too while it is read."""
+        """Do `step` on the newest version; retry, as a writer may delete that version too."""
         for _ in range(_ATTEMPTS - 1):
             with suppress(CollectionError):
                 self._look_up()
@@ -79,7 +79,7 @@ class LocalFeatureReader:
     def _look_up(self) -> None:
         with tables.plain_errors(self._path, "read its local features"):
             self._known_contents = contents = self._contents()
-            # Opened after the records were read, as for the descriptors.
+            # Open it after reading the records, as for the descriptors.
             self._table = tables.open_pinned(self._path, tables.LOCAL_FEATURES)
             stored = tables.read_row_ids(self._table, ["sequence", "content_sha256"])
             places = pc.index_in(contents, value_set=stored["content_sha256"])
@@ -91,7 +91,7 @@ class LocalFeatureReader:
             self._row_ids[known] = stored["_rowid"].to_numpy()[places]
 
     def _contents(self) -> pa.Array:
-        """Contents (N,) of the photos, null where a photo is not there or could not be read."""
+        """Return the photos' contents (N,), null where a photo is missing or could not be read."""
         log = tables.read_columns(
             tables.open_pinned(self._path, tables.PHOTOS), [*LOG_COLUMNS, "content_sha256", "error"]
         )

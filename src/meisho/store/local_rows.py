@@ -1,14 +1,13 @@
-"""Local features as rows of their table: 8 bits per number of a descriptor, 16 per other number.
+"""Local features as table rows: 8 bits per descriptor value, 16 bits per other number.
 
-Each array of a photo is laid on a grid of 256 or 65 536 equal steps from its least to its greatest number,
-and no number moves by more than half a step: keypoints by at most 1/131 070 of the longer side of the photo
-(0.03 px of a photo 4 000 px wide), numbers of a descriptor by 1/510 of their range. Both were chosen by
-measurement (benchmarks/choose_local_storage.py, docs/LOG.md).
+Each array of a photo is rounded to a grid of 256 or 65,536 equal steps from its minimum to its maximum, so no
+number moves by more than half a step: keypoints by at most 1/131,070 of the photo's longer side (0.03 px in a
+photo 4,000 px wide), descriptor values by at most 1/510 of their range. Both grids were chosen by measurement
+(benchmarks/choose_local_storage.py, docs/LOG.md).
 """
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from meisho.errors import CollectionError
 from meisho.local_features import LocalFeatures
 from meisho.store.tables import pa
 
-_AS_IT_IS = {"lance-encoding:compression": "none"}  # zstd would save 9 to 15 %, and double the time to read
+_AS_IT_IS = {"lance-encoding:compression": "none"}  # zstd would save 9 to 15 % but double the reading time
 
 LOCAL_SCHEMA = pa.schema(
     [
@@ -35,13 +34,13 @@ LOCAL_SCHEMA = pa.schema(
 )
 """One row per content. The binary columns hold what `pack` returns."""
 
-_GRID = struct.Struct("<dd")  # least number, step
+_GRID = struct.Struct("<dd")  # minimum, step
 
 
 def rows_of_local_features(
     contents: Iterable[str], features: Sequence[LocalFeatures], *, first_sequence: int
 ) -> pa.Table:
-    """Return the rows that hold the local features of contents."""
+    """Return table rows that hold the local features of these contents."""
     columns = [
         np.arange(first_sequence, first_sequence + len(features)),
         list(contents),
@@ -58,14 +57,14 @@ def rows_of_local_features(
 
 
 def local_features_of_rows(rows: pa.Table, dim: int) -> list[LocalFeatures]:
-    """Return the local features in rows of the table.
+    """Return the local features held in table rows.
 
     Args:
         rows: N rows.
-        dim: D of the descriptors.
+        dim: D, the descriptors' dimensions.
 
     Raises:
-        CollectionError: A row does not hold what it says.
+        CollectionError: A row is damaged.
     """
     sizes = zip(*(rows[name].to_pylist() for name in ("count", "width_px", "height_px")), strict=True)
     packed = zip(*(rows[name] for name in ("keypoints", "scores", "scales", "descriptors")), strict=True)
@@ -93,14 +92,14 @@ def _unpack_row(
 
 
 def pack(numbers: Float32Array, codes: type[np.uint8] | type[np.uint16]) -> bytes:
-    """Round finite numbers to the nearest of equal steps over their range; order is kept, equals stay equal.
+    """Round finite numbers to a grid of equal steps over their range; order and ties are kept.
 
     Args:
-        numbers: Any shape.
-        codes: Type of the numbers that are stored.
+        numbers: Array of any shape.
+        codes: Type of the stored codes.
 
     Returns:
-        The least number and the step as little-endian float64, then the codes, little-endian, row by row.
+        The minimum and the step as little-endian float64, then the codes, little-endian, row by row.
     """
     exact = numbers.astype(np.float64)
     low, high = float(exact.min(initial=np.inf)), float(exact.max(initial=-np.inf))
@@ -113,20 +112,20 @@ def pack(numbers: Float32Array, codes: type[np.uint8] | type[np.uint16]) -> byte
 def unpack(
     packed: "bytes | pa.Buffer", codes: type[np.uint8] | type[np.uint16], shape: tuple[int, ...]
 ) -> Float32Array:
-    """Undo `pack`, but for half a step.
+    """Undo `pack`, to within half a step.
 
     Raises:
-        CollectionError: It is not as long as the shape says.
+        CollectionError: The number of bytes does not fit the shape.
     """
     view = memoryview(packed)
     if len(view) != _GRID.size + int(np.prod(shape)) * np.dtype(codes).itemsize:
         raise CollectionError(
             f"local features of shape {shape} are damaged: {len(view)} bytes; restore the collection from a "
-            "copy, or delete it and index again"
+            "backup, or delete it and index again"
         )
     low, step = _GRID.unpack_from(view)
     little = np.frombuffer(view, np.dtype(codes).newbyteorder("<"), offset=_GRID.size)
-    real = np.float32 if codes is np.uint8 else np.float64  # the many numbers of descriptors the fast way
-    numbers: NDArray[Any] = little * real(step)
+    real = np.float32 if codes is np.uint8 else np.float64  # float32 is faster for descriptors
+    numbers: NDArray[np.floating] = little * real(step)
     numbers += real(low)
     return numbers.reshape(shape).astype(np.float32, copy=False)

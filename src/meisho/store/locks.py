@@ -1,4 +1,4 @@
-"""Who writes to a collection, and whether anyone reads it: locks that the system frees on a kill."""
+"""Locks for the writer and the readers of a collection; the operating system frees them after a kill."""
 
 import json
 import os
@@ -25,7 +25,7 @@ READERS_FILE = "readers.lock"
 
 @contextmanager
 def hold_lock(directory: Path) -> Iterator[None]:
-    """Hold the lock of a collection; the operating system frees it when the process ends, however it ends.
+    """Hold a collection's write lock; the operating system frees it however the process ends.
 
     Raises:
         LockedError: Another process or thread holds it.
@@ -56,14 +56,15 @@ def _read_owner(directory: Path) -> str:
         owner = json.loads((directory / OWNER_FILE).read_text(encoding="utf-8"))
         return f"process {owner['pid']} on {owner['host']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "another process"  # it has only just begun, or is ending
+        return "another process"  # it has only just started, or is about to end
 
 
 @contextmanager
 def announce_reading(directory: Path) -> Iterator[None]:
-    """Say that this process reads, so that no file is deleted under it; waits while files are being deleted.
+    """Announce that this process is reading, so that no file it needs is deleted.
 
-    Where that cannot be said (no such file, Windows) reading goes on: deletion then spares young versions.
+    Waits while files are being deleted. Where this is impossible (no lock file, Windows), reading goes on
+    anyway; deletion then spares recent versions.
     """
     with _open_readers_file(directory) as file:
         if file is not None:
@@ -73,7 +74,7 @@ def announce_reading(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def hold_off_readers(directory: Path) -> Iterator[bool]:
-    """Keep readers from beginning, and give whether there is none now."""
+    """Keep new readers waiting; yield whether nobody is reading now."""
     with _open_readers_file(directory) as file:
         yield file is not None and _try_lock(file)
 

@@ -1,4 +1,4 @@
-"""collection.json: what a collection was made with. Written last, it makes a directory a collection."""
+"""collection.json: how a collection was made. It is written last, and makes a directory a collection."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -12,25 +12,25 @@ from meisho.files import write_text
 
 METADATA_FILE = "collection.json"
 INDEX_FOLDER = "index"
-"""The folder, in a collection, of what is derived from it."""
+"""Folder inside a collection for everything derived from it."""
 
 FORMAT_VERSION = 1
 LOCAL_FORMAT_VERSION = 2
-"""Of a collection with local features: a program that knows format 1 alone would lose track of them."""
+"""Format with local features; a program that knows only format 1 would lose track of them."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a collection was made with.
+    """How a collection was made.
 
     Attributes:
         photo_root: The folder that the photos' ids are relative to.
-        provenance: Where the descriptors come from.
+        provenance: Model and options that made the descriptors.
         dim: D, their number of dimensions.
         format_version: Version of the layout on disk.
         created_by: Name and version of the program that made it.
-        local_provenance: Where its local features come from; None where it holds none.
-        local_dim: Number of dimensions of the descriptor of a local feature; None where it holds none.
+        local_provenance: Extractor and options that made the local features; None if there are none.
+        local_dim: Dimensions of a local feature's descriptor; None if there are none.
     """
 
     photo_root: Path
@@ -42,31 +42,31 @@ class Metadata:
     local_dim: int | None = None
 
     def with_local_features(self, provenance: Provenance, dim: int) -> Self:
-        """Return the same of a collection that holds local features too."""
+        """Return this metadata for a collection that also holds local features."""
         return replace(self, format_version=LOCAL_FORMAT_VERSION, local_provenance=provenance, local_dim=dim)
 
     def require_provenance(self, provenance: Provenance, path: Path) -> None:
-        """Check that descriptors of this provenance belong into the collection at `path`.
+        """Check that descriptors of this provenance belong in the collection at `path`.
 
         Raises:
-            MismatchError: They do not; names every differing option with both values.
+            MismatchError: They do not; the message names every differing option with both values.
         """
         if differences := self.provenance.differences(provenance):
             raise MismatchError(
-                f"{path}: made with another model or option than the one asked for "
+                f"{path}: was made with another model or other options than you asked for "
                 f"(collection / asked for): {'; '.join(differences)}. "
-                "Use the same as the collection, or make another collection"
+                "Use the collection's model and options, or make another collection"
             )
 
 
 def write_metadata(directory: Path, metadata: Metadata) -> None:
-    """Write collection.json: whole or not at all."""
+    """Write collection.json atomically."""
     text = json.dumps({**asdict(metadata), "photo_root": str(metadata.photo_root)}, indent=2)
     write_text(directory / METADATA_FILE, text + "\n", sync=True)
 
 
 def is_collection(directory: Path) -> bool:
-    """Say whether a finished collection is there; it may still be damaged."""
+    """Return whether `directory` holds a finished collection; it may still be damaged."""
     return (directory / METADATA_FILE).is_file()
 
 
@@ -74,7 +74,7 @@ def read_metadata(directory: Path) -> Metadata:
     """Read collection.json.
 
     Raises:
-        CollectionError: There is no collection, or the file is damaged or was written by a newer format.
+        CollectionError: There is no collection, or the file is damaged or has a newer format.
     """
     _check_is_collection(directory)
     file = directory / METADATA_FILE
@@ -83,10 +83,10 @@ def read_metadata(directory: Path) -> Metadata:
         version = int(values["format_version"])
         if version > LOCAL_FORMAT_VERSION:
             raise CollectionError(
-                f"{file}: made by {values.get('created_by')} in format {version}, and this meisho "
+                f"{file}: made by {values.get('created_by')} in format {version}, but this meisho "
                 f"{__version__} reads up to {LOCAL_FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
             )
-        local = values.get("local_provenance")  # format 1 says nothing of it
+        local = values.get("local_provenance")  # absent in format 1
         return Metadata(
             photo_root=Path(values["photo_root"]),
             provenance=Provenance(**values["provenance"]),
@@ -100,7 +100,7 @@ def read_metadata(directory: Path) -> Metadata:
         raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CollectionError(
-            f"{file}: damaged ({error!r}); restore it from a copy, or delete {directory} and index again"
+            f"{file}: damaged ({error!r}); restore it from a backup, or delete {directory} and index again"
         ) from error
 
 
@@ -108,14 +108,12 @@ def _check_is_collection(path: Path) -> None:
     if is_collection(path):
         return
     if not path.exists():
-        raise CollectionError(
-            f"{path}: there is no collection; make one with 'meisho index PHOTOS --to {path}'"
-        )
+        raise CollectionError(f"{path}: no collection here; make one with 'meisho index PHOTOS --to {path}'")
     if not path.is_dir():
-        raise CollectionError(f"{path}: is a file, and a collection is a directory; check the path")
+        raise CollectionError(f"{path}: is a file, but a collection is a directory; check the path")
     if any(path.glob("*.lance")) or (path / "writer.lock").exists():
         raise CollectionError(
-            f"{path}: {METADATA_FILE} is missing, making the collection was probably interrupted; "
+            f"{path}: {METADATA_FILE} is missing; creating the collection was probably interrupted; "
             f"run 'meisho index PHOTOS --to {path}' again"
         )
     raise CollectionError(f"{path}: is not a collection (no {METADATA_FILE} in it); check the path")

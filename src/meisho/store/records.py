@@ -1,7 +1,7 @@
-"""Photo records and their log: every change is appended, the newest row of an id wins.
+"""Photo records and their log: every change is appended, and the newest row of an id wins.
 
-A log needs no search for the row to replace, so that a commit costs the same at the first and at the
-millionth photo, and no id ever gets into an SQL string.
+A log never searches for the row to replace, so a commit costs the same for the millionth photo as for the
+first, and no id ever gets into an SQL string.
 """
 
 import hashlib
@@ -18,9 +18,7 @@ from meisho.store.tables import pa, pc
 PHOTOS_SCHEMA = pa.schema(
     [
         pa.field("sequence", pa.int64(), nullable=False),  # order of writing; never used twice
-        pa.field(
-            "position", pa.int64(), nullable=False
-        ),  # sequence of the id's first row: its place in the order
+        pa.field("position", pa.int64(), nullable=False),  # sequence of the id's first row: gives the order
         pa.field("removed", pa.bool_(), nullable=False),
         pa.field("id", pa.large_binary(), nullable=False),
         pa.field("content_sha256", pa.large_string(), nullable=False),
@@ -33,23 +31,23 @@ PHOTOS_SCHEMA = pa.schema(
     ]
 )
 LOG_COLUMNS = ["sequence", "position", "removed", "id"]
-"""What `resolve_log` needs."""
+"""The columns that `resolve_log` needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoRecord:
-    """What is known of one photo of a collection.
+    """One photo of a collection.
 
     Attributes:
-        id: Its unique name: for a folder of photos its path below the folder, "/" separated.
-        content_sha256: Digest of the file, hexadecimal, with "#x0,y0,x1,y1" after it where only that box is
-            used; "" where the file could not be read.
+        id: Its unique name; in a folder of photos, its path relative to the folder, with "/".
+        content_sha256: Digest of the file, hexadecimal, followed by "#x0,y0,x1,y1" if only that box is used;
+            "" if the file could not be read.
         size_bytes: Size of the file.
         mtime_ns: Time of its last change, ns since 1970.
-        width_px: Width of the upright photo, 0 where unknown.
-        height_px: Height of the upright photo, 0 where unknown.
-        error: Why it could not be described, "" when it was.
-        file: The file: its path below the photo folder, or the whole path where it lies elsewhere.
+        width_px: Width of the upright photo; 0 if unknown.
+        height_px: Height of the upright photo; 0 if unknown.
+        error: Why the photo could not be described; "" if it was.
+        file: Path of the file, relative to the photo folder; absolute if it lies elsewhere.
     """
 
     id: str
@@ -63,7 +61,7 @@ class PhotoRecord:
 
 
 def encode_texts(texts: Iterable[str]) -> list[bytes]:
-    """Encode any text reversibly, also file names that are not UTF-8 (in Python: lone surrogates)."""
+    """Encode any text reversibly, even file names that are not UTF-8 (in Python, lone surrogates)."""
     return [_encode(text) for text in texts]
 
 
@@ -106,14 +104,14 @@ def rows_of_records(records: Sequence[PhotoRecord], *, first_sequence: int) -> p
 
 
 def rows_of_removals(ids: Sequence[str], *, first_sequence: int) -> pa.Table:
-    """Return log rows that say that `ids` are gone."""
+    """Return log rows that remove `ids`."""
     gone = [PhotoRecord(i, "", 0, 0, 0, 0) for i in ids]
     table = rows_of_records(gone, first_sequence=first_sequence)
     return table.set_column(2, PHOTOS_SCHEMA.field("removed"), pa.array(np.ones(len(ids), bool)))
 
 
 def records_of_rows(table: pa.Table) -> tuple[PhotoRecord, ...]:
-    """Return the records in rows of the log."""
+    """Return the records held in log rows."""
     names = ("content_sha256", "size_bytes", "mtime_ns", "width_px", "height_px")
     plain = [table[name].to_pylist() for name in names]
     ids, errors, files = (decode_texts(table[name]) for name in ("id", "error", "file"))
@@ -121,14 +119,14 @@ def records_of_rows(table: pa.Table) -> tuple[PhotoRecord, ...]:
 
 
 def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:
-    """Find the rows of a log that hold, one per id that was not removed since.
+    """Find the rows of a log that are still valid: the newest row of each id that has not been removed.
 
     Args:
         log: Rows in any order, with at least `LOG_COLUMNS`.
 
     Returns:
-        rows (M,) int64 into `log`, in order of the ids' first insertion (since a removal, if any), and that
-        order's value per row, positions (M,) int64.
+        rows: (M,) int64 rows of `log`, in order of each id's first insertion since its last removal.
+        positions: (M,) int64, the sequence number of that insertion.
     """
     by_time = np.argsort(log["sequence"].to_numpy(), kind="stable")
     if len(by_time) == 0:
@@ -138,7 +136,7 @@ def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:
     position = log["position"].to_numpy()[by_time]
     times, num_ids = np.arange(len(codes)), int(codes.max()) + 1
     newest = np.zeros(num_ids, np.int64)
-    newest[codes] = times  # with a repeated index the last assignment, the newest row, stays
+    newest[codes] = times  # the last assignment to a repeated index, the newest row, stays
     removal = np.full(num_ids, -1)
     removal[codes[removed]] = times[removed]
     counts = times > removal[codes]
@@ -150,9 +148,10 @@ def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:
 
 
 def photo_keys(ids: Sequence[str], content_sha256s: Sequence[str]) -> UInt64Array:
-    """Return (N,) uint64, read-only: equal exactly when id and content are, but for chance (2^-64 per pair).
+    """Return (N,) uint64 keys, read-only: two are equal only if both id and content are the same.
 
-    The first 8 bytes, little-endian, of BLAKE2b of id + NUL + content hash.
+    A key is the first 8 bytes, little-endian, of BLAKE2b of id + NUL + content hash; two different pairs
+    collide with probability 2^-64.
     """
     pairs = (f"{i}\0{content}" for i, content in zip(ids, content_sha256s, strict=True))
     digests = b"".join(hashlib.blake2b(_encode(pair)).digest()[:8] for pair in pairs)
@@ -160,7 +159,7 @@ def photo_keys(ids: Sequence[str], content_sha256s: Sequence[str]) -> UInt64Arra
 
 
 def _codes(column: pa.ChunkedArray) -> Int64Array:
-    """Number the distinct values of a column: (n,) codes 0..k-1."""
+    """Number the distinct values of a column: (n,) codes from 0 to k - 1."""
     encoded = pc.dictionary_encode(column).combine_chunks()
     indices = encoded.indices if isinstance(encoded, pa.DictionaryArray) else encoded.chunk(0).indices
     codes: Int64Array = indices.to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,8 +1,8 @@
-"""Snapshot: the descriptors of a collection at one moment; kept in files that are read without LanceDB.
+"""Snapshot: the descriptors of a collection at one moment, saved in files that can be read without LanceDB.
 
-The collection's tables are the truth. A saved snapshot is derived from them, so that asking needs neither
-LanceDB nor pyarrow: it names the commit it was taken from, and whoever finds another commit in the tables
-reads the tables instead. Layout, in the folder `index/` of the collection::
+The collection's tables are the truth. A saved snapshot is derived from them, so that searching needs neither
+LanceDB nor pyarrow. It names the commit it was taken from; if the tables have another commit, the tables are
+read instead. Layout, in the folder `index/` of the collection::
 
     snapshot.json          the record: commit, version, digests; written last
     photos-<digest>.json   ids, files and keys of the rows
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, read_only
 from meisho.descriptors import Descriptors, Provenance
-from meisho.errors import CollectionError
+from meisho.errors import InputError
 from meisho.files import replacing, write_bytes
 
 UInt64Array = NDArray[np.uint64]
@@ -34,14 +34,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A collection at one moment.
+    """The contents of a collection at one moment.
 
     Attributes:
-        descriptors: One row per photo that could be described, in order of insertion; photos of the same
-            content have the same vector.
-        keys: (N,) uint64, read-only, one per row: equal exactly when id and content are.
+        descriptors: One row per photo that could be described, in order of insertion; photos with the same
+            content share a vector.
+        keys: (N,) uint64, read-only; two rows have the same key only if both id and content are the same.
         version: `Collection.version` at that moment.
-        files: (N,) the photos' files: paths below the photo folder, or whole paths.
+        files: N files of the photos: paths relative to the photo folder, or absolute if they lie elsewhere.
     """
 
     descriptors: Descriptors
@@ -52,16 +52,16 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class _Record:
-    """What stands in snapshot.json.
+    """The contents of snapshot.json.
 
     Attributes:
-        commit: What `read_commit` said when the snapshot was taken.
+        commit: Result of `read_commit` when the snapshot was taken.
         version: `Collection.version` at that moment.
-        photos: Name of the file of photos, and
-        photos_sha256: its digest.
-        vectors: Name of the file of vectors, and
-        vectors_sha256: its digest.
-        format: Version of these files.
+        photos: Name of the photo file.
+        photos_sha256: Digest of the photo file.
+        vectors: Name of the vector file.
+        vectors_sha256: Digest of the vectors, see `_digest_rows`.
+        format: Format version of these files.
     """
 
     commit: str
@@ -74,10 +74,10 @@ class _Record:
 
 
 def read_commit(collection: Path) -> str:
-    """Name the newest commit of a collection's photos, without opening their table; "" where none is found.
+    """Return the newest commit of a collection's photo table, without opening it; "" if there is none.
 
-    LanceDB writes one manifest per version of a table, so the name of the newest tells one state from every
-    other.
+    LanceDB writes one manifest per version of a table, so the name of the newest manifest identifies the
+    table's state.
     """
     folder = collection / "photos.lance" / "_versions"
     try:
@@ -94,14 +94,14 @@ def _number(name: str) -> int:
 
 
 def save_snapshot(snapshot: Snapshot, folder: Path, commit: str) -> None:
-    """Write a snapshot into `folder`, in place of the one that was saved there.
+    """Save a snapshot to `folder`, replacing the one saved there.
 
-    The record is written last and names the parts, so that a kill leaves the old snapshot or the new one.
+    The record is written last and names the other files, so a kill leaves either the old or the new snapshot.
 
     Args:
-        snapshot: What to write.
-        folder: Made where it is missing.
-        commit: What `read_commit` says of the state that it was taken from.
+        snapshot: The snapshot.
+        folder: Folder to write to; created if missing.
+        commit: Result of `read_commit` for the state that the snapshot was taken from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     photos = _pack_photos(snapshot)
@@ -122,16 +122,16 @@ def save_snapshot(snapshot: Snapshot, folder: Path, commit: str) -> None:
     write_bytes(folder / _RECORD, json.dumps(asdict(record), indent=2).encode())
     for path in {*folder.glob("photos-*.json"), *folder.glob("vectors-*.npy")}:
         if path.name not in (record.photos, record.vectors):
-            path.unlink(missing_ok=True)  # whoever has mapped it keeps it
+            path.unlink(missing_ok=True)  # a process that has mapped it keeps it
 
 
 def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -> Snapshot | None:
-    """Read what `save_snapshot` wrote; None where it is missing, of another commit or damaged (logged).
+    """Read a snapshot saved by `save_snapshot`; None if missing, of another commit, or damaged (logged).
 
     Args:
-        folder: Where it was saved.
-        commit: What `read_commit` says now.
-        provenance: Where the collection's descriptors come from.
+        folder: Folder of the saved snapshot.
+        commit: Current result of `read_commit`.
+        provenance: Model and options that made the collection's descriptors.
         dim: D, their number of dimensions.
     """
     try:
@@ -147,13 +147,13 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         photos = (folder / record.photos).read_bytes()
         vectors: Float32Array = np.load(folder / record.vectors, mmap_mode="r")
         if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != dim:
-            raise ValueError(f"vectors {vectors.dtype} {vectors.shape}, not float32 of {dim} dimensions")
+            raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}, not float32 (N, {dim})")
         if hashlib.sha256(photos).hexdigest() != record.photos_sha256:
-            raise ValueError(f"{record.photos} is not as it was written")
+            raise ValueError(f"{record.photos} has changed since it was written")
         if _digest_rows(vectors) != record.vectors_sha256:
-            raise ValueError(f"{record.vectors} is not as it was written")
+            raise ValueError(f"{record.vectors} has changed since it was written")
         return _unpack_photos(photos, vectors, record.version, provenance)
-    except (OSError, ValueError, KeyError, TypeError, CollectionError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, InputError) as error:
         _logger.warning("%s: the saved snapshot is damaged (%s); the tables are read instead", folder, error)
         return None
 
@@ -164,7 +164,7 @@ def _pack_photos(snapshot: Snapshot) -> bytes:
         "files": snapshot.files,
         "keys": [f"{key:x}" for key in snapshot.keys.tolist()],
     }
-    return json.dumps(value).encode()  # ASCII: file names that are not UTF-8 stay what they are
+    return json.dumps(value).encode()  # ASCII keeps file names that are not UTF-8
 
 
 def _unpack_photos(photos: bytes, vectors: Float32Array, version: int, provenance: Provenance) -> Snapshot:
@@ -172,12 +172,12 @@ def _unpack_photos(photos: bytes, vectors: Float32Array, version: int, provenanc
     keys = np.array([int(key, 16) for key in value["keys"]], np.uint64)
     descriptors = Descriptors(tuple(value["ids"]), vectors, provenance)
     if not len(keys) == len(value["files"]) == len(descriptors):
-        raise ValueError(f"{len(keys)} keys and {len(value['files'])} files of {len(descriptors)} photos")
+        raise ValueError(f"{len(keys)} keys and {len(value['files'])} files for {len(descriptors)} photos")
     return Snapshot(descriptors, read_only(keys, np.uint64), version, tuple(value["files"]))
 
 
 def _digest_rows(vectors: Float32Array) -> str:
-    """Return the SHA-256 of (N, D) vectors, piece by piece: mapped ones need not stay in memory."""
+    """Return the SHA-256 of (N, D) vectors, in pieces, so that mapped ones need not fit in memory."""
     digest = hashlib.sha256(repr(vectors.shape).encode())
     rows = max(1, _PIECE_BYTES // max(1, vectors.shape[1] * vectors.itemsize))
     for first in range(0, len(vectors), rows):

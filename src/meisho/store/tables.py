@@ -1,11 +1,10 @@
-"""LanceDB as this package uses it: append-only tables read at a pinned version, and errors in plain words."""
+"""LanceDB as this package uses it: append-only tables, read at a pinned version; errors in plain words."""
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,14 @@ try:
     import pyarrow as pa
     import pyarrow.compute as pc
     from filelock import FileLock, Timeout
+    from lancedb.table import Table
 except ImportError as error:
     raise MissingDependencyError(
-        f"writing a collection needs LanceDB, which cannot be imported ({error}); "
+        f"writing a collection needs LanceDB, which could not be imported ({error}); "
         "run: pip install lancedb pyarrow filelock (extraction and training work without it)"
     ) from error
 
-__all__ = ["FileLock", "Timeout", "pa", "pc"]  # imported from here, so that what is missing is said once
+__all__ = ["FileLock", "Table", "Timeout", "pa", "pc"]  # imported from here, so that one error names them
 
 PHOTOS = "photos"
 DESCRIPTORS = "descriptors"
@@ -36,7 +36,7 @@ CLOCK_MARGIN = timedelta(milliseconds=200)
 
 
 def descriptors_schema(dim: int) -> pa.Schema:
-    """Return the schema of the table of descriptors."""
+    """Return the schema of the descriptor table."""
     vector = pa.list_(pa.field("item", pa.float32(), nullable=False), dim)
     return pa.schema(
         [
@@ -49,7 +49,7 @@ def descriptors_schema(dim: int) -> pa.Schema:
 
 @contextmanager
 def plain_errors(path: Path, doing: str) -> Iterator[None]:
-    """Turn what LanceDB and the operating system raise into a CollectionError that says what to do."""
+    """Turn errors of LanceDB and the operating system into a CollectionError that says what to do."""
     try:
         yield
     except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
@@ -60,55 +60,55 @@ def plain_errors(path: Path, doing: str) -> Iterator[None]:
 def _advice(reason: str) -> str:
     text = reason.lower()
     if "no space left" in text or "quota" in text or "file too large" in text:
-        return "free some space and run the command again: what was committed before is safe"
+        return "free some space and run the command again: everything committed so far is safe"
     if "permission denied" in text or "read-only file system" in text or "not permitted" in text:
-        return "give yourself the right to write there, or choose another place"
+        return "give yourself permission to write there, or choose another place"
     if "surrogates not allowed" in text:
         return "choose a directory whose name is valid UTF-8"
-    return "if this stays so, a part of it is lost: restore the directory, or delete it and index again"
+    return "if this happens again, part of it is lost: restore the directory, or delete it and index again"
 
 
 def create_table(path: Path, name: str, schema: pa.Schema) -> None:
-    """Make an empty table in the directory `path`."""
-    with plain_errors(path, f"create the table of {name}"):
+    """Create an empty table in the directory `path`."""
+    with plain_errors(path, f"create the {name} table"):
         lancedb.connect(path).create_table(name, schema=schema)
 
 
-def open_latest(path: Path, name: str) -> Any:
-    """Open a table at its latest version, to write to it."""
-    with plain_errors(path, f"open the table of {name}"):
+def open_latest(path: Path, name: str) -> Table:
+    """Open a table at its latest version, for writing."""
+    with plain_errors(path, f"open the {name} table"):
         return lancedb.connect(path).open_table(name)
 
 
-def open_pinned(path: Path, name: str) -> Any:
-    """Open a table at its latest version and stay there whatever is written meanwhile."""
+def open_pinned(path: Path, name: str) -> Table:
+    """Open a table at its latest version and stay there, whatever is written later."""
     table = open_latest(path, name)
-    with plain_errors(path, f"read the table of {name}"):
+    with plain_errors(path, f"read the {name} table"):
         table.checkout(table.version)
     return table
 
 
-def read_columns(table: Any, columns: Sequence[str]) -> pa.Table:
-    """Read whole columns into memory, rows in no promised order."""
+def read_columns(table: Table, columns: Sequence[str]) -> pa.Table:
+    """Read whole columns into memory; the order of the rows is not defined."""
     return table.search().select(list(columns)).to_arrow()
 
 
-def read_next_sequence(table: Any) -> int:
-    """Return the sequence number after the highest of a table."""
+def read_next_sequence(table: Table) -> int:
+    """Return the sequence number after the highest one in a table."""
     sequence = read_columns(table, ["sequence"])["sequence"].to_numpy()
     return int(sequence.max()) + 1 if len(sequence) else 0
 
 
-def gather_vectors(table: Any, sequences: Int64Array, dim: int) -> Float32Array:
+def gather_vectors(table: Table, sequences: Int64Array, dim: int) -> Float32Array:
     """Read the vectors with the given sequence numbers into one array, batch by batch.
 
     Args:
-        table: Table of descriptors, pinned.
-        sequences: (N,) sequence numbers in any order, repetition allowed, all of them in the table.
+        table: Descriptor table, pinned.
+        sequences: (N,) sequence numbers, all in the table, in any order; may repeat.
         dim: D.
 
     Returns:
-        (N, D) float32. Memory beyond it is that of a few batches.
+        (N, D) float32. Reading needs the memory of a few more batches.
     """
     order = np.argsort(sequences, kind="stable")
     wanted = sequences[order]
@@ -123,31 +123,31 @@ def gather_vectors(table: Any, sequences: Int64Array, dim: int) -> Float32Array:
     return vectors
 
 
-def read_row_ids(table: Any, columns: Sequence[str]) -> pa.Table:
-    """Read whole columns, and beside them in `_rowid` what `take_rows` takes; rows in no promised order."""
+def read_row_ids(table: Table, columns: Sequence[str]) -> pa.Table:
+    """Read whole columns and `_rowid`, the row ids for `take_rows`; the order of the rows is not defined."""
     return table.search().select(list(columns)).with_row_id(True).to_arrow()
 
 
-def take_rows(table: Any, row_ids: Int64Array) -> pa.Table:
-    """Read the rows of these ids alone, distinct ones; in no promised order.
+def take_rows(table: Table, row_ids: Int64Array) -> pa.Table:
+    """Read only the rows with these ids; the order of the rows is not defined.
 
     Args:
-        table: Pinned where the ids were read: merging fragments renumbers rows.
-        row_ids: From `read_row_ids`.
+        table: Pinned at the version whose ids were read: merging fragments renumbers rows.
+        row_ids: Distinct ids from `read_row_ids`.
     """
     return table.take_row_ids(row_ids.tolist()).to_arrow()
 
 
-def delete_sequences(table: Any, sequences: Int64Array, *, at_once: int = 10_000) -> None:
-    """Delete rows by sequence number, so many per commit."""
+def delete_sequences(table: Table, sequences: Int64Array, *, at_once: int = 10_000) -> None:
+    """Delete rows by sequence number, `at_once` per commit."""
     for start in range(0, len(sequences), at_once):
         table.delete(f"sequence IN ({','.join(map(str, sequences[start : start + at_once]))})")
 
 
-def is_worth_tidying(table: Any) -> bool:
-    """Whether to merge fragments and delete old versions; LanceDB does the one only with the other.
+def is_worth_tidying(table: Table) -> bool:
+    """Return whether to merge fragments and delete old versions; LanceDB cannot do one without the other.
 
-    Merging rewrites every fragment below a million rows, which a large table must deserve.
+    Merging rewrites every fragment below a million rows, so a large table must gain enough from it.
     """
     fragments, _ = count_fragments(table)
     latest = max(table.list_versions(), key=lambda version: version["version"])["metadata"]
@@ -156,40 +156,40 @@ def is_worth_tidying(table: Any) -> bool:
     return small or fragments >= MANY_FRAGMENTS or deleted * 4 > rows
 
 
-def compact(table: Any) -> None:
+def compact(table: Table) -> None:
     """Merge small fragments."""
     table.optimize()
 
 
-def prune(table: Any, keep: timedelta) -> None:
-    """Delete versions replaced longer than `keep` ago, and files that interrupted commits left behind.
+def prune(table: Table, keep: timedelta) -> None:
+    """Delete versions replaced more than `keep` ago, and files that interrupted commits left behind.
 
-    LanceDB counts a version's age from when it was made; a reader may have opened one just before it was
-    replaced. So what goes is what is older than the version that was current `keep` ago. Only whoever holds
-    the writer's lock may call this: a commit under way would lose its files.
+    LanceDB counts a version's age from its creation, but a reader may have opened it just before it was
+    replaced. So this deletes everything older than the version that was current `keep` ago. Call it only
+    while holding the writer's lock: a running commit would lose its files.
     """
     now = datetime.now()
     ages = [now - version["timestamp"] for version in table.list_versions()]
     current_then = min((age for age in ages if age >= keep), default=None)
     if current_then is None:
         return
-    # The latest version is never deleted; an older one needs a margin, for LanceDB reads the clock later.
+    # The latest version is never deleted; an older one needs a margin, as LanceDB reads the clock later.
     margin = timedelta(0) if current_then == min(ages) else CLOCK_MARGIN
     older_than = max(current_then + margin, timedelta(milliseconds=1))
     table.optimize(cleanup_older_than=older_than, delete_unverified=True)
 
 
-def count_fragments(table: Any) -> tuple[int, int]:
+def count_fragments(table: Table) -> tuple[int, int]:
     """Return the number of fragments and of rows of a table."""
     stats = table.stats()
     return int(stats["fragment_stats"]["num_fragments"]), int(stats["num_rows"])
 
 
-def has_too_many_fragments(table: Any, next_rows: int) -> bool:
-    """Whether fragments must be merged before `next_rows` rows are added.
+def has_too_many_fragments(table: Table, next_rows: int) -> bool:
+    """Return whether fragments must be merged before `next_rows` rows are added.
 
-    Every commit writes the list of all fragments; merging rewrites them. So they are merged when about a
-    quarter of the rows lies in new small ones, and in any case before their list gets long.
+    Every commit writes the list of all fragments, and merging rewrites the fragments themselves. So they are
+    merged when about a quarter of the rows are in small new ones, and in any case before the list gets long.
     """
     fragments, rows = count_fragments(table)
     many_new_rows = fragments * next_rows * 4 >= rows

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,13 +21,13 @@ from meisho.store.records import (
     rows_of_records,
     rows_of_removals,
 )
-from meisho.store.tables import pa, pc
+from meisho.store.tables import Table, pa, pc
 
 KEEP_VERSIONS = timedelta(hours=1)
 
 
 class _LocalTable:
-    """The table of local features, opened when it is first needed."""
+    """The local feature table, opened when it is first needed."""
 
     def __init__(self, path: Path) -> None:
         self.table = tables.open_latest(path, tables.LOCAL_FEATURES)
@@ -41,8 +40,8 @@ class _LocalTable:
 class CollectionWriter:
     """Writes to a locked collection; made by `Collection.writer`.
 
-    Every call is one atomic commit: when it returns, the change is there for every reader and survives a
-    kill; before, nothing of it is. Write the descriptors of a batch first, then its records.
+    Every call is one atomic commit: once it returns, every reader sees the change and it survives a kill;
+    before that, nobody sees any part of it. Write the descriptors of a batch first, then its records.
     """
 
     def __init__(self, path: Path, dim: int, local_dim: int | None = None) -> None:
@@ -68,11 +67,11 @@ class CollectionWriter:
         return frozenset(self._contents)
 
     def has_content(self, content_sha256: str) -> bool:
-        """Whether a content has a descriptor."""
+        """Return whether a content has a descriptor."""
         return content_sha256 in self._contents
 
     def add_descriptors(self, content_sha256s: Sequence[str], vectors: Float32Array) -> None:
-        """Add descriptors; a content that has one already keeps it.
+        """Add descriptors; a content that already has one keeps it.
 
         Args:
             content_sha256s: B content hashes, hexadecimal.
@@ -80,7 +79,7 @@ class CollectionWriter:
 
         Raises:
             InputError: The shapes do not fit, a hash is empty, or a value is NaN or infinite.
-            CollectionError: They cannot be written; nothing of the batch was.
+            CollectionError: They cannot be written; nothing from the batch was written.
         """
         vectors = self._checked_vectors(content_sha256s, vectors)
         new: dict[str, int] = {}
@@ -97,25 +96,25 @@ class CollectionWriter:
             pa.array(new, schema.field(1).type),
             pa.FixedSizeListArray.from_arrays(flat, type=schema.field(2).type),
         ]
-        self._next_descriptor += len(new)  # counted even if it fails: a number is never used twice
+        self._next_descriptor += len(new)  # even if writing fails: a number is never used twice
         self._append(self._descriptors, pa.Table.from_arrays(columns, schema=schema))
         self._contents.update(new)
 
     def has_local_features(self, content_sha256: str) -> bool:
-        """Whether a content has local features; also where none were found in it."""
+        """Return whether local features were added for a content, even if none were found in it."""
         return self._local_dim is not None and content_sha256 in self._local.contents
 
     def add_local_features(self, content_sha256s: Sequence[str], features: Sequence[LocalFeatures]) -> None:
-        """Add local features, in one commit; a content that has some already keeps them.
+        """Add local features in one commit; a content that already has some keeps them.
 
         Args:
-            content_sha256s: B contents, as for the descriptors.
-            features: Of each content.
+            content_sha256s: B content hashes, as for the descriptors.
+            features: B local features, one for each content.
 
         Raises:
-            InputError: Their numbers differ, a content is empty, or the descriptors have another dimension.
-            CollectionError: The collection holds no local features, see `Collection.enable_local`, or they
-                cannot be written; nothing of the batch was.
+            InputError: The lengths differ, a hash is empty, or the descriptors have another dimension.
+            CollectionError: The collection holds no local features (see `Collection.enable_local`), or they
+                cannot be written; nothing from the batch was written.
         """
         self._check_local_features(content_sha256s, features)
         new = {
@@ -126,22 +125,22 @@ class CollectionWriter:
         if not new:
             return
         rows = rows_of_local_features(new, [*new.values()], first_sequence=self._local.next_sequence)
-        self._local.next_sequence += len(new)  # counted even if it fails: a number is never used twice
+        self._local.next_sequence += len(new)  # even if writing fails: a number is never used twice
         self._append(self._local.table, rows)
         self._local.contents.update(new)
 
     def put_records(self, records: Sequence[PhotoRecord]) -> None:
-        """Insert records, or replace those of the same id; of two with one id the later wins.
+        """Insert records, or replace those with the same id; if an id occurs twice, the later record wins.
 
         Raises:
             InputError: A record without an error has a content without a descriptor.
-            CollectionError: They cannot be written; nothing of the batch was.
+            CollectionError: They cannot be written; nothing from the batch was written.
         """
         for record in records:
             if not record.error and record.content_sha256 not in self._contents:
                 raise InputError(
                     f"{self._path}: the record of {record.id!r} names the content {record.content_sha256!r}, "
-                    "which has no descriptor; call add_descriptors first, or say in `error` why there is none"
+                    "which has no descriptor; call add_descriptors first, or give the reason in `error`"
                 )
         if records:
             rows = rows_of_records(records, first_sequence=self._next_record)
@@ -149,7 +148,7 @@ class CollectionWriter:
             self._append(self._photos, rows)
 
     def remove(self, ids: Sequence[str]) -> None:
-        """Remove photos by id; an id that is not there is passed over.
+        """Remove photos by id; unknown ids are ignored.
 
         Raises:
             CollectionError: It cannot be written; nothing was removed.
@@ -160,17 +159,17 @@ class CollectionWriter:
             self._append(self._photos, rows)
 
     def tidy(self, *, keep: timedelta = KEEP_VERSIONS) -> None:
-        """Drop replaced records, what no photo needs of the rest, and old versions; merge small fragments.
+        """Drop replaced records, data that no photo needs, and old versions; merge small fragments.
 
-        What of it would rewrite a large table for little gain waits for a later call. The rows that readers
+        Work that would rewrite a large table for little gain waits for a later call. The rows that readers
         see do not change, and neither does `Collection.version`.
 
         Args:
-            keep: While someone reads, what was current up to this long ago stays on disk. A reader that is
-                slower than that starts again.
+            keep: While somebody is reading, versions that were current less than this long ago stay on disk.
+                A reader that takes longer has to retry.
 
         Raises:
-            CollectionError: It cannot be written; the collection is as it was, or partly tidied.
+            CollectionError: It cannot be written; the collection is unchanged or partly tidied.
         """
         self._check_open()
         with tables.plain_errors(self._path, "tidy it"):
@@ -184,7 +183,7 @@ class CollectionWriter:
                 self._tidy_files(self._local.table, keep)
 
     def close(self) -> None:
-        """Refuse all writing from now on; the with-block of `Collection.writer` calls this."""
+        """Refuse further writes; called at the end of the with-block of `Collection.writer`."""
         self._closed = True
 
     def _drop_replaced_records(self) -> bool:
@@ -194,7 +193,7 @@ class CollectionWriter:
             return False
         kept = log.take(rows).set_column(1, PHOTOS_SCHEMA.field("position"), pa.array(positions))
         newest = int(np.argmax(log["sequence"].to_numpy()))
-        if newest not in rows:  # a removal: kept, so that versions never go back
+        if newest not in rows:  # a removal: keep it, so that `version` never goes back
             kept = pa.concat_tables([kept, log.slice(newest, 1)])
         self._photos.add(kept.cast(PHOTOS_SCHEMA), mode="overwrite")
         return True
@@ -207,12 +206,12 @@ class CollectionWriter:
         if self._local_dim is not None:
             _drop_others(self._local.table, self._local.contents, needed)
 
-    def _tidy_files(self, table: Any, keep: timedelta) -> None:
+    def _tidy_files(self, table: Table, keep: timedelta) -> None:
         tables.compact(table)
         with hold_off_readers(self._path) as nobody_reads:
             tables.prune(table, timedelta(0) if nobody_reads else keep)
 
-    def _append(self, table: Any, rows: pa.Table) -> None:
+    def _append(self, table: Table, rows: pa.Table) -> None:
         self._check_open()
         with tables.plain_errors(self._path, f"write {len(rows)} rows of {table.name}"):
             if tables.has_too_many_fragments(table, len(rows)):
@@ -227,13 +226,13 @@ class CollectionWriter:
                 f"({len(content_sha256s)}, {self._dim}), got shape {vectors.shape}"
             )
         if "" in content_sha256s:
-            raise InputError(f"{self._path}: a descriptor needs the content hash that it belongs to, got ''")
+            raise InputError(f"{self._path}: a descriptor needs the hash of its content, got ''")
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             first = content_sha256s[int(np.argmin(finite))]
             raise InputError(
                 f"{self._path}: {int((~finite).sum())} of {len(vectors)} descriptors hold NaN or infinity, "
-                f"the first is of content {first}; the extractor is at fault, nothing was written"
+                f"first that of content {first}; the extractor is at fault, and nothing was written"
             )
         return vectors
 
@@ -246,25 +245,25 @@ class CollectionWriter:
                 f"got {len(features)}"
             )
         if "" in content_sha256s:
-            raise InputError(f"{self._path}: local features need the content that they belong to, got ''")
+            raise InputError(f"{self._path}: local features need the hash of their content, got ''")
         for content, each in zip(content_sha256s, features, strict=True):
             if each.descriptors.shape[1] != self._local_dim and self._local_dim is not None:
                 raise InputError(
-                    f"{self._path}: its local features have {self._local_dim} dimensions, those of content "
-                    f"{content} have {each.descriptors.shape[1]}"
+                    f"{self._path}: its local features have {self._local_dim} dimensions, but those of "
+                    f"content {content} have {each.descriptors.shape[1]}"
                 )
 
     def _check_open(self) -> None:
         if self._closed:
             raise CollectionError(
-                f"{self._path}: this writer has given its lock back; write inside the with-block"
+                f"{self._path}: this writer has released its lock; write inside the with-block"
             )
 
 
-def _drop_others(table: Any, contents: set[str], needed: pa.ChunkedArray) -> None:
+def _drop_others(table: Table, contents: set[str], needed: pa.ChunkedArray) -> None:
     """Delete the rows of contents that are not needed."""
     stored = tables.read_columns(table, ["sequence", "content_sha256"])
     unneeded = stored.filter(pc.invert(pc.is_in(stored["content_sha256"], value_set=needed)))
-    # Forgotten first: should deleting fail half-way, a content may be stored twice but is never missed.
+    # Forget them first: if deleting fails half-way, a content may be stored twice but is never missing.
     contents.difference_update(unneeded["content_sha256"].to_pylist())
     tables.delete_sequences(table, unneeded["sequence"].to_numpy())

@@ -1,12 +1,13 @@
-"""A drawn city for demonstrations, tests and measurements: no photo may be copied into the repository.
+"""A drawn city for demonstrations, tests and measurements: no real photo may be copied into the repository.
 
-Procedural buildings of twelve style families stand in streets and are seen by a pinhole camera: from other
-sides and distances, in other light and weather, cut, hidden by trees, buses and people, blurred, and saved as
-JPEG. Siblings of one family share palette, windows and roof. One photo is made in this order:
+Procedural buildings of twelve style families stand in streets and are seen by a pinhole camera: from
+different sides and distances, in different light and weather, cropped, hidden by trees, buses and people,
+blurred, and saved as JPEG. Siblings of one family share palette, windows and roof. A photo is made in this
+order:
 
     styles -> facades (canvas, materials, windows) -> buildings -> site -> views -> raster, light -> photo
 
-`build` draws all of a city to files, `labels` grades its photos, `city` reads it.
+`build` draws a whole city to files, `labels` grades its photos, `city` reads it.
 """
 
 from meisho.toycity.build import build_toycity

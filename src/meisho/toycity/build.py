@@ -37,27 +37,27 @@ def build_toycity(
 ) -> None:
     """Draw a city of photos to the folder `root`.
 
-    Writes `database/*.jpg`, `queries/*.jpg`, `visible/*.png` (which facade each pixel of a landmark's photo
-    shows, 0 for none) and `toycity.json`. All is drawn beside `root` under another name and renamed at the
-    end: what a killed build leaves is never taken for a city, and the next build removes it. A city that is
-    there with the same parameters, drawn by a version that draws the same, is kept as it is.
+    Writes `database/*.jpg`, `queries/*.jpg`, `visible/*.png` (the number of the facade that each pixel of a
+    landmark's photo shows, 0 for none) and `toycity.json`. Everything is drawn to a temporary folder next to
+    `root`, which is renamed at the end: the remains of a killed build are never mistaken for a city, and the
+    next build removes them. An existing city with the same parameters and drawing version is kept.
 
-    The same parameters give the same photos, whatever the number of workers: byte for byte with the same
-    versions of NumPy, OpenCV and Pillow (also seen with their AVX2 and AVX-512 code switched off). Other
-    versions may compress or smooth a little differently; cameras and labels rest on NumPy's random streams.
+    The same parameters give the same photos for any number of workers: byte for byte with the same versions
+    of NumPy, OpenCV and Pillow (verified with their AVX2 and AVX-512 code switched off, too). Other versions
+    may compress or smooth slightly differently. Cameras and labels depend on NumPy's random streams.
 
     Args:
-        root: The folder; must be missing or empty, or hold such a city.
-        landmarks: Number of landmarks; those 12 apart are siblings of one style.
-        views: Database photos of each landmark. Each also has a query, and every second one a second query.
+        root: The folder; must be missing or empty, or hold this same city.
+        landmarks: Number of landmarks; landmarks whose numbers differ by 12 are siblings of one style.
+        views: Database photos of each landmark. Each landmark also has one query, and every second one two.
         distractors: Database photos of streets without a landmark.
-        seed: Another seed is an entirely different city: train on one, measure on the other.
-        num_workers: Processes that draw; None is one for each processor, 0 draws in this process.
-        progress: Called with the number of photos done and their total.
+        seed: Each seed gives an entirely different city: train on one, measure on another.
+        num_workers: Number of drawing processes; None: one per processor; 0: draw in this process.
+        progress: Called with the number of finished photos and the total.
 
     Raises:
-        DatasetError: `root` holds something else, or a city with other parameters or of another drawing; or a
-            number is too small.
+        DatasetError: `root` holds something else, or a city with other parameters or of another drawing
+            version; or a number is too small.
     """
     root = Path(root)
     parameters = Parameters(landmarks, views, distractors, seed, DRAWING)
@@ -89,12 +89,12 @@ def _is_built(root: Path, parameters: Parameters) -> bool:
         found = read_records(root).parameters
         if found != parameters:
             raise DatasetError(
-                f"{root}: holds a toy city with {found}, asked for {parameters}; "
+                f"{root}: holds a toy city with {found}, but you asked for {parameters}; "
                 f"delete {root} or choose another folder"
             )
         return True
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise DatasetError(f"{root}: neither empty nor a toy city; choose another folder")
+        raise DatasetError(f"{root}: is neither empty nor a toy city; choose another folder")
     return False
 
 
@@ -130,7 +130,7 @@ def _draw_city(
 
 @contextmanager
 def _drawing(jobs: list[Job], num_workers: int | None) -> Iterator[Iterator[tuple[Job, Drawn]]]:
-    """Give the jobs and what they drew, in the order in which they finish."""
+    """Run the jobs; yield an iterator over each job and its result, in the order they finish."""
     workers = min(_processors() if num_workers is None else num_workers, len(jobs))
     if workers == 0:
         yield ((job, draw_site(job)) for job in jobs)

@@ -1,6 +1,6 @@
-"""Buildings: facades and roofs put together, one way per family.
+"""Buildings: facades and roofs, assembled in a different way for each family.
 
-A building stands with its front on y = 0, x = 0 in its middle, on the ground z = 0.
+A building stands on the ground z = 0, with its front on y = 0 and x = 0 in its middle.
 """
 
 from collections.abc import Callable
@@ -30,13 +30,13 @@ from meisho.toycity.windows import WINDOWS
 
 @dataclass(frozen=True, eq=False)
 class Building:
-    """A building and the room that it takes.
+    """A building and its size.
 
     Attributes:
-        surfaces: All of it.
-        width: Metres along the street.
-        depth: Metres.
-        height: Metres.
+        surfaces: All surfaces of the building.
+        width: Width along the street, metres.
+        depth: Depth, metres.
+        height: Height, metres.
     """
 
     surfaces: tuple[Surface, ...]
@@ -45,14 +45,14 @@ class Building:
     height: float
 
     def moved(self, x: float, y: float) -> tuple[Surface, ...]:
-        """Return its surfaces, moved along the ground."""
+        """Return the building's surfaces, moved along the ground."""
         shift = np.array([x, y, 0.0])
         return tuple(replace(s, corners=s.corners + shift, origin=s.origin + shift) for s in self.surfaces)
 
 
 @dataclass(frozen=True, eq=False)
 class Mason:
-    """Who builds: style, name, scale of textures and dice of one building."""
+    """Builds one building: holds its style, name, texture scale and random numbers."""
 
     rng: np.random.Generator
     style: Style
@@ -68,7 +68,7 @@ class Mason:
         return pick(self.rng, self.style.storeys)
 
     def chance(self, share: float) -> bool:
-        """Return whether something with the probability `share` happens."""
+        """Return True with the probability `share`."""
         return bool(self.rng.random() < share)
 
     def front(
@@ -88,13 +88,13 @@ class Mason:
         bays: int = 0,
         words: str = "",
     ) -> Texture:
-        """Draw a facade with windows only, or with a sign too."""
+        """Draw a facade with windows, and optionally a sign."""
         bays = bays or max(1, round(width / self.style.bay_m))
         plan = FacadePlan(width, storeys, bays, words=words, extra_m=extra_m, mark=mark)
         return draw_facade(self.rng, self.style, plan, self.px_per_m)
 
     def sheet(self, material: Material, color: RGB, size_m: float = 7.0) -> Texture:
-        """Draw a piece of plain material."""
+        """Draw a sheet of plain material."""
         side = round(size_m * self.px_per_m)
         image = material(self.rng, (side, side), self.px_per_m, color)
         return Canvas(image, self.px_per_m).texture()
@@ -105,7 +105,7 @@ class Mason:
         return self.sheet(materials.metal if sheets else materials.tiles, self.style.roof)
 
     def trim(self) -> Texture:
-        """Draw the stone of columns and steps."""
+        """Draw stone for columns and steps."""
         return self.sheet(materials.plaster, self.style.trim, 3.0)
 
 
@@ -509,7 +509,7 @@ def _pagoda(mason: Mason) -> list[Surface]:
 def _curved_roof(
     x: Point, y: Point, z: float, eaves: float, top_half: float, roof: Texture, wood: Texture, *, last: bool
 ) -> list[Surface]:
-    """Return a roof in two slopes, the lower one flatter, as temples have."""
+    """Return a temple roof in two slopes, the lower one flatter."""
     outer_x, outer_y = (x[0] - eaves, x[1] + eaves), (y[0] - eaves, y[1] + eaves)
     middle_x, middle_y = (x[0] - 0.4, x[1] + 0.4), (y[0] - 0.4, y[1] + 0.4)
     cx, cy = (x[0] + x[1]) / 2, (y[0] + y[1]) / 2
@@ -560,7 +560,7 @@ def _deco(mason: Mason) -> list[Surface]:
 
 
 def _fin_sign(mason: Mason, x: float, z: float, tall: float) -> list[Surface]:
-    """Return a sign that stands out from the wall, lettered from top to bottom."""
+    """Return a sign that projects from the wall, lettered from top to bottom."""
     px = mason.px_per_m
     canvas = Canvas(
         materials.plaster(mason.rng, (round(tall * px), round(1.3 * px)), px, mason.style.accent), px

@@ -11,15 +11,15 @@ from meisho.toycity.surfaces import Surface
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """Where a photo was taken from, and how.
+    """A camera at the moment of a photo.
 
     Attributes:
-        width: Pixels.
-        height: Pixels.
+        width: Width of the photo, px.
+        height: Height of the photo, px.
         focal_px: Focal length, px.
-        principal: (cx, cy) px; off the middle where the photo is a crop.
+        principal: (cx, cy) principal point, px; off-centre if the photo is a crop.
         rotation: (3, 3) world -> camera.
-        position: (3,) of the camera in the world, metres.
+        position: (3,) position of the camera in the world, metres.
     """
 
     width: int
@@ -31,7 +31,7 @@ class Camera:
 
     @property
     def intrinsics(self) -> Float64Array:
-        """(3, 3): camera axes -> homogeneous pixels."""
+        """(3, 3) matrix: camera axes -> homogeneous px."""
         cx, cy = self.principal
         return np.array([[self.focal_px, 0.0, cx], [0.0, self.focal_px, cy], [0.0, 0.0, 1.0]])
 
@@ -42,25 +42,25 @@ class Camera:
         return Camera(*size, self.focal_px * factor, (cx, cy), self.rotation, self.position)
 
     def project(self, points: Float64Array) -> Float64Array:
-        """World points (N, 3) -> (N, 3): x px, y px, depth in metres (behind the camera where <= 0)."""
+        """Project world points (N, 3): (N, 3) x px, y px, depth in metres (behind the camera if <= 0)."""
         seen = (points - self.position) @ self.rotation.T
         depth = seen[:, 2:]
         safe = np.where(np.abs(depth) < 1e-9, 1e-9, depth)
         return np.hstack([seen[:, :2] / safe * self.focal_px + np.array(self.principal), depth])
 
     def plane_to_photo(self, surface: Surface) -> Float64Array:
-        """(3, 3) homography: (u, v, 1) in metres on the surface -> homogeneous px; the third is depth."""
+        """Return (3, 3): (u, v, 1) in metres on the surface -> homogeneous px, whose third entry is depth."""
         return self.plane_frame_to_photo(surface.origin, surface.u, surface.v)
 
     def plane_frame_to_photo(self, origin: Float64Array, u: Float64Array, v: Float64Array) -> Float64Array:
-        """The same for a plane given by its frame, each (3,)."""
+        """Return the same for a plane given by its frame, three vectors (3,)."""
         frame = np.stack([u, v, origin - self.position], axis=1)
         homography: Float64Array = self.intrinsics @ self.rotation @ frame
         return homography
 
 
 def look_at(position: Float64Array, target: Float64Array, roll_rad: float) -> Float64Array:
-    """Return the rotation (3, 3) world -> camera that looks from `position` at `target`, rounded to 1e-9."""
+    """Return the rotation (3, 3) world -> camera for looking from `position` at `target`, rounded to 1e-9."""
     forward = (target - position) / np.linalg.norm(target - position)
     right = np.cross(forward, [0.0, 0.0, 1.0])
     right = right / np.linalg.norm(right)

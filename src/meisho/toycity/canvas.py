@@ -29,12 +29,12 @@ class Canvas:
     """A wall to draw on.
 
     Args:
-        image: (H, W, 3) uint8 RGB: its material; copied.
+        image: (H, W, 3) uint8 RGB, the wall's material; copied.
         px_per_m: Pixels per metre.
 
     Attributes:
-        width: Metres.
-        height: Metres.
+        width: Width of the wall, metres.
+        height: Height of the wall, metres.
     """
 
     def __init__(self, image: UInt8Array, px_per_m: float) -> None:
@@ -44,7 +44,7 @@ class Canvas:
         self.height, self.width = image.shape[0] / px_per_m, image.shape[1] / px_per_m
 
     def polygon(self, points: Sequence[Point], color: RGB, *, glow: int = 0) -> None:
-        """Fill a polygon given as (x, z); `glow` 0..255 is its light at night."""
+        """Fill a polygon given as (x, z); `glow`, 0 to 255, is its light at night."""
         pixels = np.array([[x, self.height - z] for x, z in points]) * self._px_per_m - 0.5
         fixed = [np.round(pixels * 2**SHIFT).astype(np.int32)]
         cv2.fillPoly(self._image, fixed, color, lineType=cv2.LINE_AA, shift=SHIFT)
@@ -100,9 +100,9 @@ class Canvas:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
+        """Height and width, px."""
         return self._image.shape[0], self._image.shape[1]
 
     def texture(self, *, cutout: bool = False) -> Texture:
-        """Return what was drawn; with `cutout`, only what shines at night is there at all."""
+        """Return the drawing; with `cutout`, everything that does not glow is transparent."""
         return Texture(np.dstack([self._image, self._glow]), self._px_per_m, cutout)

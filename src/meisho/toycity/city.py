@@ -1,4 +1,4 @@
-"""A built city -> Dataset, labels, and true correspondences between its photos."""
+"""Reading a built city: its Dataset, its labels, and true correspondences between its photos."""
 
 import hashlib
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ FOLDERS = {"database": "database", "query": "queries"}
 
 @dataclass(frozen=True, eq=False)
 class FacadeHomography:
-    """How one facade moves from one photo to another.
+    """The map of one facade from one photo to another.
 
     Attributes:
-        facade: Its number in `visible/*.png`.
-        H_a_to_b: (3, 3) homogeneous px of photo a -> px of photo b.
-        num_common: Number of pixels of photo a whose facade point photo b shows too.
+        facade: The facade's number in `visible/*.png`.
+        H_a_to_b: (3, 3) homography, homogeneous px of photo a -> px of photo b.
+        num_common: Number of pixels of photo a whose facade point is also visible in photo b.
     """
 
     facade: int
@@ -42,12 +42,12 @@ class FacadeHomography:
 
 
 def load_toycity(root: Path) -> Dataset:
-    """Load the city that `build_toycity` drew to `root`; protocol "revisitop".
+    """Load the city that `build_toycity` drew to `root`; its protocol is "revisitop".
 
-    Database and queries are in the order of their ids. First queries have a box round their landmark.
+    Database and queries are ordered by id. A landmark's first query has a box around the landmark.
 
     Raises:
-        DatasetError: No complete city is there.
+        DatasetError: `root` holds no complete city.
     """
     root = Path(root)
     records = read_records(root)
@@ -81,18 +81,18 @@ def _photo(root: Path, record: PhotoRecord) -> Photo:
 
 
 def landmark_labels(root: Path, role: str) -> Int64Array:
-    """Return the landmark's number of each photo, -1 for none, in the order of `load_toycity`.
+    """Return each photo's landmark number, -1 for none, in the order of `load_toycity`.
 
-    For training: cities of different seeds have no landmark in common, and neither have parts of one city
-    that are split by these numbers. Landmarks whose numbers are equal modulo 12 are of one style.
+    For training: cities of different seeds share no landmark, nor do parts of one city that are split by
+    these numbers. Landmarks whose numbers are equal modulo 12 share a style.
 
     Args:
         root: Folder of the city.
         role: "database" or "query".
 
     Raises:
-        DatasetError: No complete city is there.
-        InputError: No such role.
+        DatasetError: `root` holds no complete city.
+        InputError: There is no such role.
     """
     if role not in FOLDERS:
         raise InputError(f"no photos have the role {role!r}; choose one of {', '.join(FOLDERS)}")
@@ -100,20 +100,20 @@ def landmark_labels(root: Path, role: str) -> Int64Array:
 
 
 def true_correspondences(root: Path, photo_id_a: str, photo_id_b: str, *, step_px: int = 4) -> Float64Array:
-    """Return points of the landmark's facades that two photos show, wherever nothing stands before them.
+    """Return points of the landmark's facades that are visible and unobstructed in both photos.
 
     Args:
         root: Folder of the city.
         photo_id_a: Id of a database photo or query.
         photo_id_b: Id of another one.
-        step_px: Every `step_px`-th pixel of photo a each way is asked.
+        step_px: Spacing of the tested pixels of photo a, in x and y.
 
     Returns:
-        (P, 4) float64: x_a, y_a, x_b, y_b in px of the upright, uncropped photos, (0, 0) the centre of the
-        top-left pixel; empty where the photos show different places.
+        (P, 4) float64: x_a, y_a, x_b, y_b, px of the upright, uncropped photos, with (0, 0) the centre of the
+        top-left pixel; empty if the photos show different places.
 
     Raises:
-        DatasetError: No complete city is there, or it has no such photo.
+        DatasetError: `root` holds no complete city, or the city has no such photo.
     """
     pairs = [np.zeros((0, 4))]
     for _, _, points, there, visible in _common_planes(Path(root), photo_id_a, photo_id_b, step_px):
@@ -122,10 +122,10 @@ def true_correspondences(root: Path, photo_id_a: str, photo_id_b: str, *, step_p
 
 
 def facade_homographies(root: Path, photo_id_a: str, photo_id_b: str) -> tuple[FacadeHomography, ...]:
-    """Return the homography of each facade that two photos show, the largest first.
+    """Return the homography of each facade that is visible in both photos, the largest facade first.
 
     Raises:
-        DatasetError: No complete city is there, or it has no such photo.
+        DatasetError: `root` holds no complete city, or the city has no such photo.
     """
     found = []
     for number, H_a_to_b, _, _, visible in _common_planes(Path(root), photo_id_a, photo_id_b, 1):
@@ -138,7 +138,7 @@ _Common = tuple[int, Float64Array, Float64Array, Float64Array, BoolArray]
 
 
 def _common_planes(root: Path, photo_id_a: str, photo_id_b: str, step_px: int) -> list[_Common]:
-    """Each facade of photo a: number, H_a_to_b, its pixels in a, the same in b, whether b shows them."""
+    """Yield for each facade of photo a: number, H_a_to_b, pixels in a and in b, whether b shows them."""
     records = read_records(root)
     a, b = _find(records, root, photo_id_a), _find(records, root, photo_id_b)
     if a.landmark < 0 or a.site != b.site:
@@ -170,5 +170,5 @@ def _shown(root: Path, photo: PhotoRecord) -> UInt8Array:
     path = root / "visible" / f"{photo.id}.png"
     shown: UInt8Array | None = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if shown is None:
-        raise DatasetError(f"{path}: missing or not a picture; delete {root} and build it again")
+        raise DatasetError(f"{path}: is missing or not a picture; delete {root} and build it again")
     return shown

@@ -129,7 +129,7 @@ def car(rng: np.random.Generator) -> Texture:
 
 
 def tree(rng: np.random.Generator, height: float, leaf: RGB) -> Texture:
-    """Draw a leafy tree; its crown is as wide as 0.75 of its height."""
+    """Draw a leafy tree whose crown is 0.75 times as wide as the tree is tall."""
     canvas = _blank(rng, height * 0.75, height, 22, leaf)
     x, bark = height * 0.375, (74, 58, 46)
     trunk = [(x - 0.2, 0.0), (x + 0.2, 0.0), (x + 0.1, height * 0.6), (x - 0.1, height * 0.6)]
@@ -171,7 +171,7 @@ def flag(rng: np.random.Generator) -> Texture:
 
 
 def skyline(rng: np.random.Generator, color: RGB) -> Texture:
-    """Draw far roofs, 120 m wide and 26 m tall."""
+    """Draw distant roofs, 120 m wide and 26 m tall."""
     canvas = _blank(rng, 120, 26, 5, color)
     x = 0.0
     while x < 120:

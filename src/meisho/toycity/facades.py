@@ -26,16 +26,16 @@ CREAM: RGB = (246, 240, 222)
 
 @dataclass(frozen=True)
 class FacadePlan:
-    """What one facade of a building has.
+    """The plan of one facade.
 
     Attributes:
-        width: Metres.
+        width: Width, metres.
         storeys: Number of floors.
         bays: Number of windows in a row.
         front: Whether it has the entrance, the ground floor's shops and the sign.
-        words: The sign's text, or "".
-        extra_m: Height above the last floor, for a frieze or gable.
-        mark: Ornament under the top: "", "clock" or "rose".
+        words: The sign's text; "" for no sign.
+        extra_m: Height above the top floor, for a frieze or gable, metres.
+        mark: Ornament below the top: "", "clock" or "rose".
     """
 
     width: float
@@ -68,14 +68,14 @@ def draw_facade(rng: np.random.Generator, style: Style, plan: FacadePlan, px_per
 
 
 def bay_centers(plan: FacadePlan, style: Style) -> list[float]:
-    """Return where windows stand, metres from the left edge."""
+    """Return the window centres, metres from the left edge."""
     pitch = plan.width / plan.bays if style.window == "strip" else (plan.width - 0.6) / plan.bays
     start = (plan.width - pitch * plan.bays) / 2
     return [start + pitch * (i + 0.5) for i in range(plan.bays)]
 
 
 def _draw_bands(canvas: Canvas, rng: np.random.Generator, style: Style, plan: FacadePlan) -> None:
-    """Draw what runs between the floors: string courses, beams or columns, as the style has them."""
+    """Draw the style's divisions between floors: string courses, beams or columns."""
     if style.name == "timber":
         _draw_beams(canvas, rng, style, plan)
         return
@@ -242,7 +242,7 @@ def _draw_sign(canvas: Canvas, rng: np.random.Generator, style: Style, plan: Fac
 
 
 def _draw_feature(canvas: Canvas, rng: np.random.Generator, style: Style, plan: FacadePlan) -> None:
-    """Hang banners or let ivy grow: what tells a building from its siblings."""
+    """Draw banners or ivy, which tell a building from its siblings."""
     kind, top = rng.random(), plan.storeys * style.storey_m
     if kind < 0.45 and plan.storeys > 1:
         colors = choose(rng, AWNINGS + BOARDS), choose(rng, AWNINGS + BOARDS)
@@ -304,7 +304,7 @@ _MARKS = {"clock": _draw_clock, "rose": _draw_rose}
 
 
 def _age(canvas: Canvas, rng: np.random.Generator, px_per_m: float) -> None:
-    """Add stains, streaks below the eaves and the dirt of the street."""
+    """Add stains, streaks below the eaves and dirt near the street."""
     shape = canvas.shape
     stains = materials.noise(rng, shape, 5 * px_per_m, octaves=2) // 9
     streaks = materials.noise(rng, (1, shape[1]), 0.8 * px_per_m, octaves=2) // 10

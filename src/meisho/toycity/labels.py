@@ -1,18 +1,18 @@
-"""Easy, hard or junk: how a database photo answers a query of the same landmark, from the known geometry.
+"""Easy, hard or junk: grading a database photo for a query of the same landmark, from the known geometry.
 
-Let the query's facade pixels be those, within its box, that show a facade of the landmark. Of a database
-photo of the same landmark we know
+The query's facade pixels are the pixels in its box that show a facade of the landmark. For a database photo
+of the same landmark we know
 
-- common: the part of these whose point of the facade is also visible in the database photo;
-- angle: between the directions from the landmark's middle to the two cameras;
-- zoom: how many times larger, in px per metre on the facade, the common part is in one photo than in the
-  other (the median, at least 1);
-- dim: whether it was taken at night, at dusk or through fog;
-- share: the part of the database photo that the landmark's facades fill.
+- common: the fraction of these pixels whose point on the facade is also visible in the database photo;
+- angle: the angle between the directions from the landmark's centre to the two cameras;
+- zoom: how many times larger the common part is in one photo than in the other, in px per metre on the facade
+  (the median, at least 1);
+- dim: whether the photo was taken at night, at dusk or through fog;
+- share: the fraction of the database photo that the landmark's facades fill.
 
-junk:  common < JUNK_COMMON or share < JUNK_SHARE: too little of the landmark to ask for it.
+junk:  common < JUNK_COMMON or share < JUNK_SHARE: too little of the landmark is visible to expect the photo.
 easy:  not junk, not dim, common >= EASY_COMMON, angle <= EASY_ANGLE_DEG and zoom <= EASY_ZOOM.
-hard:  the rest.
+hard:  everything else.
 """
 
 import math
@@ -35,16 +35,17 @@ GRID_PX = 4
 def project_visible(
     points: Float64Array, plane: FacadePlane, cameras: tuple[Camera, Camera], shown: UInt8Array
 ) -> tuple[Float64Array, Float64Array, BoolArray]:
-    """Carry pixels over a facade's plane from one photo to another.
+    """Map pixels from one photo to another by a facade's plane.
 
     Args:
         points: (P, 2) px of the first photo that show the plane.
         plane: The facade.
-        cameras: Of the first and of the second photo.
-        shown: (H, W) which facade the second photo shows where.
+        cameras: The cameras of the first and the second photo.
+        shown: (H, W) number of the facade that each pixel of the second photo shows.
 
     Returns:
-        (P, 2) px in the second photo; (P,) how many times larger it shows them; (P,) whether it shows them.
+        (P, 2) px in the second photo; (P,) its magnification relative to the first photo; (P,) whether it
+        shows the point.
     """
     H_plane_to_a, H_plane_to_b = (plane.to_photo(camera) for camera in cameras)
     on_plane = np.column_stack([points, np.ones(len(points))]) @ np.linalg.inv(H_plane_to_a).T
@@ -77,7 +78,7 @@ def facade_pixels(
 def grade_photo(
     site: SiteRecord, query: PhotoRecord, query_shown: UInt8Array, photo: PhotoRecord, photo_shown: UInt8Array
 ) -> GradeRecord:
-    """Grade one database photo for one query of the same landmark; the module says how."""
+    """Grade one database photo for one query of the same landmark, as the module's docstring explains."""
     cameras = query.camera.camera(), photo.camera.camera()
     pixels = facade_pixels(query_shown, query.box, GRID_PX)
     visible, scales = [], []

@@ -19,16 +19,16 @@ class Sky:
     """A kind of weather or time of day.
 
     Attributes:
-        name: Its name.
-        share: How often it is, relative to the others.
-        ambient: RGB factor of light from everywhere.
-        sun: RGB factor of sunlight that falls straight on a surface.
-        zenith: RGB of the sky above.
+        name: Name of the weather.
+        share: Relative frequency.
+        ambient: RGB factor of ambient light.
+        sun: RGB factor of sunlight that hits a surface head-on.
+        zenith: RGB of the sky overhead.
         horizon: RGB of the sky at the horizon, and of fog.
-        clouds: 0..1, how much of the sky is covered.
+        clouds: Cloud cover, 0 to 1.
         cloud: RGB of clouds.
-        sight_m: Distance at which fog hides half; 0 for clear air.
-        glow: 0..1 how bright lamps and windows shine.
+        sight_m: Distance at which fog hides half of the light, metres; 0 for clear air.
+        glow: Brightness of lamps and windows, 0 to 1.
         falling: "", "rain" or "snow".
     """
 
@@ -158,12 +158,12 @@ SKIES: tuple[Sky, ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """How one photo is lit.
+    """The light of one photo.
 
     Attributes:
         sky: The weather.
         sun: (3,) unit vector towards the sun.
-        shadow: (a, b, c): a sunlit wall lies in shadow where a * u + b * v > c, in metres on the wall.
+        shadow: (a, b, c): a sunlit wall is in shadow where a * u + b * v > c; u, v in metres on the wall.
     """
 
     sky: Sky
@@ -183,7 +183,7 @@ class Light:
         return lit
 
     def _table(self, facing: float, surface: Surface) -> UInt8Array:
-        """(1, 256, 4): what becomes of each channel's values; `facing` is the cosine towards the sun."""
+        """Return a (1, 256, 4) look-up table for each channel; `facing` is the cosine towards the sun."""
         gain = np.array(self.sky.ambient) + np.array(self.sky.sun) * facing
         if surface.normal[2] < -0.2:
             gain = gain * 0.6
@@ -197,7 +197,7 @@ class Light:
 
 
 def pick_light(rng: np.random.Generator, *, fair: bool) -> Light:
-    """Draw the weather of one photo; `fair` allows only daylight and clear air."""
+    """Pick the weather of one photo at random; `fair` allows only daylight and clear air."""
     skies = SKIES[:3] if fair else SKIES
     shares = np.array([sky.share for sky in skies])
     sky = skies[int(np.searchsorted(np.cumsum(shares) / shares.sum(), rng.random()))]
@@ -209,7 +209,7 @@ def pick_light(rng: np.random.Generator, *, fair: bool) -> Light:
 
 
 def draw_sky(rng: np.random.Generator, camera: Camera, sky: Sky) -> Float32Array:
-    """Draw the sky behind everything: (H, W, 3), 0 to 255."""
+    """Draw the sky: (H, W, 3), 0 to 255."""
     rows = np.arange(camera.height)
     upward = (camera.principal[1] - rows) / camera.focal_px + float(camera.rotation[2, 2])
     share = np.clip(upward * 1.6, 0, 1).astype(np.float32)[:, None, None]

@@ -1,4 +1,4 @@
-"""Walls, roofs and ground: pictures of brick, stone, plaster, tiles, ... made of noise. All are uint8 RGB."""
+"""Walls, roofs and ground: textures of brick, stone, plaster, tiles and so on, from noise; all uint8 RGB."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Shape = tuple[int, int]
 
 
 def noise(rng: np.random.Generator, shape: Shape, cell_px: float, *, octaves: int = 3) -> Int16Image:
-    """(H, W) int16 smooth noise about 0, within about ±100; its largest spots are `cell_px` wide."""
+    """Return (H, W) int16 smooth noise around 0, within about ±100; the largest spots are `cell_px` wide."""
     total = np.zeros(shape, dtype=np.int16)
     for octave in range(octaves):
         cells = [max(2, round(side * 2**octave / cell_px) + 1) for side in shape]
@@ -24,12 +24,12 @@ def noise(rng: np.random.Generator, shape: Shape, cell_px: float, *, octaves: in
 
 
 def grain(rng: np.random.Generator, shape: Shape, strength: int) -> Int16Image:
-    """(H, W) int16, independent for each pixel, within ± `strength`."""
+    """Return (H, W) int16 noise, independent for each pixel, within ± `strength`."""
     return rng.integers(-strength, strength + 1, size=shape, dtype=np.int16)
 
 
 def tinted(color: RGB, light: Int16Image) -> UInt8Array:
-    """Return `color` made lighter or darker by `light` (H, W): (H, W, 3)."""
+    """Return (H, W, 3): `color`, lighter or darker by `light` (H, W)."""
     mixed: UInt8Array = np.clip(np.array(color, dtype=np.int16) + light[..., None], 0, 255).astype(np.uint8)
     return mixed
 
@@ -43,7 +43,7 @@ def plaster(rng: np.random.Generator, shape: Shape, px_per_m: float, color: RGB)
 def _courses(
     rng: np.random.Generator, shape: Shape, size_px: Shape, spread: int
 ) -> tuple[Int16Image, Int16Image]:
-    """Return the lightness of bricks laid in bond, and 1 on the joints between them; each (H, W) int16."""
+    """Return the lightness of bricks in a bond, and a mask of the joints; both (H, W) int16."""
     height, width = size_px
     y, x = np.arange(shape[0]), np.arange(shape[1])
     row = y // height
@@ -90,7 +90,7 @@ def concrete(rng: np.random.Generator, shape: Shape, px_per_m: float, color: RGB
 
 
 def planks(rng: np.random.Generator, shape: Shape, px_per_m: float, color: RGB) -> UInt8Array:
-    """Boards lying on one another."""
+    """Horizontal boards."""
     tones, joints = _courses(rng, shape, (max(4, round(0.22 * px_per_m)), round(3.0 * px_per_m)), 10)
     return tinted(color, tones - joints * 34 + noise(rng, shape, 0.4 * px_per_m) // 12 + grain(rng, shape, 4))
 

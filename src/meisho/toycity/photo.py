@@ -1,4 +1,4 @@
-"""From a scene to a photo: drawing, air, lens, sensor, JPEG."""
+"""From a scene to a photo: rendering, air, lens, sensor, JPEG."""
 
 import io
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ SHARE_TURNED = 0.03
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """One photo and what is known about it.
+    """One photo and its ground truth.
 
     Attributes:
         pixels: (H, W, 3) uint8 RGB, upright.
         jpeg: The file's bytes.
-        camera: Where it was taken from.
-        shown: (H, W) uint8: 1 + position of the building's surface that fills the pixel, 0 for all else.
-        box: (x0, y0, x1, y1) px round all that is seen of the building, roofs too; None if nothing is.
+        camera: The camera.
+        shown: (H, W) uint8: 1 + position of the building's surface that fills the pixel, 0 for anything else.
+        box: (x0, y0, x1, y1) px around the visible part of the building, including roofs; None if none is.
         sky: Name of the weather.
-        manner: Name of the way in which it was taken.
-        dim: Whether night, dusk or fog hide the building.
+        manner: Name of the manner in which it was taken.
+        dim: Whether night, dusk or fog hides the building.
     """
 
     pixels: UInt8Array
@@ -45,7 +45,7 @@ class Shot:
 
 
 def take_photo(rng: np.random.Generator, site: Site, *, fair: bool) -> Shot:
-    """Take one photo of a site; `fair` ones are taken from the front, by day, of the whole building."""
+    """Take one photo of a site; a `fair` one shows the whole building from the front, by day."""
     manner = POSTCARD if fair else pick_manner(rng)
     camera = place_camera(rng, site, manner)
     light = pick_light(rng, fair=fair)
@@ -62,7 +62,7 @@ def take_photo(rng: np.random.Generator, site: Site, *, fair: bool) -> Shot:
 
 
 def _shown_facades(drawing: Drawing, site: Site) -> UInt8Array:
-    """Reduce to the photo's size; a pixel counts where all of it shows one facade."""
+    """Reduce to the photo's size; a pixel counts only if all of it shows one facade."""
     n = OVERSAMPLING
     parts = np.stack([drawing.shown[i::n, j::n] for i in range(n) for j in range(n)])
     first = parts[0]
@@ -84,7 +84,7 @@ def _building_box(drawing: Drawing, site: Site) -> tuple[float, float, float, fl
 
 
 def _through_air(drawing: Drawing, sky: Float32Array, light: Light) -> UInt8Array:
-    """Reduce to the photo's size, light windows, and put mist between and the sky (H, W, 3) behind."""
+    """Reduce to the photo's size, light the windows, and add mist in front and the sky (H, W, 3) behind."""
     size = sky.shape[1], sky.shape[0]
     reduced = cv2.resize(drawing.color, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     covered = cv2.resize((drawing.shown >= 0).astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
@@ -93,7 +93,7 @@ def _through_air(drawing: Drawing, sky: Float32Array, light: Light) -> UInt8Arra
     if light.sky.glow:
         color += reduced[..., 3:] * np.float32(0.85 / 255) * (WARM - color)
     if light.sky.sight_m:
-        # the share of mist at distance d is d² / (d² + sight²): half at the sight distance, exact arithmetic
+        # mist at distance d covers d² / (d² + sight²): half at the sight distance, exact arithmetic
         near = drawing.inverse_depth[::OVERSAMPLING, ::OVERSAMPLING] * np.float32(light.sky.sight_m)
         mist = np.float32(1) / (near * near + np.float32(1))
         color += mist[..., None] * (np.array(light.sky.horizon, dtype=np.float32) * share - color)
@@ -102,7 +102,7 @@ def _through_air(drawing: Drawing, sky: Float32Array, light: Light) -> UInt8Arra
 
 
 def _shine(pixels: UInt8Array, site: Site, camera: Camera, drawing: Drawing, light: Light) -> UInt8Array:
-    """Add halos round lamps, and the bleeding of bright windows at night."""
+    """Add halos around lamps, and the bloom of bright windows at night."""
     if light.sky.glow < 0.3:
         return pixels
     spots = np.zeros(pixels.shape[:2], dtype=np.uint8)
@@ -119,7 +119,7 @@ def _shine(pixels: UInt8Array, site: Site, camera: Camera, drawing: Drawing, lig
 
 
 def _fall(rng: np.random.Generator, pixels: UInt8Array, light: Light) -> UInt8Array:
-    """Let it rain or snow."""
+    """Add rain or snow."""
     if not light.sky.falling:
         return pixels
     height, width = pixels.shape[:2]
@@ -142,7 +142,7 @@ def _fall(rng: np.random.Generator, pixels: UInt8Array, light: Light) -> UInt8Ar
 
 
 def _develop(rng: np.random.Generator, pixels: UInt8Array, *, fair: bool) -> UInt8Array:
-    """Blur, exposure, white balance, contrast, vignette and noise of a camera."""
+    """Apply a camera's blur, exposure, white balance, contrast, vignette and noise."""
     wild = 0.4 if fair else 1.0
     pixels = _blurred(rng, pixels, wild)
     gain = (1 + wild * rng.uniform(-0.13, 0.13)) * (1 + wild * rng.uniform(-0.05, 0.05, 3))
@@ -169,7 +169,7 @@ def _blurred(rng: np.random.Generator, pixels: UInt8Array, wild: float) -> UInt8
 
 
 def _moved(pixels: UInt8Array, length: int, axis: int) -> UInt8Array:
-    """Average each pixel with the `length` - 1 before it, as a moving camera does."""
+    """Average each pixel with the `length` - 1 pixels before it, like a moving camera."""
     total = np.zeros(pixels.shape, dtype=np.uint16)
     for shift in range(length):
         total += np.roll(pixels, shift, axis=axis)
@@ -178,19 +178,19 @@ def _moved(pixels: UInt8Array, length: int, axis: int) -> UInt8Array:
 
 
 def _vignette(shape: tuple[int, int]) -> Float32Array:
-    """(H, W): 0 in the middle, 1 in the corners."""
+    """Return (H, W), from 0 in the middle to 1 in the corners."""
     y = (np.arange(shape[0], dtype=np.float32) / np.float32(shape[0]) - np.float32(0.5)) ** 2
     x = (np.arange(shape[1], dtype=np.float32) / np.float32(shape[1]) - np.float32(0.5)) ** 2
     return (y[:, None] + x[None, :]) * np.float32(2)
 
 
 def _encode(rng: np.random.Generator, pixels: UInt8Array, *, fair: bool) -> bytes:
-    """Write as JPEG; a few lie on their side and say so in their EXIF, as phones do."""
+    """Encode as JPEG; a few photos are stored sideways with an EXIF orientation, like those of phones."""
     quality = int(rng.integers(80 if fair else 35, 96))
     turned = rng.random() < SHARE_TURNED and not fair
     exif = Image.Exif()
     if turned:
-        exif[EXIF_ORIENTATION] = 6  # to be turned clockwise by 90 degrees for viewing
+        exif[EXIF_ORIENTATION] = 6  # rotate clockwise by 90 degrees to view
     buffer = io.BytesIO()
     image = Image.fromarray(np.rot90(pixels) if turned else pixels)
     image.save(buffer, "JPEG", quality=quality, exif=exif.tobytes() if turned else b"")

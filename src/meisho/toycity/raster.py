@@ -1,7 +1,8 @@
-"""A small z-buffer: surfaces seen by a camera -> colours, and which surface each pixel shows.
+"""A small z-buffer: surfaces seen by a camera -> colours, and the surface that each pixel shows.
 
-Two passes. The first finds for each pixel the nearest surface; 1 / depth of a plane is linear in the image,
-so this is three multiplications a pixel. The second looks up each surface's texture where it is seen.
+There are two passes. The first finds the nearest surface for each pixel; 1 / depth of a plane is linear in
+the image, so this takes three multiplications per pixel. The second looks up each surface's texture where the
+surface is visible.
 """
 
 from collections.abc import Sequence
@@ -22,11 +23,11 @@ Window = tuple[slice, slice]
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """What the camera sees.
+    """What a camera sees.
 
     Attributes:
-        color: (H, W, 4) uint8: RGB, and how much a pixel shines at night; 0 where nothing stands.
-        inverse_depth: (H, W) float32, 1/m; 0 where nothing stands.
+        color: (H, W, 4) uint8: RGB, and how much a pixel glows at night; 0 for pixels without a surface.
+        inverse_depth: (H, W) float32, 1/m; 0 for pixels without a surface.
         shown: (H, W) int16: position of the surface that a pixel shows, or -1.
     """
 
@@ -46,7 +47,7 @@ class _Seen:
 
 
 def draw_surfaces(surfaces: Sequence[Surface], camera: Camera, light: Light) -> Drawing:
-    """Draw `surfaces`; of equally near ones the first is shown."""
+    """Draw `surfaces`; if some are equally near, the first is shown."""
     shape = (camera.height, camera.width)
     nearest = np.zeros(shape, dtype=np.float32)
     shown = np.full(shape, -1, dtype=np.int16)
@@ -69,7 +70,7 @@ def draw_surfaces(surfaces: Sequence[Surface], camera: Camera, light: Light) -> 
 
 
 def _turned_towards(surfaces: Sequence[Surface], camera: Camera) -> list[int]:
-    """Return the positions of the surfaces that show their seen side and are not beside or behind."""
+    """Return the positions of the surfaces that face the camera and are not beside or behind it."""
     normals = np.array([s.normal for s in surfaces])
     towards = camera.position - np.array([s.corners[0] for s in surfaces])
     facing = (normals * towards).sum(axis=1) > 0
@@ -108,13 +109,13 @@ def _see(number: int, surface: Surface, camera: Camera) -> _Seen | None:
 
 
 def camera_points(points: Float64Array, camera: Camera) -> Float64Array:
-    """World points (N, 3) -> camera axes (N, 3), metres."""
+    """Transform world points (N, 3) to camera axes (N, 3), metres."""
     seen: Float64Array = (points - camera.position) @ camera.rotation.T
     return seen
 
 
 def _frustum(camera: Camera) -> Float64Array:
-    """(5, 4): planes in camera axes round what a photo shows, with a margin; inside is where all are >= 0."""
+    """Return the frustum with a margin: (5, 4) planes in camera axes, all >= 0 inside."""
     (cx, cy), f, margin = camera.principal, camera.focal_px, 2.0
     return np.array(
         [
@@ -128,14 +129,14 @@ def _frustum(camera: Camera) -> Float64Array:
 
 
 def _sides(points: Float64Array, camera: Camera) -> Float64Array:
-    """(N, 5): the values of the planes of `_frustum` at points (N, 3) in camera axes."""
+    """Return (N, 5) values of `_frustum`'s planes at points (N, 3) in camera axes."""
     planes = _frustum(camera)
     values: Float64Array = points @ planes[:, :3].T + planes[:, 3]
     return values
 
 
 def _clip(points: Float64Array, camera: Camera) -> Float64Array:
-    """Cut a polygon in camera axes to the part that the photo shows."""
+    """Clip a polygon in camera axes to the frustum."""
     crossed = (_sides(points, camera) < 0).any(axis=0)
     for plane in _frustum(camera)[crossed]:
         points = _cut(points, points @ plane[:3] + plane[3])
@@ -143,7 +144,7 @@ def _clip(points: Float64Array, camera: Camera) -> Float64Array:
 
 
 def _cut(points: Float64Array, side: Float64Array) -> Float64Array:
-    """Keep the part of a polygon where the linear function with the corner values `side` is >= 0."""
+    """Keep the part of a polygon where a linear function, with the corner values `side`, is >= 0."""
     kept = []
     for i in range(len(points)):
         a, b = side[i - 1], side[i]
@@ -155,7 +156,7 @@ def _cut(points: Float64Array, side: Float64Array) -> Float64Array:
 
 
 def _linear(row: Float64Array, window: Window) -> Float32Array:
-    """row[0] x + row[1] y + row[2] over the pixels of `window`."""
+    """Return row[0] x + row[1] y + row[2] for the pixels of `window`."""
     rows, columns = window
     x = row[0] * np.arange(columns.start, columns.stop) + row[2]
     y = row[1] * np.arange(rows.start, rows.stop)
@@ -164,7 +165,7 @@ def _linear(row: Float64Array, window: Window) -> Float32Array:
 
 
 def _texture_map(seen: _Seen) -> tuple[UInt8Array, Float32Array, Float32Array]:
-    """Return the copy of the texture that fits the scale, and its column and row for each pixel."""
+    """Return the texture level that fits the scale, and its column and row for each pixel."""
     texture = seen.surface.texture
     depth: Float32Array = np.reciprocal(np.maximum(seen.inverse_depth, np.float32(1e-4)))
     u: Float32Array = _linear(seen.to_plane[0], seen.window) * depth

@@ -1,4 +1,4 @@
-"""What is written beside the photos: cameras, facades and labels, as values and as JSON."""
+"""The ground truth saved with the photos: cameras, facades and labels, as values and as JSON."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -25,14 +25,14 @@ GRADES = ("easy", "hard", "junk")
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a city is made from; two builds with equal parameters have equal photos.
+    """The parameters of a city; two builds with equal parameters have equal photos.
 
     Attributes:
         landmarks: Number of landmarks.
-        views: Database photos of each.
+        views: Database photos per landmark.
         distractors: Database photos of other streets.
-        seed: Another seed is another city.
-        drawing: `DRAWING` of the version that drew it.
+        seed: Seed; each gives a different city.
+        drawing: `DRAWING` of the version that drew the city.
     """
 
     landmarks: int
@@ -44,7 +44,7 @@ class Parameters:
 
 @dataclass(frozen=True)
 class CameraRecord:
-    """A `Camera` in plain numbers; its fields are explained there."""
+    """A `Camera` in plain numbers; see there for the fields."""
 
     width: int
     height: int
@@ -70,16 +70,16 @@ class PhotoRecord:
     """One photo.
 
     Attributes:
-        id: Unique among database and queries together; the file's name without ".jpg".
+        id: The file's name without ".jpg"; unique among database and queries together.
         role: "database" or "query".
-        site: What it shows: the landmark's or street's name.
+        site: Name of the landmark or street in the photo.
         landmark: The landmark's number, or -1.
-        camera: Where it was taken from.
+        camera: The camera.
         sky: Weather or time of day.
-        manner: How it was taken.
-        dim: Whether darkness or fog hide the building.
-        share: Part of the photo that the landmark's facades fill.
-        box: (x0, y0, x1, y1) px round the landmark where a query is cropped, or None.
+        manner: Name of the manner in which it was taken.
+        dim: Whether darkness or fog hides the building.
+        share: Fraction of the photo that the landmark's facades fill.
+        box: (x0, y0, x1, y1) px around the landmark, to which a query is cropped, or None.
     """
 
     id: str
@@ -106,8 +106,8 @@ class FacadePlane:
     """The plane of one facade.
 
     Attributes:
-        number: What `visible/*.png` holds where a photo shows it.
-        origin: (3,) metres.
+        number: The facade's value in `visible/*.png`.
+        origin: (3,) origin of the plane, metres.
         u: (3,) unit vector to the right.
         v: (3,) unit vector downwards.
     """
@@ -122,13 +122,13 @@ class FacadePlane:
             _check_shape("facade's origin or axis", values, (3,))
 
     def to_photo(self, camera: Camera) -> Float64Array:
-        """(3, 3) homography: (u, v, 1) in metres on the plane -> homogeneous px; the third is depth."""
+        """Return (3, 3): (u, v, 1) in metres on the plane -> homogeneous px, whose third entry is depth."""
         return camera.plane_frame_to_photo(np.array(self.origin), np.array(self.u), np.array(self.v))
 
 
 @dataclass(frozen=True)
 class SiteRecord:
-    """A landmark or a street: its name, style family, facades and middle (x, y, z) in metres."""
+    """A landmark or a street: its name, style family, facades and centre (x, y, z) in metres."""
 
     name: str
     family: str
@@ -139,7 +139,7 @@ class SiteRecord:
 
 @dataclass(frozen=True)
 class GradeRecord:
-    """How a database photo answers a query of the same landmark; see `labels.grade_photo`."""
+    """The grade of a database photo for a query of the same landmark; see `labels.grade_photo`."""
 
     query: str
     photo: str
@@ -151,7 +151,7 @@ class GradeRecord:
 
 @dataclass(frozen=True)
 class Records:
-    """All that is known about a built city."""
+    """The ground truth of a built city."""
 
     parameters: Parameters
     sites: tuple[SiteRecord, ...]
@@ -163,10 +163,10 @@ class Records:
         roles = {photo.id: photo.role for photo in self.photos}
         for photo in self.photos:
             if photo.site not in sites:
-                raise ValueError(f"photo {photo.id!r} is of the site {photo.site!r}, which is not there")
+                raise ValueError(f"photo {photo.id!r} names the site {photo.site!r}, which does not exist")
         for grade in self.grades:
             if (roles.get(grade.query), roles.get(grade.photo)) != ("query", "database"):
-                raise ValueError(f"{grade} names a photo that is not there")
+                raise ValueError(f"{grade} names a photo that does not exist")
             if grade.grade not in GRADES:
                 raise ValueError(f"{grade}: a grade is one of {', '.join(GRADES)}")
 
@@ -183,10 +183,10 @@ def write_records(records: Records, root: Path) -> None:
 
 
 def read_records(root: Path) -> Records:
-    """Read what `write_records` wrote.
+    """Read the records written by `write_records`.
 
     Raises:
-        DatasetError: There is no complete city under `root`, or one of another format.
+        DatasetError: `root` holds no complete city, or one in another format.
     """
     path = root / RECORDS_NAME
     try:
@@ -196,7 +196,7 @@ def read_records(root: Path) -> Records:
                 f"{path}: format {data['format']}, this version reads {FORMAT}; delete {root} and build it "
                 "again"
             )
-        return _parse(data)
+        return Records(Parameters(**data["parameters"]), *parse_parts(data))
     except FileNotFoundError:
         raise DatasetError(
             f"{root}: no toy city here; run 'meisho demo' or call build_toycity(root)"
@@ -205,10 +205,6 @@ def read_records(root: Path) -> Records:
         raise DatasetError(
             f"{path}: not a toy city's records ({error}); delete {root} and build it again"
         ) from error
-
-
-def _parse(data: dict[str, Any]) -> Records:
-    return Records(Parameters(**data["parameters"]), *parse_parts(data))
 
 
 def parse_parts(

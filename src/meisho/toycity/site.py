@@ -1,4 +1,4 @@
-"""A place in the city: one building in the middle, its neighbours, the street, trees and lamps."""
+"""A site in the city: one building in the middle, its neighbours, the street, trees and lamps."""
 
 from dataclasses import dataclass, replace
 
@@ -39,21 +39,21 @@ SLABS: tuple[RGB, ...] = (
 
 
 def stream(seed: int, *what: int) -> np.random.Generator:
-    """Return the random numbers for one purpose: the same whatever was drawn before, and in any process."""
+    """Return a random generator for one purpose; it does not depend on earlier draws or on the process."""
     return np.random.default_rng(np.random.SeedSequence([seed, *what]))
 
 
 @dataclass(frozen=True, eq=False)
 class Site:
-    """A place to photograph.
+    """A site to photograph.
 
     Attributes:
-        name: In lower case with "_", unique in its city.
-        family: Name of the style family of its building.
-        surfaces: All that stands there, the building's first.
-        num_building: How many of `surfaces` are the building's.
+        name: Name in lower case with "_", unique in its city.
+        family: Name of the building's style family.
+        surfaces: All surfaces of the site, those of the building first.
+        num_building: Number of `surfaces` that belong to the building.
         extent: Width, depth and height of the building, metres.
-        lamps: (L, 3) where lamps shine, metres.
+        lamps: (L, 3) positions of the lamps, metres.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Site:
 
     @property
     def center(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """(3,) the middle of the building, metres."""
+        """(3,) centre of the building, metres."""
         return np.array([0.0, self.extent[1] / 2, self.extent[2] / 2])
 
 
 def landmark_site(seed: int, number: int) -> Site:
-    """Build the place of landmark `number`; landmarks 12 apart are siblings of one family.
+    """Build the site of landmark `number`; landmarks whose numbers differ by 12 are siblings of one family.
 
-    In every third family, the third and the fourth sibling also look alike.
+    In every third family, the third and fourth siblings also look alike.
     """
     sibling, family = divmod(number, len(FAMILIES))
     look = 2 if sibling % 4 == 3 and family % 3 == 0 else sibling % LANDMARK_LOOKS
@@ -80,7 +80,7 @@ def landmark_site(seed: int, number: int) -> Site:
 
 
 def street_site(seed: int, number: int) -> Site:
-    """Build distractor street `number`: the same families, but no landmark."""
+    """Build distractor street `number`, with buildings of the same families but no landmark."""
     look = number % LOOKS if number % 5 == 0 else LANDMARK_LOOKS + number % (LOOKS - LANDMARK_LOOKS)
     return _site(seed, STREET, number, look, number * 5 % len(FAMILIES))
 
@@ -121,7 +121,7 @@ def _neighbours(
 
 
 def _monument(rng: np.random.Generator, main: Building) -> list[Surface]:
-    """Return what stands on the square before the building: a fountain, an obelisk, flags or nothing."""
+    """Return the monument in front of the building: a fountain, an obelisk, flags or nothing."""
     kind, x = rng.random(), round(float(rng.choice([-0.42, 0.42])) * main.width, 3)
     stone = Canvas(materials.ashlar(rng, (120, 120), 24, choose(rng, WALLS)), 24).texture()
     if kind < 0.3:
@@ -181,7 +181,7 @@ def _tile(rng: np.random.Generator, material: Material, color: RGB) -> Texture:
 def _furniture(
     rng: np.random.Generator, main: Building
 ) -> tuple[tuple[tuple[float, float, float], ...], list[Surface]]:
-    """Return where lamps shine, and lamps and trees along the pavement."""
+    """Return the positions of the lamp heads, and lamps and trees along the pavement."""
     parts: list[Surface] = []
     lamps = []
     first = float(rng.uniform(-8, 0))
@@ -203,7 +203,7 @@ def _furniture(
 def standing(
     texture: Texture, x: float, y: float, z: float = 0.0, *, along: tuple[float, float] = (1.0, 0.0)
 ) -> Surface:
-    """Stand a cut-out on the ground, its foot's middle at (x, y), its width along the unit vector `along`."""
+    """Place a cut-out on the ground, the middle of its foot at (x, y), along the unit vector `along`."""
     width, height = texture.size_m
     dx, dy = along[0] * width / 2, along[1] * width / 2
     upright = wall((x - dx, y - dy), (x + dx, y + dy), z, z + height, texture)

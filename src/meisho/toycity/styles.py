@@ -1,4 +1,4 @@
-"""The families of buildings. Siblings share palette, windows and roof, and differ in the rest."""
+"""The style families. Siblings share palette, windows and roof, and differ in everything else."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +11,19 @@ from meisho.toycity.materials import RGB, Material
 
 @dataclass(frozen=True)
 class Family:
-    """What all buildings of one kind share, in every city.
+    """The common traits of all buildings of one family, in every city.
 
     Attributes:
-        name: Also chooses how its buildings are put together.
-        materials: Of its walls: one look has one of them.
-        windows: "sash", "shutter", "arch", "pointed", "casement", "lattice", "strip" or "slit": likewise.
+        name: Name of the family; also selects how its buildings are assembled.
+        materials: Possible wall materials; each look has one.
+        windows: Possible windows; each look has one. "sash", "shutter", "arch", "pointed", "casement",
+            "lattice", "strip" or "slit".
         ground: Ground floor: "shop", "arcade", "door" or "plain".
-        storeys: Least and most number of floors.
-        bays: Least and most number of windows in a row.
-        storey_m: Height of a floor.
-        bay_m: Distance of windows.
-        nouns: What its buildings are called.
+        storeys: Minimum and maximum number of floors.
+        bays: Minimum and maximum number of windows in a row.
+        storey_m: Height of a floor, metres.
+        bay_m: Distance between windows, metres.
+        nouns: Words for its buildings, such as "HOTEL".
     """
 
     name: str
@@ -38,23 +39,23 @@ class Family:
 
 @dataclass(frozen=True)
 class Style:
-    """How one building, or the siblings of one look, are made; what `Family` has too means the same.
+    """The style of one building, or of the siblings of one look.
 
     Attributes:
-        name: The family's.
-        material: Of its walls.
+        name: Name of the family.
+        material: Wall material.
         wall: Wall colour.
         trim: Colour of frames, sills, cornices and columns.
         roof: Roof colour.
         accent: Colour of doors, shutters and signs.
-        window: One of the family's.
-        ground: The family's.
-        storeys: The family's, fewer for a neighbour.
-        bays: The family's.
-        storey_m: The family's.
-        bay_m: The family's.
-        nouns: The family's.
-        banded: Whether its walls have bands of a second colour.
+        window: One of the family's windows.
+        ground: As in `Family`.
+        storeys: As in `Family`; fewer for a neighbour.
+        bays: As in `Family`.
+        storey_m: As in `Family`.
+        bay_m: As in `Family`.
+        nouns: As in `Family`.
+        banded: Whether the walls have bands of a second colour.
     """
 
     name: str
@@ -290,7 +291,7 @@ _ENDINGS = ("A", "DEN", "FORD", "IA", "LIN", "MOOR", "NA", "RA", "SK", "TON", "V
 
 
 def city_styles(rng: np.random.Generator) -> tuple[tuple[Style, ...], ...]:
-    """Return the looks of one city: `LOOKS` times a style of each family."""
+    """Return the looks of one city: `LOOKS` styles of each family."""
     walls = [rng.permutation(len(WALLS))[:LOOKS] for _ in FAMILIES]
     return tuple(
         tuple(_look_of(family, WALLS[walls[i][look]], rng) for i, family in enumerate(FAMILIES))
@@ -328,7 +329,7 @@ def sibling_style(style: Style, rng: np.random.Generator) -> Style:
 
 
 def quiet_style(styles: Sequence[Style], rng: np.random.Generator) -> Style:
-    """Return the style of a neighbour: of a family that stands in rows, in paler colours."""
+    """Return the style of a neighbour: a family that is built in rows, in paler colours."""
     row = [style for style in styles if style.name in ROW_FAMILIES]
     style = sibling_style(row[int(rng.integers(0, len(row)))], rng)
     wall, trim, roof, accent = (_paler(c) for c in (style.wall, style.trim, style.roof, style.accent))
@@ -342,7 +343,7 @@ def _paler(color: RGB) -> RGB:
 
 
 def _near(color: RGB, rng: np.random.Generator, light: int, hue: int) -> RGB:
-    """Return a colour lighter or darker by at most `light`, each channel moved by at most `hue` besides."""
+    """Return a colour lighter or darker by at most `light`, with each channel moved by at most `hue` more."""
     shifts = rng.integers(-light, light + 1) + rng.integers(-hue, hue + 1, 3)
     r, g, b = (int(min(max(c + d, 12), 250)) for c, d in zip(color, shifts, strict=True))
     return r, g, b
@@ -370,10 +371,10 @@ def full_name(style: Style, name: str, rng: np.random.Generator) -> str:
 
 
 def pick(rng: np.random.Generator, bounds: tuple[int, int]) -> int:
-    """Return a whole number within `bounds`, both included."""
+    """Return a random whole number within `bounds`, both included."""
     return int(rng.integers(bounds[0], bounds[1] + 1))
 
 
 def choose(rng: np.random.Generator, options: Sequence[RGB]) -> RGB:
-    """Return one of `options`."""
+    """Return one of `options` at random."""
     return options[int(rng.integers(0, len(options)))]

@@ -1,7 +1,7 @@
-"""Planar textured polygons, of which everything in the city is built.
+"""Planar textured polygons, which make up everything in the city.
 
 World frame: metres, x to the right along the street, y away from the street, z up; the landmark's main
-facade stands on y = 0 and looks towards -y. A texture's pixel (column, row) lies on its surface at
+facade stands on y = 0 and faces -y. A texture's pixel (column, row) lies on its surface at
 `origin + u * column / px_per_m + v * row / px_per_m`.
 """
 
@@ -21,14 +21,14 @@ ROUNDED_TO = 4
 
 @dataclass(frozen=True, eq=False)
 class Texture:
-    """A picture at a known scale, with ever smaller copies against aliasing.
+    """A picture at a known scale, with smaller copies to avoid aliasing.
 
     Attributes:
-        image: (H, W, 4) uint8: RGB, and a fourth channel: opacity where `cutout`, else how much a pixel
-            shines at night.
+        image: (H, W, 4) uint8: RGB, and a fourth channel: opacity if `cutout`, otherwise how much a pixel
+            glows at night.
         px_per_m: Pixels per metre.
         cutout: Whether the fourth channel is opacity.
-        levels: Copies of `image`, each half as large as the one before; made from it.
+        levels: Copies of `image`, each half the size of the one before; computed from it.
     """
 
     image: UInt8Array
@@ -46,7 +46,7 @@ class Texture:
 
     @property
     def size_m(self) -> Point:
-        """Width and height in metres."""
+        """Width and height, metres."""
         return self.image.shape[1] / self.px_per_m, self.image.shape[0] / self.px_per_m
 
 
@@ -55,14 +55,14 @@ class Surface:
     """A planar convex polygon with a texture.
 
     Attributes:
-        corners: (N, 3) float64, metres, in order round the polygon.
-        origin: (3,) where the texture's top-left corner lies, metres.
+        corners: (N, 3) float64, metres, in order around the polygon.
+        origin: (3,) position of the texture's top-left corner, metres.
         u: (3,) unit vector along texture columns.
-        v: (3,) unit vector along texture rows; the surface is seen from the side of `v x u`.
-        texture: What is painted on it; repeated where the surface is larger.
-        facade: Whether points on it count for labels and correspondences.
-        two_sided: Whether it is also seen from behind.
-        normal: (3,) unit vector towards the seen side; made from `u` and `v`.
+        v: (3,) unit vector along texture rows; the surface is visible from the side of `v x u`.
+        texture: The texture; repeated if the surface is larger.
+        facade: Whether its points count for labels and correspondences.
+        two_sided: Whether it is also visible from behind.
+        normal: (3,) unit vector towards the visible side; computed from `u` and `v`.
     """
 
     corners: Float64Array
@@ -93,14 +93,14 @@ def wall_polygon(
     *,
     facade: bool = False,
 ) -> Surface:
-    """Return a polygon on the upright plane over the ground points `left` and `right`, as seen from outside.
+    """Return a polygon on the vertical plane through the ground points `left` and `right`, seen from outside.
 
     Args:
         left: (x, y) of the plane's left edge, metres.
-        right: (x, y) of its right edge.
-        top_z: Height of the texture's top edge.
-        outline: Corners as (metres from the left edge, height z).
-        texture: What is painted on it.
+        right: (x, y) of its right edge, metres.
+        top_z: Height of the texture's top edge, metres.
+        outline: Corners as (distance from the left edge, height z), metres.
+        texture: The texture.
         facade: Whether its points count for labels.
     """
     start, end = np.array([*left, 0.0]), np.array([*right, 0.0])
@@ -115,13 +115,13 @@ def wall_polygon(
 def wall(
     left: Point, right: Point, z0: float, z1: float, texture: Texture, *, facade: bool = False
 ) -> Surface:
-    """Return an upright rectangle over the ground points `left` and `right`, as seen from outside."""
+    """Return a vertical rectangle between the ground points `left` and `right`, seen from outside."""
     width = float(np.hypot(right[0] - left[0], right[1] - left[1]))
     return wall_polygon(left, right, z1, [(0, z1), (width, z1), (width, z0), (0, z0)], texture, facade=facade)
 
 
 def slope(corners: Sequence[Sequence[float]], texture: Texture, *, two_sided: bool = False) -> Surface:
-    """Return a tilted polygon; its first two corners are its lower edge, from left to right."""
+    """Return a tilted polygon; its first two corners are the lower edge, from left to right."""
     points = _rounded(corners)
     along = points[1] - points[0]
     along = along / np.linalg.norm(along)
@@ -134,7 +134,7 @@ def slope(corners: Sequence[Sequence[float]], texture: Texture, *, two_sided: bo
 
 
 def floor(x: Point, y: Point, z: float, texture: Texture) -> Surface:
-    """Return a level rectangle seen from above, over the ranges `x` and `y`."""
+    """Return a horizontal rectangle over the ranges `x` and `y`, seen from above."""
     return slope([(x[0], y[0], z), (x[1], y[0], z), (x[1], y[1], z), (x[0], y[1], z)], texture)
 
 
@@ -148,7 +148,7 @@ def box(
     facade: bool = False,
     roof: Texture | None = None,
 ) -> list[Surface]:
-    """Return the walls of an upright box over the ranges `x`, `y`, `z`; `front` looks towards -y."""
+    """Return the walls of a box over the ranges `x`, `y`, `z`; `front` faces -y."""
     (x0, x1), (y0, y1), (z0, z1) = x, y, z
     walls = [
         wall((x0, y0), (x1, y0), z0, z1, front, facade=facade),
@@ -175,12 +175,12 @@ def frustum(x: Point, y: Point, z: Point, top_x: Point, top_y: Point, texture: T
 def revolve(
     center: Point, profile: Sequence[Point], texture: Texture, *, sides: int = 12, facade: bool = False
 ) -> list[Surface]:
-    """Return the bands of a body of revolution round an upright axis.
+    """Return the bands of a solid of revolution around a vertical axis.
 
     Args:
         center: (x, y) of the axis, metres.
-        profile: (radius, z) from the bottom to the top, metres.
-        texture: What is painted on each band.
+        profile: (radius, z) from bottom to top, metres.
+        texture: The texture of each band.
         sides: Number of flat sides.
         facade: Whether its points count for labels.
     """

@@ -1,4 +1,4 @@
-"""Where photographers stand: cameras round a building, and what comes between."""
+"""Views: cameras around a building, and obstacles in front of it."""
 
 import math
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ LONG_SIDES_PX = (448, 480, 512, 560)
 
 @dataclass(frozen=True)
 class Manner:
-    """A way to take a photo.
+    """A manner of taking a photo.
 
     Attributes:
-        name: Its name.
-        share: How often it is, relative to the others.
-        azimuth_deg: Least and most angle off the facade's normal, to either side.
-        fill: Least and most part of the photo that the building would take up; above 1 it is cut.
-        shift: Largest shift of the aim, as a part of the building's width.
-        crop: Largest shift of the middle of the photo, as a part of its width.
-        people: Least and most number of people.
-        blocked: Probability of something near the camera.
+        name: Name of the manner.
+        share: Relative frequency.
+        azimuth_deg: Minimum and maximum angle from the facade's normal, to either side.
+        fill: Minimum and maximum fraction of the photo that the building fills; above 1 it is cropped.
+        shift: Maximum shift of the aim, as a fraction of the building's width.
+        crop: Maximum shift of the photo's centre, as a fraction of its width.
+        people: Minimum and maximum number of people.
+        blocked: Probability of an obstacle near the camera.
     """
 
     name: str
@@ -51,13 +51,13 @@ MANNERS: tuple[Manner, ...] = (
 
 
 def pick_manner(rng: np.random.Generator) -> Manner:
-    """Draw a way to take a photo."""
+    """Pick a manner of taking a photo at random."""
     shares = np.array([manner.share for manner in MANNERS])
     return MANNERS[int(np.searchsorted(np.cumsum(shares) / shares.sum(), rng.random()))]
 
 
 def place_camera(rng: np.random.Generator, site: Site, manner: Manner) -> Camera:
-    """Stand in front of a building and aim at it."""
+    """Place a camera in front of a building and aim it at the building."""
     width, _, height = site.extent
     photo = _size(rng, upright=rng.random() < (0.85 if height > 1.1 * width else 0.12))
     focal = max(photo) / 2 / math.tan(math.radians(rng.uniform(48, 72)) / 2)
@@ -99,7 +99,7 @@ def _size(rng: np.random.Generator, *, upright: bool) -> tuple[int, int]:
 
 
 def passers_by(rng: np.random.Generator, site: Site, camera: Camera, manner: Manner) -> list[Surface]:
-    """Return people, cars and what stands in the way for one photo."""
+    """Return people, cars and obstacles for one photo."""
     parts = [_person(rng, camera) for _ in range(int(rng.integers(manner.people[0], manner.people[1] + 1)))]
     for _ in range(int(rng.integers(0, 4 if manner.name != "postcard" else 2))):
         lane = float(rng.choice([-12.0, -15.5]))
@@ -111,7 +111,7 @@ def passers_by(rng: np.random.Generator, site: Site, camera: Camera, manner: Man
 
 
 def _facing(camera: Camera, x: float, y: float) -> tuple[float, float]:
-    """The horizontal unit vector from left to right as the camera sees the point (x, y)."""
+    """Return the horizontal unit vector from left to right as the camera sees the point (x, y)."""
     dx, dy = x - float(camera.position[0]), y - float(camera.position[1])
     length = math.hypot(dx, dy) or 1.0
     return round(dy / length, 6), round(-dx / length, 6)
@@ -130,7 +130,7 @@ def _person(rng: np.random.Generator, camera: Camera) -> Surface:
 
 
 def _obstacle(rng: np.random.Generator, site: Site, camera: Camera) -> Surface:
-    """Return a tree, a bus or somebody close to the camera, before the building."""
+    """Return a tree, a bus or a person close to the camera, in front of the building."""
     share = rng.uniform(0.2, 0.5)
     aim = np.array([rng.uniform(-0.3, 0.3) * site.extent[0], 0.0])
     x, y = (float(v) for v in camera.position[:2] * (1 - share) + aim * share)

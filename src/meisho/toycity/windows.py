@@ -178,7 +178,7 @@ WINDOWS: dict[str, WindowDrawer] = {
 
 
 def draw_door(canvas: Canvas, x: float, style: Style, *, width: float = 1.8, height: float = 3.0) -> None:
-    """Draw an arched or square door of two leaves, its foot on the ground."""
+    """Draw an arched or square double door, standing on the ground."""
     pointed = style.window == "pointed"
     x0, x1 = x - width / 2, x + width / 2
     arched = style.window in ("arch", "pointed", "slit")

@@ -1,8 +1,8 @@
-"""Drawing one place to files, here or in another process.
+"""Drawing one site to files, in this process or another.
 
-A worker process reads jobs as JSON lines from its standard input and answers each with one line. It ends when
-its input does, so none outlives a killed parent for long. `multiprocessing` would run the caller's script
-again in each process, which fails for scripts without a main guard and for those read from standard input.
+A worker process reads jobs as JSON lines from its standard input and replies to each with one line. It ends
+when its input closes, so no worker outlives a killed parent for long. `multiprocessing` would run the
+caller's script again in each process, which fails for scripts without a main guard or from standard input.
 """
 
 import json
@@ -36,15 +36,15 @@ MIN_QUERY_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """One place to draw.
+    """One site to draw.
 
     Attributes:
         root: Folder to write to.
-        seed: The city's.
+        seed: Seed of the city.
         street: Whether it is a street without a landmark.
-        number: Of its kind.
-        photos: How many database photos of it.
-        queries: How many queries of it.
+        number: Number of the landmark or street.
+        photos: Number of database photos to take.
+        queries: Number of queries to take.
     """
 
     root: str
@@ -57,7 +57,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a job made."""
+    """The result of a job."""
 
     sites: tuple[SiteRecord, ...]
     photos: tuple[PhotoRecord, ...]
@@ -65,7 +65,7 @@ class Drawn:
 
 
 def serve() -> None:
-    """Draw the jobs that come on standard input until it ends."""
+    """Draw the jobs from standard input until it closes."""
     cv2.setNumThreads(1)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(asdict(draw_site(Job(**json.loads(line))))) + "\n")
@@ -74,7 +74,7 @@ def serve() -> None:
 
 @contextmanager
 def worker_process() -> Iterator[Callable[[Job], Drawn]]:
-    """Start a process that draws; gives the function that asks it."""
+    """Start a drawing process; yield the function that sends it a job."""
     code = "from meisho.toycity.worker import serve; serve()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     pipe = subprocess.PIPE
@@ -90,7 +90,7 @@ def worker_process() -> Iterator[Callable[[Job], Drawn]]:
             answer = answers.readline()
             if not answer:
                 raise DatasetError(
-                    f"{job.root}: a drawing process ended with code {process.wait()}; see above"
+                    f"{job.root}: a drawing process exited with code {process.wait()}; see above"
                 )
             return Drawn(*parse_parts(json.loads(answer)))
 
@@ -122,7 +122,7 @@ def draw_site(job: Job) -> Drawn:
 
 
 def _take_query(job: Job, site: Site, number: int) -> Shot:
-    """Take the query `number` of a landmark: the first in fair conditions, the second in any but darkness."""
+    """Take query `number` of a landmark: the first in fair conditions, the second in any but darkness."""
     for attempt in range(50):
         rng = stream(job.seed, QUERY, job.number, number, attempt)
         shot = take_photo(rng, site, fair=number == 0)

@@ -8,8 +8,7 @@ Pixels come as uint8; they are normalised last.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -134,9 +133,8 @@ class Changes:
 
     def take(self, rows: slice | Tensor) -> "Changes":
         """Return the numbers for some of the photos: a rank's part of the batch, or one photo."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        taken: dict[str, Any] = {k: v[rows] for k, v in values.items() if isinstance(v, Tensor)}
-        return replace(self, **taken)
+        numbers = (getattr(self, field.name)[rows] for field in fields(self)[1:])
+        return Changes(self.augmentation, *numbers)
 
 
 def seeded_generator(*numbers: int) -> torch.Generator:
@@ -187,7 +185,7 @@ def crop_photo(pixels: UInt8Array, changes: Changes, row: int, shape_px: tuple[i
     Args:
         pixels: The photo; not written to.
         changes: Random numbers of the batch.
-        row: Of the photo in the batch.
+        row: The photo's row in the batch.
         shape_px: (h, w).
     """
     height, width = pixels.shape[:2]
@@ -205,7 +203,7 @@ def crop_box(
     Args:
         size_px: (width, height) of the photo.
         changes: Random numbers of the batch.
-        row: Of the photo in the batch.
+        row: The photo's row in the batch.
         shape_px: (height, width) of what the crop is resized to.
     """
     width, height = size_px
@@ -233,7 +231,7 @@ def change_image(
     Args:
         image: What `crop_photo` gave; not written to.
         changes: Random numbers of the batch.
-        row: Of the photo in the batch.
+        row: The photo's row in the batch.
         mean: Per channel, of values from 0 to 1.
         std: Per channel, likewise.
     """

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from meisho.arrays import BoolArray, Int64Array, read_only
 from meisho.datasets.base import Dataset, load_dataset
 from meisho.datasets.labelled import LabelledPhoto, dataset_of_labels
 from meisho.datasets.labels import TABLES, Labels, Layout, is_labelled, load_labels
-from meisho.errors import DatasetError
+from meisho.datasets.photo_files import list_errors
+from meisho.errors import DatasetError, ImageError
 from meisho.ground_truth import GradedGroundTruth
 from meisho.photos import Photo
 from meisho.tables import say_nearest
 from meisho.toycity import build_toycity, landmark_labels, load_toycity
-from meisho.training.recipe import DataRecipe, Recipe, ValidationRecipe
+from meisho.training.recipe import Recipe
+from meisho.training.recipe_tables import DataRecipe, ValidationRecipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +64,11 @@ class TrainingSet:
         Not of the pixels: reading the ends of 1.58 million files alone takes minutes at each start.
 
         Raises:
-            DatasetError: A photo is not there.
+            DatasetError: Photos are not there.
         """
         digest = hashlib.sha256()
-        for row in range(len(self)):
-            photo = self.photo(row)
-            size = _status(photo.path).st_size
-            line = f"{photo.id}\t{self.landmarks[self.classes[row]]}\t{size}\n"
+        for row, (photo, status) in enumerate(_look_at(map(self.photo, range(len(self))))):
+            line = f"{photo.id}\t{self.landmarks[self.classes[row]]}\t{status.st_size}\n"
             digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
@@ -139,13 +139,12 @@ def digest_dataset(dataset: Dataset) -> str:
     """Return the SHA-256 of every photo's id, size in bytes and box, of the right answers and of the junk.
 
     Raises:
-        DatasetError: A photo is not there.
+        DatasetError: Photos are not there.
     """
     digest = hashlib.sha256(dataset.protocol.encode())
-    for photos in (dataset.database, dataset.queries):
-        for photo in photos:
-            line = f"{photo.id}\t{_status(photo.path).st_size}\t{photo.box}\n"
-            digest.update(line.encode("utf-8", "surrogateescape"))
+    for photo, status in _look_at((*dataset.database, *dataset.queries)):
+        line = f"{photo.id}\t{status.st_size}\t{photo.box}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     truth = dataset.ground_truth
     truth = truth.at("medium") if isinstance(truth, GradedGroundTruth) else truth
     for rows in (*truth.positives, *truth.junk):
@@ -155,8 +154,10 @@ def digest_dataset(dataset: Dataset) -> str:
 
 def _check_apart(photos: TrainingSet, dataset: Dataset) -> None:
     """Refuse a data set that has files of the training data, by whatever path: its mAP would only rise."""
-    files = {_identity(photo.path): photo for photo in (*dataset.database, *dataset.queries)}
-    shared = [files[file] for file in map(_identity, (p.path for p in photos.photos())) if file in files]
+    looked_at = _look_at((*dataset.database, *dataset.queries))
+    files = {_identity(status): photo for photo, status in looked_at}
+    identities = (_identity(status) for _, status in _look_at(photos.photos()))
+    shared = [files[identity] for identity in identities if identity in files]
     if shared:
         raise DatasetError(
             f"validation.root: {len(shared)} of {len(files)} photos are trained on, such as "
@@ -164,16 +165,31 @@ def _check_apart(photos: TrainingSet, dataset: Dataset) -> None:
         )
 
 
-def _identity(path: Path) -> tuple[int, ...]:
-    status = _status(path)  # size and time too: there are network drives whose inodes are not unique
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    # size and time too: there are network drives whose inodes are not unique
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _status(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
+def _look_at(photos: Iterable[Photo]) -> Iterator[tuple[Photo, os.stat_result]]:
+    """Yield each photo that is there with its file's status.
+
+    Raises:
+        DatasetError: Some were not, after the last; the message counts them and names the first.
+    """
+    missing: dict[Path, ImageError] = {}
+    for photo in photos:
+        try:
+            status = photo.path.stat()
+        except OSError as error:
+            missing[photo.path] = ImageError(photo.path, error.strerror or str(error))
+        else:
+            yield photo, status
+    if missing:
+        count = "1 photo" if len(missing) == 1 else f"{len(missing):,} photos"
+        raise DatasetError(
+            f"{count} cannot be read; put back what is missing, or take it out of the data set:"
+            f"{list_errors(list(missing.values()))}"
+        )
 
 
 def load_source(
@@ -237,11 +253,13 @@ def _select(photos: TrainingSet, mask: BoolArray) -> TrainingSet:
 
 def _choose_landmarks(photos: TrainingSet, recipe: ValidationRecipe, rng: np.random.Generator) -> BoolArray:
     held_out = np.zeros(len(photos.landmarks), bool)
-    if recipe.landmarks:
-        unknown = sorted(set(recipe.landmarks) - set(photos.landmarks))
+    if recipe.landmark_names:
+        unknown = sorted(set(recipe.landmark_names) - set(photos.landmarks))
         if unknown:
-            raise DatasetError(f"validation.landmarks: {unknown[0]!r} is no landmark of the training data")
-        held_out[np.isin(photos.landmarks, recipe.landmarks)] = True
+            raise DatasetError(
+                f"validation.landmark_names: {unknown[0]!r} is no landmark of the training data"
+            )
+        held_out[np.isin(photos.landmarks, recipe.landmark_names)] = True
     elif recipe.share > 0:
         askable = np.flatnonzero(photos.sizes > 1)
         count = min(len(askable), max(2, round(recipe.share * len(photos.landmarks))))
@@ -249,7 +267,7 @@ def _choose_landmarks(photos: TrainingSet, recipe: ValidationRecipe, rng: np.ran
     if np.count_nonzero(held_out) == 1:
         raise DatasetError(
             "validation: 1 landmark is held out, 2 are needed, for among its own photos every answer is "
-            "right; name more in validation.landmarks, or hold out none (validation.share=0)"
+            "right; name more in validation.landmark_names, or hold out none (validation.share=0)"
         )
     return held_out
 

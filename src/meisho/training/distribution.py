@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
 from meisho.layers import class_shard
-from meisho.layers.class_shard import Shard
+from meisho.layers.class_shard import GatherContext, Shard
 
 T = TypeVar("T")
 
@@ -61,13 +61,13 @@ def gather_rows(rows: Tensor) -> Tensor:
 
 class _GatherRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, shard: Shard) -> Tensor:
+    def forward(ctx: GatherContext, rows: Tensor, shard: Shard) -> Tensor:
         ctx.shard, ctx.size = shard, len(rows)
         return class_shard.gather_rows(rows, shard)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: GatherContext, gradient: Tensor) -> tuple[Tensor, None]:
         total = class_shard.sum_over_ranks(gradient, ctx.shard)
         start = ctx.shard.rank * ctx.size
         return total[start : start + ctx.size], None

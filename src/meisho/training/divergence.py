@@ -5,10 +5,9 @@ So all of them look for their fault, all save their part of the batch, and the e
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -29,13 +28,28 @@ class Fault:
 
     Attributes:
         depth: How far from the photos it came up: the least of all processes is the cause of the others.
-        loss: Of the batch.
-        cause: In words.
+        loss: The batch's loss.
+        cause: What is wrong, in words, and what to do.
     """
 
     depth: int
     loss: float
     cause: str
+
+
+class NotFiniteError(Exception):
+    """A loss or a gradient is not a number; the loop saves the batch and says so. Never leaves `training`.
+
+    Args:
+        fault: What is known of it in this process.
+        images: (b, 3, h, w) images of this process.
+        labels: (b,) landmarks.
+        ids: Their photos.
+    """
+
+    def __init__(self, fault: Fault, images: Tensor, labels: Tensor, ids: Sequence[str]) -> None:
+        super().__init__(fault.cause)
+        self.fault, self.images, self.labels, self.ids = fault, images, labels, ids
 
 
 @torch.no_grad()
@@ -98,20 +112,28 @@ def first_fault(fault: Fault) -> Fault:
     return first
 
 
-def save_batch(
-    folder: Path, images: Tensor, labels: Tensor, ids: Sequence[str], facts: dict[str, Any], *, rank: int = 0
-) -> Path:
+def save_batch(folder: Path, broken: NotFiniteError, facts: Mapping[str, object], *, rank: int = 0) -> Path:
     """Save a batch, or one process's part of it: images and labels as tensors, ids and facts as JSON.
 
+    Args:
+        folder: Folder of the run.
+        broken: The batch.
+        facts: What else is known, as JSON values.
+        rank: Which process saves its part.
+
     Returns:
-        The folder; in it are batch.json and batch.safetensors, and batch-1.json, … of the other processes.
+        The folder of the batch; batch.json and batch.safetensors are in it, and batch-1.json, … of the other
+        processes.
     """
     name = "batch" if rank == 0 else f"batch-{rank}"
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    tensors = {"images": images.detach().cpu().contiguous(), "labels": labels.detach().cpu().contiguous()}
+    images, labels = (tensor.detach().cpu().contiguous() for tensor in (broken.images, broken.labels))
+    tensors = {"images": images, "labels": labels}
     save_file(tensors, place / f"{name}.safetensors")
-    text = json.dumps({**facts, "ids": list(ids), "labels": labels.tolist()}, indent=1, ensure_ascii=False)
+    text = json.dumps(
+        {**facts, "ids": list(broken.ids), "labels": labels.tolist()}, indent=1, ensure_ascii=False
+    )
     write_text(place / f"{name}.json", text)
     return place
 
@@ -136,8 +158,10 @@ def _first_broken_layer(network: nn.Module, images: Tensor, labels: Tensor) -> t
     return next(((i, name) for i, (name, is_finite) in enumerate(layers) if not is_finite), (len(layers), ""))
 
 
-def _watch(name: str, layers: list[tuple[str, bool]]) -> Any:
-    def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
+def _watch(
+    name: str, layers: list[tuple[str, bool]]
+) -> Callable[[nn.Module, tuple[Tensor, ...], object], None]:
+    def look(_module: nn.Module, _inputs: tuple[Tensor, ...], output: object) -> None:
         if isinstance(output, Tensor):
             layers.append((name, bool(torch.isfinite(output).all())))
 

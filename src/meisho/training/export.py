@@ -78,7 +78,7 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
     Args:
         model: As of `meisho index --model`.
         path: The file to write.
-        side_px: Of the image that the network is traced with.
+        side_px: Side of the image that the network is traced with.
 
     Raises:
         InputError: The model is no network of this project, does what ONNX has no operator for, or whitens

@@ -1,4 +1,4 @@
-"""History: what was measured after each epoch, as a table, a plot, and TensorBoard's files."""
+"""History: what was measured after each epoch, as a line, a table, a plot, and TensorBoard's files."""
 
 import csv
 import itertools
@@ -6,9 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from meisho.files import replacing
+
+if TYPE_CHECKING:  # both take long to import
+    from matplotlib.axes import Axes
+    from torch.utils.tensorboard import SummaryWriter
 
 LOSSES = {"head_loss": "head", "pair_loss": "pairs", "other_loss": "teacher or autoencoder"}
 """Field of a record -> what the plot calls the loss."""
@@ -16,41 +20,69 @@ LOSSES = {"head_loss": "head", "pair_loss": "pairs", "other_loss": "teacher or a
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch.
+    """One epoch; NaN stands for what was not measured.
 
     Attributes:
         epoch: Epochs done; 0 is the network before training.
         step: Optimiser steps done.
         size_px: Input size.
         rate: Learning rate of the head (or of the only group) at the last step.
-        loss: Mean over the epoch's steps of what is minimised.
-        head_loss: Of the margin head.
-        pair_loss: On pairs.
-        other_loss: Of the teacher, or of DELG's autoencoder.
-        accuracy: Closed-set, of the head on photos of training landmarks that are not trained on.
-        validation_map: Retrieval among the landmarks held out, the figure that chooses.
+        loss: What is minimised, mean over the epoch's steps.
+        head_loss: The margin head's part of it, before its weight.
+        pair_loss: The part of the loss on pairs.
+        other_loss: The part of the teacher, or of DELG's autoencoder.
+        accuracy: Closed-set accuracy: the head's answers on photos of training landmarks that are not trained
+            on.
+        validation_map: Mean average precision of retrieval among the landmarks held out; it chooses the best.
         gradient_norm: Mean over steps, before clipping; without those that fp16 left out.
         images_per_second: Photos trained on per second of the epoch, all processes together.
         waiting: Share of the epoch's time spent waiting for photos.
-        seconds: Of the epoch, without validation.
-        validation_seconds: Of the validation.
+        seconds: Time of the epoch, without validation.
+        validation_seconds: Time of the validation.
     """
 
     epoch: int
     step: int
     size_px: int
-    rate: float
-    loss: float
-    head_loss: float
-    pair_loss: float
-    other_loss: float
-    accuracy: float
-    validation_map: float
-    gradient_norm: float
-    images_per_second: float
-    waiting: float
-    seconds: float
-    validation_seconds: float
+    rate: float = math.nan
+    loss: float = math.nan
+    head_loss: float = math.nan
+    pair_loss: float = math.nan
+    other_loss: float = math.nan
+    accuracy: float = math.nan
+    validation_map: float = math.nan
+    gradient_norm: float = math.nan
+    images_per_second: float = math.nan
+    waiting: float = math.nan
+    seconds: float = math.nan
+    validation_seconds: float = math.nan
+
+
+def describe_record(
+    record: EpochRecord, *, is_best: bool = False, seconds_left: float = math.nan, num_skipped: int = 0
+) -> str:
+    """Say one epoch in one line, and how long it is until the end where that is known."""
+    parts = [f"epoch {record.epoch:3d}"]
+    if not math.isnan(record.loss):
+        parts.append(f"{record.size_px} px  loss {record.loss:.4f}")
+    if not math.isnan(record.validation_map):
+        parts.append(f"mAP {100 * record.validation_map:.2f}{' *' if is_best else '  '}")
+    if not math.isnan(record.accuracy):
+        parts.append(f"closed-set accuracy {100 * record.accuracy:.1f} %")
+    if not math.isnan(record.images_per_second):
+        parts.append(
+            f"{record.images_per_second:.1f} images/s  {100 * record.waiting:.0f} % waiting for data"
+        )
+    if num_skipped:
+        parts.append(f"photos skipped: {num_skipped}")
+    if not math.isnan(seconds_left):
+        parts.append(f"{_duration(seconds_left)} to go")
+    return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = seconds / 3600, seconds / 60
+    return f"{hours:.1f} h" if hours >= 2 else f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"
 
 
 def write_history(records: Sequence[EpochRecord], path: Path) -> None:
@@ -104,20 +136,20 @@ def plot_history(records: Sequence[EpochRecord], path: Path) -> None:
         figure.savefig(part)
 
 
-def _draw(axes: Any, records: Sequence[EpochRecord], name: str, factor: float, label: str = "") -> None:
+def _draw(axes: "Axes", records: Sequence[EpochRecord], name: str, factor: float, label: str = "") -> None:
     points = [(r.epoch, factor * float(getattr(r, name))) for r in records]
     points = [(epoch, value) for epoch, value in points if not math.isnan(value)]
     if points:
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label)
 
 
-def _mark_best(axes: Any, records: Sequence[EpochRecord]) -> None:
+def _mark_best(axes: "Axes", records: Sequence[EpochRecord]) -> None:
     best = max((r for r in records if not math.isnan(r.validation_map)), key=lambda r: r.validation_map)
     axes.axvline(best.epoch, linestyle=":", color="grey")
     axes.set_title(f"best mAP {100 * best.validation_map:.2f} after {best.epoch} epochs", fontsize=10)
 
 
-def _mark_sizes(panels: Sequence[Any], records: Sequence[EpochRecord]) -> None:
+def _mark_sizes(panels: Sequence["Axes"], records: Sequence[EpochRecord]) -> None:
     """Draw a line where an epoch has another input size than the one before."""
     trained = [r for r in records if r.epoch > 0]
     for before, after in itertools.pairwise(trained):
@@ -134,12 +166,12 @@ class BoardWriter:
     """Writes records for TensorBoard, where the package `tensorboard` is installed; else does nothing.
 
     Args:
-        folder: Where to.
+        folder: Where its files go.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._writer: Any = None
+        self._writer: SummaryWriter | None = None
 
     def write(self, record: EpochRecord) -> None:
         """Add one epoch."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any
+from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,7 +26,7 @@ class Interruption:
         self._came_at = 0.0
         self._news: SimpleQueue[str] = SimpleQueue()  # a handler may not print: it may stand within a print
 
-    def note(self, number: int, frame: Any) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
         """Note the first signal; stop at once, by KeyboardInterrupt, at the next that is not the same one."""
         if not self.is_asked:
             self.is_asked, self._came_at = True, time.monotonic()

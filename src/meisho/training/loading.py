@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +38,8 @@ from meisho.training.data import TrainingSet
 from meisho.training.interruption import outlive_signals, start_worker_server
 from meisho.training.mining import count_tuples
 from meisho.training.photo_cache import RECORD, CachedPhotos, CacheOptions
-from meisho.training.recipe import AugmentationRecipe, DataRecipe, Recipe
+from meisho.training.recipe import Recipe
+from meisho.training.recipe_tables import AugmentationRecipe, DataRecipe
 from meisho.training.sampling import Batch, Sampler, group_by_aspect, make_sampler, shape_of_group
 
 
@@ -51,7 +51,7 @@ class LoadedPart:
         rows: (b,) int64, of the training set.
         images: (b, 3, h, w): float32, normalised; or uint8, cropped only, where `changes` are still to come.
         labels: (b,) int64 landmarks.
-        changes: For `augmentation.change_batch`, or None where it is done.
+        changes: What `augmentation.change_batch` is still to do; None where it is done.
         unreadable: Why photos could not be read. Others are in their places, with their rows and labels.
     """
 
@@ -82,7 +82,7 @@ class PartPlan:
     rows: Int64Array
     labels: Int64Array
     photos: tuple[Photo, ...]
-    records: NDArray[Any]
+    records: NDArray[np.void]
 
 
 class _Plans:
@@ -104,7 +104,7 @@ class BatchLoader:
         photos: What is trained on.
         recipe: Sampling, augmentation, cache, number of parts, workers.
         traits: How images are normalised.
-        rank: Of this process.
+        rank: Number of this process.
         num_ranks: Processes that train together.
         pin_memory: Whether tensors are made ready for a GPU.
 
@@ -346,7 +346,7 @@ def _make_sampler(photos: TrainingSet, recipe: Recipe) -> Sampler:
     )
 
 
-def _find_sizes(photos: TrainingSet, options: ImageOptions, records: NDArray[Any]) -> Int64Array:
+def _find_sizes(photos: TrainingSet, options: ImageOptions, records: NDArray[np.void]) -> Int64Array:
     """Return (N, 2) width and height at which photos are kept, or would be; 1 where they cannot be read."""
     sizes = np.column_stack([records["width"], records["height"]]).astype(np.int64)
     for row in np.flatnonzero(records["length"] == 0).tolist():

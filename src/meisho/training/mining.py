@@ -12,7 +12,7 @@ import torch
 from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import ConfigError
 from meisho.layers.pair_losses import mine_negatives
-from meisho.training.recipe import MiningRecipe
+from meisho.training.recipe_tables import MiningRecipe
 from meisho.training.sampling import draw_balanced, sort_by_class
 
 Describe = Callable[[Int64Array], Float32Array]

@@ -13,7 +13,7 @@ from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.layers.margin_heads import MarginHead
 from meisho.layers.pooling import GeM
 from meisho.training.distribution import gather_rows
-from meisho.training.recipe import ModelRecipe
+from meisho.training.recipe_tables import ModelRecipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +22,9 @@ class Losses:
 
     Attributes:
         total: What is minimised: the weighted sum.
-        head: Of the margin head, or of DELG's classifier.
-        pairs: On pairs of the batch.
-        other: Of the teacher, or of DELG's autoencoder.
+        head: Loss of the margin head, or of DELG's classifier.
+        pairs: Loss on pairs of the batch.
+        other: Loss against the teacher, or of DELG's autoencoder.
     """
 
     total: Tensor
@@ -62,7 +62,7 @@ class TrainingNetwork(nn.Module):
         head: A margin head, or None.
         pair_loss: A loss on pairs, or None.
         distillation_loss: A loss between descriptors and a teacher's, or None.
-        weights: Of the losses.
+        weights: What the losses are multiplied by.
     """
 
     def __init__(

@@ -1,13 +1,12 @@
 """Optimisers: which parameters are decayed, and which learn at which rate."""
 
 from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from meisho.training.recipe import OptimiserRecipe
+from meisho.training.recipe_tables import OptimiserRecipe
 
 NORMS = (
     nn.modules.batchnorm._NormBase,
@@ -17,7 +16,9 @@ NORMS = (
 )
 
 
-def parameter_groups(backbone: nn.Module, head: nn.Module, recipe: OptimiserRecipe) -> list[dict[str, Any]]:
+def parameter_groups(
+    backbone: nn.Module, head: nn.Module, recipe: OptimiserRecipe
+) -> list[dict[str, object]]:
     """Sort parameters into up to four groups: backbone and head, with weight decay and without.
 
     Norms, biases, all other vectors and scalars (GeM's power, layer scales), and what timm's networks name
@@ -28,7 +29,7 @@ def parameter_groups(backbone: nn.Module, head: nn.Module, recipe: OptimiserReci
         Groups for a torch optimiser; "name" is "backbone", "backbone_plain", "head" or "head_plain", and
         "peak" the rate that the schedule multiplies.
     """
-    groups = []
+    groups: list[dict[str, object]] = []
     for part, module, rate in (
         ("backbone", backbone, recipe.backbone_rate),
         ("head", head, recipe.head_rate),
@@ -55,7 +56,7 @@ def split_by_decay(module: nn.Module) -> tuple[list[nn.Parameter], list[nn.Param
     return decayed, [p for p in parameters if id(p) not in kept]
 
 
-def make_optimiser(groups: list[dict[str, Any]], recipe: OptimiserRecipe) -> Optimizer:
+def make_optimiser(groups: list[dict[str, object]], recipe: OptimiserRecipe) -> Optimizer:
     """Build the recipe's optimiser on parameter groups."""
     if recipe.name == "sgd":
         return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0)

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from filelock import FileLock
@@ -77,7 +77,7 @@ class CacheEntries:
         end: Where the last pixels end, bytes.
     """
 
-    records: NDArray[Any]
+    records: NDArray[np.void]
     rows: dict[bytes, int]
     end: int
 
@@ -92,7 +92,7 @@ def fill_cache(
     room.
 
     Args:
-        folder: Of the cache; made if missing.
+        folder: Folder of the cache; made if missing.
         photos: The photos that will be asked for.
         options: How they are kept.
         num_workers: Processes that decode, as for `load_images`.
@@ -115,7 +115,7 @@ class CachedPhotos:
     """Photos out of a cache. It can be sent to other processes, and read by several threads.
 
     Args:
-        folder: Of the cache; `fill_cache` has filled it, or not: then photos are decoded.
+        folder: Folder of the cache. What `fill_cache` has not put there is decoded.
         options: How they are kept.
     """
 
@@ -123,7 +123,7 @@ class CachedPhotos:
         self.options, self._folder = options, folder
         self._map: mmap.mmap | None = None
 
-    def find(self, photos: Iterable[Photo]) -> NDArray[Any]:
+    def find(self, photos: Iterable[Photo]) -> NDArray[np.void]:
         """Return the (N,) records of photos, as `load` needs them."""
         entries = read_entries(self._folder)
         rows = np.fromiter((entries.rows.get(photo_key(p, self.options), -1) for p in photos), np.int64)
@@ -149,7 +149,7 @@ class CachedPhotos:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return memoryview(self._map)[offset : offset + length]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_map": None}
 
 

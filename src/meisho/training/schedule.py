@@ -1,15 +1,13 @@
 """Schedules: learning rate, input size and frozen layers as functions of the step or the epoch."""
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import nn
 
+from meisho.errors import ConfigError
 from meisho.tables import find_nearest
-
-if TYPE_CHECKING:
-    from meisho.training.recipe import FreezeRecipe, SizeRecipe
+from meisho.training.recipe_tables import FreezeRecipe, SizeRecipe
 
 
 def rate_factor(step: int, num_steps: int, *, warmup_steps: int = 0, end: float = 0.01) -> float:
@@ -30,12 +28,12 @@ def rate_factor(step: int, num_steps: int, *, warmup_steps: int = 0, end: float 
     return end + (1 - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def size_at(epoch: int, sizes: Sequence["SizeRecipe"]) -> int:
+def size_at(epoch: int, sizes: Sequence[SizeRecipe]) -> int:
     """Return the input size of an epoch, px: that of the last entry which has begun."""
     return max((s for s in sizes if s.from_epoch <= epoch), key=lambda s: s.from_epoch).px
 
 
-def frozen_names(epoch: int, freezes: Sequence["FreezeRecipe"]) -> tuple[str, ...]:
+def frozen_names(epoch: int, freezes: Sequence[FreezeRecipe]) -> tuple[str, ...]:
     """Return the beginnings of the names of the parameters that are not trained in an epoch."""
     return tuple(
         name for f in freezes if f.from_epoch <= epoch < (f.until_epoch or math.inf) for name in f.names
@@ -69,3 +67,26 @@ def nearest_name(name: str, parameters: Iterable[str]) -> str:
     near = near or find_nearest(name, beginnings, cutoff=0.6)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}Parts are {', '.join(dict.fromkeys(of[0] for of in parts))}"
+
+
+def check_freezes(
+    network: nn.Module, freezes: Sequence[FreezeRecipe], parameter_name: Callable[[str], str]
+) -> None:
+    """Check that every name to freeze is one: a misspelt one would freeze nothing, in silence.
+
+    Args:
+        network: What is trained.
+        freezes: What a recipe freezes.
+        parameter_name: Turns a name as recipes have it into the beginning of a parameter's name.
+
+    Raises:
+        ConfigError: No parameter's name begins so; the message names the nearest that does.
+    """
+    for name in (name for freeze in freezes for name in freeze.names):
+        if unknown_names(network, [parameter_name(name)]):
+            names = [n for n, _ in network.named_parameters()]
+            short = [n.partition(".")[2] for n in names]  # as recipes have it, where that is the same
+            said = [s if parameter_name(s) == n else n for s, n in zip(short, names, strict=True)]
+            raise ConfigError(
+                f"schedule.freezes: no parameter's name begins with {name!r}; {nearest_name(name, said)}"
+            )

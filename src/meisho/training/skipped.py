@@ -19,9 +19,9 @@ class SkippedPhotos:
     """The photos that a run cannot read, the same in all of its processes.
 
     Args:
-        folder: Of the run.
-        num_photos: That the run has.
-        find_all: The command that finds them all.
+        folder: Folder of the run.
+        num_photos: Photos that the run has.
+        find_all: The command that finds all that cannot be read.
         say: Called with lines for people.
     """
 
@@ -72,9 +72,9 @@ def check_share(errors: Sequence[ImageError], num_unreadable: int, num_photos: i
     """Stop where more than a tenth of the photos cannot be read: that is no broken photo, but a lost drive.
 
     Args:
-        errors: Some of them.
+        errors: Some of the photos that cannot be read.
         num_unreadable: How many cannot be read.
-        num_photos: How many there are.
+        num_photos: How many photos there are.
 
     Raises:
         DatasetError: They are too many.

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -20,12 +19,13 @@ from torch.optim import Optimizer
 from meisho.errors import InputError
 from meisho.files import replacing, write_text
 from meisho.training.history import EpochRecord
+from meisho.training.meter import Meter
 
 STATE_FOLDER = "state"
 """In a run's folder."""
 
 STATE_NAME = "state.json"
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass
@@ -39,12 +39,7 @@ class Position:
         best: The best validation's mAP so far, or None.
         best_epoch: When it was, in epochs done.
         validations_since_best: How many did not reach it.
-        loss_sums: (4,) sums of the losses of this epoch's steps.
-        norm_sum: Of the norms of their gradients, where those are finite.
-        num_norms: How many are.
-        num_photos: Photos of these steps, all processes together.
-        seconds: What they took.
-        waited: Seconds of that in which there were no photos yet.
+        meter: What this epoch's steps gave and took.
         mined: Rows of this epoch's photos, tuple after tuple, where they are mined.
         history: What was recorded after each epoch.
     """
@@ -55,12 +50,7 @@ class Position:
     best: float | None = None
     best_epoch: int = 0
     validations_since_best: int = 0
-    loss_sums: list[float] = field(default_factory=lambda: [0.0] * 4)
-    norm_sum: float = 0.0
-    num_norms: int = 0
-    num_photos: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
+    meter: Meter = field(default_factory=Meter)
     mined: list[int] = field(default_factory=list)
     history: list[EpochRecord] = field(default_factory=list)
 
@@ -83,14 +73,14 @@ class RunState:
     Attributes:
         networks: Name -> network: what is trained, and its moving average.
         optimiser: A torch optimiser.
-        scaler: Of fp16's loss, or None.
-        rank: Of this process among those that hold a part each.
+        scaler: The scaler of fp16's loss, or None.
+        rank: Which of the processes that hold a part each this one is.
         num_ranks: Their number; 1 where every process holds the same, and the first one saves it.
     """
 
     networks: Mapping[str, nn.Module]
     optimiser: Optimizer
-    scaler: Any = None
+    scaler: torch.amp.GradScaler | None = None
     rank: int = 0
     num_ranks: int = 1
 
@@ -118,7 +108,7 @@ def save_state(folder: Path, state: RunState, progress: Position, *, num_updates
         folder: Where all ranks have written their tensors: one process calls this after that.
         state: What was saved.
         progress: Where the run stands.
-        num_updates: Of the moving average.
+        num_updates: Updates of the moving average.
     """
     names = [_file_name(progress, rank) for rank in range(state.num_ranks)]
     content = {
@@ -147,15 +137,17 @@ def load_state(folder: Path, state: RunState) -> tuple[Position, int]:
     path = folder / STATE_NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        _check_ranks(path, content, state)
+        _check_ranks(path, content["format"], len(content["tensors"]), state)
         tensors = load_file(folder / content["tensors"][state.rank])
         for name, network in state.networks.items():
             network.load_state_dict(_below(tensors, f"{name}."))
         _restore_optimiser(state.optimiser, tensors, content["groups"])
         if state.scaler is not None and content["scaler"]:
             state.scaler.load_state_dict(content["scaler"])
-        history = [EpochRecord(**record) for record in content["progress"].pop("history")]
-        return Position(**content["progress"], history=history), int(content["num_updates"])
+        values = content["progress"]
+        history = [EpochRecord(**record) for record in values.pop("history")]
+        meter = Meter(**values.pop("meter"))
+        return Position(**values, meter=meter, history=history), int(content["num_updates"])
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{path}: is not the state of this run ({str(error)[:300]}); was the recipe changed, "
@@ -175,10 +167,10 @@ def _file_name(progress: Position, rank: int) -> str:
     return f"state-{progress.epoch:04d}-{progress.step:08d}-{rank}.safetensors"
 
 
-def _check_ranks(path: Path, content: Mapping[str, Any], state: RunState) -> None:
-    if content["format"] != FORMAT:
+def _check_ranks(path: Path, version: int, needed: int, state: RunState) -> None:
+    """Check that a state is of this version, and of as many processes as there are."""
+    if version != FORMAT:
         raise InputError(f"{path}: was written by another version of meisho; resume with that one")
-    needed = len(content["tensors"])
     if needed != state.num_ranks:
         raise InputError(
             f"{path}: head.shard has spread its classes over {needed} processes, and there are "
@@ -196,7 +188,7 @@ def _optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def _restore_optimiser(
-    optimiser: Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
+    optimiser: Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, object]]
 ) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _below(tensors, "optimiser.").items():

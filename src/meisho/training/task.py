@@ -39,7 +39,7 @@ class Scores:
 
     Attributes:
         retrieval: Mean average precision among landmarks held out, by the data set's protocol.
-        accuracy: Of the classifier on photos of training landmarks that are not trained on.
+        accuracy: Share of the photos kept from training whose landmark the classifier names.
         unreadable: Why photos were left out.
     """
 
@@ -200,8 +200,9 @@ def _make_head(recipe: Recipe, train: TrainingSet, dim: int) -> MarginHead | Non
 def _make_pair_loss(recipe: Recipe) -> nn.Module | None:
     if recipe.pairs.name == "none":
         return None
+    build: Callable[..., nn.Module] = PairLoss  # the recipe has checked its options
     try:
-        return PairLoss(recipe.pairs.name, **recipe.pairs.options)
+        return build(recipe.pairs.name, **recipe.pairs.options)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"[pairs] {error}") from error
 

@@ -19,8 +19,8 @@ def load_teacher(model: str, traits: BackboneTraits, device: torch.device) -> Te
     """Load a model as teacher.
 
     Args:
-        model: As of `meisho index --model`.
-        traits: Of the student, for which the images are normalised.
+        model: A model as `meisho index --model` takes it.
+        traits: The student's: the images are normalised for it.
         device: Where to compute.
 
     Raises:

@@ -14,21 +14,18 @@ runs/NAME/recipe.toml    the recipe, every default said
 import json
 import math
 import multiprocessing
-import os
 import platform
 from dataclasses import dataclass
-from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from meisho.config import config_toml, config_values
-from meisho.errors import ImageError, InputError, MismatchError, MissingDependencyError
-from meisho.extractors.devices import check_precision
+from meisho.errors import ImageError, InputError, MismatchError
 from meisho.files import remove_leftovers, write_text
 from meisho.progress import Progress, silent
+from meisho.training.accelerator import Accelerator, make_accelerator
 from meisho.training.data import TrainingData, digest_dataset, load_training_data
 from meisho.training.distribution import is_first_process
 from meisho.training.history import EpochRecord
@@ -43,19 +40,17 @@ from meisho.training.whiten import whiten_best
 
 PACKAGES = ("meisho", "torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "safetensors")
 
-_LONGEST_WAIT = timedelta(days=1)  # for a process that fills the cache with 1.6 million photos
-
 
 @dataclass(frozen=True)
 class TrainingResult:
     """How a run ended.
 
     Attributes:
-        folder: Of the run.
+        folder: Folder of the run.
         best: Folder of the best checkpoint.
         best_epoch: Epochs after which it was saved; 0 is the network before training.
-        best_map: Its validation's mAP, without a whitening; NaN where nothing was held out.
-        whitened_map: With the whitening that is in it; NaN where it has none.
+        best_map: mAP of its validation without a whitening; NaN where nothing was held out.
+        whitened_map: The same with the whitening in the checkpoint; NaN where it has none.
         history: One record per epoch.
     """
 
@@ -97,7 +92,7 @@ def train(
     """
     _check_main()
     _check_folder(folder, resume=resume)
-    accelerator = _make_accelerator(recipe)
+    accelerator = make_accelerator(recipe.hardware)
     if not accelerator.is_main_process:
         say, tick = _say_nothing, silent
     data = load_training_data(recipe, progress=lambda done, total: tick("draw a city", done, total))
@@ -133,7 +128,7 @@ def make_task(recipe: Recipe, data: TrainingData) -> Task:
     return DescriptorTask(recipe, data.train, data.accuracy, data.validation)
 
 
-def describe_run(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+def describe_run(recipe: Recipe, data: TrainingData) -> dict[str, object]:
     """Return what is the same whenever the run is started, as JSON values."""
     validation = data.validation
     return {
@@ -149,7 +144,7 @@ def describe_run(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def describe_start(recipe: Recipe, accelerator: Any, step: int) -> dict[str, Any]:
+def describe_start(recipe: Recipe, accelerator: Accelerator, step: int) -> dict[str, object]:
     """Return with what the run goes on from a step, as JSON values: the next start may have other things."""
     device = accelerator.device
     return {
@@ -164,7 +159,7 @@ def describe_start(recipe: Recipe, accelerator: Any, step: int) -> dict[str, Any
 
 
 def _write_facts(
-    folder: Path, recipe: Recipe, facts: dict[str, Any], start: dict[str, Any], *, resume: bool
+    folder: Path, recipe: Recipe, facts: dict[str, object], start: dict[str, object], *, resume: bool
 ) -> None:
     """Write the recipe and `run.json`; of a run that goes on, add this start to those that it had."""
     starts = []
@@ -208,7 +203,7 @@ def _has_two_records(history: Path) -> bool:
     return history.is_file() and len(history.read_text(encoding="utf-8").splitlines()) > 2
 
 
-def _check_same(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
+def _check_same(folder: Path, recipe: Recipe, facts: dict[str, object]) -> None:
     """Refuse a recipe that would have given other numbers, or other data."""
     saved, given = (_flat(config_values(r)) for r in (load_recipe(folder / "recipe.toml"), recipe))
     differing = [
@@ -236,7 +231,7 @@ def _check_same(folder: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
         )
 
 
-def _may_change(key: str, saved: dict[str, Any], given: dict[str, Any]) -> bool:
+def _may_change(key: str, saved: dict[str, object], given: dict[str, object]) -> bool:
     """Return whether a key changes nothing of what is learned; their digest tells photos apart."""
     if key == "data.cache":  # JPEG changes pixels, be they kept or not
         return given["data.cache_encoding"] == "raw" or (key in saved and key in given)
@@ -248,54 +243,16 @@ def _may_change(key: str, saved: dict[str, Any], given: dict[str, Any]) -> bool:
     )
 
 
-def _flat(values: dict[str, Any], beginning: str = "") -> dict[str, Any]:
+def _flat(values: dict[str, object], beginning: str = "") -> dict[str, object]:
     """Return nested values by their keys as `--set` has them."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in values.items():
         flat |= _flat(value, f"{beginning}{name}.") if isinstance(value, dict) else {beginning + name: value}
     return flat
 
 
-def _make_accelerator(recipe: Recipe) -> Any:
-    try:
-        from accelerate import Accelerator
-        from accelerate.state import AcceleratorState
-        from accelerate.utils import (
-            DistributedDataParallelKwargs,
-            InitProcessGroupKwargs,
-            is_torch_xla_available,
-        )
-    except ImportError as error:
-        raise MissingDependencyError("training needs accelerate; run pip install 'meisho[train]'") from error
-    AcceleratorState._reset_state()  # of a run before, in this process
-    kind = _device_kind(recipe, has_xla=is_torch_xla_available())
-    check_precision(recipe.hardware.precision, torch.device(kind))
-    precision = {"float32": "no"}.get(recipe.hardware.precision, recipe.hardware.precision)
-    # always: besides frozen parameters some of timm's are unused, such as norms behind the map that is pooled
-    distributed = DistributedDataParallelKwargs(find_unused_parameters=True)
-    waiting = InitProcessGroupKwargs(timeout=_LONGEST_WAIT)
-    options = {"cpu": kind == "cpu", "kwargs_handlers": [distributed, waiting]}
-    accelerator = Accelerator(mixed_precision=precision, **options)
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started > 1 and accelerator.num_processes == 1:  # they would all write to one folder
-        raise InputError(
-            f"WORLD_SIZE={started}, but this process is alone, as each of them would be; start them by "
-            f"torchrun --nproc_per_node {started} -m meisho.cli train ..., or unset WORLD_SIZE"
-        )
-    return accelerator
-
-
-def _device_kind(recipe: Recipe, *, has_xla: bool) -> str:
-    """Choose "cuda", "xla" or "cpu". Accelerate would prefer Apple's GPUs, which have no float64."""
-    if recipe.hardware.device == "cpu":
-        return "cpu"
-    if torch.cuda.is_available():
-        return "cuda"
-    return "xla" if has_xla else "cpu"
-
-
 def _fill_cache(
-    recipe: Recipe, data: TrainingData, accelerator: Any, tick: Progress
+    recipe: Recipe, data: TrainingData, accelerator: Accelerator, tick: Progress
 ) -> tuple[ImageError, ...]:
     """Fill the photo cache where there is one; one process of each machine does, the others wait.
 

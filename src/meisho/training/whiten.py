@@ -15,7 +15,8 @@ from meisho.extractors.checkpoint import add_whitening, remove_whitening
 from meisho.files import write_text
 from meisho.training.data import TrainingData
 from meisho.training.loop import Say
-from meisho.training.recipe import Recipe, WhiteningRecipe
+from meisho.training.recipe import Recipe
+from meisho.training.recipe_tables import WhiteningRecipe
 from meisho.training.validation import describe_rows, evaluate_descriptors
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
@@ -33,9 +34,9 @@ def whiten_best(
     Args:
         recipe: Which whitening; "none" takes out one that the checkpoint has.
         data: Fitted on its training photos, measured on its validation.
-        folder: Of the run.
+        folder: Folder of the run.
         best_epoch: When its best checkpoint was saved, in epochs done.
-        best_map: Its validation's mAP without whitening, or NaN.
+        best_map: mAP of its validation without whitening, or NaN.
         say: Called with a line for people.
 
     Returns:

@@ -1,7 +1,7 @@
 """Pictures of a data set: how many photos each class has."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,12 +10,15 @@ from meisho.datasets.statistics import FEW, ClassStatistics, HistogramBar, count
 from meisho.errors import InputError, needs_extra
 from meisho.files import replacing
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 with needs_extra("plots", "a histogram"):
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 SIZE_INCHES = (12.0, 4.8)
 COLOR = "#31688e"
@@ -46,7 +49,7 @@ def draw_histogram(counts: Int64Array, statistics: ClassStatistics, path: Path, 
     _save(figure, path)
 
 
-def _draw_bars(axes: Any, bars: tuple[HistogramBar, ...], statistics: ClassStatistics) -> None:
+def _draw_bars(axes: "Axes", bars: tuple[HistogramBar, ...], statistics: ClassStatistics) -> None:
     drawn = axes.bar([bar.label for bar in bars], [bar.num_classes for bar in bars], color=COLOR, width=0.9)
     axes.bar_label(drawn, [f"{bar.num_classes:,}" for bar in bars], fontsize=8, padding=2)
     axes.set_xticks(range(len(bars)), [bar.label for bar in bars], rotation=45, ha="right")
@@ -56,10 +59,11 @@ def _draw_bars(axes: Any, bars: tuple[HistogramBar, ...], statistics: ClassStati
         xlabel="photos per class",
         ylabel="classes",
     )
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(_plain())
 
 
-def _draw_tail(axes: Any, counts: Int64Array, statistics: ClassStatistics) -> None:
+def _draw_tail(axes: "Axes", counts: Int64Array, statistics: ClassStatistics) -> None:
     ordered, half = np.sort(counts)[::-1], statistics.classes_for_half
     places = np.unique(np.geomspace(1, len(ordered), _MOST_POINTS).round().astype(np.int64))
     shaded = np.append(places[places < half], half)
@@ -72,8 +76,16 @@ def _draw_tail(axes: Any, counts: Int64Array, statistics: ClassStatistics) -> No
         xlabel="classes, largest first",
         ylabel="photos of the class",
     )
-    axes.xaxis.set_major_formatter(_plain())
-    axes.yaxis.set_major_formatter(_plain())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(_plain())
+        axis.set_minor_formatter(_PlainLog())
+
+
+class _PlainLog(LogFormatter):
+    """Writes 20 where matplotlib writes 2×10¹, and nothing where it writes nothing."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:,.0f}" if super().__call__(x, pos) else ""
 
 
 def _plain() -> FuncFormatter:

@@ -1,0 +1,97 @@
+"""Photos added and removed one by one, beside the sync with a folder."""
+
+import pytest
+from PIL import Image
+
+from meisho.errors import CollectionError, InputError
+from meisho.photos import find_photos
+from meisho.run.indexing import add_photos, index_folder, index_photos, remove_photos
+from meisho.store.collection import Collection
+from run.conftest import paint
+
+
+def ids(path):
+    return [record.id for record in Collection.open(path).records()]
+
+
+def test_a_photo_below_the_folder_is_what_the_next_sync_would_find(collection, photos, describer):
+    summary = add_photos(collection, paint(photos / "trip" / "new.png", 50), describer)
+    assert (summary.described, summary.removed, summary.num_photos) == (1, 0, 11)
+    assert "trip/new.png" in ids(collection)
+    assert index_folder(photos, collection, describer).unchanged == 11
+
+
+def test_a_photo_from_elsewhere_stays_at_the_next_sync_while_its_file_is_there(
+    collection, photos, describer, tmp_path
+):
+    outside = paint(tmp_path / "elsewhere" / "guest.png", 51)
+    add_photos(collection, str(outside), describer)
+    assert str(outside) in ids(collection)
+    summary = index_folder(photos, collection, describer)
+    assert (summary.unchanged, summary.removed, summary.described) == (11, 0, 0)
+    paint(outside, 52)  # changed: described anew by the sync
+    assert index_folder(photos, collection, describer).described == 1
+    outside.unlink()
+    assert index_folder(photos, collection, describer).removed == 1
+    assert str(outside) not in ids(collection)
+
+
+def test_adding_twice_changes_nothing_and_a_changed_file_is_described_anew(collection, photos, describer):
+    assert add_photos(collection, photos / "3.png", describer).unchanged == 1
+    paint(photos / "3.png", 60)
+    assert add_photos(collection, [photos / "3.png"], describer).described == 1
+
+
+def test_a_copy_shares_its_content(collection, photos, describer, tmp_path):
+    (tmp_path / "copy.png").write_bytes((photos / "2.png").read_bytes())
+    summary = add_photos(collection, tmp_path / "copy.png", describer)
+    assert (summary.duplicates, summary.described) == (1, 0)
+
+
+def test_local_features_of_added_photos_are_found_too(collection, photos, describer):
+    summary = add_photos(collection, paint(photos / "n.png", 61), describer)
+    assert summary.local_described == 1
+    assert Collection.open(collection).local_features_of(["n.png"])
+
+
+def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_added(collection, photos, describer):
+    (photos / "bad.png").write_bytes(b"no photo")
+    summary = add_photos(collection, [photos / "bad.png", paint(photos / "good.png", 62)], describer)
+    assert summary.described == 1
+    assert [skipped.id for skipped in summary.skipped] == ["bad.png"]
+
+
+def test_what_cannot_be_added_is_refused(collection, photos, describer, tmp_path):
+    with pytest.raises(InputError, match="a photo in memory cannot be added"):
+        add_photos(collection, Image.open(photos / "1.png"), describer)
+    with pytest.raises(InputError, match="no photo was given"):
+        add_photos(collection, [], describer)
+    with pytest.raises(CollectionError, match="no collection here"):
+        add_photos(tmp_path / "nowhere", photos / "1.png", describer)
+
+
+def test_removed_photos_are_gone_and_their_files_are_not(collection, photos, describer):
+    summary = remove_photos(collection, ["3.png", "5.png", "3.png"])
+    assert (summary.removed, summary.num_photos) == (2, 8)
+    assert (photos / "3.png").exists()
+    assert "3.png" not in ids(collection)
+    assert (
+        index_folder(photos, collection, describer).described == 2
+    )  # they come back: they lie in the folder
+
+
+def test_an_unknown_id_is_named_and_nothing_is_removed(collection):
+    with pytest.raises(InputError, match=r"1 of 2 ids are not in it, the first is '33.png'; the nearest is"):
+        remove_photos(collection, ["3.png", "33.png"])
+    assert "3.png" in ids(collection)
+
+
+def test_a_folder_of_photos_knows_its_root_and_prints_short(photos):
+    found = find_photos(str(photos))
+    assert (found.root, len(found.photos), found.problems) == (photos, 10, ())
+    assert repr(found) == f"PhotoFolder({str(photos)!r}, 10 photos, 0 problems)"
+
+
+def test_a_sync_with_a_folder_of_some_photos_removes_the_rest(collection, photos, describer):
+    some = type(find_photos(photos))(photos, find_photos(photos).photos[:4])
+    assert index_photos(some, collection, describer).removed == 6
