@@ -164,9 +164,10 @@ def test_the_demo_does_its_whole_job(city):
 
 def test_photos_are_indexed_asked_and_matched(place, meisho, city, photos):
     meisho("index", city / "database", "--to", "my.meisho", "--local", "sift")
-    assert photos[0].name in meisho("search", "my.meisho", photos[0], "--html", "answer.html")
+    assert photos[0].name in meisho("search", "my.meisho", photos[0], "--html", "answer.html", "--json")
     assert (place / "answer.html").is_file()
-    assert photos[0].name in meisho("search", "my.meisho", photos[0], "--rerank", "dba,alpha-qe,geometric")
+    chain = "--rerank", "dba,alpha-qe,geometric"
+    assert photos[0].name in meisho("search", "my.meisho", photos[0], *chain, "--json")
     meisho("match", photos[0], photos[1], "--local", "sift", "--out", "pair.png")
     assert (place / "pair.png").is_file()
     assert "exact" in meisho("info", "my.meisho")
@@ -200,8 +201,9 @@ def test_a_whitening_is_fitted_and_used(meisho, city):
         ("ransac", ("match", "{photo}", "{photo}", "--local", "sift", "--ransac", "poselib")),
         ("graph", ("search", "demo/collection", "{photo}", "--rerank", "diffusion")),
         ("graph", ("search", "demo/collection", "{photo}", "--rerank", "k-reciprocal")),
-        ("plots", ("datasets", "look", "folder", "--root", "{city}", "--to", "pictures")),
+        ("plots", ("datasets", "stats", "folder", "--root", "{city}", "--to", "pictures")),
         ("train", ("train", "toycity_quick", "--to", "run")),
+        ("torch", ("submit", "bundle", "--to", "bundle")),
         ("export", ("export", "default", "--to", "model.onnx")),
     ],
     ids=lambda value: value if isinstance(value, str) else value[-1],

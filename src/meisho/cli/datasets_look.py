@@ -90,12 +90,13 @@ def _show_classes(name: str, root: Path, to: Path | None, *, quiet: bool) -> dic
     from meisho.datasets.labels import load_labels
     from meisho.datasets.statistics import count_bars, describe_classes
 
+    if to:
+        from meisho.web.histogram import draw_histogram
+
     labels = load_labels(name, root)
     statistics, bars = describe_classes(labels), count_bars(labels.counts)
     pictures = [to / "histogram.png", to / "histogram.svg"] if to else []
     for picture in pictures:
-        from meisho.web.histogram import draw_histogram
-
         title = name if name not in ("folder", "csv") else labels.source.resolve().name
         draw_histogram(labels.counts, statistics, picture, title=title)
     if not quiet:

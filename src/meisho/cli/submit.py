@@ -63,7 +63,7 @@ def gld_retrieval(
 
     Example: meisho submit gld-retrieval --queries test --database index --model run/best --to submission.csv
     """
-    from meisho.contest.bundle import load_reranking
+    from meisho.contest.entry import load_reranking
     from meisho.contest.submit import ContestFiles, submit_retrieval
     from meisho.describing import Describer
 

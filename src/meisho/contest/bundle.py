@@ -14,22 +14,22 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from meisho.contest.entry import Entry, InMemory, Reranking, make_entry
+from meisho.contest.entry import Entry, InMemory, load_reranking, make_entry
 from meisho.contest.notebook import make_notebook
 from meisho.contest.wheel import write_wheel
 from meisho.datasets.contest import find_contest_photos
 from meisho.describing import Describer
-from meisho.errors import InputError
+from meisho.errors import InputError, needs_extra
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.checkpoint import save_checkpoint
-from meisho.extractors.delg import Delg, save_delg
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.timm_gem import TimmGeM, to_torch
-from meisho.local_describing import LocalDescriber
 from meisho.progress import Progress, silent
-from meisho.rerank.chain import build_chain
 from meisho.submission import read_query_ids, write_submission
+
+with needs_extra("torch", "a bundle"):
+    from meisho.extractors.delg import Delg, save_delg
+    from meisho.extractors.timm_gem import TimmGeM, to_torch
 
 KAGGLE_CONTEST = "/kaggle/input/landmark-retrieval-2021"
 _WHITENING = "whitening.safetensors"
@@ -145,22 +145,6 @@ def _save_local(local: str | None, bundle: Path) -> str | None:
     place = Path("weights") / "local"
     save_delg(extractor.network, json.loads(extractor.provenance.options), bundle / place, with_trunk=True)
     return place.as_posix()
-
-
-def load_reranking(
-    rerank: str | None, local: str | None, *, device: str = "auto", num_workers: int | None = None
-) -> Reranking | None:
-    """Load a chain's rerankers and local feature extractor; return None if there is no chain.
-
-    Raises:
-        InputError: A name or option is unknown, or the chain needs local features and `local` is None.
-    """
-    if rerank is None:
-        return None
-    chain = build_chain(rerank, source="--rerank", device=device)
-    if local is None:
-        return Reranking(chain)
-    return Reranking(chain, LocalDescriber(load_local_extractor(local, device=device), num_workers))
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,12 @@ from meisho.descriptors import PLACES, Descriptors, Provenance, describe_faults,
 from meisho.errors import ImageError, InputError
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.evaluate.report import Report
+from meisho.extractors.local_base import load_local_extractor
 from meisho.local_describing import LocalDescriber
 from meisho.photos import Photo, PhotoFolder
 from meisho.progress import Progress, silent
 from meisho.ranking import NO_ROW, Ranking
-from meisho.rerank.chain import Chain
+from meisho.rerank.chain import Chain, build_chain
 from meisho.rerank.evidence import Evidence
 from meisho.searching import search
 from meisho.submission import MOST_IDS
@@ -97,6 +98,22 @@ class Reranking:
             raise InputError(
                 f"--rerank {self.chain.text}: needs local features; say --local xfeat, sift or aliked"
             )
+
+
+def load_reranking(
+    rerank: str | None, local: str | None, *, device: str = "auto", num_workers: int | None = None
+) -> Reranking | None:
+    """Load a chain's rerankers and local feature extractor; return None if there is no chain.
+
+    Raises:
+        InputError: A name or option is unknown, or the chain needs local features and `local` is None.
+    """
+    if rerank is None:
+        return None
+    chain = build_chain(rerank, source="--rerank", device=device)
+    if local is None:
+        return Reranking(chain)
+    return Reranking(chain, LocalDescriber(load_local_extractor(local, device=device), num_workers))
 
 
 def make_entry(
