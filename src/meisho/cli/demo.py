@@ -12,7 +12,7 @@ from meisho.cli.evaluate import print_report, report_json, write_evaluation
 from meisho.cli.options import Device, Json, ModelChoice
 
 
-@app.command()
+@app.command(short_help="Draw a toy city, index it, search it and score it.")
 def demo(
     to: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder for the drawn city, its collection and the report.")

@@ -25,33 +25,42 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.run.evaluating import Evaluation
 
 
-@app.command()
+@app.command(short_help="Score a model on a data set, or compare two scores.")
 @expand_options
 def evaluate(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="toycity, roxford5k, rparis6k, oxford5k, paris6k, gldv2, ukbench, folder or csv."
+            metavar="DATASET",
+            help="toycity, roxford5k, rparis6k, oxford5k, paris6k, gldv2, ukbench, folder or csv.",
         ),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="The data set's folder, or the CSV file.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The data set's folder, or the CSV file.")
+    ] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder for the report and descriptors. Default: runs/DATASET.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder for the report and descriptors. Default: runs/DATASET."),
     ] = None,
     compare: Annotated[
-        tuple[Path, Path] | None, typer.Option(help="Compare two earlier evaluations by a paired test.")
+        tuple[Path, Path] | None,
+        typer.Option(metavar="RUN RUN", help="Compare two earlier evaluations by a paired test."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file of these options, such as the run.toml of a report.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A TOML file of these options, such as the run.toml of a report."),
     ] = None,
     *,
     choice: WhitenedModelChoice,
-    local: Annotated[str | None, typer.Option(help=f"Local features for reranking: {LOCAL_NAMES}.")] = None,
+    local: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Local features for reranking: {LOCAL_NAMES}.")
+    ] = None,
     rerank: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="CHAIN",
             help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50. "
-            "With --sweep it may stand several times, and values may be several: alpha-qe:k=5|10."
+            "With --sweep it may stand several times, and values may be several: alpha-qe:k=5|10.",
         ),
     ] = None,
     sweep: Annotated[
@@ -137,6 +146,7 @@ def _run(
     from meisho.run.evaluating import evaluate_dataset, evaluate_random
 
     chain = build_chain(settings.rerank, source="rerank", device=choice.device) if settings.rerank else None
+    local = choice.local_describer(settings.local)
     if to:
         check_output_folder(to)
     loaded = load_dataset(settings.dataset, settings.root)
@@ -151,7 +161,7 @@ def _run(
                 Describer(extractor, choice.batch_size, choice.workers),
                 to / "collection",
                 progress=report_progress,
-                local=choice.local_describer(settings.local),
+                local=local,
                 device=choice.device,
                 chain=chain,
                 seed=settings.seed,
@@ -182,6 +192,7 @@ def _run_sweep(
     chains = {text: build_chain(text, source="--rerank", device=choice.device) for text in texts}
     if to:
         check_output_folder(to)
+    local = choice.local_describer(settings.local)
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
     extractor = load_extractor(settings.model, device=choice.device, **settings.options)
@@ -191,7 +202,7 @@ def _run_sweep(
             Describer(extractor, choice.batch_size, choice.workers),
             to / "collection",
             chains,
-            local=choice.local_describer(settings.local),
+            local=local,
             device=choice.device,
             seed=settings.seed,
             progress=report_progress,

@@ -13,9 +13,12 @@ if TYPE_CHECKING:  # it takes long to import
     from meisho.training.export import ExportSummary
 
 
-@app.command()
+@app.command(short_help="Write a model as ONNX, for use without torch.")
 def export(
-    model: Annotated[str, typer.Argument(help="A checkpoint such as runs/NAME/best, timm:NAME or default.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A checkpoint such as runs/NAME/best, timm:NAME or default."),
+    ],
     to: Annotated[Path, typer.Option(metavar="FILE", help="The ONNX file to write.")],
     side: Annotated[
         int, typer.Option(metavar="PX", min=32, help="Side of the image that is traced, px.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 @app.command()
 @expand_options
 def index(
-    photos: Annotated[Path, typer.Argument(help="Folder of photos; subfolders too.")],
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photos; subfolders too.")],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="The collection; made if it is not there.")],
     choice: WhitenedModelChoice,
     kind: Annotated[

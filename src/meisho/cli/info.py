@@ -14,10 +14,10 @@ from meisho.cli.app import app, print_json, say
 from meisho.cli.options import Json
 
 
-@app.command()
+@app.command(short_help="Say what a collection holds, or what is installed.")
 def info(
     collection: Annotated[
-        Path | None, typer.Argument(help="A collection; without one, this machine.")
+        Path | None, typer.Argument(metavar="COLLECTION", help="A collection; without one, this machine.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -29,7 +29,7 @@ def info(
     if as_json:
         print_json(facts)
         return
-    names = {name: name.replace("_", " ") for name in facts}
+    names = {name: name.removesuffix("_bytes").replace("_", " ") for name in facts}
     width = max(map(len, names.values()))
     for name, value in facts.items():
         lines = [str(part) for part in value] if isinstance(value, list) else [_in_words(name, value)]
@@ -40,7 +40,7 @@ def info(
 def _in_words(name: str, value: object) -> str:
     """Return a fact as people read it."""
     if value is None:
-        return "none"
+        return "none; searched exactly" if name == "index" else "none"
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items() if part is not None) or "none"
     return f"{value / 1e6:.1f} MB" if name == "size_bytes" and isinstance(value, int) else str(value)

@@ -24,8 +24,8 @@ _GEOMETRIES = {
 
 @app.command()
 def match(
-    query: Annotated[Path, typer.Argument(help="A photo.")],
-    database: Annotated[Path, typer.Argument(help="Another photo.")],
+    query: Annotated[Path, typer.Argument(metavar="QUERY", help="A photo.")],
+    database: Annotated[Path, typer.Argument(metavar="DATABASE", help="Another photo.")],
     box: Box = None,
     local: Annotated[str, typer.Option(metavar="NAME", help=f"Local features: {LOCAL_NAMES}.")] = "xfeat",
     matcher: Annotated[

@@ -12,8 +12,13 @@ from meisho.cli.options import Json
 
 @app.command()
 def remove(
-    collection: Annotated[Path, typer.Argument(help="A collection made by 'meisho index'.")],
-    ids: Annotated[list[str], typer.Argument(help="Ids of photos, as 'meisho search --json' gives them.")],
+    collection: Annotated[
+        Path, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
+    ],
+    ids: Annotated[
+        list[str],
+        typer.Argument(metavar="ID", help="Ids of photos, as 'meisho search --json' gives them."),
+    ],
     as_json: Json = False,
 ) -> None:
     """Remove photos from a collection; no file is deleted.

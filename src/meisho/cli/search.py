@@ -19,8 +19,10 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 
 @app.command()
 def search(
-    collection: Annotated[Path, typer.Argument(help="A collection made by 'meisho index'.")],
-    queries: Annotated[list[Path], typer.Argument(metavar="QUERY...", help="The photos to ask with.")],
+    collection: Annotated[
+        Path, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
+    ],
+    queries: Annotated[list[Path], typer.Argument(metavar="QUERY", help="The photos to ask with.")],
     box: Box = None,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="How many answers for each.")] = 10,
     verify: Annotated[
@@ -31,7 +33,10 @@ def search(
     ] = 0,
     rerank: Rerank = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the answers as a page to look at.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the answers as a page to look at; several queries: FILE_1, FILE_2, …"
+        ),
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the model's file is now, if it was moved.")
@@ -47,6 +52,7 @@ def search(
     Example: meisho search my.meisho *.jpg --json
     """
     from meisho.run.finding import Finder
+    from meisho.store.metadata import read_metadata
 
     if verify and rerank is not None:
         raise InputError("--verify N is --rerank geometric:first=N; give one of the two")
@@ -58,9 +64,10 @@ def search(
     for page in pages:
         check_output(page, suffixes={".html", ".htm"}, inputs=queries)
     places = place("weights", weights) | place("whitening", whitening)
-    finder = Finder.open(collection, device=device, places=places)
+    read_metadata(collection)  # it must be one
     for query in queries:
         check_query(query)
+    finder = Finder.open(collection, device=device, places=places)
     _note_cut_box(photos[0], finder)
     found = finder.find(photos, top=top, chain=chain)
     for row, page in enumerate(pages):

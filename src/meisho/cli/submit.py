@@ -45,28 +45,41 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
+        metavar="MODEL",
         help="default, timm:NAME or a checkpoint directory; several make an ensemble of equal weights.",
     ),
 ]
 
-Local = Annotated[str | None, typer.Option(help=f"Local features for rerankers that verify: {LOCAL_NAMES}.")]
+Local = Annotated[
+    str | None, typer.Option(metavar="NAME", help=f"Local features for rerankers that verify: {LOCAL_NAMES}.")
+]
 
 
-@submit_app.command("gld-retrieval")
+@submit_app.command("gld-retrieval", short_help="Write a submission for Google's landmark retrieval.")
 def gld_retrieval(
-    queries: Annotated[Path, typer.Option(help="Folder of the query photos; subfolders too.")],
-    database: Annotated[Path, typer.Option(help="Folder of the photos that are searched.")],
-    to: Annotated[Path, typer.Option(help="The submission, a CSV file.")] = Path("submission.csv"),
+    queries: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the query photos; subfolders too.")
+    ],
+    database: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the photos that are searched.")],
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The submission, a CSV file.")] = Path(
+        "submission.csv"
+    ),
     model: Models = None,
     sample: Annotated[
         Path | None,
-        typer.Option(help="The contest's sample submission: the queries to answer, in its order."),
+        typer.Option(
+            metavar="FILE", help="The contest's sample submission: the queries to answer, in its order."
+        ),
     ] = None,
     solution: Annotated[
-        Path | None, typer.Option(help="The right answers, retrieval_solution_v2.1.csv, for a local score.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The right answers, retrieval_solution_v2.1.csv, for a local score."
+        ),
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the descriptors; Default: SUBMISSION.work.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder that keeps the descriptors; Default: SUBMISSION.work."),
     ] = None,
     rerank: Rerank = None,
     local: Local = None,
@@ -152,9 +165,9 @@ def _print_submitted(submitted: "Submitted", to: Path) -> None:
         print_report(submitted.report)
 
 
-@submit_app.command("bundle")
+@submit_app.command("bundle", short_help="Make a folder that makes a submission offline.")
 def bundle(
-    to: Annotated[Path, typer.Option(help="The bundle's folder, new or empty.")],
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The bundle's folder, new or empty.")],
     model: Models = None,
     queries: Annotated[
         str, typer.Option(help="Folder of the query photos where the notebook will run.", metavar="FOLDER")
@@ -163,10 +176,11 @@ def bundle(
         str, typer.Option(help="Folder of the database photos where the notebook will run.", metavar="FOLDER")
     ] = "/kaggle/input/landmark-retrieval-2021/index",
     sample: Annotated[
-        str | None, typer.Option(help="The sample submission there: the queries to answer.")
+        str | None, typer.Option(metavar="FILE", help="The sample submission there: the queries to answer.")
     ] = None,
     wheel: Annotated[
-        list[Path] | None, typer.Option(help="A further wheel to install there; may be repeated.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A further wheel to install there; may be repeated."),
     ] = None,
     rerank: Rerank = None,
     local: Local = None,

@@ -12,11 +12,12 @@ from meisho.cli.options import Json, ModelChoice, expand_options
 from meisho.errors import InputError
 
 
-@app.command()
+@app.command(short_help="Fit a whitening on your own photos.")
 @expand_options
 def whiten(
     photos: Annotated[
-        Path, typer.Argument(help="Folder of photos; with --learned PHOTOS/LABEL/... or a CSV.")
+        Path,
+        typer.Argument(metavar="PHOTOS", help="Folder of photos; with --learned PHOTOS/LABEL/... or a CSV."),
     ],
     to: Annotated[Path, typer.Option(metavar="FILE", help="The whitening, a .safetensors file.")],
     choice: ModelChoice,
