@@ -44,6 +44,7 @@ def test_both_readmes_run_the_same_python():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_command_lines_are_taken(page):
+    cli.load_commands()
     command = typer.main.get_command(cli.app)
     lines = [line for block in blocks(page, "console") for line in block.splitlines()]
     lines += re.findall(r"`(meisho [^`]+)`", (ROOT / page).read_text())

@@ -1,18 +1,10 @@
-"""The command line: parse, call, show. One file per command; `app` and `models` are what they share."""
+"""The command line: parse, call, show.
 
-from meisho.cli import (  # noqa: F401  # they join `app`
-    datasets_look,
-    demo,
-    evaluate,
-    export,
-    index,
-    info,
-    match,
-    search,
-    submit,
-    train,
-    whiten,
-)
-from meisho.cli.app import app, main
+One file per command, found by the table `meisho.cli.app.COMMANDS` and imported when it is called, so
+that a command costs no more than it needs. `options` holds what several of them take, `checks` what is
+refused before any work begins, `app` how things are printed.
+"""
 
-__all__ = ["app", "main"]
+from meisho.cli.app import app, load_commands, main
+
+__all__ = ["app", "load_commands", "main"]

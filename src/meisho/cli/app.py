@@ -1,4 +1,4 @@
-"""What every command shares: the program, its consoles, option types, and how things are printed."""
+"""What every command shares: the program, its consoles, and how things are printed."""
 
 import json
 import logging
@@ -7,65 +7,82 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
+from meisho import __version__
 from meisho.errors import InterruptedRunError, MeishoError
 
-COMMANDS = (
-    "demo",
-    "index",
-    "search",
-    "match",
-    "evaluate",
-    "datasets",
-    "train",
-    "export",
-    "submit",
-    "whiten",
-    "info",
-)
-"""In the order of --help."""
+if TYPE_CHECKING:  # a command imports what it needs when it is called
+    from meisho.run.indexing import SkippedPhoto
+
+COMMANDS = {
+    "demo": "meisho.cli.demo",
+    "index": "meisho.cli.index",
+    "add": "meisho.cli.add",
+    "remove": "meisho.cli.remove",
+    "search": "meisho.cli.search",
+    "match": "meisho.cli.match",
+    "evaluate": "meisho.cli.evaluate",
+    "datasets": "meisho.cli.datasets_look",
+    "train": "meisho.cli.train",
+    "export": "meisho.cli.export",
+    "submit": "meisho.cli.submit",
+    "whiten": "meisho.cli.whiten",
+    "info": "meisho.cli.info",
+}
+"""Command -> the module that adds it to `app`, in the order of --help."""
+WELCOME = """\
+meisho (名所) finds every photo of the same landmark or object.
+
+  See it work:      meisho demo
+  Your own photos:  meisho index PATH/TO/PHOTOS --to my.meisho
+  Ask them:         meisho search my.meisho QUERY.jpg --html answer.html
+  All commands:     meisho --help"""
 
 
 class _InOrder(typer.core.TyperGroup):
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(self.commands, key=COMMANDS.index)
+    def list_commands(self, ctx: object) -> list[str]:
+        return sorted(self.commands, key=list(COMMANDS).index)
 
 
 app = typer.Typer(
     cls=_InOrder,
-    no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="meisho (名所): find every photo of the same landmark or object.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"meisho {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _begin(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        say(WELCOME)
+
+
 INTERRUPTED = 130
 out = Console(soft_wrap=True, markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Photos per batch on a GPU; a CPU takes two at once.")]
-Workers = Annotated[int | None, typer.Option(min=0, help="Decoding workers; chosen when not given.")]
 
 
 def main() -> None:
@@ -76,6 +93,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # odd file names must print
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends jobs is what Ctrl-C is
     try:
+        load_commands(sys.argv[1:])
         app()
     except InterruptedRunError as stop:
         _tell_interrupted(str(stop))
@@ -88,6 +106,13 @@ def main() -> None:
         if stop.code == INTERRUPTED:
             _tell_interrupted("what was done so far is kept; run the same command to go on")
         raise
+
+
+def load_commands(words: Sequence[str] = ()) -> None:
+    """Import the command that the words call, or all of them where they call none, as --help does."""
+    called = words[0] if words else ""
+    for name in [called] if called in COMMANDS else COMMANDS:
+        import_module(COMMANDS[name])
 
 
 def _tell_interrupted(message: str) -> None:
@@ -113,12 +138,12 @@ def say(*pieces: str | tuple[str, str]) -> None:
     out.print(Text.assemble(*pieces))
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON, for machines."""
     sys.stdout.write(json.dumps(_plain(value), ensure_ascii=False, indent=2) + "\n")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a value as JSON has it: NaN and infinity become null."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
@@ -131,10 +156,15 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_skipped(skipped: Any) -> None:
+def print_skipped(skipped: "Iterable[SkippedPhoto]") -> None:
     """Say on stderr which photos were skipped, and why."""
     for photo in skipped:
         err.print(Text.assemble(("skipped ", "yellow"), f"{photo.id}: {photo.reason}"))
+
+
+def note(text: str) -> None:
+    """Say on stderr what is worth knowing."""
+    err.print(Text.assemble(("note: ", "bold yellow"), text))
 
 
 def own_command() -> str:
@@ -148,37 +178,3 @@ def own_command() -> str:
 def shell_line(*words: str | Path) -> str:
     """Return a command line that can be copied into a shell."""
     return shlex.join(map(str, words))
-
-
-class _Rate(ProgressColumn):
-    """Things per second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        is_known = speed and (task.total or 0) > 1 and (task.elapsed or 0) > 1
-        return Text(f"{speed:.1f}/s" if is_known else "", style="dim")
-
-
-@contextmanager
-def progress_bars() -> Iterator[Any]:
-    """Show one bar per stage on stderr: how many, how fast, how long still."""
-    bars = Progress(
-        SpinnerColumn(finished_text="✓"),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=err,
-    )
-    tasks: dict[str, Any] = {}
-
-    def report(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total)
-        elif done < bars.tasks[tasks[stage]].completed:  # the stage has come again
-            bars.reset(tasks[stage], total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-
-    with bars:
-        yield report

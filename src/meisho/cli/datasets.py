@@ -19,7 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from meisho.cli.app import Json, app, err, out, own_command, print_json, say, shell_line, strong
+from meisho.cli.app import app, err, out, own_command, print_json, say, shell_line, strong
+from meisho.cli.options import Json
 from meisho.errors import DatasetError, InputError
 from meisho.fetching.manifest import DataFile, Manifest, load_manifest, manifest_names, say_bytes
 from meisho.tables import require_name
@@ -31,7 +32,8 @@ if TYPE_CHECKING:  # they take long to import
 
 datasets_app = typer.Typer(
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Download, check, look at and split data sets.",
 )
 app.add_typer(datasets_app, name="datasets")

@@ -9,8 +9,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from meisho.cli.app import Json, err, out, own_command, print_json, progress_bars, say, shell_line, strong
+from meisho.cli.app import err, out, own_command, print_json, say, shell_line, strong
+from meisho.cli.bars import progress_bars
 from meisho.cli.datasets import check_output, count_of, datasets_app, default_root, print_note
+from meisho.cli.options import Json
 from meisho.errors import InputError
 from meisho.tables import require_name
 

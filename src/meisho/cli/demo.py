@@ -5,19 +5,21 @@ from typing import Annotated
 
 import typer
 
-from meisho.cli.app import Device, Json, app, own_command, print_json, progress_bars, say, shell_line, strong
-from meisho.cli.evaluate import evaluate_with, print_report, report_json, write_evaluation
-from meisho.cli.models import load_model
+from meisho.cli.app import app, own_command, print_json, say, shell_line, strong
+from meisho.cli.bars import progress_bars
+from meisho.cli.checks import check_output_folder
+from meisho.cli.evaluate import print_report, report_json, write_evaluation
+from meisho.cli.options import Device, Json, ModelChoice
 
 
-@app.command()
+@app.command(short_help="Draw a toy city, index it, search it and score it.")
 def demo(
     to: Annotated[
-        Path, typer.Option(help="Folder for the drawn city, its collection and the report.")
+        Path, typer.Option(metavar="FOLDER", help="Folder for the drawn city, its collection and the report.")
     ] = Path("demo"),
-    landmarks: Annotated[int, typer.Option(min=2, help="Landmarks to draw.")] = 48,
-    views: Annotated[int, typer.Option(min=3, help="Photos of each landmark.")] = 12,
-    distractors: Annotated[int, typer.Option(min=0, help="Photos of other streets.")] = 240,
+    landmarks: Annotated[int, typer.Option(metavar="N", min=2, help="Landmarks to draw.")] = 48,
+    views: Annotated[int, typer.Option(metavar="N", min=3, help="Photos of each landmark.")] = 12,
+    distractors: Annotated[int, typer.Option(metavar="N", min=0, help="Photos of other streets.")] = 240,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -26,10 +28,12 @@ def demo(
     Example: meisho demo --to demo
     """
     from meisho.datasets.base import load_dataset
-    from meisho.describing import Describer
+    from meisho.run.evaluating import evaluate_dataset
     from meisho.toycity import build_toycity
 
+    check_output_folder(to)
     city = to / "toycity"
+    describer = ModelChoice(device=device).describer()
     with progress_bars() as report_progress:
         build_toycity(
             city,
@@ -39,7 +43,7 @@ def demo(
             progress=lambda done, total: report_progress("draw the city", done, total),
         )
         dataset = load_dataset("toycity", city)
-        evaluation = evaluate_with(dataset, to, Describer(load_model(None, device=device)), report_progress)
+        evaluation = evaluate_dataset(dataset, describer, to / "collection", progress=report_progress)
     page = write_evaluation(evaluation, to)
     if as_json:
         print_json({"report": str(page), **report_json(evaluation.report)})

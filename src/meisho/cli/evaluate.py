@@ -3,84 +3,73 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from meisho.cli.app import (
-    BatchSize,
-    Device,
-    Json,
-    Workers,
-    app,
-    err,
-    out,
-    print_json,
-    progress_bars,
-    say,
-    strong,
-)
-from meisho.cli.models import (
-    LOCAL_NAMES,
-    Model,
-    Pooling,
-    Precision,
-    Scales,
-    Size,
-    Weights,
-    Whitening,
-    load_chain,
-    load_local,
-    load_model,
-    model_options,
-)
+from meisho.cli.app import app, err, out, print_json, say, strong
+from meisho.cli.bars import progress_bars
+from meisho.cli.checks import check_output_folder
+from meisho.cli.options import LOCAL_NAMES, Json, WhitenedModelChoice, expand_options
 from meisho.errors import InputError
-from meisho.evaluate.report_table import COUNTED
+from meisho.texts import count
+
+if TYPE_CHECKING:  # a command imports what it needs when it is called
+    from meisho.datasets.base import Dataset
+    from meisho.evaluate.report import Report
+    from meisho.evaluate.settings import EvaluationSettings
+    from meisho.evaluate.sweep import Sweep
+    from meisho.extractors.base import GlobalExtractor
+    from meisho.run.evaluating import Evaluation
 
 
-@app.command()
+@app.command(short_help="Score a model on a data set, or compare two scores.")
+@expand_options
 def evaluate(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="toycity, roxford5k, rparis6k, oxford5k, paris6k, gldv2, ukbench, folder or csv."
+            metavar="DATASET",
+            help="toycity, roxford5k, rparis6k, oxford5k, paris6k, gldv2, ukbench, folder or csv.",
         ),
     ] = None,
-    root: Annotated[Path | None, typer.Option(help="The data set's folder, or the CSV file.")] = None,
+    root: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The data set's folder, or the CSV file.")
+    ] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder for the report and descriptors; runs/DATASET when not given.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder for the report and descriptors. Default: runs/DATASET."),
     ] = None,
     compare: Annotated[
-        tuple[Path, Path] | None, typer.Option(help="Compare two earlier evaluations by a paired test.")
+        tuple[Path, Path] | None,
+        typer.Option(metavar="RUN RUN", help="Compare two earlier evaluations by a paired test."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file of these options, such as the run.toml of a report.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A TOML file of these options, such as the run.toml of a report."),
     ] = None,
-    model: Model = None,
-    weights: Weights = None,
-    size: Size = None,
-    pooling: Pooling = None,
-    scales: Scales = None,
-    whitening: Whitening = None,
-    precision: Precision = None,
-    device: Device = "auto",
-    batch_size: BatchSize = 16,
-    workers: Workers = None,
-    local: Annotated[str | None, typer.Option(help=f"Local features for reranking: {LOCAL_NAMES}.")] = None,
+    *,
+    choice: WhitenedModelChoice,
+    local: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Local features for reranking: {LOCAL_NAMES}.")
+    ] = None,
     rerank: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="CHAIN",
             help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50. "
-            "With --sweep it may stand several times, and values may be several: alpha-qe:k=5|10."
+            "With --sweep it may stand several times, and values may be several: alpha-qe:k=5|10.",
         ),
     ] = None,
     sweep: Annotated[
         bool,
         typer.Option("--sweep", help="Compare ways to rerank: those of --rerank, or a list of common ones."),
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Seeds the bootstrap of the intervals; 0.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Seeds the bootstrap of the intervals. Default: 0.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Score a model on a data set by that data set's own protocol, or compare two scores.
@@ -96,21 +85,25 @@ def evaluate(
         return
     settings = _settings(
         config,
-        {"dataset": dataset, "root": root, "model": model, "local": local, "seed": seed},
-        model_options(weights, size, pooling, scales, whitening, precision),
+        {"dataset": dataset, "root": root, "model": choice.model, "local": local, "seed": seed},
+        choice.options,
         rerank or [],
         sweep=sweep,
     )
-    run = {"device": device, "batch_size": batch_size, "num_workers": workers}
     if settings.sweep:
-        _run_sweep(settings, to, run, as_json=as_json)
+        _run_sweep(settings, to, choice, as_json=as_json)
     else:
-        _run(settings, to, run, as_json=as_json)
+        _run(settings, to, choice, as_json=as_json)
 
 
 def _settings(
-    config: Path | None, given: dict[str, Any], options: dict[str, Any], rerank: list[str], *, sweep: bool
-) -> Any:
+    config: Path | None,
+    given: dict[str, object],
+    options: dict[str, object],
+    rerank: list[str],
+    *,
+    sweep: bool,
+) -> "EvaluationSettings":
     """Read the settings of the file, where there is one; what the command line says takes their place."""
     from meisho.config import parse_config, read_toml
     from meisho.evaluate.settings import EvaluationSettings
@@ -143,27 +136,33 @@ def _common_chains(local: str | None) -> list[str]:
     return [*DEFAULT_CHAINS, *(DEFAULT_LOCAL_CHAINS if local else ())]
 
 
-def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
+def _run(
+    settings: "EvaluationSettings", to: Path | None, choice: WhitenedModelChoice, *, as_json: bool
+) -> None:
     from meisho.datasets.base import load_dataset
     from meisho.describing import Describer
+    from meisho.extractors.base import load_extractor
     from meisho.rerank.chain import build_chain, parse_chain
-    from meisho.run.evaluating import evaluate_random
+    from meisho.run.evaluating import evaluate_dataset, evaluate_random
 
-    chain = build_chain(settings.rerank, source="rerank", device=run["device"]) if settings.rerank else None
+    chain = build_chain(settings.rerank, source="rerank", device=choice.device) if settings.rerank else None
+    local = choice.local_describer(settings.local)
+    if to:
+        check_output_folder(to)
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
     if settings.model == "random":
         evaluation = evaluate_random(loaded, seed=settings.seed)
     else:
-        extractor = load_model(settings.model, device=run["device"], **settings.options)
+        extractor = load_extractor(settings.model, device=choice.device, **settings.options)
         with progress_bars() as report_progress:
-            evaluation = evaluate_with(
+            evaluation = evaluate_dataset(
                 loaded,
-                to,
-                Describer(extractor, run["batch_size"], run["num_workers"]),
-                report_progress,
-                local=_local_describer(settings.local, run),
-                device=run["device"],
+                Describer(extractor, choice.batch_size, choice.workers),
+                to / "collection",
+                progress=report_progress,
+                local=local,
+                device=choice.device,
                 chain=chain,
                 seed=settings.seed,
             )
@@ -178,25 +177,33 @@ def _run(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) 
     say("\nLook at the answers: ", strong(page))
 
 
-def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: bool) -> None:
+def _run_sweep(
+    settings: "EvaluationSettings", to: Path | None, choice: WhitenedModelChoice, *, as_json: bool
+) -> None:
     from meisho.datasets.base import load_dataset
     from meisho.describing import Describer
+    from meisho.extractors.base import load_extractor
+    from meisho.rerank.chain import build_chain
     from meisho.rerank.grid import expand_grid
     from meisho.run.evaluating import sweep_dataset
     from meisho.web.frontier import draw_sweep
 
-    chains = {text: load_chain(text, run["device"]) for grid in settings.sweep for text in expand_grid(grid)}
+    texts = [text for grid in settings.sweep for text in expand_grid(grid)]
+    chains = {text: build_chain(text, source="--rerank", device=choice.device) for text in texts}
+    if to:
+        check_output_folder(to)
+    local = choice.local_describer(settings.local)
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
-    extractor = load_model(settings.model, device=run["device"], **settings.options)
+    extractor = load_extractor(settings.model, device=choice.device, **settings.options)
     with progress_bars() as report_progress:
         result = sweep_dataset(
             loaded,
-            Describer(extractor, run["batch_size"], run["num_workers"]),
+            Describer(extractor, choice.batch_size, choice.workers),
             to / "collection",
             chains,
-            local=_local_describer(settings.local, run),
-            device=run["device"],
+            local=local,
+            device=choice.device,
             seed=settings.seed,
             progress=report_progress,
         )
@@ -210,32 +217,19 @@ def _run_sweep(settings: Any, to: Path | None, run: dict[str, Any], *, as_json: 
     say("\nThe same as a table and a plot: ", strong(table), ", ", strong(plot))
 
 
-def _local_describer(name: str | None, run: dict[str, Any]) -> Any:
-    from meisho.local_describing import LocalDescriber
-
-    return LocalDescriber(load_local(name, run["device"]), run["num_workers"]) if name else None
-
-
-def _folder_of(settings: Any, loaded: Any) -> Path:
+def _folder_of(settings: "EvaluationSettings", loaded: "Dataset") -> Path:
     name = loaded.name if settings.dataset in ("folder", "csv") else settings.dataset
     return Path("runs") / (f"{name}-random" if settings.model == "random" else name)
 
 
-def _resolved(settings: Any, extractor: Any) -> Any:
+def _resolved(settings: "EvaluationSettings", extractor: "GlobalExtractor") -> "EvaluationSettings":
     """Return the settings with every option of the model said."""
     provenance = extractor.provenance
     options = {name: value for name, value in json.loads(provenance.options).items() if value is not None}
     return replace(settings, model=provenance.extractor, options=options)
 
 
-def evaluate_with(dataset: Any, to: Path, describer: Any, progress: Any, **options: Any) -> Any:
-    """Evaluate on a data set, with the collection below the output folder."""
-    from meisho.run.evaluating import evaluate_dataset
-
-    return evaluate_dataset(dataset, describer, to / "collection", progress=progress, **options)
-
-
-def write_evaluation(evaluation: Any, to: Path) -> Path:
+def write_evaluation(evaluation: "Evaluation", to: Path) -> Path:
     """Save the figures, the per-query scores and the page; return the page's path."""
     from meisho.web.pages import write_report_page
 
@@ -263,8 +257,12 @@ def _compare(first: Path, second: Path, *, seed: int, as_json: bool) -> None:
         out.print(setup.sentence)
 
 
-def print_report(report: Any) -> None:
+def print_report(report: "Report") -> None:
     """Print a report as a table."""
+    from rich.table import Table
+
+    from meisho.evaluate.report_table import COUNTED
+
     say(strong(report.dataset), f": {report.conditions}")
     for line in report.methods:
         out.print(line)
@@ -278,13 +276,14 @@ def print_report(report: Any) -> None:
         err.print(Text.assemble(("warning: ", "bold yellow"), warning))
 
 
-def print_sweep(sweep: Any) -> None:
+def print_sweep(sweep: "Sweep") -> None:
     """Print a sweep as a table: the main figure of each setup beside the costs."""
     report = sweep.entries[0].report
     headline = report.headline
     say(
         strong(report.dataset),
-        f": {report.num_queries} queries, {report.num_database} photos; protocol {report.protocol}",
+        f": {count(report.num_queries, 'query')}, {count(report.num_database, 'photo')}; "
+        f"protocol {report.protocol}",
     )
     out.print(f"model {report.provenance.summary}")
     mains = {figure.setup: figure.metric for figure in reversed(report.figures)}
@@ -299,10 +298,12 @@ def print_sweep(sweep: Any) -> None:
         costs = (f"{entry.query_ms:.2f}", f"{entry.once_seconds:.1f}", f"{entry.bytes_per_photo:,.0f}")
         table.add_row("*" if worth else "", entry.reranking or "none", *cells, *costs)
     out.print(table)
-    out.print("* nothing else here is as good, as fast and as small, and better in one of these", style="dim")
+    out.print(
+        "* no other row is at least as good, as fast and as small, and better in one of these", style="dim"
+    )
 
 
-def _sweep_json(sweep: Any) -> list[dict[str, Any]]:
+def _sweep_json(sweep: "Sweep") -> list[dict[str, object]]:
     return [
         {
             "rerank": entry.reranking,
@@ -322,6 +323,6 @@ def _highlighted(cell: str) -> Text:
     return Text.assemble((value, "bold"), " ", (interval, "dim"))
 
 
-def report_json(report: Any) -> dict[str, Any]:
+def report_json(report: "Report") -> dict[str, object]:
     """Return a report for machines, without the scores of each query."""
     return {key: value for key, value in asdict(report).items() if key != "query_scores"}

@@ -1,24 +1,35 @@
 """`meisho export`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meisho.cli.app import Json, app, print_json, say, strong
+from meisho.cli.app import app, print_json, say, strong
+from meisho.cli.checks import check_output
+from meisho.cli.options import Json
+
+if TYPE_CHECKING:  # it takes long to import
+    from meisho.training.export import ExportSummary
 
 
-@app.command()
+@app.command(short_help="Write a model as ONNX, for use without torch.")
 def export(
-    model: Annotated[str, typer.Argument(help="A checkpoint such as runs/NAME/best, timm:NAME or default.")],
-    to: Annotated[Path, typer.Option(help="The ONNX file to write.")],
-    side: Annotated[int, typer.Option(min=32, help="Side of the image that is traced, px.")] = 256,
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A checkpoint such as runs/NAME/best, timm:NAME or default."),
+    ],
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The ONNX file to write.")],
+    side: Annotated[
+        int, typer.Option(metavar="PX", min=32, help="Side of the image that is traced, px.")
+    ] = 256,
     as_json: Json = False,
 ) -> None:
     """Write a model as ONNX, and check that ONNX Runtime gives the same descriptors.
 
     Example: meisho export runs/city/best --to city.onnx
     """
+    check_output(to, suffixes={".onnx"}, inputs=[Path(model)])
     from meisho.extractors.machine import require_torch
 
     require_torch("export", extra="export")
@@ -37,7 +48,7 @@ def export(
     say(_describe_input(summary))
 
 
-def _describe_input(summary: Any) -> str:
+def _describe_input(summary: "ExportSummary") -> str:
     """Say how photos become its input; the metadata of the file says so too."""
     options = summary.image_options
     size = f"{options.max_side_px} px on the longer side, both sides multiples of {options.multiple_px} px"
@@ -45,5 +56,5 @@ def _describe_input(summary: Any) -> str:
         size = "{} px high and {} px wide".format(*summary.fixed_size_px)
     return (
         f"Give it upright photos resized ({options.interpolation}) to {size}; mean and standard deviation "
-        "are taken care of inside. The file's metadata say the same"
+        "are taken care of inside. The file's metadata says the same"
     )

@@ -1,62 +1,43 @@
 """`meisho index`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meisho.cli.app import (
-    BatchSize,
-    Device,
-    Json,
-    Workers,
-    app,
-    own_command,
-    print_json,
-    print_skipped,
-    progress_bars,
-    say,
-    shell_line,
-    strong,
-)
-from meisho.cli.models import (
-    LOCAL_NAMES,
-    Model,
-    Pooling,
-    Precision,
-    Scales,
-    Size,
-    Weights,
-    Whitening,
-    load_local,
-    model_for,
-    model_options,
-)
-from meisho.errors import SkippedPhotosError
+from meisho.cli.app import app, own_command, print_json, print_skipped, say, shell_line, strong
+from meisho.cli.bars import progress_bars
+from meisho.cli.checks import check_output_folder
+from meisho.cli.options import LOCAL_NAMES, IndexKind, Json, WhitenedModelChoice, expand_options
+from meisho.errors import InputError, SkippedPhotosError
+from meisho.texts import count
+
+if TYPE_CHECKING:  # a command imports what it needs when it is called
+    from meisho.run.indexing import IndexSummary
 
 
 @app.command()
+@expand_options
 def index(
-    photos: Annotated[Path, typer.Argument(help="Folder of photos; subfolders too.")],
-    to: Annotated[Path, typer.Option(help="The collection's directory; made when it is not there.")],
-    model: Model = None,
-    weights: Weights = None,
-    size: Size = None,
-    pooling: Pooling = None,
-    scales: Scales = None,
-    whitening: Whitening = None,
-    precision: Precision = None,
-    device: Device = "auto",
-    index: Annotated[
-        str | None, typer.Option(help="auto, exact, ivfpq or hnsw; the kind that is there, auto at first.")
+    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photos; subfolders too.")],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="The collection; made if it is not there.")],
+    choice: WhitenedModelChoice,
+    kind: Annotated[
+        IndexKind | None,
+        typer.Option(
+            "--index", help="Search structure. Default: keep the collection's kind; auto for a new one."
+        ),
     ] = None,
     local: Annotated[
-        str | None, typer.Option(help=f"Keep local features too, for --verify: {LOCAL_NAMES}.")
+        str | None,
+        typer.Option(metavar="NAME", help=f"Keep local features too, for --verify: {LOCAL_NAMES}."),
     ] = None,
-    moved: Annotated[bool, typer.Option(help="The photo folder stands elsewhere than before.")] = False,
-    batch_size: BatchSize = 16,
-    workers: Workers = None,
-    strict: Annotated[bool, typer.Option(help="Exit with 3 when a photo had to be skipped.")] = False,
+    moved: Annotated[
+        bool, typer.Option("--moved", help="The photo folder is elsewhere than before.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Index a folder of photos, or bring its collection up to date.
@@ -65,42 +46,39 @@ def index(
 
     Example: meisho index ~/Pictures --to my.meisho
     """
-    from meisho.describing import Describer
-    from meisho.local_describing import LocalDescriber
     from meisho.run.indexing import IndexOptions, index_folder
 
-    options = model_options(weights, size, pooling, scales, whitening, precision)
-    extractor = model_for(to, model, options, device)
-    local_describer = LocalDescriber(load_local(local, device), workers) if local else None
+    if not photos.is_dir():
+        raise InputError(f"{photos}: no such folder")
+    check_output_folder(to)
+    local_describer = choice.local_describer(local)
+    describer = choice.describer(to)
+    options = IndexOptions(kind, moved, local_describer, choice.device)
     with progress_bars() as report_progress:
-        summary = index_folder(
-            photos,
-            to,
-            Describer(extractor, batch_size, workers),
-            IndexOptions(index, moved, local_describer, device),
-            progress=report_progress,
-        )
+        summary = index_folder(photos, to, describer, options, progress=report_progress)
     if as_json:
         print_json(summary)
     else:
-        _print_summary(summary, to)
+        print_summary(summary, to)
+        say("Ask it: ", shell_line(own_command(), "search", to, "QUERY.jpg", "--html", "answer.html"))
     if strict and summary.skipped:
-        raise SkippedPhotosError(f"{len(summary.skipped)} photos were skipped (--strict)")
+        were = "was" if len(summary.skipped) == 1 else "were"
+        raise SkippedPhotosError(f"{count(len(summary.skipped), 'photo')} {were} skipped (--strict)")
 
 
-def _print_summary(summary: Any, to: Path) -> None:
+def print_summary(summary: "IndexSummary", collection: Path) -> None:
+    """Say what was done to a collection."""
     print_skipped(summary.skipped)
     parts = [
-        (summary.described, "described"),
-        (summary.duplicates, "duplicates"),
-        (summary.unchanged, "unchanged"),
-        (summary.removed, "removed"),
-        (len(summary.skipped), "skipped"),
+        f"{summary.described:,} described" if summary.described else "",
+        count(summary.duplicates, "duplicate") if summary.duplicates else "",
+        f"{summary.unchanged:,} unchanged" if summary.unchanged else "",
+        f"{summary.removed:,} removed" if summary.removed else "",
+        f"{len(summary.skipped):,} skipped" if summary.skipped else "",
     ]
-    done = ", ".join(f"{count} {what}" for count, what in parts if count) or "nothing to do"
+    done = ", ".join(filter(None, parts)) or "nothing to do"
     say(
-        f"{summary.num_photos} photos in ",
-        strong(to),
+        f"{count(summary.num_photos, 'photo')} in ",
+        strong(collection),
         f" ({done}; {summary.index} index; {summary.seconds:.1f} s)",
     )
-    say("Ask it: ", shell_line(own_command(), "search", to, "QUERY.jpg", "--html", "answer.html"))

@@ -1,23 +1,23 @@
 """`meisho info`."""
 
+import json
 import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 import meisho
-from meisho.cli.app import Json, app, out, print_json
+from meisho.cli.app import app, print_json, say
+from meisho.cli.options import Json
 
 
-@app.command()
+@app.command(short_help="Say what a collection holds, or what is installed.")
 def info(
     collection: Annotated[
-        Path | None, typer.Argument(help="A collection; without one, this machine.")
+        Path | None, typer.Argument(metavar="COLLECTION", help="A collection; without one, this machine.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -29,37 +29,58 @@ def info(
     if as_json:
         print_json(facts)
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
+    names = {name: name.removesuffix("_bytes").replace("_", " ") for name in facts}
+    width = max(map(len, names.values()))
     for name, value in facts.items():
-        shown = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
-        table.add_row(Text(name, style="dim"), Text(shown, overflow="fold"))
-    out.print(table)
+        lines = [str(part) for part in value] if isinstance(value, list) else [_in_words(name, value)]
+        for row, line in enumerate(lines):
+            say((f"{names[name] if row == 0 else '':{width}}  ", "dim"), line)
 
 
-def _collection_facts(path: Path) -> dict[str, Any]:
+def _in_words(name: str, value: object) -> str:
+    """Return a fact as people read it."""
+    if value is None:
+        return "none; searched exactly" if name == "index" else "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items() if part is not None) or "none"
+    return f"{value / 1e6:.1f} MB" if name == "size_bytes" and isinstance(value, int) else str(value)
+
+
+def _collection_facts(path: Path) -> dict[str, object]:
     from meisho.index.live import LiveIndex
     from meisho.store.collection import Collection
 
     collection = Collection.open(path)
     records = collection.records()
     described = [record for record in records if not record.error]
+    broken = [f"{record.id}: {record.error}" for record in records if record.error]
     saved = LiveIndex.load(path / "index")
     return {
         "collection": str(path),
-        "photo folder": str(collection.photo_root),
+        "photo_folder": str(collection.photo_root),
         "photos": len(described),
         "contents": len({record.content_sha256 for record in described}),
-        "skipped": [f"{record.id}: {record.error}" for record in records if record.error],
+        "skipped": [*broken, *_unseen_places(collection.photo_root)],
         "dimensions": collection.dim,
         "model": collection.provenance.extractor,
-        "options": collection.provenance.options,
+        "options": json.loads(collection.provenance.options),
         "weights": collection.provenance.weights_sha256[:16],
-        "local features": collection.local_provenance.extractor if collection.local_provenance else "none",
+        "local_features": collection.local_provenance.extractor if collection.local_provenance else None,
         "version": collection.version,
-        "index": saved.kind if saved else "none; searched exactly",
-        "index built at version": saved.record.version if saved else None,
-        "size": f"{_size_bytes(path) / 1e6:.1f} MB",
+        "index": saved.kind if saved else None,
+        "index_built_at_version": saved.record.version if saved else None,
+        "size_bytes": _size_bytes(path),
     }
+
+
+def _unseen_places(photo_root: Path) -> list[str]:
+    """Return what lies in the photo folder and cannot be looked into: no collection keeps a record of it."""
+    from meisho.photos import find_photos
+
+    if not photo_root.is_dir():
+        return [f"{photo_root}: the photo folder is not there"]
+    found = find_photos(photo_root)
+    return [f"{found.name_below(problem.path)}: {problem.reason}" for problem in found.problems]
 
 
 def _size_bytes(folder: Path) -> int:
@@ -70,7 +91,7 @@ def _size_bytes(folder: Path) -> int:
     return total
 
 
-def _machine_facts() -> dict[str, Any]:
+def _machine_facts() -> dict[str, object]:
     from meisho.datasets.base import DATASETS
     from meisho.extractors.base import EXTRACTORS
     from meisho.index.base import INDEXES
@@ -80,21 +101,21 @@ def _machine_facts() -> dict[str, Any]:
         "meisho": meisho.__version__,
         "python": sys.version.split()[0],
         **{name: _version(name) for name in packages},
-        "cuda": _cuda_name(),
+        "device": _device_name(),
         "models": list(EXTRACTORS),
-        "data sets": list(DATASETS),
-        "index kinds": list(INDEXES),
+        "data_sets": list(DATASETS),
+        "index_kinds": list(INDEXES),
     }
 
 
-def _version(package: str) -> str:
+def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return None
 
 
-def _cuda_name() -> str:
+def _device_name() -> str:
     from meisho.extractors.machine import describe_device
 
     return describe_device("auto")

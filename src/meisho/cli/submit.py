@@ -1,18 +1,40 @@
 """`meisho submit`: a contest's submission, or a bundle that makes one where there is no network."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from meisho.cli.app import BatchSize, Device, Json, Workers, app, err, print_json, progress_bars, say, strong
+from meisho.cli.app import app, err, note, print_json, say, strong
+from meisho.cli.bars import progress_bars
+from meisho.cli.checks import check_output, check_output_folder
 from meisho.cli.evaluate import print_report, report_json
-from meisho.cli.models import LOCAL_NAMES, Precision, Rerank, Scales, Size, load_model, model_options
+from meisho.cli.options import (
+    LOCAL_NAMES,
+    BatchSize,
+    Device,
+    Json,
+    ModelChoice,
+    Precision,
+    Rerank,
+    Scales,
+    Seed,
+    Size,
+    Workers,
+    load_chain,
+)
+from meisho.errors import InputError
+from meisho.texts import count
+
+if TYPE_CHECKING:  # a command imports what it needs when it is called
+    from meisho.contest.submit import Submitted
 
 submit_app = typer.Typer(
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Make a contest's submission, or a bundle that makes it offline.",
 )
 app.add_typer(submit_app, name="submit")
@@ -23,28 +45,41 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
+        metavar="MODEL",
         help="default, timm:NAME or a checkpoint directory; several make an ensemble of equal weights.",
     ),
 ]
 
-Local = Annotated[str | None, typer.Option(help=f"Local features for rerankers that verify: {LOCAL_NAMES}.")]
+Local = Annotated[
+    str | None, typer.Option(metavar="NAME", help=f"Local features for rerankers that verify: {LOCAL_NAMES}.")
+]
 
 
-@submit_app.command("gld-retrieval")
+@submit_app.command("gld-retrieval", short_help="Write a submission for Google's landmark retrieval.")
 def gld_retrieval(
-    queries: Annotated[Path, typer.Option(help="Folder of the query photos; subfolders too.")],
-    database: Annotated[Path, typer.Option(help="Folder of the photos that are searched.")],
-    to: Annotated[Path, typer.Option(help="The submission, a CSV file.")] = Path("submission.csv"),
+    queries: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the query photos; subfolders too.")
+    ],
+    database: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the photos that are searched.")],
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The submission, a CSV file.")] = Path(
+        "submission.csv"
+    ),
     model: Models = None,
     sample: Annotated[
         Path | None,
-        typer.Option(help="The contest's sample submission: the queries to answer, in its order."),
+        typer.Option(
+            metavar="FILE", help="The contest's sample submission: the queries to answer, in its order."
+        ),
     ] = None,
     solution: Annotated[
-        Path | None, typer.Option(help="The right answers, retrieval_solution_v2.1.csv, for a local score.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The right answers, retrieval_solution_v2.1.csv, for a local score."
+        ),
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the descriptors; SUBMISSION.work when not given.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder that keeps the descriptors; Default: SUBMISSION.work."),
     ] = None,
     rerank: Rerank = None,
     local: Local = None,
@@ -54,7 +89,7 @@ def gld_retrieval(
     device: Device = "auto",
     batch_size: BatchSize = 16,
     workers: Workers = None,
-    seed: Annotated[int, typer.Option(help="Seeds the bootstrap of the score's intervals.")] = 0,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Rank the database for each query and write the table that Google's landmark retrieval contests take.
@@ -65,14 +100,16 @@ def gld_retrieval(
     """
     from meisho.contest.entry import load_reranking
     from meisho.contest.submit import ContestFiles, submit_retrieval
-    from meisho.describing import Describer
 
+    for folder in (queries, database):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder")
+    check_output(to, suffixes={".csv"}, inputs=[file for file in (sample, solution) if file])
     reranking = load_reranking(rerank, local, device=device, num_workers=workers)
-    options = model_options(None, size, None, scales, None, precision)
-    describers = [
-        Describer(load_model(name, device=device, **options), batch_size, workers)
-        for name in model or ["default"]
-    ]
+    how = ModelChoice(
+        size=size, scales=scales, precision=precision, device=device, batch_size=batch_size, workers=workers
+    )
+    describers = [replace(how, model=name).describer() for name in model or ["default"]]
     with progress_bars() as report_progress:
         submitted = submit_retrieval(
             ContestFiles(queries, database, sample, solution),
@@ -89,7 +126,7 @@ def gld_retrieval(
         _print_submitted(submitted, to)
 
 
-def _submitted_json(submitted: Any, to: Path) -> dict[str, Any]:
+def _submitted_json(submitted: "Submitted", to: Path) -> dict[str, object]:
     entry = submitted.entry
     return {
         "submission": str(to),
@@ -102,7 +139,7 @@ def _submitted_json(submitted: Any, to: Path) -> dict[str, Any]:
     }
 
 
-def _print_submitted(submitted: Any, to: Path) -> None:
+def _print_submitted(submitted: "Submitted", to: Path) -> None:
     entry = submitted.entry
     for error in entry.errors[:_SHOWN]:
         err.print(Text.assemble(("skipped ", "yellow"), str(error)))
@@ -112,38 +149,41 @@ def _print_submitted(submitted: Any, to: Path) -> None:
         err.print(Text.assemble(("warning: ", "bold yellow"), warning))
     answered, wanted = len(entry.ranking.query_ids), len(entry.query_ids)
     if answered < wanted:
-        note = f"{wanted - answered:,} of {wanted:,} queries have no photo that can be read"
-        err.print(Text.assemble(("note: ", "bold yellow"), f"{note}; their rows are empty"))
+        note(
+            f"{wanted - answered:,} of {wanted:,} queries have no photo that can be read; "
+            "their rows are empty"
+        )
     say(
         strong(to),
-        f": {wanted:,} queries, up to {min(100, entry.ranking.depth)} of "
+        f": {count(wanted, 'query')}, up to {min(100, entry.ranking.depth)} of "
         f"{len(entry.ranking.database_ids):,} database photos each",
     )
     if submitted.report:
         print_report(submitted.report)
 
 
-@submit_app.command("bundle")
+@submit_app.command("bundle", short_help="Make a folder that makes a submission offline.")
 def bundle(
-    to: Annotated[Path, typer.Option(help="The bundle's folder, new or empty.")],
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The bundle's folder, new or empty.")],
     model: Models = None,
     queries: Annotated[
-        str, typer.Option(help="Folder of the query photos where the notebook will run.")
+        str, typer.Option(help="Folder of the query photos where the notebook will run.", metavar="FOLDER")
     ] = "/kaggle/input/landmark-retrieval-2021/test",
     database: Annotated[
-        str, typer.Option(help="Folder of the database photos where the notebook will run.")
+        str, typer.Option(help="Folder of the database photos where the notebook will run.", metavar="FOLDER")
     ] = "/kaggle/input/landmark-retrieval-2021/index",
     sample: Annotated[
-        str | None, typer.Option(help="The sample submission there: the queries to answer.")
+        str | None, typer.Option(metavar="FILE", help="The sample submission there: the queries to answer.")
     ] = None,
     wheel: Annotated[
-        list[Path] | None, typer.Option(help="A further wheel to install there; may be repeated.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A further wheel to install there; may be repeated."),
     ] = None,
     rerank: Rerank = None,
     local: Local = None,
     size: Size = None,
     scales: Scales = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an earlier bundle.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier bundle.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make a folder with meisho's wheel, the weights and a notebook that makes a submission offline.
@@ -154,8 +194,10 @@ def bundle(
     """
     from meisho.contest.bundle import NotebookPlaces, write_bundle
 
-    options = model_options(None, size, None, scales, None, None)
-    extractors = [load_model(name, device="cpu", **options) for name in model or ["default"]]
+    check_output_folder(to)
+    load_chain(rerank, "cpu")
+    how = ModelChoice(size=size, scales=scales, device="cpu")
+    extractors = [replace(how, model=name).load() for name in model or ["default"]]
     files = write_bundle(
         to,
         extractors,

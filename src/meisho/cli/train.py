@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meisho.cli.app import Json, app, err, own_command, print_json, progress_bars, say, shell_line, strong
+from meisho.cli.app import app, err, own_command, print_json, say, shell_line, strong
+from meisho.cli.bars import progress_bars
 from meisho.cli.datasets import count_of
+from meisho.cli.options import Json
 from meisho.errors import ConfigError, InterruptedRunError
 
 if TYPE_CHECKING:  # it takes long to import

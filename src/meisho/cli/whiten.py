@@ -5,66 +5,50 @@ from typing import Annotated
 
 import typer
 
-from meisho.cli.app import (
-    BatchSize,
-    Device,
-    Json,
-    Workers,
-    app,
-    print_json,
-    print_skipped,
-    progress_bars,
-    say,
-    strong,
-)
-from meisho.cli.models import Model, Pooling, Precision, Scales, Size, Weights, load_model, model_options
+from meisho.cli.app import app, print_json, print_skipped, say, strong
+from meisho.cli.bars import progress_bars
+from meisho.cli.checks import check_output
+from meisho.cli.options import Json, ModelChoice, expand_options
+from meisho.errors import InputError
 
 
-@app.command()
+@app.command(short_help="Fit a whitening on your own photos.")
+@expand_options
 def whiten(
     photos: Annotated[
-        Path, typer.Argument(help="Folder of photos; with --learned PHOTOS/LABEL/... or a CSV.")
+        Path,
+        typer.Argument(metavar="PHOTOS", help="Folder of photos; with --learned PHOTOS/LABEL/... or a CSV."),
     ],
-    to: Annotated[Path, typer.Option(help="The whitening's file, for example w.safetensors.")],
-    learned: Annotated[bool, typer.Option(help="Learn from pairs of one label instead of by PCA.")] = False,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The whitening, a .safetensors file.")],
+    choice: ModelChoice,
+    learned: Annotated[
+        bool, typer.Option("--learned", help="Learn from pairs of photos with one label instead of by PCA.")
+    ] = False,
     dim: Annotated[
-        int | None, typer.Option(min=1, help="Dimensions that are kept; all when not given.")
+        int | None, typer.Option(metavar="N", min=1, help="Dimensions to keep. Default: all.")
     ] = None,
     shrinkage: Annotated[
-        float | None, typer.Option(min=0, help="Makes it gentler; 0 by PCA and 10 learned when not given.")
+        float | None, typer.Option(metavar="X", min=0, help="Shrinkage. Default: 0 (PCA), 10 (learned).")
     ] = None,
-    model: Model = None,
-    weights: Weights = None,
-    size: Size = None,
-    pooling: Pooling = None,
-    scales: Scales = None,
-    precision: Precision = None,
-    device: Device = "auto",
-    batch_size: BatchSize = 16,
-    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Fit a whitening on your own photos, for use with 'meisho index --whitening'.
 
     Example: meisho whiten ~/Pictures --to w.safetensors --dim 512
     """
-    from meisho.describing import Describer
     from meisho.run.whitening import WhiteningOptions, fit_whitening
 
-    extractor = load_model(
-        model, device=device, **model_options(weights, size, pooling, scales, None, precision)
-    )
-    to.parent.mkdir(parents=True, exist_ok=True)
+    if not photos.exists():
+        raise InputError(f"{photos}: no such file or folder")
+    check_output(to, suffixes={".safetensors"}, inputs=[photos])
+    options = WhiteningOptions(learned=learned, dim=dim, shrinkage=shrinkage)
+    describer = choice.describer()
     with progress_bars() as report_progress:
-        whitening, skipped = fit_whitening(
-            photos,
-            Describer(extractor, batch_size, workers),
-            WhiteningOptions(learned=learned, dim=dim, shrinkage=shrinkage),
-            progress=report_progress,
-        )
+        whitening, skipped = fit_whitening(photos, describer, options, progress=report_progress)
+    to.parent.mkdir(parents=True, exist_ok=True)
     whitening.save(to)
     if as_json:
         print_json({"whitening": str(to), "kind": whitening.kind, "dim": whitening.dim, "skipped": skipped})
         return
     print_skipped(skipped)
-    say(f"{whitening.kind} whitening, {extractor.dim} to {whitening.dim} dimensions, in ", strong(to))
+    say(f"{whitening.kind} whitening, {describer.dim} to {whitening.dim} dimensions, in ", strong(to))

@@ -1,0 +1,54 @@
+"""Progress bars on stderr."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from meisho.cli.app import err
+from meisho.progress import Progress as ProgressReport
+
+
+class _Rate(ProgressColumn):
+    """Things per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        is_known = speed and (task.total or 0) > 1 and (task.elapsed or 0) > 1
+        return Text(f"{speed:.1f}/s" if is_known else "", style="dim")
+
+
+@contextmanager
+def progress_bars() -> Iterator[ProgressReport]:
+    """Show one bar per stage on stderr: how many, how fast, how long still."""
+    bars = Progress(
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=err,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        elif done < bars.tasks[tasks[stage]].completed:  # the stage has come again
+            bars.reset(tasks[stage], total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    with bars:
+        yield report
