@@ -25,6 +25,16 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.run.evaluating import Evaluation
 
 
+Chains = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CHAIN",
+        help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50. "
+        "With --sweep it may stand several times, and values may be several: alpha-qe:k=5|10.",
+    ),
+]
+
+
 @app.command(short_help="Score a model on a data set, or compare two scores.")
 @expand_options
 def evaluate(
@@ -55,14 +65,7 @@ def evaluate(
     local: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"Local features for reranking: {LOCAL_NAMES}.")
     ] = None,
-    rerank: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CHAIN",
-            help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50. "
-            "With --sweep it may stand several times, and values may be several: alpha-qe:k=5|10.",
-        ),
-    ] = None,
+    rerank: Chains = None,
     sweep: Annotated[
         bool,
         typer.Option("--sweep", help="Compare ways to rerank: those of --rerank, or a list of common ones."),

@@ -55,6 +55,22 @@ Local = Annotated[
 ]
 
 
+Sample = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="The contest's sample submission: the queries to answer, in its order."
+    ),
+]
+Solution = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="The right answers, retrieval_solution_v2.1.csv, for a local score."),
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Folder that keeps the descriptors. Default: SUBMISSION.work."),
+]
+
+
 @submit_app.command("gld-retrieval", short_help="Write a submission for Google's landmark retrieval.")
 def gld_retrieval(
     queries: Annotated[
@@ -65,22 +81,9 @@ def gld_retrieval(
         "submission.csv"
     ),
     model: Models = None,
-    sample: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="The contest's sample submission: the queries to answer, in its order."
-        ),
-    ] = None,
-    solution: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="The right answers, retrieval_solution_v2.1.csv, for a local score."
-        ),
-    ] = None,
-    work: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Folder that keeps the descriptors; Default: SUBMISSION.work."),
-    ] = None,
+    sample: Sample = None,
+    solution: Solution = None,
+    work: Work = None,
     rerank: Rerank = None,
     local: Local = None,
     size: Size = None,
