@@ -31,8 +31,9 @@ def test_python_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(blocks(page, "python")), page, "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("revisitop_map medium ")
-    assert printed[1] == "(4, 512)"
+    assert len(printed) > 5 and all(line.endswith(".jpg") for line in printed[:3])
+    assert any(line.startswith("revisitop_map") for line in printed)
+    assert printed[-1] == "(4, 512)"
 
 
 def test_both_readmes_run_the_same_python():

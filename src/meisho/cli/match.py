@@ -27,7 +27,7 @@ def match(
     query: Annotated[Path, typer.Argument(metavar="QUERY", help="A photo.")],
     database: Annotated[Path, typer.Argument(metavar="DATABASE", help="Another photo.")],
     box: Box = None,
-    local: Annotated[str, typer.Option(metavar="NAME", help=f"Local features: {LOCAL_NAMES}.")] = "xfeat",
+    local: Annotated[str, typer.Option(metavar="NAME", help=f"Local features: {LOCAL_NAMES}.")] = "sift",
     matcher: Annotated[
         str,
         typer.Option(
