@@ -81,7 +81,7 @@ def verify_pair_by_chapter(query: LocalFeatures, database: LocalFeatures) -> int
 
 
 def verify_by_meisho(query: LocalFeatures, database: Sequence[LocalFeatures]) -> list[int]:
-    return [verification.num_inliers for verification in verify_photos(query, database)]
+    return [pair.num_inliers for pair in verify_photos(query, database)]
 
 
 # ---- speed

@@ -175,7 +175,8 @@ def measure(
     for matcher_name, matcher in matchers(name, options.ratio).items():
         start = time.perf_counter()
         found = [
-            verify_photos(first, [second], matcher=matcher, ransac=ransac)[0] for first, second in features
+            verify_photos(first, [second], matcher=matcher, ransac=ransac)[0].verification
+            for first, second in features
         ]
         seconds = (extraction + time.perf_counter() - start) / len(pairs)
         errors = np.array([error_px(*each) for each in zip(found, pairs, strict=True)])

@@ -20,6 +20,7 @@ from meisho.store.collection import Collection
 from meisho.store.local_rows import local_features_of_rows, pack, rows_of_local_features, unpack
 from meisho.store.metadata import write_metadata
 from meisho.store.records import PhotoRecord
+from toy_features import read_local_features
 
 DIM = 16
 GLOBAL = Provenance.from_options("mean_color", {})
@@ -148,13 +149,13 @@ def test_what_is_put_is_read_back_in_any_order_and_missing_ids_are_left_out(coll
         writer.add_local_features([content(2)], [features_of(2, 0, with_scales=False)])
         assert writer.has_local_features(content(2))
         assert not writer.has_local_features(content(3))
-    found = Collection.open(collection.path).local_features_of(["2", "1", "never there", "3", "4"])
+    found = read_local_features(Collection.open(collection.path), ["2", "1", "never there", "3", "4"])
     assert list(found) == ["2", "1", "4"]
     for photo_id, number, count in (("1", 1, 7), ("4", 4, 50)):
         assert_close(found[photo_id], features_of(number, count))
     assert len(found["2"]) == 0
     assert found["2"].scales is None
-    assert collection.local_features_of([]) == {}
+    assert read_local_features(collection, []) == {}
 
 
 def test_reading_again_and_again_gives_rows_in_the_order_asked(collection):
@@ -181,7 +182,7 @@ def test_photos_of_one_content_share_a_row_and_boxes_of_one_photo_do_not(collect
         writer.add_local_features(contents, [features_of(n) for n in range(4)])
         writer.add_local_features([content(1)], [features_of(9)])  # a content keeps what it has
     assert count_rows(collection) == 3
-    found = collection.local_features_of(["a", "copy", "l", "r"])
+    found = read_local_features(collection, ["a", "copy", "l", "r"])
     for photo_id, number in (("a", 0), ("copy", 0), ("l", 1), ("r", 2)):
         assert_close(found[photo_id], features_of(number))
 
@@ -191,7 +192,7 @@ def test_a_photo_with_an_error_has_none(collection):
         put(writer, ("a", content(1)))
         writer.add_local_features([content(1)], [features_of(1)])
         writer.put_records([PhotoRecord("a", content(1), 1, 1, 0, 0, error="truncated")])
-    assert collection.local_features_of(["a"]) == {}
+    assert read_local_features(collection, ["a"]) == {}
 
 
 def test_tidying_drops_those_that_no_photo_needs(collection):
@@ -204,13 +205,13 @@ def test_tidying_drops_those_that_no_photo_needs(collection):
         assert not writer.has_local_features(content(3))
         assert not writer.has_local_features(content(8))
     assert count_rows(collection) == 2
-    found = collection.local_features_of([str(n) for n in range(10)])
+    found = read_local_features(collection, [str(n) for n in range(10)])
     assert list(found) == ["7", "9"]
     assert_close(found["9"], features_of(9))
     with collection.writer() as writer:  # and what comes back can be stored again
         put(writer, ("3", content(3)))
         writer.add_local_features([content(3)], [features_of(3)])
-    assert_close(collection.local_features_of(["3"])["3"], features_of(3))
+    assert_close(read_local_features(collection, ["3"])["3"], features_of(3))
 
 
 def test_a_reader_goes_on_when_tidying_moved_the_rows(collection):
@@ -233,7 +234,7 @@ def test_readers_see_the_right_features_while_others_are_written_and_tidied(coll
     def read():
         try:
             while not done.is_set():
-                found = collection.local_features_of([str(n) for n in range(200)])
+                found = read_local_features(collection, [str(n) for n in range(200)])
                 for photo_id, features in found.items():
                     assert_close(features, features_of(int(photo_id), 3))
                 reads.append(len(found))
@@ -296,7 +297,7 @@ def test_enabling_again_changes_nothing_and_another_extractor_is_refused_with_bo
     assert "max_keypoints" not in str(caught.value)
     with pytest.raises(MismatchError, match=f"dimensions: {DIM} / 128"):
         collection.enable_local(SIFT, 128)
-    assert_close(collection.local_features_of(["a"])["a"], features_of(1))
+    assert_close(read_local_features(collection, ["a"])["a"], features_of(1))
 
 
 def test_a_dimension_below_one_is_refused(plain):
@@ -323,7 +324,7 @@ def test_a_table_left_by_a_killed_enabling_is_made_anew(plain):
     with collection.writer() as writer:
         put(writer, ("a", content(1)))
         writer.add_local_features([content(1)], [features_of(1)])
-    assert_close(collection.local_features_of(["a"])["a"], features_of(1))
+    assert_close(read_local_features(collection, ["a"])["a"], features_of(1))
 
 
 # --- without local features
@@ -338,11 +339,8 @@ def test_a_collection_without_local_features_has_the_first_format_and_no_table(p
         writer.tidy()
     assert json.loads((plain.path / "collection.json").read_text())["format_version"] == 1
     assert not (plain.path / "local_features.lance").exists()
-    for read in (plain.local_reader, plain.local_features_of):
-        with pytest.raises(
-            CollectionError, match=r"holds no local features; run 'meisho index' with --local"
-        ):
-            read(["a"])
+    with pytest.raises(CollectionError, match=r"holds no local features; run 'meisho index' with --local"):
+        plain.local_reader(["a"])
 
 
 def test_a_collection_written_before_there_were_local_features_opens_and_can_get_them(plain):
@@ -374,4 +372,4 @@ def test_what_needs_no_local_features_does_not_open_their_table(collection):
     with opened.writer() as writer:
         put(writer, ("b", content(2)))
     with pytest.raises(CollectionError, match=r"cannot open the local_features table.*restore"):
-        opened.local_features_of(["a"])
+        read_local_features(opened, ["a"])

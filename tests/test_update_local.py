@@ -19,7 +19,7 @@ from meisho.photos import Photo
 from meisho.run.evaluating import evaluate_dataset
 from meisho.run.indexing import IndexOptions, index_folder
 from meisho.store.collection import Collection
-from toy_features import Corners, MeanColor
+from toy_features import Corners, MeanColor, read_local_features
 
 
 def color_of(number):
@@ -46,7 +46,7 @@ def index(folder, local_extractor=None, **options):
 
 def stored(folder):
     collection = Collection.open(folder.parent / "c.meisho")
-    return collection.local_features_of([record.id for record in collection.records()])
+    return read_local_features(collection, [record.id for record in collection.records()])
 
 
 def assert_right(folder, found):
@@ -185,7 +185,7 @@ def test_boxes_get_local_features_of_their_own(tmp_path):
         tmp_path / "c",
         local=LocalDescriber(Corners(), num_workers=0),
     )
-    found = Collection.open(tmp_path / "c").local_features_of(["left", "right"])
+    found = read_local_features(Collection.open(tmp_path / "c"), ["left", "right"])
     # a box's edge is blurred
     np.testing.assert_allclose(found["left"].descriptors, [[255, 0, 0]] * 2, atol=40)
     np.testing.assert_allclose(found["right"].descriptors, [[0, 0, 255]] * 2, atol=40)

@@ -33,3 +33,9 @@ class Corners:
         return LocalFeatures(
             np.array([[0, 0], [width - 1, height - 1]]), colors, np.array([2.0, 1.0]), (width, height)
         )
+
+
+def read_local_features(collection, ids):
+    """Read the local features of photos of a collection; ids without some are left out."""
+    found = collection.local_reader(ids).read(np.arange(len(ids)))
+    return {i: features for i, features in zip(ids, found, strict=True) if features is not None}

@@ -53,6 +53,7 @@ _PUBLIC = {
     "evaluate_ranking": "meisho.evaluate.protocols",
     "evidence_of_lists": "meisho.rerank.evidence",
     "find_photos": "meisho.photos",
+    "fuse_rankings": "meisho.rerank.fusion",
     "index_folder": "meisho.run.indexing",
     "index_photos": "meisho.run.indexing",
     "load_dataset": "meisho.datasets.base",
@@ -113,6 +114,7 @@ if TYPE_CHECKING:
     from meisho.rerank.evidence import Evidence as Evidence
     from meisho.rerank.evidence import LocalFeaturesInMemory as LocalFeaturesInMemory
     from meisho.rerank.evidence import evidence_of_lists as evidence_of_lists
+    from meisho.rerank.fusion import fuse_rankings as fuse_rankings
     from meisho.run.evaluating import evaluate_dataset as evaluate_dataset
     from meisho.run.finding import Answer as Answer
     from meisho.run.finding import Finder as Finder

@@ -5,10 +5,15 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
 from meisho.errors import InputError
-from meisho.geometry.matching import MutualMatcher, match_many, match_mutual
+from meisho.geometry.matching import MutualMatcher, match_many
 from meisho.local_features import LocalFeatures
 
 from .obvious import match_slowly
+
+
+def match_mutual(query, database, **options):
+    """Match one pair of photos."""
+    return match_many(query, [database], **options)[0]
 
 
 def make_descriptors(generator, count, dim=32):

@@ -8,6 +8,7 @@ from meisho.photos import find_photos
 from meisho.run.indexing import add_photos, index_folder, index_photos, remove_photos
 from meisho.store.collection import Collection
 from run.conftest import paint
+from toy_features import read_local_features
 
 
 def ids(path):
@@ -51,7 +52,7 @@ def test_a_copy_shares_its_content(collection, photos, describer, tmp_path):
 def test_local_features_of_added_photos_are_found_too(collection, photos, describer):
     summary = add_photos(collection, paint(photos / "n.png", 61), describer)
     assert summary.local_described == 1
-    assert Collection.open(collection).local_features_of(["n.png"])
+    assert read_local_features(Collection.open(collection), ["n.png"])
 
 
 def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_added(collection, photos, describer):

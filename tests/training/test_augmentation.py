@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from augmentation_obvious import change_image
 from torchvision.transforms import v2
 
 from meisho.errors import ConfigError
@@ -8,7 +9,6 @@ from meisho.training.augmentation import (
     AUGMENTATIONS,
     Augmentation,
     change_batch,
-    change_image,
     crop_box,
     crop_photo,
     draw_changes,

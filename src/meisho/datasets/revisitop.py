@@ -23,12 +23,6 @@ from meisho.photos import Box, Photo
 
 T = TypeVar("T")
 
-PUBLISHED_SHA256 = {
-    "roxford5k": "ba7967754bd2d7d2210a5799f9c45ad5835e269a80ef9d3eba44caa35816c471",
-    "rparis6k": "d2e729a5293dda7dda8a15c8383424a42e4964a2c4cfea2f32fa85d11d2df499",
-}
-"""Digests of the published ground truths; another one is read all the same, and its digest kept."""
-
 
 @dataclass(frozen=True, eq=False)
 class RevisitedBenchmark:
@@ -45,12 +39,6 @@ class RevisitedBenchmark:
     query_ids: tuple[str, ...]
     boxes: tuple[Box, ...]
     ground_truth: GradedGroundTruth
-
-    @property
-    def published_as(self) -> str | None:
-        """The benchmark whose published file this is, byte for byte, or None."""
-        names = {digest: name for name, digest in PUBLISHED_SHA256.items()}
-        return names.get(self.ground_truth.sha256)
 
 
 def load_roxford5k(root: Path) -> Dataset:

@@ -46,17 +46,6 @@ def make_matcher_without_ratio() -> MutualMatcher:
     return MutualMatcher(ratio=None)
 
 
-def match_mutual(
-    query: Float32Array,
-    database: Float32Array,
-    *,
-    ratio: float | None = None,
-    min_similarity: float | None = None,
-) -> Matches:
-    """Match the local features of two photos; see `match_many`."""
-    return match_many(query, [database], ratio=ratio, min_similarity=min_similarity)[0]
-
-
 def match_many(
     query: Float32Array,
     databases: Sequence[Float32Array],

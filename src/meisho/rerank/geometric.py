@@ -115,7 +115,7 @@ class GeometricReranker(Reranker):
             pairs = verify_rows(
                 query_row, new, source, evidence.verified, matcher=self.matcher, ransac=self.ransac
             )
-            counts |= {row: pair.verification.num_inliers for row, pair in zip(new, pairs, strict=True)}
+            counts |= {row: pair.num_inliers for row, pair in zip(new, pairs, strict=True)}
         return np.array([counts[row] for row in rows.tolist()], np.int64)
 
     def _reorder(
@@ -169,9 +169,8 @@ def verify_rows(
     new = [row for row in dict.fromkeys(rows) if row not in known]
     if new:
         query, database = source.query(query_row), source.database(np.array(new, np.int64))
-        all_matches = matcher.match(query, database)
-        for row, features, matches in zip(new, database, all_matches, strict=True):
-            known[row] = VerifiedPair(matches, verify_matches(query, features, matches, ransac))
+        known |= zip(new, verify_photos(query, database, matcher=matcher, ransac=ransac), strict=True)
+        for row in new:
             verified.put(how, query_row, row, known[row])
     return [known[row] for row in rows]
 
@@ -182,18 +181,18 @@ def verify_photos(
     *,
     matcher: LocalMatcher | None = None,
     ransac: RansacOptions = RETRIEVAL_RANSAC,
-) -> list[Verification]:
+) -> list[VerifiedPair]:
     """Match and verify a query with each of B database photos.
 
     Args:
         query: Local features of the query.
-        database: Of B photos, made by the same extractor.
+        database: Those of B photos, made by the same extractor.
         matcher: Mutual nearest neighbours when none is given.
         ransac: How matches are verified.
     """
     all_matches = (MutualMatcher() if matcher is None else matcher).match(query, database)
     return [
-        verify_matches(query, features, matches, ransac)
+        VerifiedPair(matches, verify_matches(query, features, matches, ransac))
         for features, matches in zip(database, all_matches, strict=True)
     ]
 

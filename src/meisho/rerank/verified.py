@@ -25,6 +25,11 @@ class VerifiedPair:
     matches: Matches
     verification: Verification
 
+    @property
+    def num_inliers(self) -> int:
+        """Number of matches that agree."""
+        return self.verification.num_inliers
+
 
 class VerifiedPairs:
     """Pairs that were verified: the number of inliers of all, and the geometry of the latest.
@@ -45,7 +50,7 @@ class VerifiedPairs:
 
     def put(self, how: Hashable, query_row: int, row: int, pair: VerifiedPair) -> None:
         """Keep a pair."""
-        self._num_inliers[how, query_row, row] = pair.verification.num_inliers
+        self._num_inliers[how, query_row, row] = pair.num_inliers
         self._geometry.put((how, query_row, row), _Packed.pack(pair))
 
     def num_inliers(self, how: Hashable, query_row: int, row: int) -> int | None:

@@ -1,6 +1,5 @@
 """Indexing: a collection brought in step with a folder, or changed photo by photo."""
 
-import difflib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
+from meisho.tables import find_nearest
 from meisho.update import LocalUpdate, Plan, Update, plan_additions, plan_local_update, plan_update
 
 
@@ -189,7 +189,7 @@ def remove_photos(collection_path: str | Path, ids: str | Iterable[str]) -> Inde
     with collection.writer() as writer:
         present = {record.id for record in collection.records()}
         if missing := [photo_id for photo_id in wanted if photo_id not in present]:
-            near = difflib.get_close_matches(missing[0], present, n=1, cutoff=0)
+            near = find_nearest(missing[0], present)
             hint = f"; the nearest is {near[0]!r}" if near else ""
             raise InputError(
                 f"{collection.path}: {len(missing)} of {len(wanted)} ids are not in it, "

@@ -29,12 +29,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
-import numpy as np
-
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError, MismatchError
 from meisho.files import is_leftover
-from meisho.local_features import LocalFeatures
 from meisho.store import tables
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
@@ -209,15 +206,6 @@ class Collection:
                 f"{self.path}: holds no local features; run 'meisho index' with --local to add them"
             )
         return LocalFeatureReader(self.path, self.local_dim, ids)
-
-    def local_features_of(self, ids: Sequence[str]) -> dict[str, LocalFeatures]:
-        """Read the local features of these photos in one batch; ids without local features are left out.
-
-        Raises:
-            CollectionError: The collection holds no local features (see `enable_local`), or is damaged.
-        """
-        found = self.local_reader(ids).read(np.arange(len(ids)))
-        return {i: features for i, features in zip(ids, found, strict=True) if features is not None}
 
     def files_of(self, ids: Sequence[str]) -> dict[str, Path]:
         """Return the current files of these photos; ids that have been removed are left out."""

@@ -1,9 +1,8 @@
 """Augmentation: photos that are never seen twice the same.
 
 A batch's random numbers are drawn first (`draw_changes`), on the CPU from one generator. Each photo is then
-cropped to its shape (`crop_photo`), and changed either one by one (`change_image`, torchvision) or as a whole
-batch on any device (`change_batch`, tensor operations): the two give the same pixels but for rounding.
-Pixels come as uint8; they are normalised last.
+cropped to its shape (`crop_photo`), and all are changed as one batch on any device (`change_batch`). Pixels
+come as uint8; they are normalised last.
 """
 
 import math
@@ -223,42 +222,10 @@ def crop_box(
     return int(right * (width - box_width + 1)), int(down * (height - box_height + 1)), box_width, box_height
 
 
-def change_image(
-    image: Tensor, changes: Changes, row: int, *, mean: Sequence[float], std: Sequence[float]
-) -> Tensor:
-    """Change one photo and normalise it: (3, h, w) uint8 -> (3, h, w) float32.
-
-    Args:
-        image: What `crop_photo` gave; not written to.
-        changes: Random numbers of the batch.
-        row: The photo's row in the batch.
-        mean: Per channel, of values from 0 to 1.
-        std: Per channel, likewise.
-    """
-    change = changes.take(slice(row, row + 1))
-    picture = transforms.to_dtype(image, torch.float32, scale=True)
-    factor = float(change.tone_factors)
-    tone = int(change.tones)
-    if tone == _BRIGHTNESS:
-        picture = transforms.adjust_brightness(picture, factor)
-    elif tone == _CONTRAST:
-        picture = transforms.adjust_contrast(picture, factor)
-    elif tone == _GAMMA:
-        picture = transforms.adjust_gamma(picture, factor)
-    if bool(_is_moved(change)):
-        picture = _move_image(picture, change)
-    if bool(change.has_holes):
-        for x0, y0, x1, y1 in _hole_edges(change, picture.shape[-2:])[0].tolist():
-            picture = transforms.erase(picture, y0, x0, y1 - y0, x1 - x0, picture.new_zeros(()))
-    picture = _blur(picture[None], int(change.blur_px))[0]
-    normalised: Tensor = transforms.normalize(picture, list(mean), list(std))
-    return normalised
-
-
 def change_batch(images: Tensor, changes: Changes, *, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Change a batch and normalise it, on its device: (B, 3, h, w) uint8 -> (B, 3, h, w) float32.
 
-    Each photo has its own random numbers, and gets what `change_image` gives it, but for rounding.
+    Each photo has its own random numbers.
 
     Args:
         images: What `crop_photo` gave; not written to.
@@ -304,22 +271,6 @@ def _move_batch(pixels: Tensor, changes: Changes) -> Tensor:
     )
     grid = functional.affine_grid(to_old.to(pixels.device), list(pixels.shape), align_corners=False)
     return functional.grid_sample(pixels, grid, padding_mode="reflection", align_corners=False)
-
-
-def _move_image(picture: Tensor, change: Changes) -> Tensor:
-    """Do what `_move_batch` does to one (3, h, w) photo, by torchvision."""
-    height, width = picture.shape[-2:]
-    padded = transforms.pad(picture, [width, height], padding_mode="symmetric")
-    moved = transforms.affine(
-        padded,
-        angle=float(change.angles_deg),
-        translate=[float(change.shifts[0, 0] * width), float(change.shifts[0, 1] * height)],
-        scale=float(change.scales),
-        shear=[0.0, 0.0],
-        interpolation=transforms.InterpolationMode.BILINEAR,
-    )
-    result: Tensor = transforms.center_crop(moved, [height, width])
-    return result
 
 
 def _cut_holes(pixels: Tensor, changes: Changes) -> Tensor:
