@@ -1,6 +1,7 @@
 """The shape of the code: modules and functions that can be read in one go, and no circle of imports."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,11 @@ def test_no_module_imports_itself_by_way_of_others():
         for name in free:
             del arrows[name]
     assert sorted(arrows) == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
+def test_a_docstring_entry_begins_with_the_thing_itself(path):
+    assert (
+        re.findall(r"^ +(?:\*\*)?\w+: (?:Of|In which|Likewise|As of)\b.*", path.read_text(), re.MULTILINE)
+        == []
+    )

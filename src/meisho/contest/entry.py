@@ -41,8 +41,8 @@ class Described:
     """Descriptors of the photos that could be read, and why the others could not.
 
     Attributes:
-        descriptors: Of N photos.
-        errors: Of the photos that are not among them.
+        descriptors: Descriptors of N photos.
+        errors: The other photos, each with its error.
     """
 
     descriptors: Descriptors
@@ -65,7 +65,7 @@ class Entry:
         ranking: The ranked database photos of each query that could be read.
         query_ids: The rows of the submission, in order.
         errors: Photos that were passed over.
-        provenance: Of the descriptors.
+        provenance: Where the descriptors came from.
         warnings: Faults of the descriptors, in words.
         reranking: How it was reranked, "" where it was not.
     """
@@ -128,7 +128,7 @@ def make_entry(
     """Describe queries and database by every model, and rank the database for each query.
 
     Args:
-        photos: Of the contest.
+        photos: The contest's photos.
         describers: One or more models; the similarities of several are averaged.
         describe_database: How the database is described.
         describe_queries: How the queries are described.
@@ -324,7 +324,7 @@ def score_entry(
         ranking: (Q, K), as it is handed in.
         solution: The right answers, as rows of the ranking's database.
         provenance: Where the descriptors came from, for the report.
-        seed: Of the bootstrap of the intervals.
+        seed: Seeds the bootstrap of the intervals.
         warnings: For the report.
         reranking: How the ranking was reranked, for the report.
     """

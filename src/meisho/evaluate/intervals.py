@@ -87,8 +87,8 @@ def paired_test(
         first: (Q,) scores of one run, in the order of the queries.
         second: (Q,) scores of the other.
         rng: Where resamples and flips come from.
-        level: Of the bootstrap interval.
-        num_resamples: Of the interval and of the test; the smallest p value is 1 / (num_resamples + 1).
+        level: Level of the bootstrap interval.
+        num_resamples: Resamples for the interval and the test; the smallest p value is 1 / (num_resamples + 1).
 
     Returns:
         The test of second - first; queries that either run does not score (NaN) are left out. All NaN, with

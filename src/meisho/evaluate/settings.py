@@ -33,7 +33,7 @@ class EvaluationSettings:
     Attributes:
         dataset: Its name, as `meisho evaluate` takes it.
         root: Its folder, or the CSV file; as on the command line, from where the command runs.
-        model: As of `meisho index --model`.
+        model: A model, as `meisho index --model` takes it.
         options: Options of the model.
         local: Local features for reranking: sift, xfeat, aliked or the folder of trained ones; None for none.
         rerank: One table for each reranker, in order: its name and its options.

@@ -49,7 +49,7 @@ def create_backbone(name: str, *, pretrained: bool = False, seed: int = 0) -> nn
     Args:
         name: A timm model, with a tag or without: "resnet34", "resnet34.a1_in1k".
         pretrained: Whether to load timm's pretrained weights from the hub.
-        seed: Of the random weights that it has otherwise; torch's own generators are left as they were.
+        seed: Seeds the random weights that it has otherwise; torch's own generators are left as they were.
 
     Raises:
         InputError: timm has no such model; the nearest names are given.

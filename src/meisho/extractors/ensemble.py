@@ -65,7 +65,7 @@ def load_ensemble(
 
     Raises:
         InputError: There are fewer than two models, or they do not go together.
-        MeishoError: As of `load_extractor`.
+        MeishoError: A member cannot be loaded, see `load_extractor`.
     """
     if members:
         loaded = [load_extractor(m["extractor"], device=device, **m["options"], **options) for m in members]

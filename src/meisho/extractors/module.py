@@ -103,8 +103,8 @@ def wrap_module(
             row must not depend on the other images. It is copied, so that training it further does not change
             the extractor.
         name: Tells it from others of the same weights, such as the same network with another pooling.
-        mean: Of each channel, R, G, B, taken from pixels scaled to [0, 1].
-        std: Of each channel, by which they are then divided.
+        mean: One per channel, R, G, B, subtracted from pixels scaled to [0, 1].
+        std: One per channel; the pixels are then divided by it.
         image_options: How photos are loaded; None takes 384 px on the longer side, sides multiples of 32 px.
         device: "auto", "cpu" or "cuda".
 

@@ -98,7 +98,7 @@ def load_onnx(path: str, *, device: str = "auto", **options: Any) -> OnnxFile:
     Args:
         path: The .onnx file.
         device: "auto" or "cpu".
-        **options: Of `TimmGeMOptions`; only those that say how the network is fed can be changed.
+        **options: Those of `TimmGeMOptions`; only those that say how the network is fed can be changed.
 
     Raises:
         WeightsError: There is no such file, or another program wrote it.

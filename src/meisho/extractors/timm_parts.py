@@ -45,7 +45,7 @@ def trace_origin(name: str, options: TimmGeMOptions, digest: str) -> tuple[Prove
     Args:
         name: timm's name of the backbone.
         options: All of them resolved; its whitening is loaded.
-        digest: Of the weights before the whitening.
+        digest: Digest of the weights before the whitening.
 
     Raises:
         WeightsError: The whitening cannot be read.

@@ -53,7 +53,7 @@ class AsmkReranker(Reranker):
             building slower: 65,536 in HOW.
         assignments: Words that each feature of a query is assigned to; 5 in HOW, and 1 in the database.
         alpha: Exponent of the kernel, see `Kernel`; 3 in both papers.
-        threshold: Of the kernel; 0 in both papers.
+        threshold: The kernel's threshold; 0 in both papers.
         binary: Whether only signs of residuals are kept (ASMK*).
         idf: Whether rare words count more, by log(N / n)².
         seed: Chooses the features that words are learned from.

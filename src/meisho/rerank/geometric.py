@@ -40,7 +40,7 @@ class GeometricReranker(Reranker):
             n = max(number of inliers - `chance`, 0): no evidence leaves the score as it is, and much evidence
             is worth `weight`. Ties as above. The constants were chosen with SIFT on photos of other landmarks
             than are reported on (`train` in docs/LOG.md), from a wide plateau.
-        weight: Of the evidence, in the unit of the first scores, which are cosine similarities.
+        weight: Weight of the evidence, in the unit of the first scores, which are cosine similarities.
         chance: Number of inliers that photos of different places reach by chance.
         scale: Number of further inliers that are worth 63 % of `weight`.
         matcher: What matches local features.
@@ -157,7 +157,7 @@ def verify_rows(
     """Match and verify a query with each of B database rows; what `verified` holds is not verified again.
 
     Args:
-        query_row: Of the query, in `source`.
+        query_row: The query's row in `source`.
         rows: B database rows.
         source: Local features of both.
         verified: What was verified before; new pairs are added.

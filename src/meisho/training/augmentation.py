@@ -39,8 +39,8 @@ class Augmentation:
             resized to.
         colour: Probability that one of brightness, contrast and gamma is changed.
         brightness: The factor is drawn from 1 - brightness to 1 + brightness.
-        contrast: Likewise.
-        gamma: Likewise, of the exponent.
+        contrast: The same for contrast.
+        gamma: The same for the exponent.
         move: Probability of shift, scale and rotation together; the picture is mirrored beyond its border.
         shift: Greatest shift, a share of the side.
         scale: The factor is drawn from 1 - scale to 1 + scale.

@@ -76,7 +76,7 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
     file's metadata, see `input_facts`.
 
     Args:
-        model: As of `meisho index --model`.
+        model: A model, as `meisho index --model` takes it.
         path: The file to write.
         side_px: Side of the image that the network is traced with.
 

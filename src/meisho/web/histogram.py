@@ -31,7 +31,7 @@ def draw_histogram(counts: Int64Array, statistics: ClassStatistics, path: Path, 
 
     Args:
         counts: (C,) photos of each class.
-        statistics: Of these counts.
+        statistics: Statistics of these counts.
         path: The picture, .png or .svg; made whole or not at all.
         title: What is shown.
 
