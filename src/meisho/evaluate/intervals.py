@@ -88,7 +88,7 @@ def paired_test(
         second: (Q,) scores of the other.
         rng: Where resamples and flips come from.
         level: Level of the bootstrap interval.
-        num_resamples: Resamples for the interval and the test; the smallest p value is 1 / (num_resamples + 1).
+        num_resamples: Resamples for both; the smallest p value is 1 / (num_resamples + 1).
 
     Returns:
         The test of second - first; queries that either run does not score (NaN) are left out. All NaN, with

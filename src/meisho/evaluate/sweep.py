@@ -24,7 +24,7 @@ class SweepEntry:
         report: Its figures.
         query_ms: Wall time per query, beside the search.
         once_seconds: Wall time for the database, once.
-        bytes_per_photo: Bytes of what is kept beside the descriptors: augmented descriptors, neighbour lists, local
+        bytes_per_photo: Bytes kept beside the descriptors: augmented descriptors, neighbour lists, local
             features.
     """
 

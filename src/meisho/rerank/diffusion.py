@@ -81,7 +81,7 @@ class DiffusionReranker(_Diffusion):
         alpha: Share of f that flows on, 0 to below 1. 0.99 in the code of Yang et al.; 0.9 was the better
             on those photos.
         first: Photos nearest to the query that make up its graph. 1000 in the code of Yang et al.
-        iterations: Steps of conjugate gradient, at the most; it ends sooner where the residual is below 1e-6 of y.
+        iterations: Most steps of conjugate gradient; it ends sooner where the residual is below 1e-6 of y.
             20 in the code of Yang et al.
 
     Raises:
@@ -140,7 +140,7 @@ class OfflineDiffusionReranker(_Diffusion):
         gamma: Power of similarities; 3 in the authors' code.
         alpha: Share of f that flows on, 0 to below 1; 0.99 in the authors' code, as for `k`.
         first: Photos nearest to a database photo that its solution is cut to; 1000 in the authors' code.
-        iterations: Steps of conjugate gradient, at the most; it ends sooner where the residual is below 1e-6 of y.
+        iterations: Most steps of conjugate gradient; it ends sooner where the residual is below 1e-6 of y.
             20 in the authors' code.
 
     Raises:
