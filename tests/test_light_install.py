@@ -168,7 +168,7 @@ def test_photos_are_indexed_asked_and_matched(place, meisho, city, photos):
     assert (place / "answer.html").is_file()
     chain = "--rerank", "dba,alpha-qe,geometric"
     assert photos[0].name in meisho("search", "my.meisho", photos[0], *chain, "--json")
-    meisho("match", photos[0], photos[1], "--local", "sift", "--out", "pair.png")
+    meisho("match", photos[0], photos[1], "--local", "sift", "--to", "pair.png")
     assert (place / "pair.png").is_file()
     assert "exact" in meisho("info", "my.meisho")
     assert "exact" in meisho("info")

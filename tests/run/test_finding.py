@@ -193,7 +193,7 @@ def test_twenty_threads_ask_while_a_writer_adds_and_removes(collection, photos, 
     seen, stop = {}, threading.Event()
 
     def write():
-        for _ in range(6):
+        for _ in range(3):
             add_photos(collection, batch, describer)
             finder.follow()
             remove_photos(collection, [path.name for path in batch])
