@@ -9,7 +9,7 @@ from meisho.cli.app import app, print_json
 from meisho.cli.bars import progress_bars
 from meisho.cli.checks import check_query
 from meisho.cli.index import print_summary
-from meisho.cli.options import Device, Json, ModelChoice
+from meisho.cli.options import Device, Json
 
 
 @app.command(short_help="Add photos from any folder to a collection.")
@@ -31,9 +31,8 @@ def add(
     read_metadata(collection)  # it must be one
     for photo in photos:
         check_query(photo)
-    describer = ModelChoice(device=device).describer(collection)
     with progress_bars() as report_progress:
-        summary = add_photos(collection, photos, describer, progress=report_progress)
+        summary = add_photos(collection, photos, device=device, progress=report_progress)
     if as_json:
         print_json(summary)
     else:

@@ -138,6 +138,7 @@ def add_photos(
     photos: PhotoLike | Iterable[PhotoLike],
     describer: Describer | None = None,
     *,
+    device: str = "auto",
     progress: Progress = silent,
 ) -> IndexSummary:
     """Add photos to a collection, or describe them anew where their files have changed; nothing is removed.
@@ -150,6 +151,7 @@ def add_photos(
         photos: Files: paths or `Photo` values, whose ids are not used. Photos in memory have no file to come
             back to, and are refused.
         describer: Describes them. None: the model of the collection.
+        device: Where its networks compute where they are loaded here: "auto", "cpu" or "cuda".
         progress: Called as photos are done.
 
     Raises:
@@ -159,7 +161,7 @@ def add_photos(
         LockedError: Another process is writing to it.
     """
     collection = Collection.open(Path(collection_path))
-    describer = describer or Describer(restore_extractor(collection.provenance))
+    describer = describer or Describer(restore_extractor(collection.provenance, device=device))
     collection.require_provenance(describer.provenance)
     new = _name_photos(as_photos(photos), collection)
     with collection.writer() as writer:
@@ -169,7 +171,7 @@ def add_photos(
             photo_root=collection.photo_root,
             known_contents=writer.known_contents(),
         )
-        change = _Change(collection, writer, plan, IndexOptions(), progress)
+        change = _Change(collection, writer, plan, IndexOptions(device=device), progress)
         change.run(describer, new)
     return change.summarise(PhotoFolder(collection.photo_root, new))
 
