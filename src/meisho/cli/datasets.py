@@ -24,6 +24,7 @@ from meisho.cli.options import Json
 from meisho.errors import DatasetError, InputError
 from meisho.fetching.manifest import DataFile, Manifest, load_manifest, manifest_names, say_bytes
 from meisho.tables import require_name
+from meisho.texts import count
 
 if TYPE_CHECKING:  # they take long to import
     from meisho.datasets.checking import LoadCheck
@@ -212,10 +213,7 @@ def _print_check(statuses: Sequence["FileStatus"], loads: Sequence["LoadCheck"])
     if len(shown) > _SHOWN:
         say(f"  ... and {len(shown) - _SHOWN:,} more")
     if bad and len(bad) < len(statuses):
-        say(
-            f"  the other {len(statuses) - len(bad):,} of {count_of(len(statuses), 'file')} "
-            "are as they must be"
-        )
+        say(f"  the other {len(statuses) - len(bad):,} of {count(len(statuses), 'file')} are as they must be")
     for load in loads:
         _print_load(load)
 
@@ -227,7 +225,7 @@ def _print_load(load: "LoadCheck") -> None:
     mark = ("✗ ", "bold red") if load.missing else ("✓ ", "green")
     counts = ", ".join(f"{number:,} {what}" for what, number in load.counts.items())
     number = len(load.missing)
-    photos = f"{count_of(number, 'photo')} missing:" if number else "every photo is there"
+    photos = f"{count(number, 'photo')} missing:" if number else "every photo is there"
     say(mark, f"it loads as {load.name}: {counts}; {photos}")
     for path in load.missing[:_SHOWN]:
         say(f"    {path}")
@@ -243,8 +241,8 @@ def _raise_if_broken(
     unloaded = [load.name for load in loads if load.error]
     unsure = not loads and any(status.is_good is None for status in statuses)
     faults = [
-        f"{count_of(len(bad), 'file')} missing or altered" if bad else "",
-        f"{count_of(missing, 'photo')} missing" if missing else "",
+        f"{count(len(bad), 'file')} missing or altered" if bad else "",
+        f"{count(missing, 'photo')} missing" if missing else "",
         f"it does not load as {', '.join(unloaded)}" if unloaded else "",
         "nothing of it was downloaded here" if unsure else "",
     ]
@@ -263,7 +261,7 @@ def _show_plan(manifest: Manifest, root: Path, files: Sequence[DataFile], as_jso
         for source in _sources(file):
             out.print(Text(f"    {source}", style="dim"))
     total = sum(file.expected_bytes for file in files)
-    say(f"{count_of(len(files), 'file')}, about {say_bytes(total)}; licence: {manifest.licence}")
+    say(f"{count(len(files), 'file')}, about {say_bytes(total)}; licence: {manifest.licence}")
 
 
 def _sources(file: DataFile) -> list[str]:
@@ -304,11 +302,6 @@ def _print_summary(manifest: Manifest, summary: "FetchSummary") -> None:
 def print_note(note: str) -> None:
     """Print what a user should know on stderr."""
     err.print(Text.assemble(("note: ", "bold yellow"), note))
-
-
-def count_of(number: int, what: str, many: str = "") -> str:
-    """Return "1 photo" or "1,200 photos"; `many` where the plural is another word."""
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {many or what + 's'}"
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from meisho.cli.app import err, out, own_command, print_json, say, shell_line, strong
 from meisho.cli.bars import progress_bars
-from meisho.cli.datasets import check_output, count_of, datasets_app, default_root, print_note
+from meisho.cli.datasets import check_output, datasets_app, default_root, print_note
 from meisho.cli.options import Json
 from meisho.errors import InputError
 from meisho.tables import require_name
+from meisho.texts import count
 
 if TYPE_CHECKING:  # they take long to import
     from meisho.datasets.duplicates import PhotoStatistics
@@ -189,7 +190,7 @@ def _print_photos(statistics: "PhotoStatistics", facts: Sequence["PhotoFacts"], 
         across = [
             f"{statistics.count(exact=exact, crossing=what):,} across {what}" for what in ("parts", "labels")
         ]
-        groups = count_of(statistics.count(exact=exact), "group")
+        groups = count(statistics.count(exact=exact), "group")
         rows.append((title, f"{groups}; {', '.join(across)}"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for title, text in rows:
@@ -212,7 +213,7 @@ def _print_copies(statistics: "PhotoStatistics", facts: Sequence["PhotoFacts"], 
     if copies:
         say("All copies: ", strong(copies))
     elif len(worst) > _SHOWN:
-        say(f"... and {count_of(len(worst) - _SHOWN, 'more group')}; write all of them with --to FOLDER")
+        say(f"... and {count(len(worst) - _SHOWN, 'more group')}; write all of them with --to FOLDER")
 
 
 def _photos_json(statistics: "PhotoStatistics") -> dict[str, object]:
@@ -311,17 +312,17 @@ def _split_json(done: "Split") -> dict[str, object]:
 
 
 def _print_split(done: "Split", files: tuple[Path, ...]) -> None:
-    photos = count_of(len(done.train), "photo")
+    photos = count(len(done.train), "photo")
     say(strong(files[0]), f": {photos} of {_classes(done.num_train_classes)}")
     if done.kind == "landmark":
-        queries = count_of(len(done.queries), "query", "queries")
-        database = count_of(len(done.database), "database photo")
-        others = count_of(done.num_validation_classes, "other class", "other classes")
+        queries = count(len(done.queries), "query")
+        database = count(len(done.database), "database photo")
+        others = count(done.num_validation_classes, "other class")
         say(strong(files[1]), f": {queries}, {database} of {others}")
     elif done.kind == "image":
-        say(strong(files[1]), f": {count_of(len(done.queries), 'photo')}, one of each class")
+        say(strong(files[1]), f": {count(len(done.queries), 'photo')}, one of each class")
     if done.left_out:
-        say(f"Left out: {count_of(done.left_out, 'photo')}")
+        say(f"Left out: {count(done.left_out, 'photo')}")
     if done.kind == "image" and done.num_untrained:
         print_note(
             f"{_classes(done.num_untrained)} had one photo, which is now for validation: none is left to "
@@ -335,4 +336,4 @@ def _print_split(done: "Split", files: tuple[Path, ...]) -> None:
 
 
 def _classes(number: int) -> str:
-    return count_of(number, "class", "classes")
+    return count(number, "class")

@@ -10,9 +10,9 @@ import typer
 
 from meisho.cli.app import app, err, own_command, print_json, say, shell_line, strong
 from meisho.cli.bars import progress_bars
-from meisho.cli.datasets import count_of
 from meisho.cli.options import Json
 from meisho.errors import ConfigError, InterruptedRunError
+from meisho.texts import count
 
 if TYPE_CHECKING:  # it takes long to import
     from meisho.training.train import TrainingResult
@@ -90,7 +90,7 @@ def _describe_result(result: "TrainingResult") -> tuple[str | tuple[str, str], .
     if not math.isnan(result.whitened_map):
         found += f", {100 * result.whitened_map:.2f} with its whitening"
     if result.best_epoch > 0:
-        epochs = count_of(result.best_epoch, "epoch")
+        epochs = count(result.best_epoch, "epoch")
         return ("Best after ", strong(epochs), f"{found}: ", strong(result.best))
     advice = "try lower rates, or more photos"
     if result.best_map > _EASY:

@@ -25,6 +25,7 @@ from meisho.config import config_toml, config_values
 from meisho.errors import ImageError, InputError, MismatchError
 from meisho.files import remove_leftovers, write_text
 from meisho.progress import Progress, silent
+from meisho.texts import count
 from meisho.training.accelerator import Accelerator, make_accelerator
 from meisho.training.data import TrainingData, digest_dataset, load_training_data
 from meisho.training.distribution import is_first_process
@@ -287,14 +288,10 @@ def _describe_data(data: TrainingData, min_photos: int) -> str:
         names = data.too_few.landmarks
         some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         parts.append(
-            f"left out: {_count(len(names), 'landmark')} ({_count(len(data.too_few), 'photo')}) with fewer "
+            f"left out: {count(len(names), 'landmark')} ({count(len(data.too_few), 'photo')}) with fewer "
             f"than data.min_photos={min_photos}: {some}"
         )
     return "; ".join(parts)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _version(package: str) -> str:
