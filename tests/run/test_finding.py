@@ -185,6 +185,37 @@ def test_local_features_that_come_later_are_followed(photos, describer, tmp_path
     assert finder.find(photos / "3.png", chain="geometric:first=3")[0][0].num_inliers is not None
 
 
+def test_local_features_of_single_photos_that_come_later_are_followed(collection, photos, describer):
+    from meisho.store.writer import CollectionWriter
+
+    finder = Finder.open(collection, extractor=MeanColor())
+    paint(photos / "late.png", 500)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            CollectionWriter, "add_local_features", lambda *_: None
+        )  # as a kill before the second pass
+        add_photos(collection, photos / "late.png", describer)
+    finder.follow()
+    first = finder.find(photos / "late.png", top=1, chain="geometric:first=1")
+    assert first[0][0].num_inliers == 0
+    add_photos(collection, photos / "late.png", describer)  # the second pass alone
+    finder.follow()
+    again = finder.find(photos / "late.png", top=1, chain="geometric:first=1")
+    assert len(again.compare(0)[0].database_features) == 2
+
+
+def test_another_collection_at_the_same_place_is_not_taken_for_the_old_one(collection, photos, describer):
+    finder = Finder.open(collection, extractor=MeanColor())
+    before = finder.version
+    shutil.rmtree(collection)
+    for seed in range(10):
+        paint(photos / f"{seed}.png", 1000 + seed)
+    index_folder(photos, collection, describer)
+    assert Collection.open(collection).version == before
+    assert finder.follow() is True
+    assert finder.find(photos / "3.png")[0][0].score == pytest.approx(1, abs=1e-6)
+
+
 def test_twenty_threads_ask_while_a_writer_adds_and_removes(collection, photos, describer):
     """Every answer is that of one committed version: all of a batch that came together, or none of it."""
     finder = Finder.open(collection, extractor=MeanColor())

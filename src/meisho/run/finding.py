@@ -5,10 +5,12 @@ import threading
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
+
+import numpy as np
 
 from meisho.describing import Describer
-from meisho.descriptors import Descriptors
+from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
@@ -104,9 +106,17 @@ class Found:
         return self.pairs.compare(query_row, rows, photos)
 
 
-@dataclass(frozen=True, eq=False)
+class _Mark(NamedTuple):
+    """What changes whenever something of a collection does; each part is cheap to read."""
+
+    photos: str
+    local_features: str
+    metadata: int
+
+
+@dataclass(eq=False)
 class _State:
-    """A collection as it was at one commit, and what rerankers keep of it.
+    """A collection as it was at one commit, and what is kept of it.
 
     Attributes:
         mark: What tells this commit from others, see `_read_mark`.
@@ -115,17 +125,17 @@ class _State:
         index: Finds rows of the snapshot.
         paths: (N,) files of the photos.
         kept: What rerankers have computed of the database alone.
-        local: Its local features under "photos", once they were asked for.
+        local: Its local features, once they were asked for.
         lock: Held while a reranker computes something that is kept.
     """
 
-    mark: str
+    mark: _Mark
     metadata: Metadata
     snapshot: Snapshot
     index: Searcher
     paths: tuple[Path, ...]
     kept: dict[Hashable, object] = field(default_factory=dict)
-    local: dict[str, StoredFeatures] = field(default_factory=dict)
+    local: StoredFeatures | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -147,7 +157,7 @@ class Finder:
         self._state, self._device, self._keep_bytes = state, device, keep_bytes
         self._following, self._loading = threading.Lock(), threading.Lock()
         self._pairs = make_pair_memory(keep_bytes // 8)
-        self._local_describer: LocalDescriber | None = None
+        self._local_describers: dict[Provenance | None, LocalDescriber] = {}
         self._chains: dict[str, Chain] = {}
 
     @classmethod
@@ -207,10 +217,13 @@ class Finder:
                 return False
             state = _load_state(self.path)
             state.metadata.require_provenance(self.describer.provenance, self.path)
-            if state.snapshot.version == before.snapshot.version:  # tidied, moved: what is kept still holds
-                state = replace(before, mark=state.mark, metadata=state.metadata, paths=state.paths)
+            changed = not _is_same(state.snapshot, before.snapshot)
+            if not changed:  # tidied, moved: what was computed of the photos still holds
+                state.kept, state.lock = before.kept, before.lock
+                state.local = before.local if state.mark[1:] == before.mark[1:] else None
+                state.snapshot, state.index = before.snapshot, before.index
             self._state = state
-            return state.snapshot.version != before.snapshot.version
+            return changed
 
     def find(
         self,
@@ -257,14 +270,17 @@ class Finder:
         return Found(photos, ranking, state.paths, state.snapshot.version, found)
 
     def _local_evidence(self, state: _State, queries: Sequence[Photo]) -> CollectionFeatures:
+        made_by = state.metadata.local_provenance
         with self._loading:
-            if self._local_describer is None:
-                self._local_describer = local_describer(self.path, state.metadata, device=self._device)
-            if "photos" not in state.local:
+            if made_by not in self._local_describers:
+                describer = local_describer(self.path, state.metadata, device=self._device)
+                self._local_describers = {made_by: describer}
+            describer = self._local_describers[made_by]
+            if state.local is None:
                 ids = state.snapshot.descriptors.ids
-                state.local["photos"] = stored_features(self.path, state.metadata, ids)
-        features = [self._local_describer.describe(query) for query in queries]
-        return CollectionFeatures(state.local["photos"], features)
+                state.local = stored_features(self.path, state.metadata, ids)
+            photos = state.local
+        return CollectionFeatures(photos, [describer.describe(query) for query in queries])
 
     def _build_chain(self, chain: Chain | str | None) -> Chain | None:
         if not isinstance(chain, str):
@@ -345,10 +361,13 @@ def _load_state(path: Path) -> _State:
     return _State(mark, metadata, snapshot, live.follow(vectors, keys, version), paths)
 
 
-def _read_mark(path: Path) -> str:
-    """Return what changes whenever the collection's photos or what it was made with change."""
+def _is_same(one: Snapshot, other: Snapshot) -> bool:
+    return one.version == other.version and np.array_equal(one.keys, other.keys)
+
+
+def _read_mark(path: Path) -> _Mark:
     try:
         changed = (path / METADATA_FILE).stat().st_mtime_ns
     except OSError:
         changed = 0
-    return f"{read_commit(path)} {changed}"
+    return _Mark(read_commit(path), read_commit(path, "local_features"), changed)

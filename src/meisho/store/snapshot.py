@@ -73,13 +73,13 @@ class _Record:
     format: int = _FORMAT
 
 
-def read_commit(collection: Path) -> str:
-    """Return the newest commit of a collection's photo table, without opening it; "" if there is none.
+def read_commit(collection: Path, table: str = "photos") -> str:
+    """Name the newest commit of a table of a collection, without opening it; "" where none is found.
 
-    LanceDB writes one manifest per version of a table, so the name of the newest manifest identifies the
-    table's state.
+    LanceDB writes one manifest per version of a table, so the name of the newest tells one state from every
+    other.
     """
-    folder = collection / "photos.lance" / "_versions"
+    folder = collection / f"{table}.lance" / "_versions"
     try:
         names = [name for name in os.listdir(folder) if name.endswith(".manifest")]  # noqa: PTH208
     except OSError:
