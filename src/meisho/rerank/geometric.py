@@ -171,7 +171,8 @@ def verify_rows(
         query, database = source.query(query_row), source.database(np.array(new, np.int64))
         known |= zip(new, verify_photos(query, database, matcher=matcher, ransac=ransac), strict=True)
         for row in new:
-            verified.put(how, query_row, row, known[row])
+            if len(features):  # a photo without any may get them later
+                verified.put(how, query_row, row, known[row])
     return [known[row] for row in rows]
 
 

@@ -113,10 +113,8 @@ class RememberedPairs(VerifiedPairs):
         self._memory, self._queries, self._photos = memory, queries, photos
 
     def put(self, how: Hashable, query_row: int, row: int, pair: VerifiedPair) -> None:
-        """Keep a pair, and remember it where there were matches: a photo may get its features later."""
+        """Keep and remember a pair."""
         super().put(how, query_row, row, pair)
-        if not len(pair.matches):
-            return
         self._memory.put((how, self._queries[query_row], int(self._photos[row])), _Packed.pack(pair))
 
     def num_inliers(self, how: Hashable, query_row: int, row: int) -> int | None:
