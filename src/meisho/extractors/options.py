@@ -13,9 +13,6 @@ PRECISIONS = ("float32", "bf16", "fp16")
 SCALE_POWERS: dict[str, float] = {"scale-gem": math.inf, "superglobal": math.inf}
 """Name of a pooling -> the power of the generalised mean over scales, where it is not 1."""
 
-_OTHER_WORDS = dict.fromkeys(("size", "image_size", "img_size", "resolution"), "max_side_px")
-"""What an option is called elsewhere -> what it is called here."""
-
 
 @dataclass(frozen=True)
 class TimmGeMOptions:

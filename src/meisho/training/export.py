@@ -78,7 +78,7 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
     Args:
         model: A model, as `meisho index --model` takes it.
         path: The file to write.
-        side_px: Side of the image that the network is traced with.
+        side_px: Side of the image that the network is traced with, unless it takes one size only.
 
     Raises:
         InputError: The model is no network of this project, does what ONNX has no operator for, or whitens
@@ -90,7 +90,8 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
     extractor = to_torch(load_extractor(model, device="cpu"), device="cpu")
     _check_scales(model, extractor)
     network = PixelsToDescriptors(extractor).eval().to(memory_format=torch.contiguous_format)
-    images = _some_images(2, side_px, side_px)
+    fixed = extractor.network.traits.fixed_size_px
+    images = _some_images(2, *(fixed or (side_px, side_px)))
     with replacing(path) as part:
         try:
             _export(network, images, part)
@@ -103,7 +104,6 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
         largest = max(_difference(part, network, shape) for shape in _other_shapes(extractor, side_px))
         if not largest <= TOLERANCE:
             raise WeightsError(f"{path}: ONNX Runtime and torch differ by {largest:.2g}; it was not written")
-    fixed = extractor.network.traits.fixed_size_px
     return ExportSummary(path, extractor.dim, largest, extractor.image_options, fixed)
 
 
