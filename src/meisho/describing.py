@@ -118,7 +118,7 @@ class Describer:
             InputError: Two photos have the same id, or a source cannot be a photo.
         """
         photos = as_photos(photos)
-        row_of = _number_ids(photos)
+        row_of = {photo.id: row for row, photo in enumerate(photos)}
         vectors = np.zeros((len(photos), self.dim), np.float32)
         is_read = np.zeros(len(photos), bool)
         done = 0
@@ -136,15 +136,6 @@ class Describer:
             return Descriptors(tuple(row_of), vectors, self.provenance)
         ids = tuple(photo_id for photo_id, row in row_of.items() if is_read[row])
         return Descriptors(ids, vectors[is_read], self.provenance)
-
-
-def _number_ids(photos: tuple[Photo, ...]) -> dict[str, int]:
-    """Return id -> row; an id that stands twice is told before the work, not after it."""
-    row_of: dict[str, int] = {}
-    for row, photo in enumerate(photos):
-        if row_of.setdefault(photo.id, row) != row:
-            raise InputError(f"{photo.path}: the id {photo.id!r} belongs to another photo already")
-    return row_of
 
 
 def _describe_loaded(

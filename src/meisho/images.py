@@ -20,7 +20,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,13 +118,22 @@ _KINDS = (Photo, str, Path, bytes, Image.Image, np.ndarray)
 def as_photos(sources: PhotoLike | Iterable[PhotoLike]) -> tuple[Photo, ...]:
     """Return photos, whatever was given: one or several of `PhotoLike`.
 
-    A file's id is its path; photos in memory are called "photo 1", "photo 2" and so on by their place.
+    A file's id is its path, with its place behind it where the file is given again; photos in memory are
+    called "photo 1", "photo 2" and so on by their place.
 
     Raises:
-        InputError: A source is nothing that can be a photo.
+        InputError: A source is nothing that can be a photo, or two `Photo` values have the same id.
     """
     several = [sources] if isinstance(sources, _KINDS) else sources
-    return tuple(_as_photo(source, f"photo {number}") for number, source in enumerate(several, start=1))
+    photos: dict[str, Photo] = {}
+    for number, source in enumerate(several, start=1):
+        photo = _as_photo(source, f"photo {number}")
+        if photo.id in photos and not isinstance(source, Photo):
+            photo = replace(photo, id=f"{photo.id} ({number})")
+        if photo.id in photos:
+            raise InputError(f"{photo.path}: the id {photo.id!r} belongs to another photo already")
+        photos[photo.id] = photo
+    return tuple(photos.values())
 
 
 def _as_photo(source: PhotoLike, name: str) -> Photo:

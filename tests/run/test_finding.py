@@ -65,6 +65,12 @@ def test_several_queries_get_a_list_each(finder, photos):
     assert [answers[0].id for answers in found] == ["2.png", "9.png", "4.png"]
 
 
+def test_a_query_that_is_asked_twice_is_answered_twice(finder, photos):
+    found = finder.find([photos / "2.png", photos / "9.png", photos / "2.png"], top=1)
+    assert [answers[0].id for answers in found] == ["2.png", "9.png", "2.png"]
+    assert found.queries[2].id == f"{photos / '2.png'} (3)"
+
+
 def test_only_the_box_of_a_query_is_looked_at(finder, photos, tmp_path):
     both = Image.new("RGB", (80, 30))
     both.paste(Image.open(photos / "1.png"), (0, 0))
