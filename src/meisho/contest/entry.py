@@ -276,8 +276,8 @@ class InCollections:
 
     def __call__(self, photos: Sequence[Photo], describer: Describer, *, stage: str) -> Described:
         """Describe photos; see `DescribePhotos`."""
+        from meisho.run.finding import Finder
         from meisho.run.indexing import IndexOptions, index_photos  # LanceDB: a notebook does without
-        from meisho.store.collection import Collection
 
         path = self.folder / collection_name(describer.provenance)
         summary = index_photos(
@@ -291,7 +291,7 @@ class InCollections:
         )
         path_of = {photo.id: photo.path for photo in photos}
         errors = tuple(ImageError(path_of[skipped.id], skipped.reason) for skipped in summary.skipped)
-        descriptors = Collection.open(path).snapshot().descriptors
+        descriptors = Finder.open(path, extractor=describer.extractor).descriptors
         present = {*descriptors.ids}
         order = tuple(photo.id for photo in photos if photo.id in present)
         return Described(descriptors if order == descriptors.ids else descriptors.select(order), errors)

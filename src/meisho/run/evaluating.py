@@ -25,10 +25,11 @@ from meisho.ranking import Ranking
 from meisho.rerank.chain import Chain
 from meisho.rerank.costs import Cost, rerank_and_time
 from meisho.rerank.evidence import Evidence
-from meisho.run.finding import local_evidence, stored_pairs
+from meisho.run.finding import Finder, local_evidence, stored_pairs
 from meisho.run.indexing import IndexOptions, index_photos
 from meisho.searching import search
 from meisho.store.collection import Collection
+from meisho.store.metadata import read_metadata
 from meisho.stored_features import CollectionFeatures
 
 RANKED = {"gldv2": 100}
@@ -194,7 +195,7 @@ class _Walk:
 
     def find_local_evidence(self, ranking: Ranking) -> CollectionFeatures:
         """Find the local features of the queries; those of the database come from the collection."""
-        metadata = Collection.open(self.collection_path).metadata
+        metadata = read_metadata(self.collection_path)
         queries, device = self.dataset.queries, self.device
         return local_evidence(self.collection_path, metadata, ranking.database_ids, queries, device=device)
 
@@ -214,8 +215,8 @@ class _Walk:
             raise ImageError(
                 path, f"{first.reason}; a score needs every photo of {dataset.name}, repair or replace it"
             )
-        snapshot = Collection.open(self.collection_path).snapshot()
-        return snapshot.descriptors.select([photo.id for photo in dataset.database])
+        finder = Finder.open(self.collection_path, extractor=self.describer.extractor)
+        return finder.descriptors.select([photo.id for photo in dataset.database])
 
     def _describe_queries(self, database: Descriptors) -> Descriptors:
         """Describe the queries, but for those that are database photos too, with the same box."""

@@ -192,7 +192,7 @@ class Finder:
         return cls(path, Describer(extractor), state, device=device, keep_bytes=keep_bytes)
 
     def __len__(self) -> int:
-        return len(self._state.snapshot.descriptors)
+        return len(self.descriptors)
 
     def __repr__(self) -> str:
         return f"Finder({str(self.path)!r}, {len(self)} photos, version {self.version})"
@@ -201,6 +201,11 @@ class Finder:
     def version(self) -> int:
         """The version of the collection that answers now, see `Collection.version`."""
         return self._state.snapshot.version
+
+    @property
+    def descriptors(self) -> Descriptors:
+        """The descriptors (N, D) of all photos, in database order, of the version that answers now."""
+        return self._state.snapshot.descriptors
 
     def follow(self) -> bool:
         """Take over what was written to the collection since; returns whether that changed any photo.
