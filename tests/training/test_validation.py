@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from meisho.datasets.base import Dataset, load_dataset
+from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
@@ -31,7 +32,7 @@ def root(places, tmp_path):
 
 def score(dataset):
     errors = []
-    report = evaluate_descriptors(dataset, Coarse(), num_workers=0, on_error=errors.append)
+    report = evaluate_descriptors(dataset, Describer(Coarse(), num_workers=0), on_error=errors.append)
     return report, [error.path.name for error in errors]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.datasets.base import Dataset
+from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import ImageError
 from meisho.extractors.delg import DelgNetwork, build_delg, save_delg
@@ -92,11 +93,9 @@ class LocalTask:
         """Score retrieval with the pooled features; there is no closed-set accuracy."""
         if self._validation is None:
             return Scores(float("nan"), float("nan"))
-        extractor, workers = self.extractor(network, device), self._recipe.hardware.workers
+        describer = Describer(self.extractor(network, device), num_workers=self._recipe.hardware.workers)
         errors: list[ImageError] = []
-        report = evaluate_descriptors(
-            self._validation, extractor, num_workers=workers, on_error=errors.append, progress=progress
-        )
+        report = evaluate_descriptors(self._validation, describer, on_error=errors.append, progress=progress)
         return Scores(report.headline.value, float("nan"), tuple(errors))
 
     def save(self, network: nn.Module, folder: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from meisho.arrays import Float32Array, Int64Array
+from meisho.describing import Describer
 from meisho.errors import DivergedError, ImageError, InterruptedRunError
 from meisho.progress import Progress, silent
 from meisho.training.accelerator import Accelerator
@@ -191,7 +192,9 @@ class Loop:
 
             def describe(rows: Int64Array) -> Float32Array:
                 workers, note = self._recipe.hardware.workers, self._unreadable.append
-                described, places = describe_rows(train, rows, extractor, num_workers=workers, on_error=note)
+                described, places = describe_rows(
+                    train, rows, Describer(extractor, num_workers=workers), on_error=note
+                )
                 vectors = np.zeros((len(rows), extractor.dim), np.float32)  # near to nothing
                 vectors[places] = described.vectors
                 return vectors

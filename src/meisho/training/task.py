@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from meisho.datasets.base import Dataset
+from meisho.describing import Describer
 from meisho.errors import ConfigError, ImageError
 from meisho.extractors.backbone import BackboneTraits
 from meisho.extractors.base import GlobalExtractor
@@ -145,19 +146,17 @@ class DescriptorTask:
     ) -> Scores:
         """See `Task`."""
         assert isinstance(network, TrainingNetwork)
-        extractor, workers = self.extractor(network, device), self._recipe.hardware.workers
+        describer = Describer(self.extractor(network, device), num_workers=self._recipe.hardware.workers)
         retrieval = accuracy = float("nan")
         errors: list[ImageError] = []
         if self._validation is not None:
             report = evaluate_descriptors(
-                self._validation, extractor, num_workers=workers, on_error=errors.append, progress=progress
+                self._validation, describer, on_error=errors.append, progress=progress
             )
             retrieval = report.headline.value
         if network.head is not None:
             head = network.head if weight is None else _whole_head(network.head, weight)
-            accuracy = closed_set_accuracy(
-                self._accuracy, extractor, head, num_workers=workers, on_error=errors.append
-            )
+            accuracy = closed_set_accuracy(self._accuracy, describer, head, on_error=errors.append)
         return Scores(retrieval, accuracy, tuple(errors))
 
     def save(self, network: nn.Module, folder: Path) -> None:

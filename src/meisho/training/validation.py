@@ -14,8 +14,6 @@ from meisho.descriptors import Descriptors
 from meisho.errors import ImageError
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.evaluate.report import Report
-from meisho.extractors.base import GlobalExtractor
-from meisho.extractors.timm_gem import TimmGeM
 from meisho.ground_truth import GradedGroundTruth, GroundTruth, Rows
 from meisho.layers.margin_heads import MarginHead
 from meisho.photos import Box, Photo
@@ -32,10 +30,8 @@ def ignore_error(error: ImageError) -> None:
 
 def evaluate_descriptors(
     dataset: Dataset,
-    extractor: GlobalExtractor,
+    describer: Describer,
     *,
-    batch_size: int = 16,
-    num_workers: int | None = None,
     on_error: Callable[[ImageError], None] = ignore_error,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
@@ -47,9 +43,7 @@ def evaluate_descriptors(
 
     Args:
         dataset: What to score on.
-        extractor: What describes it.
-        batch_size: Photos per call of the extractor.
-        num_workers: Processes that decode.
+        describer: Describes it.
         on_error: Called with each photo that cannot be read.
         progress: Called with how many photos are described, and how many there are.
 
@@ -59,7 +53,7 @@ def evaluate_descriptors(
     photos = list(dict.fromkeys([*_places(dataset.database), *_places(dataset.queries)]))
     numbered = [Photo(str(row), path, box) for row, (path, box) in enumerate(photos)]
     errors: list[ImageError] = []
-    described = Describer(extractor, batch_size=batch_size, num_workers=num_workers).describe(
+    described = describer.describe(
         numbered, on_error=errors.append, progress=lambda _, done, total: progress(done, total)
     )
     row_of = {photos[int(number)]: row for row, number in enumerate(described.ids)}
@@ -82,17 +76,15 @@ def evaluate_descriptors(
         protocol=dataset.protocol,
         dataset=dataset.name,
         queries_cropped=dataset.queries_cropped,
-        provenance=extractor.provenance,
+        provenance=describer.provenance,
     )
 
 
 def describe_rows(
     photos: TrainingSet,
     rows: Int64Array,
-    extractor: GlobalExtractor,
+    describer: Describer,
     *,
-    batch_size: int = 16,
-    num_workers: int | None = None,
     on_error: Callable[[ImageError], None] = ignore_error,
 ) -> tuple[Descriptors, Int64Array]:
     """Describe some photos of a training set, without those that cannot be read.
@@ -101,9 +93,7 @@ def describe_rows(
         Descriptors of N photos, and the (N,) int64 places of these photos in `rows`.
     """
     numbered = [replace(photos.photo(row), id=str(place)) for place, row in enumerate(rows.tolist())]
-    described = Describer(extractor, batch_size=batch_size, num_workers=num_workers).describe(
-        numbered, on_error=on_error
-    )
+    described = describer.describe(numbered, on_error=on_error)
     return described, np.array([int(place) for place in described.ids], np.int64)
 
 
@@ -138,27 +128,21 @@ def _only(dataset: Dataset, places: Set[_Place]) -> Dataset:
 
 def closed_set_accuracy(
     photos: TrainingSet,
-    extractor: TimmGeM,
+    describer: Describer,
     head: MarginHead,
     *,
-    batch_size: int = 16,
-    num_workers: int | None = None,
     on_error: Callable[[ImageError], None] = ignore_error,
 ) -> float:
     """Return the share of photos whose landmark the head names; NaN where there are no photos.
 
     Args:
         photos: Photos of the landmarks that the head knows.
-        extractor: Gives the descriptors that the head classifies.
+        describer: Gives the descriptors that the head classifies.
         head: The margin head, whole, on any device.
-        batch_size: Photos per call of the extractor.
-        num_workers: Processes that decode.
         on_error: Called with each photo that cannot be read; it does not count.
     """
     everything = np.arange(len(photos))
-    described, places = describe_rows(
-        photos, everything, extractor, batch_size=batch_size, num_workers=num_workers, on_error=on_error
-    )
+    described, places = describe_rows(photos, everything, describer, on_error=on_error)
     if len(described) == 0:
         return float("nan")
     vectors: Float32Array = described.vectors

@@ -8,6 +8,7 @@ import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.config import config_values
+from meisho.describing import Describer
 from meisho.descriptors import Descriptors
 from meisho.errors import InputError
 from meisho.extractors.base import load_extractor
@@ -66,7 +67,7 @@ def _whiten(recipe: Recipe, data: TrainingData, checkpoint: Path, best_map: floa
     workers, rng = recipe.hardware.workers, np.random.default_rng([recipe.seed, 2])
     rows = np.sort(rng.permutation(len(data.train))[: recipe.whitening.max_photos])
     bare = load_extractor(str(checkpoint))
-    described, places = describe_rows(data.train, rows, bare, num_workers=workers)
+    described, places = describe_rows(data.train, rows, Describer(bare, num_workers=workers))
     rows = rows[places]
     try:
         whitening = fit_whitening(described, data.train.classes[rows], recipe.whitening, rng)
@@ -80,7 +81,9 @@ def _whiten(recipe: Recipe, data: TrainingData, checkpoint: Path, best_map: floa
         trial = checkpoint / "trial.safetensors"  # a kill must not leave it in use
         whitening.save(trial)
         extractor = load_extractor(str(checkpoint), whitening=str(trial))
-        found = evaluate_descriptors(data.validation, extractor, num_workers=workers).headline.value
+        found = evaluate_descriptors(
+            data.validation, Describer(extractor, num_workers=workers)
+        ).headline.value
         trial.unlink()
     told = f"whitening ({whitening.kind}) fitted on {len(rows)} photos: {_describe_dim(whitening, recipe)}"
     if found < best_map:
