@@ -124,7 +124,7 @@ def as_photos(sources: PhotoLike | Iterable[PhotoLike]) -> tuple[Photo, ...]:
     Raises:
         InputError: A source is nothing that can be a photo, or two `Photo` values have the same id.
     """
-    several = [sources] if isinstance(sources, _KINDS) else sources
+    several = sources if isinstance(sources, Iterable) and not isinstance(sources, _KINDS) else [sources]
     photos: dict[str, Photo] = {}
     for number, source in enumerate(several, start=1):
         photo = _as_photo(source, f"photo {number}")

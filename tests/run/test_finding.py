@@ -133,7 +133,7 @@ def test_another_model_and_a_missing_collection_are_refused(collection, tmp_path
 
 def test_its_print_is_short(finder, photos):
     assert "10 photos" in repr(finder)
-    assert repr(finder.find(photos / "1.png")).startswith("Found(1 queries, up to 10 answers each")
+    assert repr(finder.find(photos / "1.png")).startswith("Found(1 query, up to 10 answers each")
 
 
 # --- the writer

@@ -81,6 +81,17 @@ def test_removed_photos_are_gone_and_their_files_are_not(collection, photos, des
     )  # they come back: they lie in the folder
 
 
+def test_a_photo_may_be_removed_by_its_file_and_broken_ones_do_not_count_as_unchanged(
+    collection, photos, describer, tmp_path
+):
+    (photos / "bad.png").write_bytes(b"no photo")
+    outside = paint(tmp_path / "elsewhere" / "guest.png", 51)
+    add_photos(collection, [photos / "bad.png", outside], describer)
+    summary = remove_photos(collection, [photos / "3.png", str(outside)])
+    assert (summary.removed, summary.unchanged, summary.num_photos) == (2, 9, 9)
+    assert [skipped.id for skipped in summary.skipped] == ["bad.png"]
+
+
 def test_an_unknown_id_is_named_and_nothing_is_removed(collection):
     with pytest.raises(InputError, match=r"1 of 2 ids are not in it, the first is '33.png'; the nearest is"):
         remove_photos(collection, ["3.png", "33.png"])

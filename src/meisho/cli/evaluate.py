@@ -13,7 +13,7 @@ from meisho.cli.app import app, err, out, print_json, say, strong
 from meisho.cli.bars import progress_bars
 from meisho.cli.checks import check_output_folder
 from meisho.cli.options import LOCAL_NAMES, Json, WhitenedModelChoice, expand_options
-from meisho.errors import InputError
+from meisho.errors import InputError, MissingDependencyError
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
@@ -189,7 +189,6 @@ def _run_sweep(
     from meisho.rerank.chain import build_chain
     from meisho.rerank.grid import expand_grid
     from meisho.run.evaluating import sweep_dataset
-    from meisho.web.frontier import draw_sweep
 
     texts = [text for grid in settings.sweep for text in expand_grid(grid)]
     chains = {text: build_chain(text, source="--rerank", device=choice.device) for text in texts}
@@ -211,13 +210,25 @@ def _run_sweep(
             progress=report_progress,
         )
     replace(_resolved(settings, extractor), sweep=tuple(chains)).save(to)
-    table, plot = result.save(to), to / "sweep.png"
-    draw_sweep(result, plot)
+    table, plot = result.save(to), _draw_sweep(result, to / "sweep.png")
     if as_json:
-        print_json({"table": str(table), "plot": str(plot), "entries": _sweep_json(result)})
+        print_json({"table": str(table), "plot": plot and str(plot), "entries": _sweep_json(result)})
         return
     print_sweep(result)
-    say("\nThe same as a table and a plot: ", strong(table), ", ", strong(plot))
+    say("\nThe same as a table: ", strong(table))
+    if plot:
+        say("As a plot: ", strong(plot))
+
+
+def _draw_sweep(sweep: "Sweep", path: Path) -> Path | None:
+    """Draw a sweep where matplotlib is installed; say how to get it where it is not."""
+    try:
+        from meisho.web.frontier import draw_sweep
+    except MissingDependencyError as error:
+        err.print(f"note: {error}", soft_wrap=True)
+        return None
+    draw_sweep(sweep, path)
+    return path
 
 
 def _folder_of(settings: "EvaluationSettings", loaded: "Dataset") -> Path:

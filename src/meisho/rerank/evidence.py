@@ -119,7 +119,7 @@ class Evidence:
         """
         if self.local is None:
             raise InputError(
-                f"{reranker} needs local features; make the collection with --local xfeat (or sift, aliked), "
+                f"{reranker} needs local features; make the collection with --local sift (or xfeat, aliked), "
                 "or give Evidence(local=meisho.LocalFeaturesInMemory(of_queries, of_database))"
             )
         return self.local

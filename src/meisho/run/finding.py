@@ -31,6 +31,7 @@ from meisho.searching import search
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
 from meisho.store.snapshot import Snapshot, load_snapshot, read_commit
 from meisho.stored_features import CollectionFeatures, StoredFeatures
+from meisho.texts import count
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class Found:
         ]
 
     def __repr__(self) -> str:
-        return f"Found({len(self)} queries, up to {self.ranking.depth} answers each, version {self.version})"
+        answers = f"up to {count(self.ranking.depth, 'answer')} each"
+        return f"Found({count(len(self), 'query')}, {answers}, version {self.version})"
 
     def compare(self, query_row: int) -> list[PhotoPair]:
         """Compare one query with each of its answers by local features; empty where none were looked at."""
@@ -247,10 +249,13 @@ class Finder:
 
         Raises:
             ImageError: A query cannot be read.
-            InputError: A query cannot be a photo, or the chain needs local features and there are none.
+            InputError: A query cannot be a photo, `top` is less than 1, or the chain needs local features and
+                there are none.
             ConfigError: The chain names an unknown reranker or option.
         """
         photos = as_photos(queries)
+        if top < 1:
+            raise InputError(f"top is {top}; ask for at least 1 answer")
         chain = self._build_chain(chain)
         return self._answer(self._state, self.describer.describe(photos), photos, top, chain)
 
@@ -325,7 +330,7 @@ def local_describer(path: Path, metadata: Metadata, *, device: str) -> LocalDesc
     if metadata.local_provenance is None:
         raise InputError(
             f"{path}: holds no local features to verify with; "
-            "run 'meisho index' again with --local xfeat (or sift, aliked)"
+            "run 'meisho index' again with --local sift (or xfeat, aliked)"
         )
     return LocalDescriber(restore_local_extractor(metadata.local_provenance, device=device))
 

@@ -176,8 +176,8 @@ def add_photos(
     return change.summarise(PhotoFolder(collection.photo_root, new))
 
 
-def remove_photos(collection_path: str | Path, ids: str | Iterable[str]) -> IndexSummary:
-    """Remove photos from a collection by their ids; no file is touched.
+def remove_photos(collection_path: str | Path, ids: str | Path | Iterable[str | Path]) -> IndexSummary:
+    """Remove photos from a collection by their ids or files; no file is touched.
 
     A photo whose file still lies below the photo folder comes back with the next `index_folder`.
 
@@ -187,9 +187,11 @@ def remove_photos(collection_path: str | Path, ids: str | Iterable[str]) -> Inde
         LockedError: Another process is writing to it.
     """
     collection = Collection.open(Path(collection_path))
-    wanted = tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+    words = [ids] if isinstance(ids, str | Path) else ids
     with collection.writer() as writer:
-        present = {record.id for record in collection.records()}
+        records = collection.records()
+        present = {record.id for record in records}
+        wanted = tuple(dict.fromkeys(_id_of(word, present, collection.photo_root) for word in words))
         if missing := [photo_id for photo_id in wanted if photo_id not in present]:
             near = find_nearest(missing[0], present)
             hint = f"; the nearest is {near[0]!r}" if near else ""
@@ -197,7 +199,8 @@ def remove_photos(collection_path: str | Path, ids: str | Iterable[str]) -> Inde
                 f"{collection.path}: {len(missing)} of {len(wanted)} ids are not in it, "
                 f"the first is {missing[0]!r}{hint}"
             )
-        plan = Plan(pending=(), gone=wanted, unchanged=len(present) - len(wanted), sizes_px={})
+        unchanged = sum(not record.error and record.id not in wanted for record in records)
+        plan = Plan(pending=(), gone=wanted, unchanged=unchanged, sizes_px={})
         change = _Change(collection, writer, plan, IndexOptions(), silent)
         change.run(None, ())
     return change.summarise(PhotoFolder(collection.photo_root, ()))
@@ -292,6 +295,17 @@ class _Change:
 def skipped_place(problem: ImageError, folder: PhotoFolder) -> SkippedPhoto:
     """Return a place that could not be looked into as a skipped photo."""
     return SkippedPhoto(folder.name_below(problem.path), problem.reason)
+
+
+def _id_of(word: str | Path, present: set[str], photo_root: Path) -> str:
+    """Return the id that a word stands for: itself, or the id of the file that it names."""
+    if str(word) in present:
+        return str(word)
+    path = Path(word).absolute()
+    named = [printable_id(path)]
+    if path.is_relative_to(photo_root):
+        named.insert(0, printable_id(path.relative_to(photo_root)))
+    return next((photo_id for photo_id in named if photo_id in present), str(word))
 
 
 def _name_photos(photos: Sequence[Photo], collection: Collection) -> tuple[Photo, ...]:
