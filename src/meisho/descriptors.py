@@ -106,7 +106,7 @@ class Descriptors:
             )
         if len(set(self.ids)) != len(self.ids):
             twice = next(i for i in self.ids if self.ids.count(i) > 1)
-            raise InputError(f"descriptors: the id {twice!r} stands more than once")
+            raise InputError(f"descriptors: the id {twice!r} appears more than once")
         object.__setattr__(self, "vectors", vectors)
 
     def __repr__(self) -> str:

@@ -38,9 +38,9 @@ def test_the_template_in_the_docstring_runs(tmp_path):
 
 
 def test_an_id_that_stands_twice_is_refused():
-    with pytest.raises(DatasetError, match="somewhere: the database id 'a' stands more than once"):
+    with pytest.raises(DatasetError, match="somewhere: the database id 'a' appears more than once"):
         dataset((A, B, A), (A,), [[0]])
-    with pytest.raises(DatasetError, match="somewhere: the query id 'b' stands more than once"):
+    with pytest.raises(DatasetError, match="somewhere: the query id 'b' appears more than once"):
         dataset((A, B), (B, B), [[0], [0]])
 
 

@@ -96,7 +96,7 @@ def test_gap_without_landmarks_is_nan():
     [
         ([Recognition("x", 1, 1.0)], ("a",), [(1,)], "query 'x' is not in the solution"),
         ([Recognition("a", 1, float("nan"))], ("a",), [(1,)], "score of query 'a' is NaN"),
-        ([], ("a", "a"), [(1,), (1,)], "stands more than once"),
+        ([], ("a", "a"), [(1,), (1,)], "appears more than once"),
         ([], ("a",), [], "0 lists of landmarks for 1 queries"),
     ],
 )

@@ -55,7 +55,7 @@ def check_query(path: Path) -> None:
         InputError: It is a folder, or is not there.
     """
     if path.is_dir():
-        raise InputError(f"{path}: is a folder; ask with its photos: {path / '*.jpg'}")
+        raise InputError(f"{path}: is a folder; give the photos in it: {path / '*.jpg'}")
     if not path.exists():
         raise InputError(f"{path}: no such file")
 

@@ -30,7 +30,7 @@ Chains = Annotated[
     typer.Option(
         metavar="CHAIN",
         help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50. "
-        "With --sweep it may stand several times, and values may be several: alpha-qe:k=5|10.",
+        "With --sweep it may be given several times, with several values: alpha-qe:k=5|10.",
     ),
 ]
 
@@ -123,7 +123,7 @@ def _settings(
         values |= {"sweep": chains, "rerank": []}
     elif len(rerank) > 1:
         raise InputError(
-            "--rerank stands more than once; join the steps of one chain by commas, or say --sweep"
+            "--rerank is given more than once; join the steps of one chain by commas, or say --sweep"
         )
     elif rerank:
         values |= {"rerank": parse_chain(rerank[0], source="--rerank"), "sweep": []}

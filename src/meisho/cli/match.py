@@ -121,7 +121,7 @@ def _print_pair(pair: "PhotoPair", picture: Path | None) -> None:
     for row in () if matrix is None else matrix.tolist():
         out.print("  " + "  ".join(f"{number:12.6g}" for number in row), style="dim")
     least = LEAST_INLIERS[model]
-    say("verdict: ", strong(_verdict(pair)), f" (same place from {least} inliers on)")
+    say("verdict: ", strong(_verdict(pair)), f' (it takes {least} inliers to say "same place")')
     if not pair.same_place and model == "fundamental":
         out.print(
             "A fundamental matrix agrees with many matches by chance, so it needs more of them than a "

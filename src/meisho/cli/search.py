@@ -129,7 +129,7 @@ def _print_found(found: "Found", pages: list[Path]) -> None:
         _print_answers(answers)
     if found.pairs is not None:
         out.print(
-            "in the order of score: how alike the whole photos are, plus what their inliers add", style="dim"
+            "Sorted by score: how alike the whole photos are, plus what their inliers add.", style="dim"
         )
     if pages:
         say("\nLook at the answers: ", strong(pages[0]), f" to {pages[-1].name}" if pages[1:] else "")

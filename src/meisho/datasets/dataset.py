@@ -48,7 +48,7 @@ class Dataset:
             seen: set[str] = set()
             for photo in photos:
                 if photo.id in seen:
-                    raise DatasetError(f"{self.root}: the {role} id {photo.id!r} stands more than once")
+                    raise DatasetError(f"{self.root}: the {role} id {photo.id!r} appears more than once")
                 seen.add(photo.id)
         if len(self.ground_truth) != len(self.queries):
             raise DatasetError(

@@ -202,7 +202,7 @@ def _landmarks_by_query(
             f"recognition solution: {len(landmarks)} lists of landmarks for {len(query_ids)} queries"
         )
     if len(set(query_ids)) != len(query_ids):
-        raise InputError("recognition solution: a query id stands more than once")
+        raise InputError("recognition solution: a query id appears more than once")
     return {query_id: frozenset(shown) for query_id, shown in zip(query_ids, landmarks, strict=True)}
 
 
