@@ -10,6 +10,7 @@ import numpy as np
 from meisho.arrays import Int64Array
 from meisho.local_features import LocalFeatures
 from meisho.recent import Recent
+from meisho.store.snapshot import UInt64Array
 
 if TYPE_CHECKING:  # it imports LanceDB, which who only asks does without
     from meisho.store.collection import Collection
@@ -23,6 +24,8 @@ class StoredFeatures:
     Args:
         collection: Holds local features of the database.
         database_ids: (N,) ids of the database photos, by the rows of the ranking.
+        keys: (N,) uint64 keys of the photos, by which those that have changed since are told; they have no
+            features here.
         max_bytes: Memory for the features that are kept: about 0.5 MB for 1,000 features of 128 dimensions.
 
     Raises:
@@ -34,9 +37,10 @@ class StoredFeatures:
         collection: "Collection",
         database_ids: Sequence[str],
         *,
+        keys: UInt64Array | None = None,
         max_bytes: int = 128 * 2**20,
     ) -> None:
-        self._reader = collection.local_reader(database_ids)
+        self._reader = collection.local_reader(database_ids, keys)
         self._reading = Lock()
         self._made_by = str(collection.local_provenance)
         self._recent = Recent[int, LocalFeatures](max_bytes, lambda features: features.num_bytes)

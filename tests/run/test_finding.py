@@ -222,6 +222,62 @@ def test_another_collection_at_the_same_place_is_not_taken_for_the_old_one(colle
     assert finder.find(photos / "3.png")[0][0].score == pytest.approx(1, abs=1e-6)
 
 
+@pytest.fixture
+def sift_collection(photos, describer):
+    """A collection with real local features, and a textured photo whose file stands for a query."""
+    pixels = np.random.default_rng(1).integers(0, 256, (30, 40, 3), np.uint8)
+    query = photos.parent / "query.png"
+    Image.fromarray(np.kron(pixels, np.ones((8, 8, 1), np.uint8))).save(query)
+    path = photos.parent / "sift.meisho"
+    local = LocalDescriber(load_local_extractor("sift", max_keypoints=300), num_workers=0)
+    index_folder(photos, path, describer, IndexOptions(local=local))
+    return path, query
+
+
+def test_a_photo_that_changed_since_the_finder_s_version_lends_it_no_features(
+    sift_collection, photos, describer
+):
+    path, query = sift_collection
+    plain = (photos / "3.png").read_bytes()
+    finder = Finder.open(path, extractor=MeanColor())
+    shutil.copy(query, photos / "3.png")
+    add_photos(path, photos / "3.png", describer)
+    answers = {a.id: a for a in finder.find(query, top=10, chain="geometric")[0]}
+    assert answers["3.png"].num_inliers == 0
+    (photos / "3.png").write_bytes(plain)
+    add_photos(path, photos / "3.png", describer)
+    finder.follow()
+    answers = {a.id: a for a in finder.find(query, top=10, chain="geometric")[0]}
+    assert answers["3.png"].num_inliers == 0
+    shutil.copy(query, photos / "3.png")
+    add_photos(path, photos / "3.png", describer)
+    finder.follow()
+    answers = {a.id: a for a in finder.find(query, top=10, chain="geometric")[0]}
+    assert answers["3.png"].num_inliers > 100
+
+
+def test_pairs_of_other_local_features_are_not_remembered(sift_collection, photos, describer):
+    path, query = sift_collection
+    shutil.copy(query, photos / "3.png")
+    add_photos(path, photos / "3.png", describer)
+    finder = Finder.open(path, extractor=MeanColor())
+    before = {a.id: a.num_inliers for a in finder.find(query, top=10, chain="geometric")[0]}
+    shutil.rmtree(path)
+    local = LocalDescriber(load_local_extractor("sift", max_keypoints=20), num_workers=0)
+    index_folder(photos, path, describer, IndexOptions(local=local))
+    finder.follow()
+    after = {a.id: a.num_inliers for a in finder.find(query, top=10, chain="geometric")[0]}
+    assert before["3.png"] > 20 >= after["3.png"] > 0
+
+
+def test_photos_without_features_count_as_verified(finder, photos, monkeypatch):
+    from meisho.stored_features import StoredFeatures
+
+    monkeypatch.setattr(StoredFeatures, "read", lambda self, rows: [self._none] * len(rows))
+    found = finder.find(photos / "3.png", chain="geometric,alpha-qe:verified_only=5")
+    assert found[0][0].id == "3.png"
+
+
 def test_twenty_threads_ask_while_a_writer_adds_and_removes(collection, photos, describer):
     """Every answer is that of one committed version: all of a batch that came together, or none of it."""
     finder = Finder.open(collection, extractor=MeanColor())
@@ -341,7 +397,7 @@ def test_the_saved_snapshot_says_what_the_tables_say(collection, finder):
     assert (mine.version, mine.files) == (snapshot.version, snapshot.files)
 
 
-@pytest.mark.parametrize("damage", ["delete", "cut", "flip", "other record", "no record"])
+@pytest.mark.parametrize("damage", ["delete", "cut", "flip", "other record", "no record", "deep"])
 @pytest.mark.parametrize("part", ["snapshot.json", "photos-*.json", "vectors-*.npy"])
 def test_a_damaged_snapshot_is_noticed_and_the_tables_are_read(collection, photos, caplog, part, damage):
     path = next((collection / INDEX_FOLDER).glob(part))
@@ -354,10 +410,21 @@ def test_a_damaged_snapshot_is_noticed_and_the_tables_are_read(collection, photo
         middle = len(content) - 3
         path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     else:
-        path.write_bytes(b"{}" if damage == "other record" else b"")
+        path.write_bytes({"other record": b"{}", "no record": b"", "deep": b"[" * 100_000}[damage])
     finder = Finder.open(collection, extractor=MeanColor())
     assert finder.find(photos / "3.png")[0][0].id == "3.png"
     assert len(finder) == 10
+
+
+def test_damaged_vectors_are_mended_by_the_next_indexing(collection, photos, describer, caplog):
+    path = next((collection / INDEX_FOLDER).glob("vectors-*.npy"))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    index_folder(photos, collection, describer)
+    assert path.read_bytes() == content
+    caplog.clear()
+    Finder.open(collection, extractor=MeanColor())
+    assert caplog.records == []
 
 
 def test_a_killed_indexing_leaves_no_old_answer(collection, photos, describer, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import shlex
 import shutil
 import signal
@@ -81,6 +82,8 @@ def _begin(
 
 
 INTERRUPTED = 130
+sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  # a shell may close it: `>&-`
+sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
 out = Console(soft_wrap=True, markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
 

@@ -183,7 +183,7 @@ def _digest(keys: KeyArray) -> str:
 def _read_record(path: Path) -> IndexRecord:
     try:
         record = IndexRecord(**json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         raise CollectionError(f"{path}: the saved index cannot be read ({error}); build it again") from error
     if record.format != 1 or record.kind not in INDEXES:
         raise CollectionError(f"{path}: an index of kind {record.kind!r} by another version; build it again")

@@ -171,8 +171,8 @@ def verify_rows(
         query, database = source.query(query_row), source.database(np.array(new, np.int64))
         known |= zip(new, verify_photos(query, database, matcher=matcher, ransac=ransac), strict=True)
         for row, features in zip(new, database, strict=True):
-            if len(features):  # a photo without any may get them later
-                verified.put(how, query_row, row, known[row])
+            lasting = len(features) > 0  # a photo without any may get them later
+            verified.put(how, query_row, row, known[row], lasting=lasting)
     return [known[row] for row in rows]
 
 

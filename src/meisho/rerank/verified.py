@@ -48,8 +48,10 @@ class VerifiedPairs:
     def __len__(self) -> int:
         return len(self._num_inliers)
 
-    def put(self, how: Hashable, query_row: int, row: int, pair: VerifiedPair) -> None:
-        """Keep a pair."""
+    def put(
+        self, how: Hashable, query_row: int, row: int, pair: VerifiedPair, *, lasting: bool = True
+    ) -> None:
+        """Keep a pair; one that is not `lasting` may turn out otherwise the next time it is asked for."""
         self._num_inliers[how, query_row, row] = pair.num_inliers
         self._geometry.put((how, query_row, row), _Packed.pack(pair))
 
@@ -112,10 +114,13 @@ class RememberedPairs(VerifiedPairs):
         super().__init__()
         self._memory, self._queries, self._photos = memory, queries, photos
 
-    def put(self, how: Hashable, query_row: int, row: int, pair: VerifiedPair) -> None:
-        """Keep and remember a pair."""
+    def put(
+        self, how: Hashable, query_row: int, row: int, pair: VerifiedPair, *, lasting: bool = True
+    ) -> None:
+        """Keep a pair, and remember it if it is `lasting`."""
         super().put(how, query_row, row, pair)
-        self._memory.put((how, self._queries[query_row], int(self._photos[row])), _Packed.pack(pair))
+        if lasting:
+            self._memory.put((how, self._queries[query_row], int(self._photos[row])), _Packed.pack(pair))
 
     def num_inliers(self, how: Hashable, query_row: int, row: int) -> int | None:
         """Return the number of inliers of a pair; None where it was not verified in this way."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from meisho.describing import Describer
 from meisho.descriptors import Descriptors, Provenance
-from meisho.errors import InputError
+from meisho.errors import CollectionError, InputError
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
@@ -29,7 +29,7 @@ from meisho.rerank.geometric import GeometricReranker
 from meisho.rerank.verified import RememberedPairs, make_pair_memory
 from meisho.searching import search
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
-from meisho.store.snapshot import Snapshot, load_snapshot, read_commit
+from meisho.store.snapshot import Snapshot, UInt64Array, load_snapshot, read_commit
 from meisho.stored_features import CollectionFeatures, StoredFeatures
 from meisho.texts import count
 
@@ -269,7 +269,7 @@ class Finder:
         evidence = Evidence(queries.vectors, database.vectors, of_database=state.kept)
         if chain.needs_local:
             local = self._local_evidence(state, photos)
-            prints = [_fingerprint(features) for features in local.queries]
+            prints = [_fingerprint(features, state.metadata) for features in local.queries]
             pairs = RememberedPairs(self._pairs, prints, state.snapshot.keys)
             evidence = replace(evidence, local=local, verified=pairs)
         with state.lock:
@@ -287,8 +287,10 @@ class Finder:
                 self._local_describers = {made_by: describer}
             describer = self._local_describers[made_by]
             if state.local is None:
-                ids = state.snapshot.descriptors.ids
-                state.local = stored_features(self.path, state.metadata, ids)
+                snapshot = state.snapshot
+                state.local = stored_features(
+                    self.path, state.metadata, snapshot.descriptors.ids, snapshot.keys
+                )
             photos = state.local
         return CollectionFeatures(photos, [describer.describe(query) for query in queries])
 
@@ -335,11 +337,19 @@ def local_describer(path: Path, metadata: Metadata, *, device: str) -> LocalDesc
     return LocalDescriber(restore_local_extractor(metadata.local_provenance, device=device))
 
 
-def stored_features(path: Path, metadata: Metadata, database_ids: Sequence[str]) -> StoredFeatures:
-    """Return the local features of a collection, which are read when they are asked for."""
+def stored_features(
+    path: Path, metadata: Metadata, database_ids: Sequence[str], keys: UInt64Array | None = None
+) -> StoredFeatures:
+    """Return the local features of a collection, which are read when they are asked for.
+
+    Raises:
+        CollectionError: They were made anew by another extractor since `metadata` was read.
+    """
     from meisho.store.collection import Collection  # it imports LanceDB, which other questions do without
 
-    return StoredFeatures(Collection(path, metadata), database_ids)
+    if read_metadata(path).local_provenance != metadata.local_provenance:
+        raise CollectionError(f"{path}: its local features are of another extractor now; open it again")
+    return StoredFeatures(Collection(path, metadata), database_ids, keys=keys)
 
 
 def stored_pairs(queries: Sequence[Photo], evidence: Evidence, chain: Chain) -> StoredPairs | None:
@@ -350,9 +360,10 @@ def stored_pairs(queries: Sequence[Photo], evidence: Evidence, chain: Chain) -> 
     return StoredPairs(queries, evidence.local, steps[-1].matcher, steps[-1].ransac, evidence.verified)
 
 
-def _fingerprint(features: LocalFeatures) -> str:
-    """Tell the local features of a query from others."""
-    digest = hashlib.sha256(features.keypoints.tobytes())
+def _fingerprint(features: LocalFeatures, metadata: Metadata) -> str:
+    """Tell the local features of a query, and those that a collection holds, from others."""
+    digest = hashlib.sha256(repr(metadata.local_provenance).encode())
+    digest.update(features.keypoints.tobytes())
     digest.update(features.descriptors.tobytes())
     return digest.hexdigest()
 

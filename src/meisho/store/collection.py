@@ -47,7 +47,7 @@ from meisho.store.records import (
     records_of_rows,
     resolve_log,
 )
-from meisho.store.snapshot import Snapshot
+from meisho.store.snapshot import Snapshot, UInt64Array
 from meisho.store.tables import DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa, pc
 from meisho.store.writer import CollectionWriter
 
@@ -195,7 +195,7 @@ class Collection:
                 "Use the collection's extractor and options, or make another collection"
             )
 
-    def local_reader(self, ids: Sequence[str]) -> LocalFeatureReader:
+    def local_reader(self, ids: Sequence[str], keys: UInt64Array | None = None) -> LocalFeatureReader:
         """Return a reader of the local features of these photos, which reads a few at a time.
 
         Raises:
@@ -205,7 +205,7 @@ class Collection:
             raise CollectionError(
                 f"{self.path}: holds no local features; run 'meisho index' with --local to add them"
             )
-        return LocalFeatureReader(self.path, self.local_dim, ids)
+        return LocalFeatureReader(self.path, self.local_dim, ids, keys)
 
     def files_of(self, ids: Sequence[str]) -> dict[str, Path]:
         """Return the current files of these photos; ids that have been removed are left out."""

@@ -14,7 +14,8 @@ from meisho.local_features import LocalFeatures
 from meisho.store import tables
 from meisho.store.local_rows import local_features_of_rows
 from meisho.store.locks import announce_reading
-from meisho.store.records import LOG_COLUMNS, encode_texts, resolve_log
+from meisho.store.records import LOG_COLUMNS, encode_texts, photo_keys, resolve_log
+from meisho.store.snapshot import UInt64Array
 from meisho.store.tables import pa, pc
 
 T = TypeVar("T")
@@ -34,13 +35,15 @@ class LocalFeatureReader:
         path: The collection's directory.
         dim: Number of dimensions of the descriptors.
         ids: (N,) ids of the photos.
+        keys: (N,) uint64 keys of the photos, see `photo_keys`: a photo whose content is another now has no
+            features here. None takes the photos as they are.
 
     Raises:
         CollectionError: It is damaged.
     """
 
-    def __init__(self, path: Path, dim: int, ids: Sequence[str]) -> None:
-        self._path, self._dim, self._ids = path, dim, tuple(ids)
+    def __init__(self, path: Path, dim: int, ids: Sequence[str], keys: UInt64Array | None = None) -> None:
+        self._path, self._dim, self._ids, self._keys = path, dim, tuple(ids), keys
         with announce_reading(path):
             self._with_newest(lambda: None)
 
@@ -98,7 +101,11 @@ class LocalFeatureReader:
         log = log.take(resolve_log(log)[0])
         log = log.filter(pc.equal(pc.binary_length(log["error"]), 0))
         wanted = pa.array(encode_texts(self._ids), log["id"].type)
-        return log["content_sha256"].combine_chunks().take(pc.index_in(wanted, value_set=log["id"]))
+        contents = log["content_sha256"].combine_chunks().take(pc.index_in(wanted, value_set=log["id"]))
+        if self._keys is None:
+            return contents
+        now = photo_keys(self._ids, [content or "" for content in contents.to_pylist()])
+        return pc.if_else(pa.array(now == self._keys), contents, None)
 
     def _read(self, rows: Int64Array) -> list[LocalFeatures | None]:
         sequences = self._sequences[rows]

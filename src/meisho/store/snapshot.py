@@ -29,6 +29,10 @@ UInt64Array = NDArray[np.uint64]
 _RECORD = "snapshot.json"
 _FORMAT = 1
 _PIECE_BYTES = 2**24
+_DAMAGE = (
+    *(OSError, EOFError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError),
+    InputError,
+)
 _logger = logging.getLogger(__name__)
 
 
@@ -116,13 +120,21 @@ def save_snapshot(snapshot: Snapshot, folder: Path, commit: str) -> None:
         vectors_sha256,
     )
     write_bytes(folder / record.photos, photos)
-    if not (folder / record.vectors).exists():
+    if not _holds(folder / record.vectors, vectors_sha256):
         with replacing(folder / record.vectors) as part, part.open("wb") as file:
             np.save(file, snapshot.descriptors.vectors)
     write_bytes(folder / _RECORD, json.dumps(asdict(record), indent=2).encode())
     for path in {*folder.glob("photos-*.json"), *folder.glob("vectors-*.npy")}:
         if path.name not in (record.photos, record.vectors):
             path.unlink(missing_ok=True)  # a process that has mapped it keeps it
+
+
+def _holds(path: Path, vectors_sha256: str) -> bool:
+    """Say whether a file holds these vectors, undamaged."""
+    try:
+        return _digest_rows(np.load(path, mmap_mode="r")) == vectors_sha256
+    except (OSError, EOFError, ValueError, IndexError):
+        return False
 
 
 def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -> Snapshot | None:
@@ -138,7 +150,7 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         record = _Record(**json.loads((folder / _RECORD).read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, RecursionError, TypeError, ValueError) as error:
         _logger.warning("%s: cannot be read (%s); the tables are read instead", folder / _RECORD, error)
         return None
     if record.format != _FORMAT or record.commit != commit or not commit:
@@ -153,7 +165,7 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         if _digest_rows(vectors) != record.vectors_sha256:
             raise ValueError(f"{record.vectors} has changed since it was written")
         return _unpack_photos(photos, vectors, record.version, provenance)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, InputError) as error:
+    except _DAMAGE as error:
         _logger.warning("%s: the saved snapshot is damaged (%s); the tables are read instead", folder, error)
         return None
 
@@ -173,6 +185,10 @@ def _unpack_photos(photos: bytes, vectors: Float32Array, version: int, provenanc
     descriptors = Descriptors(tuple(value["ids"]), vectors, provenance)
     if not len(keys) == len(value["files"]) == len(descriptors):
         raise ValueError(f"{len(keys)} keys and {len(value['files'])} files for {len(descriptors)} photos")
+    if len({*keys.tolist()}) < len(keys) or not all(
+        isinstance(x, str) for x in (*value["ids"], *value["files"])
+    ):
+        raise ValueError("keys that are equal, or ids and files that are no text")
     return Snapshot(descriptors, read_only(keys, np.uint64), version, tuple(value["files"]))
 
 
