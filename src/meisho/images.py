@@ -128,7 +128,7 @@ def as_photos(sources: PhotoLike | Iterable[PhotoLike]) -> tuple[Photo, ...]:
     photos: dict[str, Photo] = {}
     for number, source in enumerate(several, start=1):
         photo = _as_photo(source, f"photo {number}")
-        if photo.id in photos and not isinstance(source, Photo):
+        while photo.id in photos and not isinstance(source, Photo):
             photo = replace(photo, id=f"{photo.id} ({number})")
         if photo.id in photos:
             raise InputError(f"{photo.path}: the id {photo.id!r} belongs to another photo already")

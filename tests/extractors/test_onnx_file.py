@@ -252,3 +252,40 @@ def test_a_collection_of_a_checkpoint_takes_the_file_and_the_other_way_round(pla
         code, out, err = run("search", collection, photos / "1.png")
         assert code == 0, err
         assert out.index("1.png") < out.index("0.png")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"fixed_size_px": "[Infinity, 1]"},
+        {"fixed_size_px": "[-5, 5]"},
+        {"fixed_size_px": "[0, 5]"},
+        {"fixed_size_px": "[999999999, 999999999]"},
+        {"fixed_size_px": "[[[" * 50_000},
+        {"options": "[" * 100_000},
+        {"options": '{"scales": []}'},
+        {"dim": "many"},
+    ],
+    ids=lambda facts: str(facts)[:40],
+)
+def test_metadata_that_cannot_be_are_refused_in_words(tmp_path, facts):
+    save(tmp_path)
+    export_onnx(str(tmp_path), tmp_path / "model.onnx", side_px=64)
+    model = onnx.load(tmp_path / "model.onnx")
+    props = {each.key: each.value for each in model.metadata_props}
+    onnx.helper.set_model_props(model, props | facts)
+    onnx.save(model, tmp_path / "hostile.onnx")
+    with pytest.raises(WeightsError, match="export the checkpoint with it"):
+        load_extractor(f"onnx:{tmp_path / 'hostile.onnx'}", device="cpu")
+
+
+def test_a_dimension_that_lies_is_found_at_the_first_image(tmp_path):
+    save(tmp_path)
+    export_onnx(str(tmp_path), tmp_path / "model.onnx", side_px=64)
+    model = onnx.load(tmp_path / "model.onnx")
+    props = {each.key: each.value for each in model.metadata_props}
+    onnx.helper.set_model_props(model, props | {"dim": "7"})
+    onnx.save(model, tmp_path / "lie.onnx")
+    extractor = load_extractor(f"onnx:{tmp_path / 'lie.onnx'}", device="cpu")
+    with pytest.raises(WeightsError, match=r"not \(7,\) as it says"):
+        extractor.extract(random_images(2, 64, 64))

@@ -229,3 +229,15 @@ def test_a_big_endian_file_is_refused(tmp_path):
         content.write(pickle.dumps(value, protocol=2))
     (tmp_path / "x.pth").write_bytes(content.getvalue())
     refuse(tmp_path / "x.pth", "little-endian")
+
+
+def test_tensors_that_share_a_storage_cannot_hold_more_than_the_file(tmp_path):
+    values = torch.ones(1000)
+    refuse(save({str(number): values for number in range(50)}, tmp_path / "many.pth"), "more than the file")
+
+
+def test_a_shape_of_endless_numbers_is_refused():
+    from meisho.extractors.state_file import _are_lengths
+
+    assert _are_lengths((3, 0, 2**62))
+    assert not _are_lengths((2**63,)) and not _are_lengths((1,) * 65) and not _are_lengths((-1,))

@@ -71,6 +71,19 @@ def test_a_query_that_is_asked_twice_is_answered_twice(finder, photos):
     assert found.queries[2].id == f"{photos / '2.png'} (3)"
 
 
+def test_an_array_that_is_reused_stays_the_query_that_it_was(finder, photos):
+    with Image.open(photos / "7.png") as image:
+        pixels = np.array(image)
+    found = finder.find(pixels, top=1)
+    pixels[:] = 0
+    assert found.queries[0].content.any()
+
+
+def test_a_chain_that_is_none_is_refused(finder, photos):
+    with pytest.raises(InputError, match="give a text such as"):
+        finder.find(photos / "1.png", chain=["dba"])
+
+
 def test_only_the_box_of_a_query_is_looked_at(finder, photos, tmp_path):
     both = Image.new("RGB", (80, 30))
     both.paste(Image.open(photos / "1.png"), (0, 0))

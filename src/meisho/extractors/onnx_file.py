@@ -19,6 +19,7 @@ from meisho.extractors.timm_parts import check_images, describe_origin, image_op
 INSIDE = ".onnx"
 """What the options in the file say for places: the file itself, wherever it is by then."""
 
+_MOST_SIDE_PX = 10_000
 _FREE = ("max_side_px", "multiple_px", "interpolation", "scales", "whitening")
 """Options that say what is done before and after the network; the others are inside and cannot be changed."""
 
@@ -71,7 +72,7 @@ class OnnxFile:
         else:
             self.provenance, self.whitening = trace_origin(facts.backbone, options, facts.digest)
         self.dim = facts.dim if self.whitening is None else self.whitening.dim
-        self._fixed_size_px = facts.fixed_size_px
+        self._path, self._file_dim, self._fixed_size_px = path, facts.dim, facts.fixed_size_px
         self._scales, self._scale_power = options.scales, SCALE_POWERS.get(options.pooling, 1.0)
 
     def extract(self, images: UInt8Array) -> Float32Array:
@@ -89,7 +90,13 @@ class OnnxFile:
     def _describe(self, image: UInt8Array) -> Float32Array:
         pixels = image.astype(np.float32)
         resized = [fit_pixels(resize_pixels(pixels, scale), self._fixed_size_px) for scale in self._scales]
-        return pool_scales(np.stack([self._network.run(part) for part in resized]), self._scale_power)
+        described = [np.asarray(self._network.run(part)) for part in resized]
+        if shapes := {each.shape for each in described} - {(self._file_dim,)}:
+            raise WeightsError(
+                f"{self._path}: gives {shapes.pop()} for an image, not ({self._file_dim},) as it says; "
+                "export the model again"
+            )
+        return pool_scales(np.stack(described), self._scale_power)
 
 
 def load_onnx(path: str, *, device: str = "auto", **options: Any) -> OnnxFile:
@@ -126,10 +133,12 @@ def _read_facts(path: Path, metadata: dict[str, str]) -> _Facts:
     try:
         kind, _, backbone = metadata["model"].partition(":")
         options = TimmGeMOptions.from_mapping(json.loads(metadata["options"]))
-        height, width = json.loads(metadata.get("fixed_size_px", "[0, 0]"))
-        fixed = (int(height), int(width)) if height else None
+        height, width = map(int, json.loads(metadata.get("fixed_size_px", "[0, 0]")))
+        fixed = (height, width) if height or width else None
+        if fixed and not (0 < height <= _MOST_SIDE_PX and 0 < width <= _MOST_SIDE_PX):
+            raise ValueError(f"images of {width} × {height} px")
         facts = _Facts(backbone, options, metadata["weights_sha256"], int(metadata["dim"]), fixed)
-    except (KeyError, ValueError, TypeError, ConfigError) as error:
+    except (LookupError, ArithmeticError, RecursionError, ValueError, TypeError, ConfigError) as error:
         raise WeightsError(
             f"{path}: is no model that this version of 'meisho export' wrote "
             f"({type(error).__name__}: {error}); export the checkpoint with it"

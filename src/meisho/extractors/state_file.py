@@ -120,8 +120,13 @@ def _rebuild_tensor(
     return _Tensor(storage, offset, shape, strides)  # type: ignore[arg-type]  # checked above
 
 
+_MOST_DIMENSIONS = 64  # NumPy's own limit
+
+
 def _are_lengths(values: object) -> bool:
-    return isinstance(values, tuple) and all(type(v) is int and v >= 0 for v in values)
+    if not isinstance(values, tuple) or len(values) > _MOST_DIMENSIONS:
+        return False
+    return all(type(value) is int and 0 <= value < 2**63 for value in values)
 
 
 def read_state_file(path: Path) -> StateArrays:
@@ -183,8 +188,12 @@ def _read_storages(file: io.BytesIO, state: object, keys: object) -> dict[_Stora
 
 def _fill(state: _Names, storages: dict[_Storage, NDArray[np.generic]]) -> StateArrays:
     arrays = {}
+    room = sum(map(len, storages.values()))
     for name, tensor in state.items():
         assert isinstance(tensor, _Tensor)  # `_read_storages` has looked
+        room -= math.prod(tensor.shape)
+        if room < 0:
+            raise pickle.UnpicklingError("its tensors hold more than the file")
         arrays[name] = _view(name, tensor, storages)
     return arrays
 

@@ -64,7 +64,7 @@ class GeometricReranker(Reranker):
     def __post_init__(self) -> None:
         if self.order not in ("combined", "inliers"):
             raise InputError(f"no order is called {self.order!r}; choose combined or inliers")
-        if self.first < 1 or self.weight < 0 or self.chance < 0 or self.scale <= 0:
+        if self.first < 1 or not (self.weight >= 0 and self.chance >= 0 and self.scale > 0):
             raise InputError(
                 f"geometric reranking: first {self.first} must be 1 or more, weight {self.weight} and chance "
                 f"{self.chance} 0 or more, scale {self.scale} above 0"

@@ -295,8 +295,12 @@ class Finder:
         return CollectionFeatures(photos, [describer.describe(query) for query in queries])
 
     def _build_chain(self, chain: Chain | str | None) -> Chain | None:
-        if not isinstance(chain, str):
+        if chain is None or isinstance(chain, Chain):
             return chain
+        if not isinstance(chain, str):
+            raise InputError(
+                f"chain is {chain!r:.80}; give a text such as 'dba,alpha-qe', or build_chain(...)"
+            )
         if chain not in self._chains:
             self._chains[chain] = build_chain(chain, device=self._device)
         return self._chains[chain]
