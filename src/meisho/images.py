@@ -152,7 +152,7 @@ def _as_photo(source: PhotoLike, name: str) -> Photo:
         and source.shape[2:] == (3,)
         and source.size
     ):
-        return Photo(name, Path(name), content=read_only(source, np.uint8))
+        return Photo(name, Path(name), content=read_only(source.copy(), np.uint8))
     what = f"{source.dtype} {source.shape}" if isinstance(source, np.ndarray) else type(source).__name__
     raise InputError(
         f"{name}: cannot be read from {what}; give a path, the bytes of an image file, a PIL image "
