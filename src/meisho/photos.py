@@ -147,6 +147,15 @@ def printable_id(path: Path) -> str:
     return re.sub(r"[\x00-\x1f\x7f\\\udc80-\udcff]", lambda m: f"\\x{ord(m[0]) & 0xFF:02X}", path.as_posix())
 
 
+def place_below(path: Path, folder: Path) -> Path:
+    """Return a file's path below an absolute folder, or its whole path where it lies elsewhere.
+
+    ".." is resolved by the text alone, so that links stay links.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
+
+
 @contextmanager
 def open_photo_file(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file for reading, and nothing else: a pipe or device could wait for ever.

@@ -1,6 +1,5 @@
 """Update: what must be done to bring a collection in step with a set of photos, and doing it."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -15,7 +14,7 @@ from meisho.errors import ImageError
 from meisho.images import read_size
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
-from meisho.photos import Box, Photo, PhotoFolder, content_sha256, printable_id
+from meisho.photos import Box, Photo, PhotoFolder, content_sha256, place_below, printable_id
 from meisho.progress import Progress
 from meisho.store.records import PhotoRecord
 from meisho.store.writer import CollectionWriter
@@ -321,9 +320,8 @@ def _is_gone(path: Path) -> bool:
 
 
 def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:
-    path = Path(os.path.abspath(photo.path))  # noqa: PTH100  # resolve() would follow links
-    file = str(path.relative_to(photo_root) if path.is_relative_to(photo_root) else path)
-    size_bytes, mtime_ns = _size_and_time(path)
+    size_bytes, mtime_ns = _size_and_time(photo.path)
+    file = str(place_below(photo.path, photo_root))
     return PhotoRecord(photo.id, "", size_bytes, mtime_ns, 0, 0, file=file)
 
 

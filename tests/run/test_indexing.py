@@ -37,6 +37,17 @@ def test_a_photo_from_elsewhere_stays_at_the_next_sync_while_its_file_is_there(
     assert str(outside) not in ids(collection)
 
 
+def test_a_file_from_elsewhere_may_be_named_by_way_of_folders_above(
+    collection, photos, describer, tmp_path, monkeypatch
+):
+    outside = paint(tmp_path / "elsewhere" / "guest.png", 51)
+    monkeypatch.chdir(photos)
+    add_photos(collection, "../elsewhere/guest.png", describer)
+    assert str(outside) in ids(collection)
+    assert index_folder(photos, collection, describer).removed == 0
+    assert remove_photos(collection, "../elsewhere/guest.png").removed == 1
+
+
 def test_adding_twice_changes_nothing_and_a_changed_file_is_described_anew(collection, photos, describer):
     assert add_photos(collection, photos / "3.png", describer).unchanged == 1
     paint(photos / "3.png", 60)

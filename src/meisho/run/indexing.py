@@ -12,7 +12,7 @@ from meisho.images import PhotoLike, as_photos
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.local_describing import LocalDescriber
-from meisho.photos import Photo, PhotoFolder, find_photos, printable_id
+from meisho.photos import Photo, PhotoFolder, find_photos, place_below, printable_id
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection
@@ -299,12 +299,8 @@ def skipped_place(problem: ImageError, folder: PhotoFolder) -> SkippedPhoto:
 
 def _id_of(word: str | Path, present: set[str], photo_root: Path) -> str:
     """Return the id that a word stands for: itself, or the id of the file that it names."""
-    if str(word) in present:
-        return str(word)
-    path = Path(word).absolute()
-    named = [printable_id(path)]
-    if path.is_relative_to(photo_root):
-        named.insert(0, printable_id(path.relative_to(photo_root)))
+    below = place_below(Path(word), photo_root)
+    named = (str(word), printable_id(below), printable_id(photo_root / below))
     return next((photo_id for photo_id in named if photo_id in present), str(word))
 
 
@@ -319,10 +315,9 @@ def _name_photos(photos: Sequence[Photo], collection: Collection) -> tuple[Photo
                 f"{photo.id}: a photo in memory cannot be added, for a collection keeps no photos; "
                 "save it to a file and add that"
             )
-        path = photo.path.absolute()
-        is_below = path.is_relative_to(collection.photo_root)
-        photo_id = printable_id(path.relative_to(collection.photo_root) if is_below else path)
-        named[photo_id] = Photo(photo_id, path, photo.box)
+        below = place_below(photo.path, collection.photo_root)
+        photo_id = printable_id(below)
+        named[photo_id] = Photo(photo_id, collection.photo_root / below, photo.box)
     return tuple(named.values())
 
 
