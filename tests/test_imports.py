@@ -15,6 +15,7 @@ NOUNS = {
     "progress",
     "recent",
     "texts",
+    "cores",
     "arrays",
     "files",
     "config",
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
     "errors": set(),
     "texts": set(),
+    "cores": set(),
     "arrays": set(),
     "files": set(),
     "tables": {"errors"},

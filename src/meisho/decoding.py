@@ -20,6 +20,7 @@ from itertools import chain, islice
 from queue import SimpleQueue
 from typing import IO, Self
 
+from meisho.cores import count_cores
 from meisho.errors import ConfigError, ImageError, MeishoError
 from meisho.images import ImageOptions, LoadedImage, load_sized_image
 from meisho.photos import Photo
@@ -74,13 +75,6 @@ def check_num_workers(num_workers: int | None) -> None:
         raise ConfigError(
             f"num_workers is {num_workers}; give 0 to decode in this process, or a number of processes"
         )
-
-
-def count_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def serve_photos() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from meisho.errors import ConfigError, MissingDependencyError
 from meisho.extractors import machine
-from meisho.extractors.machine import count_cores, describe_device, has_cuda, require_torch, split_device
+from meisho.extractors.machine import describe_device, has_cuda, require_torch, split_device
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,3 @@ def test_missing_packages_are_named_with_the_extra(monkeypatch):
     monkeypatch.setattr(machine, "has_package", lambda name: name != "timm")
     with pytest.raises(MissingDependencyError, match=r"^this needs timm; run pip install 'meisho\[local\]'$"):
         require_torch("this", extra="local")
-
-
-def test_there_is_a_core():
-    assert count_cores() >= 1

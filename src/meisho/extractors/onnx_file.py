@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from meisho.arrays import Float32Array, UInt8Array
-from meisho.descriptors import normalize_rows
 from meisho.errors import ConfigError, WeightsError
 from meisho.extractors.machine import split_device
 from meisho.extractors.numpy_pooling import pool_scales
 from meisho.extractors.onnx_session import OnnxNetwork, describe_each, fit_pixels, resize_pixels
 from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
-from meisho.extractors.timm_parts import check_images, describe_origin, image_options_of, trace_origin
+from meisho.extractors.timm_parts import describe_batch, describe_origin, image_options_of, trace_origin
 
 INSIDE = ".onnx"
 """What the options in the file say for places: the file itself, wherever it is by then."""
@@ -81,11 +80,12 @@ class OnnxFile:
         Raises:
             InputError: The images are of another shape or type.
         """
-        check_images(images)
-        if len(images) == 0:
-            return np.zeros((0, self.dim), np.float32)
-        vectors = normalize_rows(describe_each(images, self._describe))
-        return vectors if self.whitening is None else self.whitening.transform(vectors)
+        return describe_batch(
+            images,
+            lambda batch: describe_each(batch, self._describe),
+            dim=self.dim,
+            whitening=self.whitening,
+        )
 
     def _describe(self, image: UInt8Array) -> Float32Array:
         pixels = image.astype(np.float32)

@@ -19,7 +19,7 @@ from meisho.extractors.onnx_session import OnnxNetwork, describe_each, fit_pixel
 from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
 from meisho.extractors.packaged_weights import read_pypi_weights
 from meisho.extractors.state_file import StateArrays
-from meisho.extractors.timm_parts import SHAPE_STEP_PX, check_images, image_options_of, trace_origin
+from meisho.extractors.timm_parts import SHAPE_STEP_PX, describe_batch, image_options_of, trace_origin
 
 GRAPHS = Path(__file__).parent / "graphs"
 
@@ -64,11 +64,12 @@ class OnnxGeM:
         Raises:
             InputError: The images are of another shape or type.
         """
-        check_images(images)
-        if len(images) == 0:
-            return np.zeros((0, self.dim), np.float32)
-        vectors = normalize_rows(describe_each(images, self._describe))
-        return vectors if self.whitening is None else self.whitening.transform(vectors)
+        return describe_batch(
+            images,
+            lambda batch: describe_each(batch, self._describe),
+            dim=self.dim,
+            whitening=self.whitening,
+        )
 
     def _describe(self, image: UInt8Array) -> Float32Array:
         pixels = image.astype(np.float32) * self._gain + self._bias

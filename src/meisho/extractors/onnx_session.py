@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from meisho.arrays import Float32Array, UInt8Array
+from meisho.cores import count_cores
 from meisho.errors import MeishoError, WeightsError
-from meisho.extractors.machine import count_cores
 from meisho.extractors.timm_parts import MIN_SIDE_PX
 
 

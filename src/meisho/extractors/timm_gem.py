@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from meisho.arrays import Float32Array, UInt8Array
-from meisho.descriptors import normalize_rows
 from meisho.errors import ConfigError, InputError, MeishoError
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.devices import check_precision, choose_device, computing_in
 from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
-from meisho.extractors.timm_parts import SHAPE_STEP_PX, check_images, image_options_of, trace_origin
+from meisho.extractors.timm_parts import SHAPE_STEP_PX, describe_batch, image_options_of, trace_origin
 from meisho.extractors.weights import digest_state
 from meisho.layers.pooling import pool_scales
 
@@ -60,13 +59,13 @@ class TimmGeM:
         Raises:
             InputError: The images are of another shape or type.
         """
-        check_images(images)
-        if len(images) == 0:
-            return np.zeros((0, self.dim), np.float32)
+        return describe_batch(images, self._extract_parts, dim=self.dim, whitening=self.whitening)
+
+    def _extract_parts(self, images: UInt8Array) -> Float32Array:
         step = CPU_IMAGES_AT_ONCE if self.device.type == "cpu" else len(images)
-        parts = [self._extract_at_once(images[i : i + step]) for i in range(0, len(images), step)]
-        vectors = normalize_rows(np.concatenate(parts))
-        return vectors if self.whitening is None else self.whitening.transform(vectors)
+        return np.concatenate(
+            [self._extract_at_once(images[i : i + step]) for i in range(0, len(images), step)]
+        )
 
     def _extract_at_once(self, images: UInt8Array) -> Float32Array:
         pixels = torch.from_numpy(np.array(images, order="C"))  # a copy: torch warns of read-only arrays

@@ -1,12 +1,13 @@
 """What the extractors on timm backbones share, with torch or without."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from meisho.arrays import UInt8Array
-from meisho.descriptors import Provenance
+from meisho.arrays import Float32Array, UInt8Array
+from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import InputError
 from meisho.extractors.options import TimmGeMOptions
 from meisho.images import ImageOptions
@@ -28,6 +29,31 @@ def check_images(images: UInt8Array) -> None:
     """
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or 0 in images.shape[1:]:
         raise InputError(f"images must be (B, H, W, 3) uint8, got {images.shape} {images.dtype}")
+
+
+def describe_batch(
+    images: UInt8Array,
+    describe: Callable[[UInt8Array], Float32Array],
+    *,
+    dim: int,
+    whitening: Whitening | None,
+) -> Float32Array:
+    """Check a batch, describe it, normalise and whiten what comes: (B, H, W, 3) uint8 -> (B, D) float32.
+
+    Args:
+        images: The batch, which may be empty.
+        describe: Called with it where it is not.
+        dim: D, after the whitening.
+        whitening: What comes at the end, or None.
+
+    Raises:
+        InputError: The images are of another shape or type.
+    """
+    check_images(images)
+    if len(images) == 0:
+        return np.zeros((0, dim), np.float32)
+    vectors = normalize_rows(describe(images))
+    return vectors if whitening is None else whitening.transform(vectors)
 
 
 def image_options_of(options: TimmGeMOptions) -> ImageOptions:

@@ -375,7 +375,7 @@ def _fingerprint(features: LocalFeatures, metadata: Metadata) -> str:
 def _load_state(path: Path) -> _State:
     mark = _read_mark(path)
     metadata = read_metadata(path)
-    snapshot = load_snapshot(path / INDEX_FOLDER, read_commit(path), metadata.provenance, metadata.dim)
+    snapshot = load_snapshot(path / INDEX_FOLDER, mark.photos, metadata.provenance, metadata.dim)
     if snapshot is None:
         from meisho.store.collection import Collection  # it imports LanceDB, which is not needed otherwise
 

@@ -210,7 +210,8 @@ def refresh_index(collection: Collection, kind: str | None = None) -> str:
     """Bring what is derived from a collection in step with it, and return the kind of the search structure.
 
     The structure is built when it is missing, stale or of another kind; the snapshot, which is what a
-    `Finder` reads, is saved when photos came or went. Only whoever writes to the collection may call this.
+    `Finder` reads, names the commit, so it is saved each time. Only whoever writes to the collection may call
+    this.
     """
     commit = read_commit(collection.path)
     snapshot = collection.snapshot()

@@ -30,9 +30,17 @@ _RECORD = "snapshot.json"
 _FORMAT = 1
 _PIECE_BYTES = 2**24
 _DAMAGE = (
-    *(OSError, EOFError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError),
+    ArithmeticError,
+    EOFError,
     InputError,
+    LookupError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
 )
+"""What reading a damaged file may raise."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -133,7 +141,7 @@ def _holds(path: Path, vectors_sha256: str) -> bool:
     """Say whether a file holds these vectors, undamaged."""
     try:
         return _digest_rows(np.load(path, mmap_mode="r")) == vectors_sha256
-    except (OSError, EOFError, ValueError, IndexError):
+    except _DAMAGE:
         return False
 
 
@@ -150,7 +158,7 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         record = _Record(**json.loads((folder / _RECORD).read_bytes()))
     except FileNotFoundError:
         return None
-    except (OSError, RecursionError, TypeError, ValueError) as error:
+    except _DAMAGE as error:
         _logger.warning("%s: cannot be read (%s); the tables are read instead", folder / _RECORD, error)
         return None
     if record.format != _FORMAT or record.commit != commit or not commit:

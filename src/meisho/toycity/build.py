@@ -1,6 +1,5 @@
 """Drawing a whole city to files."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from queue import SimpleQueue
 
 from filelock import FileLock
 
+from meisho.cores import count_cores
 from meisho.errors import DatasetError
 from meisho.toycity.records import (
     DRAWING,
@@ -131,7 +131,7 @@ def _draw_city(
 @contextmanager
 def _drawing(jobs: list[Job], num_workers: int | None) -> Iterator[Iterator[tuple[Job, Drawn]]]:
     """Run the jobs; yield an iterator over each job and its result, in the order they finish."""
-    workers = min(_processors() if num_workers is None else num_workers, len(jobs))
+    workers = min(count_cores() if num_workers is None else num_workers, len(jobs))
     if workers == 0:
         yield ((job, draw_site(job)) for job in jobs)
         return
@@ -153,9 +153,3 @@ def _drawing(jobs: list[Job], num_workers: int | None) -> Iterator[Iterator[tupl
             yield ((futures[future], future.result()) for future in as_completed(futures))
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

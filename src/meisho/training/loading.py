@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from meisho.arrays import Int64Array, UInt8Array
 from meisho.config import config_values, parse_config
-from meisho.decoding import MAX_WORKERS, count_cores
+from meisho.cores import count_cores
+from meisho.decoding import MAX_WORKERS
 from meisho.errors import ConfigError, DatasetError, ImageError
 from meisho.extractors.backbone import BackboneTraits
 from meisho.images import ImageOptions, load_image, read_size, working_size
