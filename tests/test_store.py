@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -19,10 +18,11 @@ from hypothesis import strategies as st
 
 from meisho.descriptors import Provenance
 from meisho.errors import CollectionError, InputError, LockedError, MismatchError
+from meisho.sealed import read_sealed, write_sealed
 from meisho.store import tables
 from meisho.store.collection import Collection
 from meisho.store.locks import announce_reading
-from meisho.store.metadata import is_collection
+from meisho.store.metadata import COPY_FILE, METADATA_FILE, is_collection
 from meisho.store.records import PhotoRecord
 from meisho.store.writer import CollectionWriter
 
@@ -158,13 +158,18 @@ def test_opening_some_other_directory_says_so(tmp_path):
 
 
 def edit_metadata(collection, **changes):
-    file = collection.path / "collection.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    for name in (METADATA_FILE, COPY_FILE):
+        write_sealed(collection.path / name, {**read_sealed(collection.path / name), **changes})
+
+
+def damage_metadata(collection, data):
+    for name in (METADATA_FILE, COPY_FILE):
+        (collection.path / name).write_bytes(data)
 
 
 def test_a_newer_format_is_refused_with_both_versions(collection):
     edit_metadata(collection, format_version=7, created_by="meisho 9.9")
-    with pytest.raises(CollectionError, match=r"meisho 9\.9 in format 7.*reads up to 2; upgrade"):
+    with pytest.raises(CollectionError, match=r"meisho 9\.9 in format 7.*reads up to 3; upgrade"):
         Collection.open(collection.path)
 
 
@@ -172,13 +177,24 @@ def test_a_newer_format_is_refused_with_both_versions(collection):
     "text", ["", '{"format_version": 1', "[]", "null", '{"format_version": 1}', "\x00\x00"]
 )
 def test_a_damaged_metadata_file_is_named(collection, text):
-    (collection.path / "collection.json").write_text(text)
+    damage_metadata(collection, text.encode())
     with pytest.raises(CollectionError, match=r"collection\.json: damaged .*restore it from a backup"):
         Collection.open(collection.path)
 
 
+@pytest.mark.parametrize("name", [METADATA_FILE, COPY_FILE])
+@pytest.mark.parametrize("place", [0, 30, 0.5, 0.9])
+def test_damaged_metadata_are_read_from_the_copy_and_restored_by_a_repair(collection, name, place):
+    data = bytearray((collection.path / name).read_bytes())
+    data[place if isinstance(place, int) else int(place * len(data))] ^= 4
+    (collection.path / name).write_bytes(data)
+    assert Collection.open(collection.path).metadata == collection.metadata
+    assert any(name in sentence for sentence in Collection.repair(collection.path))
+    assert Collection.repair(collection.path) == ()
+
+
 def test_metadata_that_is_not_utf8_is_named(collection):
-    (collection.path / "collection.json").write_bytes(b"\xff\xfe{")
+    damage_metadata(collection, b"\xff\xfe{")
     with pytest.raises(CollectionError, match=r"collection\.json: damaged"):
         Collection.open(collection.path)
 
@@ -195,7 +211,7 @@ def test_a_deleted_table_is_named_on_opening_and_on_reading(collection, name):
         put(writer, record("a"))
     shutil.rmtree(collection.path / f"{name}.lance")
     for use in (lambda: Collection.open(collection.path), collection.snapshot):
-        with pytest.raises(CollectionError, match=rf"cannot open the {name} table.*restore the directory"):
+        with pytest.raises(CollectionError, match=rf"cannot open the {name} table.*run 'meisho index'"):
             use()
 
 
@@ -204,7 +220,7 @@ def test_a_deleted_data_file_is_an_error_not_a_wrong_answer(collection):
         put(writer, record("a"))
     for file in (collection.path / "descriptors.lance" / "data").iterdir():
         file.unlink()
-    with pytest.raises(CollectionError, match=r"cannot read it: .*restore the directory"):
+    with pytest.raises(CollectionError, match=r"cannot read it: .*run 'meisho index'"):
         collection.snapshot()
 
 
@@ -768,7 +784,8 @@ def test_a_full_disk_loses_only_the_batch_and_says_so(collection):
         ),
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "permission to write"),
         (OSError(errno.EROFS, os.strerror(errno.EROFS)), "permission to write"),
-        (ValueError("something new"), "restore the directory"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "the disk cannot be read"),
+        (ValueError("something new"), "run 'meisho index'"),
     ],
 )
 def test_errors_of_the_system_become_advice(tmp_path, reason, advice):

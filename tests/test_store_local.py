@@ -20,6 +20,7 @@ from meisho.store.collection import Collection
 from meisho.store.local_rows import local_features_of_rows, pack, rows_of_local_features, unpack
 from meisho.store.metadata import write_metadata
 from meisho.store.records import PhotoRecord
+from meisho.store.vectors import descriptors_schema
 from toy_features import read_local_features
 
 DIM = 16
@@ -319,7 +320,7 @@ def test_a_moved_photo_folder_loses_no_local_features(plain, tmp_path):
 
 
 def test_a_table_left_by_a_killed_enabling_is_made_anew(plain):
-    tables.create_table(plain.path, tables.LOCAL_FEATURES, tables.descriptors_schema(5))
+    tables.create_table(plain.path, tables.LOCAL_FEATURES, descriptors_schema(5))
     collection = plain.enable_local(SIFT, DIM)
     with collection.writer() as writer:
         put(writer, ("a", content(1)))
@@ -330,14 +331,13 @@ def test_a_table_left_by_a_killed_enabling_is_made_anew(plain):
 # --- without local features
 
 
-def test_a_collection_without_local_features_has_the_first_format_and_no_table(plain):
+def test_a_collection_without_local_features_has_no_table_of_them(plain):
     with plain.writer() as writer:
         put(writer, ("a", content(1)))
         assert not writer.has_local_features(content(1))
         with pytest.raises(CollectionError, match=r"holds no local features; call Collection\.enable_local"):
             writer.add_local_features([content(1)], [features_of(1)])
         writer.tidy()
-    assert json.loads((plain.path / "collection.json").read_text())["format_version"] == 1
     assert not (plain.path / "local_features.lance").exists()
     with pytest.raises(CollectionError, match=r"holds no local features; run 'meisho index' with --local"):
         plain.local_reader(["a"])
@@ -345,14 +345,17 @@ def test_a_collection_without_local_features_has_the_first_format_and_no_table(p
 
 def test_a_collection_written_before_there_were_local_features_opens_and_can_get_them(plain):
     file = plain.path / "collection.json"
-    values = json.loads(file.read_text())
-    old = {name: value for name, value in values.items() if not name.startswith("local_")}
-    assert len(old) == len(values) - 2
+    values = json.loads(file.read_text()) | {"format_version": 1}
+    old = {name: value for name, value in values.items() if not name.startswith(("local_", "sha256"))}
+    assert len(old) == len(values) - 3
     file.write_text(json.dumps(old))
     opened = Collection.open(plain.path)
     assert (opened.local_provenance, opened.local_dim) == (None, None)
     assert opened.enable_local(SIFT, DIM).local_dim == DIM
-    assert json.loads(file.read_text())["format_version"] == 2
+    assert opened.enable_local(SIFT, DIM).metadata.format_version == 1
+    with opened.writer():
+        pass
+    assert Collection.open(plain.path).metadata.format_version == 3
 
 
 def test_metadata_of_local_features_that_are_damaged_are_named(collection):
@@ -371,5 +374,5 @@ def test_what_needs_no_local_features_does_not_open_their_table(collection):
     assert len(opened.records()) == opened.version == 1
     with opened.writer() as writer:
         put(writer, ("b", content(2)))
-    with pytest.raises(CollectionError, match=r"cannot open the local_features table.*restore"):
+    with pytest.raises(CollectionError, match=r"cannot open the local_features table.*run 'meisho index'"):
         read_local_features(opened, ["a"])

@@ -7,6 +7,7 @@ MeishoError                   exit code 1
 │   └── ConfigError           2   an unknown key, or a wrong type or value
 ├── SkippedPhotosError        3   photos were skipped in a strict run
 ├── CollectionError           4   a collection cannot be opened or used
+│   ├── DamagedError          8   what is read from it is not what was written
 │   ├── MismatchError         4   it was made with another model or other options
 │   └── LockedError           4   another process is writing to it
 ├── WeightsError              5   a model's weights are missing or do not fit
@@ -17,7 +18,7 @@ MeishoError                   exit code 1
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +71,22 @@ class CollectionError(MeishoError):
     """A collection cannot be opened or used."""
 
     exit_code = 4
+
+
+class DamagedError(CollectionError):
+    """What is read from a collection is not what was written.
+
+    Args:
+        message: What is damaged, and what to do.
+        table: Name of the table whose rows are damaged; "" where it is something else.
+        sequences: Numbers of the damaged rows; empty where the table cannot be read at all.
+    """
+
+    exit_code = 8
+
+    def __init__(self, message: str, *, table: str = "", sequences: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.table, self.sequences = table, tuple(sequences)
 
 
 class MismatchError(CollectionError):

@@ -1,22 +1,22 @@
 """LiveIndex: an index built from an earlier state of a collection, which answers for the present one."""
 
 import hashlib
-import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import CollectionError, InputError, MissingDependencyError
-from meisho.files import remove_leftovers, write_bytes
+from meisho.files import remove_leftovers
 from meisho.index.base import INDEXES, Index
 from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_checked
 from meisho.index.following import FollowingIndex
+from meisho.sealed import read_sealed, write_sealed
 from meisho.tables import load_named
 
 KeyArray = NDArray[np.uint64]
@@ -127,7 +127,7 @@ class LiveIndex:
         parts = [self.record.path(folder, suffix) for suffix in ("structure", "keys")]
         self.structure.save(parts[0])
         write_checked(parts[1], "keys", self.built_keys.astype("<u8").tobytes())
-        write_bytes(folder / _RECORD, json.dumps(asdict(self.record), indent=2).encode())
+        write_sealed(folder / _RECORD, asdict(self.record))
         remove_leftovers(folder)
         for path in {*folder.glob("*.structure"), *folder.glob("*.keys")} - {*parts}:
             path.unlink(missing_ok=True)
@@ -182,8 +182,9 @@ def _digest(keys: KeyArray) -> str:
 
 def _read_record(path: Path) -> IndexRecord:
     try:
-        record = IndexRecord(**json.loads(path.read_bytes()))
-    except (OSError, RecursionError, TypeError, ValueError) as error:
+        values: dict[str, Any] = read_sealed(path)
+        record = IndexRecord(**values)
+    except (OSError, TypeError, ValueError) as error:
         raise CollectionError(f"{path}: the saved index cannot be read ({error}); build it again") from error
     if record.format != 1 or record.kind not in INDEXES:
         raise CollectionError(f"{path}: an index of kind {record.kind!r} by another version; build it again")

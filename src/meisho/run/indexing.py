@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meisho.describing import Describer
-from meisho.errors import ImageError, InputError, MismatchError
+from meisho.errors import DamagedError, ImageError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
 from meisho.index.choice import choose_index
@@ -15,6 +15,7 @@ from meisho.local_describing import LocalDescriber
 from meisho.photos import Photo, PhotoFolder, find_photos, place_below, printable_id
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
+from meisho.store.damage import is_noted
 from meisho.store.metadata import INDEX_FOLDER, is_collection
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
@@ -45,6 +46,7 @@ class IndexSummary:
         seconds: Wall time.
         local_described: Contents whose local features were found.
         local_skipped: Photos that stay without local features, because they cannot be read any more.
+        repaired: What was damaged on the disk and is made anew, a sentence each.
     """
 
     num_photos: int
@@ -57,6 +59,7 @@ class IndexSummary:
     seconds: float
     local_described: int = 0
     local_skipped: tuple[SkippedPhoto, ...] = ()
+    repaired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ def index_photos(
 ) -> IndexSummary:
     """Bring a collection in step with the photos of a folder: add new and changed ones, remove what is gone.
 
-    Photos that were added by `add_photos` from elsewhere stay as long as their files are there.
+    Photos that were added by `add_photos` from elsewhere stay as long as their files are there. What of the
+    collection is damaged on the disk is dropped and described anew.
 
     Args:
         folder: The photos that the collection shall hold. Problems in it join the skipped photos.
@@ -122,7 +126,20 @@ def index_photos(
         LockedError: Another process is writing to it.
     """
     options = options or IndexOptions()
-    collection = _open_or_create(Path(collection_path), folder.root, describer, moved=options.moved)
+    path = Path(collection_path)
+    try:
+        if is_collection(path) and is_noted(path):
+            raise DamagedError(f"{path}: somebody met damage in it")
+        return _sync(folder, path, describer, options, progress)
+    except DamagedError:
+        repaired = Collection.repair(path)
+        return replace(_sync(folder, path, describer, options, progress), repaired=repaired)
+
+
+def _sync(
+    folder: PhotoFolder, path: Path, describer: Describer, options: IndexOptions, progress: Progress
+) -> IndexSummary:
+    collection = _open_or_create(path, folder.root, describer, moved=options.moved)
     if options.local is not None:
         local = options.local.extractor
         collection = collection.enable_local(local.provenance, local.dim)

@@ -3,6 +3,9 @@
 Layout of the directory::
 
     collection.json        how it was made: model, options, dimension, photo folder, format version
+    collection-copy.json   the same, read where the first is damaged
+    commits.json           digests of the files that say which rows the tables have
+    damaged.txt            left by a reader that met damage, for the next `meisho index`; mostly absent
     photos.lance/          a log of photo records, see `meisho.store.records`
     descriptors.lance/     one vector per distinct content: sequence, content_sha256, vector
     local_features.lance/  one row per distinct content, see `meisho.store.local_rows`; optional
@@ -10,9 +13,12 @@ Layout of the directory::
     writer.json            names that process, for error messages
     readers.lock           share-locked by every reader, so that no file is deleted while it is being read
 
-A collection with local features has format version 2, one without has version 1; this program reads both.
-The table of local features is opened only to read or write them. Files derived from a collection, such as an
-index, may lie next to these; they record the `version` they were built from.
+The format version is 3. Collections of versions 1 and 2, without digests, are read, and become version 3 when
+they are written to. The table of local features is opened only to read or write them. Files derived from a
+collection, such as an index, may lie next to these; they record the `version` they were built from.
+
+What is read is what was written, or it is an error: each row carries a digest (`meisho.store.digests`), and
+so do collection.json and, in commits.json, the files that say which rows there are (`meisho.store.commits`).
 
 Every write is one atomic commit, and descriptors are written before the records that need them. So after a
 kill at any moment, the directory opens and holds every acknowledged commit. Readers and the writer never wait
@@ -30,25 +36,38 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from meisho.descriptors import Descriptors, Provenance
-from meisho.errors import CollectionError, InputError, MismatchError
+from meisho.errors import CollectionError, DamagedError, InputError, MismatchError
 from meisho.files import is_leftover
 from meisho.store import tables
+from meisho.store.commits import COMMITS_FILE, check_commits, note_commits
+from meisho.store.damage import DAMAGE_FILE, forget_damage
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
 from meisho.store.locks import LOCK_FILE, OWNER_FILE, READERS_FILE, announce_reading, hold_lock
-from meisho.store.metadata import METADATA_FILE, Metadata, is_collection, read_metadata, write_metadata
+from meisho.store.metadata import (
+    COPY_FILE,
+    FORMAT_VERSION,
+    METADATA_FILE,
+    Metadata,
+    is_collection,
+    read_metadata,
+    restore_metadata,
+    write_metadata,
+)
 from meisho.store.records import (
-    LOG_COLUMNS,
     PHOTOS_SCHEMA,
     PhotoRecord,
     decode_texts,
     encode_texts,
     photo_keys,
+    read_log,
     records_of_rows,
     resolve_log,
 )
+from meisho.store.repair import repair_table
 from meisho.store.snapshot import Snapshot, UInt64Array
-from meisho.store.tables import DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa, pc
+from meisho.store.tables import ADDED, DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa, pc
+from meisho.store.vectors import descriptors_schema, gather_vectors
 from meisho.store.writer import CollectionWriter
 
 T = TypeVar("T")
@@ -57,7 +76,7 @@ READ_ATTEMPTS = 5
 """A reader retries when a writer has deleted the version that it was about to read."""
 
 _OWN_NAMES = {f"{PHOTOS}.lance", f"{DESCRIPTORS}.lance", f"{LOCAL_FEATURES}.lance"}
-_OWN_NAMES |= {LOCK_FILE, READERS_FILE, OWNER_FILE}
+_OWN_NAMES |= {LOCK_FILE, READERS_FILE, OWNER_FILE, COMMITS_FILE, COPY_FILE, DAMAGE_FILE}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +110,13 @@ class Collection:
             path.mkdir(parents=True, exist_ok=True)
         with hold_lock(path):
             _check_vacant(path)
-            for name, schema in ((PHOTOS, PHOTOS_SCHEMA), (DESCRIPTORS, tables.descriptors_schema(dim))):
+            for name, schema in ((PHOTOS, PHOTOS_SCHEMA), (DESCRIPTORS, descriptors_schema(dim))):
                 shutil.rmtree(path / f"{name}.lance", ignore_errors=True)
                 tables.create_table(path, name, schema)
             with tables.plain_errors(path, "make a collection"):
                 (path / READERS_FILE).touch()
+                for name in (PHOTOS, DESCRIPTORS):
+                    note_commits(path, name)
                 write_metadata(path, Metadata(Path(photo_root).absolute(), provenance, dim))
         return cls.open(path)
 
@@ -182,6 +203,7 @@ class Collection:
             shutil.rmtree(self.path / f"{LOCAL_FEATURES}.lance", ignore_errors=True)  # left by a kill
             tables.create_table(self.path, LOCAL_FEATURES, LOCAL_SCHEMA)
             with tables.plain_errors(self.path, "add local features to it"):
+                note_commits(self.path, LOCAL_FEATURES)
                 write_metadata(self.path, metadata.with_local_features(provenance, dim))
 
     def _require_local(self, provenance: Provenance, dim: int) -> None:
@@ -211,7 +233,7 @@ class Collection:
         """Return the current files of these photos; ids that have been removed are left out."""
 
         def read(photos: Table) -> dict[str, str]:
-            log = tables.read_columns(photos, [*LOG_COLUMNS, "file"])
+            log = read_log(photos, self.path)
             log = log.take(resolve_log(log)[0])
             wanted = pa.array(encode_texts(ids), log["id"].type)
             log = log.filter(pc.is_in(log["id"], value_set=wanted))
@@ -240,7 +262,7 @@ class Collection:
         """Return the record of every photo, in order of first insertion; a replaced one keeps its place."""
 
         def read(photos: Table) -> tuple[PhotoRecord, ...]:
-            log = tables.read_columns(photos, PHOTOS_SCHEMA.names)
+            log = read_log(photos, self.path)
             return records_of_rows(log.take(resolve_log(log)[0]))
 
         return self._read(read)
@@ -257,17 +279,54 @@ class Collection:
 
     @contextmanager
     def writer(self) -> Iterator[CollectionWriter]:
-        """Lock the collection for writing, in a with-block.
+        """Lock the collection for writing, in a with-block; one of an older format gets the present one.
 
         Raises:
             LockedError: Another process or thread is writing; the message names it.
+            DamagedError: A table is damaged; see `repair`.
         """
         with hold_lock(self.path):
+            self._upgrade()
             writer = CollectionWriter(self.path, self.dim, self.local_dim)
             try:
                 yield writer
             finally:
                 writer.close()
+
+    @classmethod
+    def repair(cls, path: Path) -> tuple[str, ...]:
+        """Drop all that is damaged of a collection, so that it can be described anew.
+
+        Returns:
+            What was done, a sentence each.
+
+        Raises:
+            LockedError: Another process is writing.
+            CollectionError: It cannot be written, or collection.json and its copy are lost.
+        """
+        collection = cls(Path(path).absolute(), read_metadata(path))
+        with hold_lock(collection.path):
+            done = [restore_metadata(collection.path)]
+            done += [repair_table(collection.path, *each) for each in collection.schemas.items()]
+            forget_damage(collection.path)
+        return tuple(filter(None, done))
+
+    @property
+    def schemas(self) -> dict[str, pa.Schema]:
+        """The tables that it has, and their schemas."""
+        schemas = {PHOTOS: PHOTOS_SCHEMA, DESCRIPTORS: descriptors_schema(self.dim)}
+        return schemas if self.local_dim is None else {**schemas, LOCAL_FEATURES: LOCAL_SCHEMA}
+
+    def _upgrade(self) -> None:
+        """Add what an older format does not have; its rows stay without digests until they are rewritten."""
+        metadata = read_metadata(self.path)
+        if metadata.format_version == FORMAT_VERSION:
+            return
+        with tables.plain_errors(self.path, "bring it to the present format"):
+            for name, schema in self.schemas.items():
+                tables.add_missing_columns(tables.open_latest(self.path, name), schema)
+                note_commits(self.path, name)
+            write_metadata(self.path, replace(metadata, format_version=FORMAT_VERSION))
 
     def _read(self, read: Callable[[Table], T]) -> T:
         """Read from the photo table at one version; retry if a writer has deleted that version."""
@@ -278,20 +337,22 @@ class Collection:
 
     def _read_once(self, read: Callable[[Table], T]) -> T:
         with announce_reading(self.path), tables.plain_errors(self.path, "read it"):
+            check_commits(self.path, PHOTOS)
             return read(tables.open_pinned(self.path, PHOTOS))
 
     def _read_snapshot(self, photos: Table) -> Snapshot:
-        log = tables.read_columns(photos, [*LOG_COLUMNS, "content_sha256", "error", "file"])
+        log = read_log(photos, self.path)
         version = int(pc.max(log["sequence"]).as_py()) + 1 if len(log) else 0
         log = log.select(["id", "content_sha256", "error", "file"]).take(resolve_log(log)[0])
         log = log.filter(pc.equal(pc.binary_length(log["error"]), 0))
         # Open it after reading the records: descriptors are written first, so none can be missing.
+        check_commits(self.path, DESCRIPTORS)
         descriptors = tables.open_pinned(self.path, DESCRIPTORS)
         stored = tables.read_columns(descriptors, ["sequence", "content_sha256"])
         rows = pc.index_in(log["content_sha256"], value_set=stored["content_sha256"])
         if rows.null_count:
             lost = decode_texts(log["id"].filter(pc.is_null(rows)))
-            raise CollectionError(
+            raise DamagedError(
                 f"{self.path}: {len(lost)} photos have a record but no descriptor, the first is {lost[0]!r}; "
                 "run 'meisho index' again to describe them anew"
             )
@@ -300,7 +361,7 @@ class Collection:
         keys = photo_keys(ids, log["content_sha256"].to_pylist())
         files = tuple(decode_texts(log["file"]))
         del log, stored, rows  # free the memory before reading the vectors
-        vectors = tables.gather_vectors(descriptors, sequences, self.dim)
+        vectors = gather_vectors(descriptors, sequences, self.dim, self.path)
         return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version, files)
 
 
@@ -328,8 +389,9 @@ def _check_vacant(path: Path) -> None:
 
 
 def _check_schema(table: Table, path: Path, dim: int) -> None:
-    expected: pa.Schema = PHOTOS_SCHEMA if table.name == PHOTOS else tables.descriptors_schema(dim)
-    fits = set(table.schema.names) >= set(expected.names) and (
+    expected: pa.Schema = PHOTOS_SCHEMA if table.name == PHOTOS else descriptors_schema(dim)
+    needed = {*expected.names} - {*ADDED.names}
+    fits = {*table.schema.names} >= needed and (
         table.name != DESCRIPTORS or table.schema.field("vector").type.list_size == dim
     )
     if not fits:

@@ -9,12 +9,14 @@ from typing import TypeVar
 import numpy as np
 
 from meisho.arrays import Int64Array
-from meisho.errors import CollectionError
+from meisho.errors import CollectionError, DamagedError
 from meisho.local_features import LocalFeatures
 from meisho.store import tables
+from meisho.store.damage import note_damage
+from meisho.store.digests import refuse_damaged
 from meisho.store.local_rows import local_features_of_rows
 from meisho.store.locks import announce_reading
-from meisho.store.records import LOG_COLUMNS, encode_texts, photo_keys, resolve_log
+from meisho.store.records import encode_texts, photo_keys, read_log, resolve_log
 from meisho.store.snapshot import UInt64Array
 from meisho.store.tables import pa, pc
 
@@ -95,9 +97,7 @@ class LocalFeatureReader:
 
     def _contents(self) -> pa.Array:
         """Return the photos' contents (N,), null where a photo is missing or could not be read."""
-        log = tables.read_columns(
-            tables.open_pinned(self._path, tables.PHOTOS), [*LOG_COLUMNS, "content_sha256", "error"]
-        )
+        log = read_log(tables.open_pinned(self._path, tables.PHOTOS), self._path)
         log = log.take(resolve_log(log)[0])
         log = log.filter(pc.equal(pc.binary_length(log["error"]), 0))
         wanted = pa.array(encode_texts(self._ids), log["id"].type)
@@ -115,6 +115,11 @@ class LocalFeatureReader:
         if len(row_ids):
             with tables.plain_errors(self._path, f"read the local features of {len(row_ids)} photos"):
                 stored = tables.take_rows(self._table, row_ids)
+            try:
+                refuse_damaged(stored, self._path, tables.LOCAL_FEATURES)
+            except DamagedError as error:
+                note_damage(self._path, error)
+                raise
             found.update(
                 zip(stored["sequence"].to_pylist(), local_features_of_rows(stored, self._dim), strict=True)
             )

@@ -1,22 +1,26 @@
 """collection.json: how a collection was made. It is written last, and makes a directory a collection."""
 
-import json
+import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from meisho import __version__
 from meisho.descriptors import Provenance
-from meisho.errors import CollectionError, MismatchError
-from meisho.files import write_text
+from meisho.errors import CollectionError, DamagedError, MismatchError
+from meisho.sealed import read_sealed, write_sealed
 
 METADATA_FILE = "collection.json"
 INDEX_FOLDER = "index"
 """Folder inside a collection for everything derived from it."""
 
-FORMAT_VERSION = 1
-LOCAL_FORMAT_VERSION = 2
-"""Format with local features; a program that knows only format 1 would lose track of them."""
+COPY_FILE = "collection-copy.json"
+"""The same once more: without it, one damaged byte would make a whole collection useless."""
+
+FORMAT_VERSION = 3
+"""Rows have digests from here on; 1 had no local features, 2 had some."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Metadata:
 
     def with_local_features(self, provenance: Provenance, dim: int) -> Self:
         """Return this metadata for a collection that also holds local features."""
-        return replace(self, format_version=LOCAL_FORMAT_VERSION, local_provenance=provenance, local_dim=dim)
+        return replace(self, local_provenance=provenance, local_dim=dim)
 
     def require_provenance(self, provenance: Provenance, path: Path) -> None:
         """Check that descriptors of this provenance belong in the collection at `path`.
@@ -60,9 +64,10 @@ class Metadata:
 
 
 def write_metadata(directory: Path, metadata: Metadata) -> None:
-    """Write collection.json atomically."""
-    text = json.dumps({**asdict(metadata), "photo_root": str(metadata.photo_root)}, indent=2)
-    write_text(directory / METADATA_FILE, text + "\n", sync=True)
+    """Write collection.json and its copy, each whole or not at all."""
+    values = {**asdict(metadata), "photo_root": str(metadata.photo_root)}
+    for name in (COPY_FILE, METADATA_FILE):  # the second makes a directory a collection
+        write_sealed(directory / name, values, sync=True)
 
 
 def is_collection(directory: Path) -> bool:
@@ -74,17 +79,42 @@ def read_metadata(directory: Path) -> Metadata:
     """Read collection.json.
 
     Raises:
-        CollectionError: There is no collection, or the file is damaged or has a newer format.
+        CollectionError: There is no collection, or it has a newer format.
+        DamagedError: The file and its copy are damaged.
     """
     _check_is_collection(directory)
-    file = directory / METADATA_FILE
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        return _read_file(directory / METADATA_FILE)
+    except DamagedError as error:
+        try:
+            metadata = _read_file(directory / COPY_FILE)
+        except CollectionError:
+            raise error from None
+        _logger.warning("%s is read instead", directory / COPY_FILE)
+        return metadata
+
+
+def restore_metadata(directory: Path) -> str:
+    """Write collection.json anew from its copy, or the copy from it, where one is damaged; says so."""
+    metadata = read_metadata(directory)
+    for name in (METADATA_FILE, COPY_FILE):
+        try:
+            _read_file(directory / name)
+        except CollectionError:
+            if metadata.format_version == FORMAT_VERSION:
+                write_metadata(directory, metadata)
+                return f"{name} was damaged, and is restored"
+    return ""
+
+
+def _read_file(file: Path) -> Metadata:
+    try:
+        values: dict[str, Any] = read_sealed(file)
         version = int(values["format_version"])
-        if version > LOCAL_FORMAT_VERSION:
+        if version > FORMAT_VERSION:
             raise CollectionError(
                 f"{file}: made by {values.get('created_by')} in format {version}, but this meisho "
-                f"{__version__} reads up to {LOCAL_FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
+                f"{__version__} reads up to {FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
             )
         local = values.get("local_provenance")  # absent in format 1
         return Metadata(
@@ -99,8 +129,8 @@ def read_metadata(directory: Path) -> Metadata:
     except OSError as error:
         raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CollectionError(
-            f"{file}: damaged ({error!r}); restore it from a backup, or delete {directory} and index again"
+        raise DamagedError(
+            f"{file}: damaged ({error!r}); restore it from a backup, or delete {file.parent} and index again"
         ) from error
 
 

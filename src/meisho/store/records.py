@@ -7,13 +7,16 @@ first, and no id ever gets into an SQL string.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from meisho.arrays import Int64Array, read_only
 from meisho.errors import InputError
+from meisho.store import tables
+from meisho.store.digests import refuse_damaged, with_digests
 from meisho.store.snapshot import UInt64Array
-from meisho.store.tables import pa, pc
+from meisho.store.tables import DIGEST, PHOTOS, Table, pa, pc
 
 PHOTOS_SCHEMA = pa.schema(
     [
@@ -28,10 +31,10 @@ PHOTOS_SCHEMA = pa.schema(
         pa.field("height_px", pa.int32(), nullable=False),
         pa.field("error", pa.large_binary(), nullable=False),
         pa.field("file", pa.large_binary(), nullable=False),
+        pa.field("ctime_ns", pa.int64()),
+        DIGEST,
     ]
 )
-LOG_COLUMNS = ["sequence", "position", "removed", "id"]
-"""The columns that `resolve_log` needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class PhotoRecord:
         height_px: Height of the upright photo; 0 if unknown.
         error: Why the photo could not be described; "" if it was.
         file: Path of the file, relative to the photo folder; absolute if it lies elsewhere.
+        ctime_ns: Time of the last change of the file or of what the file system says of it, ns since 1970; 0
+            if unknown.
     """
 
     id: str
@@ -58,6 +63,18 @@ class PhotoRecord:
     height_px: int
     error: str = ""
     file: str = ""
+    ctime_ns: int = 0
+
+
+def read_log(photos: Table, path: Path) -> pa.Table:
+    """Read the whole log of the collection at `path`: rows of `PHOTOS_SCHEMA`, in no defined order.
+
+    Raises:
+        DamagedError: Rows are damaged.
+    """
+    log = tables.read_columns(photos, PHOTOS_SCHEMA.names)
+    refuse_damaged(log, path, PHOTOS)
+    return log
 
 
 def encode_texts(texts: Iterable[str]) -> list[bytes]:
@@ -93,12 +110,12 @@ def rows_of_records(records: Sequence[PhotoRecord], *, first_sequence: int) -> p
         [r.height_px for r in records],
         encode_texts(r.error for r in records),
         encode_texts(r.file for r in records),
+        [r.ctime_ns for r in records],
     ]
+    schema = PHOTOS_SCHEMA.remove(PHOTOS_SCHEMA.get_field_index(DIGEST.name))
     try:
-        return pa.Table.from_arrays(
-            [pa.array(column, field.type) for column, field in zip(columns, PHOTOS_SCHEMA, strict=True)],
-            schema=PHOTOS_SCHEMA,
-        )
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+        return with_digests(pa.Table.from_arrays(arrays, schema=schema))
     except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise InputError(f"photo records: a value does not fit its column ({error})") from error
 
@@ -107,7 +124,8 @@ def rows_of_removals(ids: Sequence[str], *, first_sequence: int) -> pa.Table:
     """Return log rows that remove `ids`."""
     gone = [PhotoRecord(i, "", 0, 0, 0, 0) for i in ids]
     table = rows_of_records(gone, first_sequence=first_sequence)
-    return table.set_column(2, PHOTOS_SCHEMA.field("removed"), pa.array(np.ones(len(ids), bool)))
+    marked = pa.array(np.ones(len(ids), bool))
+    return with_digests(table.set_column(2, PHOTOS_SCHEMA.field("removed"), marked))
 
 
 def records_of_rows(table: pa.Table) -> tuple[PhotoRecord, ...]:
@@ -115,14 +133,15 @@ def records_of_rows(table: pa.Table) -> tuple[PhotoRecord, ...]:
     names = ("content_sha256", "size_bytes", "mtime_ns", "width_px", "height_px")
     plain = [table[name].to_pylist() for name in names]
     ids, errors, files = (decode_texts(table[name]) for name in ("id", "error", "file"))
-    return tuple(map(PhotoRecord, ids, *plain, errors, files))
+    ctimes = pc.fill_null(table["ctime_ns"], 0).to_pylist()
+    return tuple(map(PhotoRecord, ids, *plain, errors, files, ctimes))
 
 
 def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:
     """Find the rows of a log that are still valid: the newest row of each id that has not been removed.
 
     Args:
-        log: Rows in any order, with at least `LOG_COLUMNS`.
+        log: Rows in any order.
 
     Returns:
         rows: (M,) int64 rows of `log`, in order of each id's first insertion since its last removal.

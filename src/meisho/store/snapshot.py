@@ -15,6 +15,7 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from meisho.arrays import Float32Array, read_only
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import InputError
 from meisho.files import replacing, write_bytes
+from meisho.sealed import read_sealed, write_sealed
 
 UInt64Array = NDArray[np.uint64]
 
@@ -131,7 +133,7 @@ def save_snapshot(snapshot: Snapshot, folder: Path, commit: str) -> None:
     if not _holds(folder / record.vectors, vectors_sha256):
         with replacing(folder / record.vectors) as part, part.open("wb") as file:
             np.save(file, snapshot.descriptors.vectors)
-    write_bytes(folder / _RECORD, json.dumps(asdict(record), indent=2).encode())
+    write_sealed(folder / _RECORD, asdict(record))
     for path in {*folder.glob("photos-*.json"), *folder.glob("vectors-*.npy")}:
         if path.name not in (record.photos, record.vectors):
             path.unlink(missing_ok=True)  # a process that has mapped it keeps it
@@ -155,7 +157,8 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         dim: D, their number of dimensions.
     """
     try:
-        record = _Record(**json.loads((folder / _RECORD).read_bytes()))
+        values: dict[str, Any] = read_sealed(folder / _RECORD)
+        record = _Record(**values)
     except FileNotFoundError:
         return None
     except _DAMAGE as error:

@@ -6,10 +6,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import numpy as np
-
-from meisho.arrays import Float32Array, Int64Array
-from meisho.errors import CollectionError, MissingDependencyError
+from meisho.arrays import Int64Array
+from meisho.errors import CollectionError, DamagedError, MissingDependencyError
 
 try:
     import lancedb
@@ -28,6 +26,11 @@ __all__ = ["FileLock", "Table", "Timeout", "pa", "pc"]  # imported from here, so
 PHOTOS = "photos"
 DESCRIPTORS = "descriptors"
 LOCAL_FEATURES = "local_features"
+DIGEST = pa.field("digest", pa.uint64())
+"""The last column of every table, see `meisho.store.digests`."""
+ADDED = pa.schema([pa.field("ctime_ns", pa.int64()), DIGEST])
+"""Columns that tables of format 1 and 2 do not have; null in their rows."""
+_REPAIR = "if this happens again, part of it is damaged: run 'meisho index' to make that part anew"
 BATCH_ROWS = 1024
 SMALL_TABLE_BYTES = 64 * 1024**2
 MANY_FRAGMENTS = 128
@@ -35,29 +38,23 @@ TOO_MANY_FRAGMENTS = 1024
 CLOCK_MARGIN = timedelta(milliseconds=200)
 
 
-def descriptors_schema(dim: int) -> pa.Schema:
-    """Return the schema of the descriptor table."""
-    vector = pa.list_(pa.field("item", pa.float32(), nullable=False), dim)
-    return pa.schema(
-        [
-            pa.field("sequence", pa.int64(), nullable=False),  # order of writing; never used twice
-            pa.field("content_sha256", pa.large_string(), nullable=False),
-            pa.field("vector", vector, nullable=False),
-        ]
-    )
-
-
 @contextmanager
 def plain_errors(path: Path, doing: str) -> Iterator[None]:
     """Turn errors of LanceDB and the operating system into a CollectionError that says what to do."""
     try:
         yield
-    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+    except BaseException as error:  # a panic of LanceDB is no Exception, and its class cannot be imported
+        plain = isinstance(error, OSError | RuntimeError | ValueError | pa.ArrowException)
+        if not plain and type(error).__name__ != "PanicException":
+            raise
         reason = re.sub(r",? \S+\.rs:\d+:\d+", "", str(error)).strip()
-        raise CollectionError(f"{path}: cannot {doing}: {reason}; {_advice(reason)}") from error
+        advice = _advice(reason)
+        kind = CollectionError if advice else DamagedError
+        raise kind(f"{path}: cannot {doing}: {reason}; {advice or _REPAIR}") from error
 
 
 def _advice(reason: str) -> str:
+    """Say what to do about an error that is not the collection's; "" where the collection is damaged."""
     text = reason.lower()
     if "no space left" in text or "quota" in text or "file too large" in text:
         return "free some space and run the command again: everything committed so far is safe"
@@ -65,7 +62,9 @@ def _advice(reason: str) -> str:
         return "give yourself permission to write there, or choose another place"
     if "surrogates not allowed" in text:
         return "choose a directory whose name is valid UTF-8"
-    return "if this happens again, part of it is lost: restore the directory, or delete it and index again"
+    if "input/output error" in text or "stale file handle" in text:
+        return "the disk cannot be read: look after it, and try again"
+    return ""
 
 
 def create_table(path: Path, name: str, schema: pa.Schema) -> None:
@@ -89,8 +88,46 @@ def open_pinned(path: Path, name: str) -> Table:
 
 
 def read_columns(table: Table, columns: Sequence[str]) -> pa.Table:
-    """Read whole columns into memory; the order of the rows is not defined."""
-    return table.search().select(list(columns)).to_arrow()
+    """Read whole columns into memory; the order of the rows is not defined.
+
+    A column of `ADDED` that the table does not have yet is all null.
+
+    Raises:
+        ValueError: There are fewer rows than the table says.
+    """
+    rows = table.search().select(_present(table, columns)).to_arrow()
+    if len(rows) != (expected := table.count_rows()):
+        raise ValueError(f"{len(rows)} rows of the {table.name} table were read, it says {expected}")
+    return fill_columns(rows, columns)
+
+
+def read_batches(table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read columns like `read_columns`, `BATCH_ROWS` at a time."""
+    num_rows = 0
+    for batch in table.search().select(_present(table, columns)).to_batches(BATCH_ROWS):
+        num_rows += len(batch)
+        yield fill_columns(pa.Table.from_batches([batch]), columns)
+    if num_rows != (expected := table.count_rows()):
+        raise ValueError(f"{num_rows} rows of the {table.name} table were read, it says {expected}")
+
+
+def fill_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Return rows with these columns; those of `ADDED` that are not there become null."""
+    for name in columns:
+        if name not in rows.column_names:
+            rows = rows.append_column(ADDED.field(name), pa.nulls(len(rows), ADDED.field(name).type))
+    return rows
+
+
+def _present(table: Table, columns: Sequence[str]) -> list[str]:
+    there = table.schema.names
+    return [name for name in columns if name in there or name not in ADDED.names]
+
+
+def add_missing_columns(table: Table, schema: pa.Schema) -> None:
+    """Add the columns of `ADDED` that a table of an older format shall have, all null."""
+    if missing := [field for field in schema if field in ADDED and field.name not in table.schema.names]:
+        table.add_columns(missing)
 
 
 def read_next_sequence(table: Table) -> int:
@@ -99,33 +136,9 @@ def read_next_sequence(table: Table) -> int:
     return int(sequence.max()) + 1 if len(sequence) else 0
 
 
-def gather_vectors(table: Table, sequences: Int64Array, dim: int) -> Float32Array:
-    """Read the vectors with the given sequence numbers into one array, batch by batch.
-
-    Args:
-        table: Descriptor table, pinned.
-        sequences: (N,) sequence numbers, all in the table, in any order; may repeat.
-        dim: D.
-
-    Returns:
-        (N, D) float32. Reading needs the memory of a few more batches.
-    """
-    order = np.argsort(sequences, kind="stable")
-    wanted = sequences[order]
-    vectors = np.empty((len(sequences), dim), np.float32)
-    for batch in table.search().select(["sequence", "vector"]).to_batches(BATCH_ROWS):
-        have = batch["sequence"].to_numpy()
-        low, high = np.searchsorted(wanted, have, "left"), np.searchsorted(wanted, have, "right")
-        source = np.repeat(np.arange(len(have)), high - low)
-        within = np.arange(len(source)) - np.repeat(np.cumsum(high - low) - (high - low), high - low)
-        values = batch["vector"].flatten().to_numpy(zero_copy_only=True).reshape(-1, dim)
-        vectors[order[low[source] + within]] = values[source]
-    return vectors
-
-
 def read_row_ids(table: Table, columns: Sequence[str]) -> pa.Table:
     """Read whole columns and `_rowid`, the row ids for `take_rows`; the order of the rows is not defined."""
-    return table.search().select(list(columns)).with_row_id(True).to_arrow()
+    return fill_columns(table.search().select(_present(table, columns)).with_row_id(True).to_arrow(), columns)
 
 
 def take_rows(table: Table, row_ids: Int64Array) -> pa.Table:
@@ -135,7 +148,7 @@ def take_rows(table: Table, row_ids: Int64Array) -> pa.Table:
         table: Pinned at the version whose ids were read: merging fragments renumbers rows.
         row_ids: Distinct ids from `read_row_ids`.
     """
-    return table.take_row_ids(row_ids.tolist()).to_arrow()
+    return fill_columns(table.take_row_ids(row_ids.tolist()).to_arrow(), [DIGEST.name])
 
 
 def delete_sequences(table: Table, sequences: Int64Array, *, at_once: int = 10_000) -> None:

@@ -1,6 +1,6 @@
 """The one process that writes to a collection."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -11,17 +11,20 @@ from meisho.arrays import Float32Array
 from meisho.errors import CollectionError, InputError
 from meisho.local_features import LocalFeatures
 from meisho.store import tables
+from meisho.store.commits import check_commits, note_commits
+from meisho.store.digests import with_digests
 from meisho.store.local_rows import rows_of_local_features
 from meisho.store.locks import hold_off_readers
 from meisho.store.records import (
-    LOG_COLUMNS,
     PHOTOS_SCHEMA,
     PhotoRecord,
+    read_log,
     resolve_log,
     rows_of_records,
     rows_of_removals,
 )
 from meisho.store.tables import Table, pa, pc
+from meisho.store.vectors import rows_of_vectors
 
 KEEP_VERSIONS = timedelta(hours=1)
 
@@ -30,6 +33,7 @@ class _LocalTable:
     """The local feature table, opened when it is first needed."""
 
     def __init__(self, path: Path) -> None:
+        check_commits(path, tables.LOCAL_FEATURES)
         self.table = tables.open_latest(path, tables.LOCAL_FEATURES)
         with tables.plain_errors(path, "read it"):
             stored = tables.read_columns(self.table, ["sequence", "content_sha256"])
@@ -46,6 +50,8 @@ class CollectionWriter:
 
     def __init__(self, path: Path, dim: int, local_dim: int | None = None) -> None:
         self._path, self._dim, self._local_dim, self._closed = path, dim, local_dim, False
+        for name in (tables.PHOTOS, tables.DESCRIPTORS):
+            check_commits(path, name)
         self._photos = tables.open_latest(path, tables.PHOTOS)
         self._descriptors = tables.open_latest(path, tables.DESCRIPTORS)
         with tables.plain_errors(path, "read it"):
@@ -88,16 +94,9 @@ class CollectionWriter:
                 new.setdefault(content, row)
         if not new:
             return
-        flat = pa.array(vectors[list(new.values())].ravel())
-        schema = tables.descriptors_schema(self._dim)
-        sequence = np.arange(self._next_descriptor, self._next_descriptor + len(new))
-        columns = [
-            pa.array(sequence),
-            pa.array(new, schema.field(1).type),
-            pa.FixedSizeListArray.from_arrays(flat, type=schema.field(2).type),
-        ]
+        rows = rows_of_vectors(new, vectors[[*new.values()]], first_sequence=self._next_descriptor)
         self._next_descriptor += len(new)  # even if writing fails: a number is never used twice
-        self._append(self._descriptors, pa.Table.from_arrays(columns, schema=schema))
+        self._append(self._descriptors, rows)
         self._contents.update(new)
 
     def has_local_features(self, content_sha256: str) -> bool:
@@ -175,6 +174,8 @@ class CollectionWriter:
         with tables.plain_errors(self._path, "tidy it"):
             rewritten = self._drop_replaced_records()
             self._drop_unneeded()
+            for table in self._open_tables():
+                note_commits(self._path, table.name)
             if rewritten or tables.is_worth_tidying(self._photos):
                 self._tidy_files(self._photos, keep)
             if tables.is_worth_tidying(self._descriptors):
@@ -186,8 +187,13 @@ class CollectionWriter:
         """Refuse further writes; called at the end of the with-block of `Collection.writer`."""
         self._closed = True
 
+    def _open_tables(self) -> Iterator[Table]:
+        yield from (self._photos, self._descriptors)
+        if self._local_dim is not None:
+            yield self._local.table
+
     def _drop_replaced_records(self) -> bool:
-        log = tables.read_columns(self._photos, PHOTOS_SCHEMA.names)
+        log = read_log(self._photos, self._path)
         rows, positions = resolve_log(log)
         if len(log) - len(rows) <= 1 + len(rows) // 10:
             return False
@@ -195,11 +201,11 @@ class CollectionWriter:
         newest = int(np.argmax(log["sequence"].to_numpy()))
         if newest not in rows:  # a removal: keep it, so that `version` never goes back
             kept = pa.concat_tables([kept, log.slice(newest, 1)])
-        self._photos.add(kept.cast(PHOTOS_SCHEMA), mode="overwrite")
+        self._photos.add(with_digests(kept).cast(PHOTOS_SCHEMA), mode="overwrite")
         return True
 
     def _drop_unneeded(self) -> None:
-        log = tables.read_columns(self._photos, [*LOG_COLUMNS, "content_sha256", "error"])
+        log = read_log(self._photos, self._path)
         log = log.take(resolve_log(log)[0])
         needed = log.filter(pc.equal(pc.binary_length(log["error"]), 0))["content_sha256"]
         _drop_others(self._descriptors, self._contents, needed)
@@ -208,8 +214,10 @@ class CollectionWriter:
 
     def _tidy_files(self, table: Table, keep: timedelta) -> None:
         tables.compact(table)
+        note_commits(self._path, table.name)
         with hold_off_readers(self._path) as nobody_reads:
             tables.prune(table, timedelta(0) if nobody_reads else keep)
+        note_commits(self._path, table.name)  # pruning removes files, and may be a commit
 
     def _append(self, table: Table, rows: pa.Table) -> None:
         self._check_open()
@@ -217,6 +225,7 @@ class CollectionWriter:
             if tables.has_too_many_fragments(table, len(rows)):
                 self._tidy_files(table, KEEP_VERSIONS)
             table.add(rows)
+            note_commits(self._path, table.name)
 
     def _checked_vectors(self, content_sha256s: Sequence[str], vectors: Float32Array) -> Float32Array:
         vectors = np.ascontiguousarray(vectors, np.float32)

@@ -1,0 +1,37 @@
+"""Sealed JSON: a small file that holds its own digest, so that a changed one is noticed."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from meisho.files import write_text
+
+_SEAL = "sha256"
+
+
+def write_sealed(path: Path, values: dict[str, object], *, sync: bool = False) -> None:
+    """Write values as JSON together with the SHA-256 of them, whole or not at all."""
+    write_text(path, json.dumps({**values, _SEAL: _digest(values)}, indent=2) + "\n", sync=sync)
+
+
+def read_sealed(path: Path) -> dict[str, object]:
+    """Read what `write_sealed` wrote; a file without a digest, from before there were any, is believed.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no JSON object, or not what was written.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"holds {type(values).__name__}, not an object")
+    seal = values.pop(_SEAL, None)
+    if seal is not None and seal != _digest(values):
+        raise ValueError("its content is not what was written: its digest differs")
+    return values
+
+
+def _digest(values: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

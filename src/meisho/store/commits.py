@@ -1,0 +1,64 @@
+"""commits.json: digests of the small files by which LanceDB knows which rows a table has.
+
+The rows themselves carry digests (`meisho.store.digests`). Which rows there are stands in the manifest of a
+table's newest version and in its files of deleted rows, which LanceDB does not checksum either: a changed one
+would lose rows, or bring back old ones, in silence. The writer notes their digests after each commit. A file
+that was not noted yet, because a kill came between, is believed.
+"""
+
+from pathlib import Path
+
+import xxhash
+
+from meisho.errors import DamagedError
+from meisho.sealed import read_sealed, write_sealed
+from meisho.store.snapshot import read_commit
+
+COMMITS_FILE = "commits.json"
+
+
+def note_commits(path: Path, table: str) -> None:
+    """Note the newest commit of a table; only the writer may call this."""
+    noted = {name: value for name, value in _read(path).items() if not name.startswith(f"{table}.lance/")}
+    files = {str(file.relative_to(path)): _digest(file) for file in _small_files(path, table)}
+    write_sealed(path / COMMITS_FILE, {**noted, **files})
+
+
+def check_commits(path: Path, table: str) -> None:
+    """Compare the files of the newest commit of a table with what was noted.
+
+    Raises:
+        DamagedError: One has changed.
+    """
+    noted = _read(path)
+    for file in _small_files(path, table):
+        name = str(file.relative_to(path))
+        try:
+            same = noted.get(name) in (None, _digest(file))
+        except FileNotFoundError:  # tidied away by the writer meanwhile
+            continue
+        if not same:
+            raise DamagedError(
+                f"{file}: changed on the disk since it was written, so that rows may be missing; "
+                "run 'meisho index' to put it right",
+                table=table,
+            )
+
+
+def _small_files(path: Path, table: str) -> list[Path]:
+    folder = path / f"{table}.lance"
+    newest = read_commit(path, table)
+    manifests = [folder / "_versions" / newest] if newest else []
+    return [*manifests, *sorted((folder / "_deletions").glob("*"))]
+
+
+def _read(path: Path) -> dict[str, object]:
+    """Return what was noted; nothing where the file is not there, or damaged itself."""
+    try:
+        return read_sealed(path / COMMITS_FILE)
+    except (OSError, ValueError):
+        return {}
+
+
+def _digest(file: Path) -> str:
+    return xxhash.xxh3_64_hexdigest(file.read_bytes())
