@@ -26,6 +26,7 @@ NOUNS = {
     "ground_truth",
     "photos",
     "images",
+    "marks",
 }
 MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
@@ -45,6 +46,7 @@ MAY_IMPORT = {
     "ground_truth": {"errors", "arrays", "texts"},
     "photos": {"errors", "arrays"},
     "images": {"errors", "arrays", "photos"},
+    "marks": {"errors", "files"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,
     "fetching": NOUNS,  # at the side: brings the files that `datasets` reads

@@ -9,7 +9,6 @@ from meisho.errors import ConfigError, InputError
 
 LARGEST_SCALE = 4.0
 """Larger than that a photo is only blurred, and the machine's memory fills."""
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 
 
 def check_output(to: Path, *, suffixes: Collection[str] = (), inputs: Iterable[Path] = ()) -> None:

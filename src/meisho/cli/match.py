@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from meisho.cli.app import app, out, print_json, say, strong
-from meisho.cli.checks import PICTURE_SUFFIXES, check_output, check_query
+from meisho.cli.checks import check_output, check_query
 from meisho.cli.options import LOCAL_NAMES, Box, Device, Json, query_photo
+from meisho.marks import PICTURE_SUFFIXES
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meisho.files import replacing
+from meisho.marks import FIGURE_METADATA
 
 if TYPE_CHECKING:  # both take long to import
     from matplotlib.axes import Axes
@@ -133,7 +134,7 @@ def plot_history(records: Sequence[EpochRecord], path: Path) -> None:
     _mark_sizes(panels, records)
     FigureCanvasAgg(figure)
     with replacing(path) as part:
-        figure.savefig(part)
+        figure.savefig(part, metadata=FIGURE_METADATA)
 
 
 def _draw(axes: "Axes", records: Sequence[EpochRecord], name: str, factor: float, label: str = "") -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from meisho.errors import needs_extra
 from meisho.evaluate.sweep import Sweep, SweepEntry
 from meisho.files import replacing
+from meisho.marks import FIGURE_METADATA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.margins(x=0.1, y=0.1)
     with replacing(path) as part:
-        figure.savefig(part, dpi=120)
+        figure.savefig(part, dpi=120, metadata=FIGURE_METADATA)
 
 
 def _draw_entries(axes: "Axes", entries: dict[int, SweepEntry], *, in_color: bool) -> None:

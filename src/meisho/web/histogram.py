@@ -9,6 +9,7 @@ from meisho.arrays import Int64Array
 from meisho.datasets.statistics import FEW, ClassStatistics, HistogramBar, count_bars
 from meisho.errors import InputError, needs_extra
 from meisho.files import replacing
+from meisho.marks import FIGURE_METADATA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,6 +94,6 @@ def _plain() -> FuncFormatter:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
+    no_date = {"Date": None} if path.suffix.lower() == ".svg" else {}  # the same picture gives the same file
     with replacing(path) as part, mpl.rc_context({"svg.hashsalt": "meisho"}):
-        figure.savefig(part, dpi=120, metadata=metadata)  # the same picture gives the same file
+        figure.savefig(part, dpi=120, metadata=FIGURE_METADATA | no_date)
