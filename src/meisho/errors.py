@@ -16,10 +16,11 @@ MeishoError                   exit code 1
 └── InterruptedRunError     130   training was asked to stop, and has saved its state
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from meisho.texts import printable
 
 
 class MeishoError(Exception):
@@ -43,8 +44,7 @@ class ImageError(InputError):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        printable = os.fsencode(path).decode("utf-8", "backslashreplace")  # a file name may hold any bytes
-        super().__init__(f"{printable}: {reason}")
+        super().__init__(f"{printable(path)}: {reason}")
         self.path = path
         self.reason = reason
 

@@ -64,7 +64,7 @@ def save_drawing(picture: "Image", path: Path, *, quality: int = 85) -> None:
             f"end it in {' or '.join(sorted(PICTURE_SUFFIXES))}"
         )
     with replacing(path) as part:
-        picture.save(part, None, **{"quality": quality} | _MARKS[path.suffix.lower()]())
+        picture.save(part, quality=quality, **_MARKS[path.suffix.lower()]())
 
 
 def is_our_drawing(path: Path) -> bool:

@@ -2,13 +2,37 @@
 
 import math
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from meisho.errors import ConfigError, InputError
 
 LARGEST_SCALE = 4.0
 """Larger than that a photo is only blurred, and the machine's memory fills."""
+_LONGEST_WORD = 100_000
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Refuse words of the command line that are no value of any option.
+
+    Raises:
+        InputError: One is empty, which would mean the current folder, holds a NUL, or has no end.
+    """
+    for before, word in zip(("", *words), words, strict=False):
+        option, equals, value = word.partition("=")
+        if not (equals and option.startswith("--")):
+            option, value = before, word
+        if fault := _find_fault(value):
+            where = option if option.startswith("--") else "the command line"
+            raise InputError(f"{where}: a word {fault}: {value!r:.80}")
+
+
+def _find_fault(word: str) -> str:
+    if not word:
+        return "is empty"
+    if "\0" in word:
+        return "holds a NUL character"
+    return f"is longer than {_LONGEST_WORD:,} letters" if len(word) > _LONGEST_WORD else ""
 
 
 def check_output(to: Path, *, suffixes: Collection[str] = (), inputs: Iterable[Path] = ()) -> None:

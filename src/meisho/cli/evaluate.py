@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from meisho.cli.app import app, err, out, print_json, say, strong
+from meisho.cli.app import app, note, out, print_json, say, strong, tell
 from meisho.cli.bars import progress_bars
 from meisho.cli.checks import check_output_folder
 from meisho.cli.options import LOCAL_NAMES, Json, WhitenedModelChoice, expand_options
@@ -225,7 +225,7 @@ def _draw_sweep(sweep: "Sweep", path: Path) -> Path | None:
     try:
         from meisho.web.frontier import draw_sweep
     except MissingDependencyError as error:
-        err.print(f"note: {error}", soft_wrap=True)
+        note(str(error))
         return None
     draw_sweep(sweep, path)
     return path
@@ -266,9 +266,9 @@ def _compare(first: Path, second: Path, *, seed: int, as_json: bool) -> None:
         return
     say(strong(comparison.dataset), f": {first} → {second}")
     for difference in comparison.differences:
-        out.print(f"  {difference}", style="dim")
+        say((f"  {difference}", "dim"))
     for setup in comparison:
-        out.print(setup.sentence)
+        say(setup.sentence)
 
 
 def print_report(report: "Report") -> None:
@@ -279,7 +279,7 @@ def print_report(report: "Report") -> None:
 
     say(strong(report.dataset), f": {report.conditions}")
     for line in report.methods:
-        out.print(line)
+        say(line)
     figures = report.table
     table = Table("metric", *figures.setups, box=None, pad_edge=False, header_style="dim")
     for metric, cells in figures.rows:
@@ -287,7 +287,7 @@ def print_report(report: "Report") -> None:
     table.add_row(*(Text(cell, style="dim") for cell in (COUNTED, *map(str, figures.counts))))
     out.print(table)
     for warning in report.warnings:
-        err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+        tell(("warning: ", "bold yellow"), warning)
 
 
 def print_sweep(sweep: "Sweep") -> None:
@@ -299,7 +299,7 @@ def print_sweep(sweep: "Sweep") -> None:
         f": {count(report.num_queries, 'query')}, {count(report.num_database, 'photo')}; "
         f"protocol {report.protocol}",
     )
-    out.print(f"model {report.provenance.summary}")
+    say(f"model {report.provenance.summary}")
     mains = {figure.setup: figure.metric for figure in reversed(report.figures)}
     setups = [setup for setup in dict.fromkeys(figure.setup for figure in report.figures)]
     heads = [f"{headline.metric} {setup}" if setup == headline.setup else setup for setup in setups]

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from meisho.cli.app import app, err, note, print_json, say, strong
+from meisho.cli.app import app, note, print_json, say, strong, tell
 from meisho.cli.bars import progress_bars
 from meisho.cli.checks import check_output, check_output_folder
 from meisho.cli.evaluate import print_report, report_json
@@ -145,11 +144,11 @@ def _submitted_json(submitted: "Submitted", to: Path) -> dict[str, object]:
 def _print_submitted(submitted: "Submitted", to: Path) -> None:
     entry = submitted.entry
     for error in entry.errors[:_SHOWN]:
-        err.print(Text.assemble(("skipped ", "yellow"), str(error)))
+        tell(("skipped ", "yellow"), str(error))
     if len(entry.errors) > _SHOWN:
-        err.print(f"... and {len(entry.errors) - _SHOWN:,} more photos were skipped")
+        tell(f"... and {len(entry.errors) - _SHOWN:,} more photos were skipped")
     for warning in () if submitted.report else entry.warnings:  # a report prints them too
-        err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+        tell(("warning: ", "bold yellow"), warning)
     answered, wanted = len(entry.ranking.query_ids), len(entry.query_ids)
     if answered < wanted:
         note(

@@ -171,7 +171,7 @@ class _Fetcher:
             shown = [str(error) for error in errors[:_SHOWN]]
             more = [f"... and {len(errors) - _SHOWN} more"] if len(errors) > _SHOWN else []
             raise FetchError(
-                "\n".join([f"{self.manifest.name}: {len(errors)} files cannot be had:", *shown, *more])
+                "\n  ".join([f"{self.manifest.name}: {len(errors)} files cannot be had:", *shown, *more])
             ) from errors[0]
 
     def _fetch_one(self, file: DataFile) -> None:
@@ -264,7 +264,7 @@ class _Fetcher:
         name = self.manifest.name
         return (
             f"{name}: {file.path} cannot be had:\n  {fault}\n"
-            f"Get it by other means (see {self.manifest.homepage}), put it at {place} and run the same "
+            f"  Get it by other means (see {self.manifest.homepage}), put it at {place} and run the same "
             "command again; or name a folder or address that has it: --mirror PLACE with "
             f"PLACE/{name}/{file.path}"
         )
