@@ -27,6 +27,7 @@ NOUNS = {
     "photos",
     "images",
     "marks",
+    "outputs",
 }
 MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
@@ -47,6 +48,7 @@ MAY_IMPORT = {
     "photos": {"errors", "arrays"},
     "images": {"errors", "arrays", "photos"},
     "marks": {"errors", "files"},
+    "outputs": {"errors", "files", "marks"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,
     "fetching": NOUNS,  # at the side: brings the files that `datasets` reads

@@ -4,13 +4,11 @@ A drawing often lies beside the photos that it shows. Whatever saves one marks i
 photos passes it over; what deletes the drawings of an earlier page deletes nothing else.
 """
 
-import os
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meisho.errors import InputError
-from meisho.files import replacing
+from meisho.files import read_ends, replacing
 
 if TYPE_CHECKING:  # a walk of photos reads marks, and draws nothing
     from PIL.Image import Image
@@ -18,7 +16,6 @@ if TYPE_CHECKING:  # a walk of photos reads marks, and draws nothing
 MARK = "drawn by meisho, not a photo"
 FIGURE_METADATA = {"Description": MARK}
 """What marks a PNG or SVG that matplotlib saves: its argument `metadata`."""
-_READ_BYTES = 4096
 _DESCRIPTION = 0x010E  # EXIF's ImageDescription
 
 
@@ -72,12 +69,4 @@ def is_our_drawing(path: Path) -> bool:
 
     The mark stands within the first or, in a WebP, the last 4 KB.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-            return False
-        with path.open("rb") as file:
-            head = file.read(_READ_BYTES)
-            file.seek(max(len(head), file.seek(0, os.SEEK_END) - _READ_BYTES))
-            return MARK.encode() in head + file.read(_READ_BYTES)
-    except (OSError, ValueError):
-        return False
+    return MARK.encode() in read_ends(path)

@@ -1,8 +1,7 @@
 """Checks of what was given on the command line, made before any work begins."""
 
 import math
-import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from meisho.errors import ConfigError, InputError
@@ -33,42 +32,6 @@ def _find_fault(word: str) -> str:
     if "\0" in word:
         return "holds a NUL character"
     return f"is longer than {_LONGEST_WORD:,} letters" if len(word) > _LONGEST_WORD else ""
-
-
-def check_output(to: Path, *, suffixes: Collection[str] = (), inputs: Iterable[Path] = ()) -> None:
-    """Refuse a file that cannot be written; folders on the way to it may be missing.
-
-    Args:
-        to: The file.
-        suffixes: The endings that it may have; any for none.
-        inputs: Files that it must not overwrite.
-
-    Raises:
-        InputError: It cannot; the message says why.
-    """
-    if suffixes and to.suffix.lower() not in suffixes:
-        raise InputError(
-            f"{to}: cannot be written as {to.suffix or 'a name without an ending'}; "
-            f"end it in {' or '.join(sorted(suffixes))}"
-        )
-    if to.is_dir():
-        raise InputError(f"{to}: is a folder; name a file in it")
-    if any(_is_same(to, file) for file in inputs):
-        raise InputError(f"{to}: is one of the inputs, which would be overwritten; name another file")
-    check_output_folder(to.parent)
-
-
-def check_output_folder(to: Path) -> None:
-    """Refuse a folder that can neither be made nor be written to.
-
-    Raises:
-        InputError: It cannot; the message says why.
-    """
-    there = next(folder for folder in (to.absolute(), *to.absolute().parents) if folder.exists())
-    if not there.is_dir():
-        raise InputError(f"{to}: {there} is a file, not a folder")
-    if not os.access(there, os.W_OK):
-        raise InputError(f"{to}: {there} is not writable")
 
 
 def check_query(path: Path) -> None:
@@ -115,7 +78,3 @@ def parse_numbers(option: str, text: str) -> list[float]:
     if not numbers or not all(map(math.isfinite, numbers)):
         raise ConfigError(f"{option} {text!r}: give numbers with commas between, without spaces")
     return numbers
-
-
-def _is_same(first: Path, second: Path) -> bool:
-    return first.exists() and second.exists() and first.samefile(second)

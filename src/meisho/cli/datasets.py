@@ -22,6 +22,7 @@ from meisho.cli.app import app, err, note, own_command, print_json, say, shell_l
 from meisho.cli.options import Json
 from meisho.errors import DatasetError, InputError
 from meisho.fetching.manifest import DataFile, Manifest, load_manifest, manifest_names, say_bytes
+from meisho.outputs import check_output_folder
 from meisho.tables import require_name
 from meisho.texts import count
 
@@ -109,7 +110,7 @@ def get(
 
     manifest = load_manifest(name)
     root = to or Path("data") / manifest.name
-    check_output(root)
+    check_output_folder(root)
     _check_mirror(mirror)
     numbers = parse_shards(shards) if shards else None
     selection = Selection(tuple(part or ()), numbers, parse_classes(classes) if classes else None)
@@ -166,16 +167,6 @@ def check(
         if not manifest and not loads[0].error:
             say("Whether each can be read: ", strong(_reading_line(name, root)))
     _raise_if_broken(root, statuses, loads, is_own=not manifest)
-
-
-def check_output(folder: Path | None) -> None:
-    """Refuse a file where a folder is to be written.
-
-    Raises:
-        InputError: It is a file.
-    """
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder with --to")
 
 
 def _check_mirror(mirror: str | None) -> None:

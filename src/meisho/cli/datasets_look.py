@@ -11,9 +11,10 @@ from rich.text import Text
 
 from meisho.cli.app import note, out, own_command, print_json, say, shell_line, strong, tell
 from meisho.cli.bars import progress_bars
-from meisho.cli.datasets import check_output, datasets_app, default_root
+from meisho.cli.datasets import datasets_app, default_root
 from meisho.cli.options import Json
 from meisho.errors import InputError
+from meisho.outputs import COPIES, FIGURE, check_output_folder, check_outputs
 from meisho.tables import require_name
 from meisho.texts import count, printable
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # they take long to import
 
 _BAR_CELLS = 40
 _SHOWN = 5
+_FILES = {"histogram.png": FIGURE, "histogram.svg": FIGURE, "copies.csv": COPIES}
 
 Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or its table. Default: data/NAME.")]
 
@@ -78,7 +80,8 @@ def stats(
         raise InputError("--beside names tables to look for copies in; add --photos")
     if not is_labelled(name) and not photos:
         raise InputError(f"{name} has no classes to count; add --photos to look at its photos")
-    check_output(to)
+    if to:
+        check_outputs(to, _FILES, inputs=[root, *(beside or ())])
     facts: dict[str, object] = {"name": name, "root": root}
     if is_labelled(name):
         facts |= _show_classes(name, root, to, quiet=as_json)
@@ -278,8 +281,9 @@ def split(
 
     require_name(name, LABELLED, what="set of labelled photos")
     root = root or default_root(name)
-    check_output(to)
-    list_files(parse_kind(kind), to, overwrite=overwrite)  # refused before millions of rows are read
+    check_output_folder(to)
+    inputs = filter(None, (root, without))  # refused before millions of rows are read
+    list_files(parse_kind(kind), to, overwrite=overwrite, inputs=inputs)
     unwanted = read_landmarks(without) if without else frozenset[str]()
     done = split_labels(
         load_labels(name, root),

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from meisho.arrays import Float32Array, Float64Array
 from meisho.images import make_thumbnail
 from meisho.marks import save_drawing
+from meisho.outputs import DRAWING, check_output
 from meisho.photo_pair import PhotoPair
 from meisho.photos import Photo
 from meisho.texts import count
@@ -33,8 +34,9 @@ def draw_matches(pair: PhotoPair, path: Path, *, outliers: bool = False) -> None
 
     Raises:
         ImageError: A photo cannot be read.
-        InputError: No drawing can be saved under such an ending.
+        InputError: The file is there and is no drawing, or no drawing has such an ending.
     """
+    check_output(path, DRAWING)
     left, right = _read(pair.query), _read(pair.database)
     canvas = Image.new("RGB", (left.width + GAP_PX + right.width, HEIGHT_PX + CAPTION_PX), "white")
     offset = left.width + GAP_PX

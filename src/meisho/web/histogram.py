@@ -7,9 +7,10 @@ import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.datasets.statistics import FEW, ClassStatistics, HistogramBar, count_bars
-from meisho.errors import InputError, needs_extra
+from meisho.errors import needs_extra
 from meisho.files import replacing
 from meisho.marks import FIGURE_METADATA
+from meisho.outputs import FIGURE, check_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,10 +38,9 @@ def draw_histogram(counts: Int64Array, statistics: ClassStatistics, path: Path, 
         title: What is shown.
 
     Raises:
-        InputError: The path ends in something else.
+        InputError: The path ends in something else, or is there and is no figure of meisho.
     """
-    if path.suffix.lower() not in _CANVASES:
-        raise InputError(f"{path}: a histogram is drawn as .png or .svg; give such a name")
+    check_output(path, FIGURE)
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     _CANVASES[path.suffix.lower()](figure)
     figure.suptitle(f"{title}: {statistics.num_photos:,} photos of {statistics.num_classes:,} classes")
