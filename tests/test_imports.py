@@ -27,10 +27,12 @@ NOUNS = {
     "ground_truth",
     "photos",
     "images",
+    "marks",
+    "outputs",
 }
 MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
-    "errors": set(),
+    "errors": {"texts"},
     "texts": set(),
     "cores": set(),
     "arrays": set(),
@@ -47,6 +49,8 @@ MAY_IMPORT = {
     "ground_truth": {"errors", "arrays", "texts"},
     "photos": {"errors", "arrays"},
     "images": {"errors", "arrays", "photos"},
+    "marks": {"errors", "files"},
+    "outputs": {"errors", "files", "marks"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,
     "fetching": NOUNS,  # at the side: brings the files that `datasets` reads

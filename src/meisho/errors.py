@@ -13,14 +13,16 @@ MeishoError                   exit code 1
 ├── WeightsError              5   a model's weights are missing or do not fit
 ├── FetchError                5   a data set's files cannot be downloaded, or are not what was expected
 ├── MissingDependencyError    5   a required optional package is not installed
+├── RottenPhotosError         9   files of photos changed although nobody wrote to them
 ├── DivergedError             6   training met a loss or gradient that is not a number
 └── InterruptedRunError     130   training was asked to stop, and has saved its state
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from meisho.texts import printable
 
 
 class MeishoError(Exception):
@@ -44,8 +46,7 @@ class ImageError(InputError):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        printable = os.fsencode(path).decode("utf-8", "backslashreplace")  # a file name may hold any bytes
-        super().__init__(f"{printable}: {reason}")
+        super().__init__(f"{printable(path)}: {reason}")
         self.path = path
         self.reason = reason
 
@@ -65,6 +66,12 @@ class SkippedPhotosError(MeishoError):
     """Photos were skipped in a strict run."""
 
     exit_code = 3
+
+
+class RottenPhotosError(MeishoError):
+    """Files of photos changed on the disk although nobody wrote to them."""
+
+    exit_code = 9
 
 
 class CollectionError(MeishoError):

@@ -1,11 +1,16 @@
 """Files that are written whole or not at all: under a temporary name beside their place, then renamed."""
 
+import hashlib
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LEFTOVERS = ".*.[0-9]*.part*"
+_LEFTOVER = re.compile(r"\..*\.[0-9]+\.part(\.[^.]*)?", re.DOTALL)
+_LONG_STEM = 50  # letters: a longer one might leave no room for what is added to it
+_END_BYTES = 4096
 
 
 @contextmanager
@@ -20,7 +25,8 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
         sync: Wait until the content is on the disk, so that a power cut cannot leave an empty file either.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    stem = path.stem if len(path.stem) < _LONG_STEM else hashlib.sha256(os.fsencode(path.stem)).hexdigest()
+    part = path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
         if sync:
@@ -45,10 +51,27 @@ def write_bytes(path: Path, *pieces: bytes) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes were writing in a folder or below; nobody may be writing there now."""
-    for part in folder.rglob(_LEFTOVERS):
-        part.unlink(missing_ok=True)
+    for part in folder.rglob(".*.part*"):
+        if is_leftover(part):
+            part.unlink(missing_ok=True)
 
 
 def is_leftover(path: Path) -> bool:
     """Whether a name is one that `replacing` writes under."""
-    return path.match(_LEFTOVERS)
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
+def read_ends(path: Path) -> bytes:
+    """Return the first and the last 4 KB of a file, or all of a small one; nothing of what cannot be read.
+
+    A pipe or device is not opened: it could wait for ever.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return b""
+        with path.open("rb") as file:
+            head = file.read(_END_BYTES)
+            file.seek(max(len(head), file.seek(0, os.SEEK_END) - _END_BYTES))
+            return head + file.read(_END_BYTES)
+    except (OSError, ValueError):
+        return b""

@@ -11,7 +11,7 @@ _SEAL = "sha256"
 
 def write_sealed(path: Path, values: dict[str, object], *, sync: bool = False) -> None:
     """Write values as JSON together with the SHA-256 of them, whole or not at all."""
-    write_text(path, json.dumps({**values, _SEAL: _digest(values)}, indent=2) + "\n", sync=sync)
+    write_text(path, json.dumps({**values, _SEAL: _digest(values)}, indent=2), sync=sync)
 
 
 def read_sealed(path: Path) -> dict[str, object]:

@@ -13,6 +13,7 @@ import numpy as np
 from meisho.datasets.table import BrokenRows, read_table
 from meisho.errors import InputError
 from meisho.files import replacing
+from meisho.outputs import SUBMISSION, check_output
 from meisho.ranking import NO_ROW, Ranking
 
 MOST_IDS = 100
@@ -25,13 +26,15 @@ def write_submission(ranking: Ranking, path: Path, *, query_ids: Sequence[str] |
 
     Args:
         ranking: Ranked lists; the first 100 of each are written.
-        path: The file; what is there is replaced.
+        path: The file, a CSV; a submission that is there is replaced.
         query_ids: The rows to write, in order, such as those of the contest's sample submission; those that
             the ranking does not have stay without an answer. None: the queries of the ranking.
 
     Raises:
-        InputError: An id has a space, comma or quote in it, or a query stands twice.
+        InputError: An id has a space, comma or quote in it, a query stands twice, or the file is there and is
+            no submission.
     """
+    check_output(path, SUBMISSION)
     wanted = ranking.query_ids if query_ids is None else tuple(query_ids)
     if len(set(wanted)) != len(wanted):
         raise InputError(f"{path}: a query id stands twice; a submission has one row for each query")

@@ -1,4 +1,11 @@
-"""Words around numbers: "1 photo", "1,240 photos", "2 queries"."""
+"""Words for people: "1 photo", "1,240 photos", "2 queries"; and names as text that is safe to print."""
+
+import re
+
+# C0 and C1 controls, marks that change the direction of writing, line separators, bytes that are not text
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 def count(number: int, noun: str) -> str:
@@ -16,3 +23,23 @@ def plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def printable(text: object) -> str:
+    r"""Return text without what a terminal obeys: each such character as `\x1b`, `\u202e`.
+
+    A file name may hold any character but "/" and NUL: the start of a terminal's command, a line feed, marks
+    that turn the direction of writing, bytes that are no text.
+    """
+    return _UNPRINTABLE.sub(lambda found: _escape(ord(found[0])), str(text))
+
+
+def json_escaped(text: str) -> str:
+    r"""Return JSON text in which what `printable` escapes inside its strings is escaped as JSON has it."""
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+
+
+def _escape(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no text, as Python keeps it in a name
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

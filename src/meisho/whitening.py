@@ -17,6 +17,7 @@ from meisho.arrays import Float32Array, Float64Array, Int64Array, read_only
 from meisho.descriptors import Descriptors, Provenance, normalize_rows
 from meisho.errors import InputError, MismatchError, WeightsError
 from meisho.files import write_bytes
+from meisho.outputs import WHITENING, check_output
 
 Kind = Literal["pca", "learned"]
 
@@ -93,7 +94,12 @@ class Whitening:
         return hashlib.sha256(self.mean.tobytes() + self.projection.tobytes()).hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write one safetensors file, atomically."""
+        """Write one safetensors file, atomically.
+
+        Raises:
+            InputError: The file is there and is no whitening.
+        """
+        check_output(path, WHITENING)
         metadata = {"kind": self.kind, "source": self.source.to_json()}
         write_bytes(path, save({"mean": self.mean, "projection": self.projection}, metadata))
 

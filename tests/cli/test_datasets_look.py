@@ -90,8 +90,8 @@ def test_options_are_checked_before_a_table_is_read(run, tmp_path):
     for arguments, reason in (
         (("split", "gldv2_micro", "--to", tmp_path / "to", "--kind", "half"), "no split is called 'half'"),
         (("split", "roxford5k", "--to", tmp_path / "to"), "no set of labelled photos is called 'roxford5k'"),
-        (("split", "gldv2_micro", "--to", file), "file: is a file; give a folder with --to"),
-        (("stats", "gldv2_micro", "--to", file), "file: is a file; give a folder with --to"),
+        (("split", "gldv2_micro", "--to", file), "file is a file, not a folder"),
+        (("stats", "gldv2_micro", "--to", file), "file is a file, not a folder"),
         (("stats", "oxford", "--photos"), "no data set is called 'oxford'"),
     ):
         code, printed, errors = run("datasets", *arguments, "--root", missing)

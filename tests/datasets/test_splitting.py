@@ -132,7 +132,7 @@ def test_written_tables_are_read_by_our_own_readers(tmp_path, place):
     labels = load_labels("gldv2_train", root)
     to = root / place
     if place == ".":
-        with pytest.raises(InputError, match=r"train\.csv: is the table that is split"):
+        with pytest.raises(InputError, match=r"train\.csv: is one of the inputs"):
             write_split(split_labels(labels, "landmark"), to, overwrite=True)
         assert sorted(path.name for path in root.iterdir()) == ["train", "train.csv"]
         return

@@ -30,7 +30,7 @@ def test_png_and_svg_are_whole_pictures_and_the_same_every_time(tmp_path):
 
 
 def test_another_ending_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"drawn as \.png or \.svg"):
+    with pytest.raises(InputError, match=r"end it in \.png or \.svg"):
         draw_histogram(COUNTS, STATISTICS, tmp_path / "a.gif", title="x")
 
 

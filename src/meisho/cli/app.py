@@ -1,5 +1,7 @@
 """What every command shares: the program, its consoles, and how things are printed."""
 
+import codecs
+import errno
 import json
 import logging
 import math
@@ -8,19 +10,21 @@ import shlex
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from importlib import import_module
-from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from meisho import __version__
-from meisho.errors import InterruptedRunError, MeishoError
+from meisho.cli.checks import check_words
+from meisho.cli.terminal import NoReaderError, SafeConsole, abandon_output, open_streams, write_out
+from meisho.errors import CollectionError, InputError, InterruptedRunError, MeishoError
+from meisho.texts import json_escaped, printable
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.run.indexing import SkippedPhoto
@@ -38,6 +42,7 @@ COMMANDS = {
     "export": "meisho.cli.export",
     "submit": "meisho.cli.submit",
     "whiten": "meisho.cli.whiten",
+    "check": "meisho.cli.check",
     "info": "meisho.cli.info",
 }
 """Command -> the module that adds it to `app`, in the order of --help."""
@@ -78,37 +83,93 @@ def _begin(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        say(WELCOME)
+        out.print(WELCOME)
 
 
 INTERRUPTED = 130
-sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115  # a shell may close it: `>&-`
-sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
-out = Console(soft_wrap=True, markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
-err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+NO_READER = 141
+"""Exit code where what reads the output has gone, as `| head -1` does: that of a program ended by SIGPIPE."""
+_KEPT = "what was done so far is kept; run the same command to go on"
+_UsageError = typer.BadParameter.__bases__[0]  # click's, which each typer keeps elsewhere
+
+open_streams()
+out, err = SafeConsole("stdout"), SafeConsole("stderr")
 
 
 def main() -> None:
     """Run the command line; errors are one line on stderr and an exit code that means something."""
     logging.basicConfig(level=logging.ERROR)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # odd file names must print
+    open_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends jobs is what Ctrl-C is
+    code = 0
     try:
-        load_commands(sys.argv[1:])
-        app()
+        code = _run(sys.argv[1:])
+        write_out("")
+    except NoReaderError:
+        code = NO_READER
+        abandon_output()
+    except OSError as error:
+        code = code or report_error(f"the output cannot be written: {_reason(error)}", 1)
+        abandon_output()
+    sys.exit(code)
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run one command and return its exit code; what ended it is said."""
+    try:
+        check_words(words)
+        load_commands(words)
+        code = typer.main.get_command(app).main([*words], standalone_mode=False) or 0
+        return _tell_interrupted(_KEPT) if code == INTERRUPTED else code
+    except KeyboardInterrupt:
+        return _tell_interrupted(_KEPT)
     except InterruptedRunError as stop:
-        _tell_interrupted(str(stop))
-        sys.exit(INTERRUPTED)
-    except MeishoError as error:
-        fail(str(error), error.exit_code)
-    except OSError as error:  # a full disk, a forbidden folder
-        fail(str(error), 1)
-    except SystemExit as stop:
-        if stop.code == INTERRUPTED:
-            _tell_interrupted("what was done so far is kept; run the same command to go on")
+        return _tell_interrupted(str(stop))
+    except NoReaderError:
         raise
+    except SystemExit:  # typer's, where --help met such a pipe: no command raises one
+        raise NoReaderError from None
+    except BaseException as error:  # a panic of Rust is no Exception
+        if os.environ.get("MEISHO_TRACEBACK"):
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # its text is the help
+            out.print(str(error))
+            return InputError.exit_code
+        return report_error(*_explain(error))
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Say in one line why a command ended, and with which exit code."""
+    if isinstance(error, MeishoError):
+        return str(error), error.exit_code
+    if isinstance(error, _UsageError):
+        return _explain_usage(error), InputError.exit_code
+    if isinstance(error, OSError):  # a full disk, a forbidden folder
+        reason = _reason(error)
+        code = InputError.exit_code if error.errno == errno.ENAMETOOLONG else MeishoError.exit_code
+        return (f"{error.filename}: {reason}" if error.filename else reason), code
+    if isinstance(error, MemoryError):
+        return "there is not enough memory; ask for less, or close other programs", MeishoError.exit_code
+    if type(error).__name__ == "PanicException":  # LanceDB's
+        advice = "the collection is damaged; restore it, or delete it and index again"
+        return f"LanceDB panicked ({error}): {advice}", CollectionError.exit_code
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"unexpected {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {error}; this is "
+        "a fault of meisho: please report it with what MEISHO_TRACEBACK=1 prints",
+        MeishoError.exit_code,
+    )
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _explain_usage(error: Any) -> str:
+    """Return an error of click as one line, with the command that helps."""
+    message = error.format_message().rstrip(".")
+    command = error.ctx.command_path if error.ctx else "meisho"
+    return f"{message[:1].lower()}{message[1:]}; see {command} --help"
 
 
 def load_commands(words: Sequence[str] = ()) -> None:
@@ -118,17 +179,18 @@ def load_commands(words: Sequence[str] = ()) -> None:
         import_module(COMMANDS[name])
 
 
-def _tell_interrupted(message: str) -> None:
+def _tell_interrupted(message: str) -> int:
     """Say what is kept; a signal from here on, when worker processes end, ends this one in silence."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    err.print(f"interrupted: {message}")
+    tell(f"interrupted: {message}")
+    return INTERRUPTED
 
 
-def fail(message: str, exit_code: int) -> NoReturn:
-    """Print an error and exit."""
-    err.print(Text.assemble(("error: ", "bold red"), message))
-    sys.exit(exit_code)
+def report_error(message: str, exit_code: int) -> int:
+    """Print an error; return its exit code."""
+    tell(("error: ", "bold red"), message)
+    return exit_code
 
 
 def strong(what: object) -> tuple[str, str]:
@@ -137,13 +199,41 @@ def strong(what: object) -> tuple[str, str]:
 
 
 def say(*pieces: str | tuple[str, str]) -> None:
-    """Print pieces of text, never read as markup: a path may hold brackets."""
-    out.print(Text.assemble(*pieces))
+    """Print pieces of text, never read as markup, as one line whatever a name in them holds.
+
+    A line feed that begins the first piece leaves a line empty.
+    """
+    if pieces and isinstance(pieces[0], str) and pieces[0].startswith("\n"):
+        out.print()
+        pieces = (pieces[0][1:], *pieces[1:])
+    out.print(_line(pieces))
+
+
+def tell(*pieces: str | tuple[str, str]) -> None:
+    """Print pieces of text on stderr as one line."""
+    err.print(_line(pieces))
+
+
+def note(text: str) -> None:
+    """Say on stderr what is worth knowing."""
+    tell(("note: ", "bold yellow"), text)
+
+
+def _line(pieces: Iterable[str | tuple[str, str]]) -> Text:
+    styled = (piece if isinstance(piece, tuple) else (piece, "") for piece in pieces)
+    return Text.assemble(*((_printable_lines(text), style) for text, style in styled))
+
+
+def _printable_lines(text: str) -> str:
+    """Return text as one line, or with the indented lines below it of a list that we wrote."""
+    return "\n  ".join(map(printable, text.split("\n  ")))
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, for machines."""
-    sys.stdout.write(json.dumps(_plain(value), ensure_ascii=False, indent=2) + "\n")
+    """Print a value as JSON, for programs, in UTF-8 or, where stdout has another encoding, in ASCII."""
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    text = json.dumps(_plain(value), ensure_ascii=not is_utf8, indent=2)
+    write_out(json_escaped(text) + "\n")
 
 
 def _plain(value: object) -> object:
@@ -162,12 +252,7 @@ def _plain(value: object) -> object:
 def print_skipped(skipped: "Iterable[SkippedPhoto]") -> None:
     """Say on stderr which photos were skipped, and why."""
     for photo in skipped:
-        err.print(Text.assemble(("skipped ", "yellow"), f"{photo.id}: {photo.reason}"))
-
-
-def note(text: str) -> None:
-    """Say on stderr what is worth knowing."""
-    err.print(Text.assemble(("note: ", "bold yellow"), text))
+        tell(("skipped ", "yellow"), f"{photo.id}: {photo.reason}")
 
 
 def own_command() -> str:

@@ -17,12 +17,12 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.text import Text
 
-from meisho.cli.app import app, err, out, own_command, print_json, say, shell_line, strong
+from meisho.cli.app import app, err, note, own_command, print_json, say, shell_line, strong
 from meisho.cli.options import Json
 from meisho.errors import DatasetError, InputError
 from meisho.fetching.manifest import DataFile, Manifest, load_manifest, manifest_names, say_bytes
+from meisho.outputs import check_output_folder
 from meisho.tables import require_name
 from meisho.texts import count
 
@@ -58,7 +58,9 @@ def list_datasets(as_json: Json = False) -> None:
         sizes = ", ".join(_part_text(manifest, part) for part in manifest.parts)
         say(strong(manifest.name), f"  {manifest.title}")
         facts = (f"about {sizes}", f"licence: {manifest.licence}", manifest.homepage, manifest.note)
-        say(("".join(f"  {fact}\n" for fact in facts if fact), "dim"))
+        for fact in filter(None, facts):
+            say((f"  {fact}", "dim"))
+        say()
     say("Download one: ", strong(shell_line(own_command(), "datasets", "get", "NAME", "--to", "data/NAME")))
     say("Also loaded:  ", ", ".join(DATASETS))
 
@@ -108,7 +110,7 @@ def get(
 
     manifest = load_manifest(name)
     root = to or Path("data") / manifest.name
-    check_output(root)
+    check_output_folder(root)
     _check_mirror(mirror)
     numbers = parse_shards(shards) if shards else None
     selection = Selection(tuple(part or ()), numbers, parse_classes(classes) if classes else None)
@@ -165,16 +167,6 @@ def check(
         if not manifest and not loads[0].error:
             say("Whether each can be read: ", strong(_reading_line(name, root)))
     _raise_if_broken(root, statuses, loads, is_own=not manifest)
-
-
-def check_output(folder: Path | None) -> None:
-    """Refuse a file where a folder is to be written.
-
-    Raises:
-        InputError: It is a file.
-    """
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder with --to")
 
 
 def _check_mirror(mirror: str | None) -> None:
@@ -259,7 +251,7 @@ def _show_plan(manifest: Manifest, root: Path, files: Sequence[DataFile], as_jso
     for file in files:
         say(strong(file.path), f"  {say_bytes(file.expected_bytes)}  -> {file.place(root)}")
         for source in _sources(file):
-            out.print(Text(f"    {source}", style="dim"))
+            say((f"    {source}", "dim"))
     total = sum(file.expected_bytes for file in files)
     say(f"{count(len(files), 'file')}, about {say_bytes(total)}; licence: {manifest.licence}")
 
@@ -291,17 +283,12 @@ def _print_summary(manifest: Manifest, summary: "FetchSummary") -> None:
     say(strong(manifest.name), " is in ", strong(summary.root), f" ({done}; {summary.seconds:.1f} s)")
     say(f"Licence: {manifest.licence}")
     if summary.trusted:
-        print_note(
+        note(
             f"nobody publishes a checksum of {_some(summary.trusted)}; the first download is trusted, "
             "and its SHA-256 recorded"
         )
     for loader in manifest.loaders[:1] if is_loadable(manifest, summary.root) else ():
         say("Score a model: ", shell_line(own_command(), "evaluate", loader, "--root", summary.root))
-
-
-def print_note(note: str) -> None:
-    """Print what a user should know on stderr."""
-    err.print(Text.assemble(("note: ", "bold yellow"), note))
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -9,13 +9,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from meisho.cli.app import err, out, own_command, print_json, say, shell_line, strong
+from meisho.cli.app import note, out, own_command, print_json, say, shell_line, strong, tell
 from meisho.cli.bars import progress_bars
-from meisho.cli.datasets import check_output, datasets_app, default_root, print_note
+from meisho.cli.datasets import datasets_app, default_root
 from meisho.cli.options import Json
 from meisho.errors import InputError
+from meisho.outputs import COPIES, FIGURE, check_output_folder, check_outputs
 from meisho.tables import require_name
-from meisho.texts import count
+from meisho.texts import count, printable
 
 if TYPE_CHECKING:  # they take long to import
     from meisho.datasets.duplicates import PhotoStatistics
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # they take long to import
 
 _BAR_CELLS = 40
 _SHOWN = 5
+_FILES = {"histogram.png": FIGURE, "histogram.svg": FIGURE, "copies.csv": COPIES}
 
 Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or its table. Default: data/NAME.")]
 
@@ -78,7 +80,8 @@ def stats(
         raise InputError("--beside names tables to look for copies in; add --photos")
     if not is_labelled(name) and not photos:
         raise InputError(f"{name} has no classes to count; add --photos to look at its photos")
-    check_output(to)
+    if to:
+        check_outputs(to, _FILES, inputs=[root, *(beside or ())])
     facts: dict[str, object] = {"name": name, "root": root}
     if is_labelled(name):
         facts |= _show_classes(name, root, to, quiet=as_json)
@@ -132,7 +135,7 @@ def _print_classes(source: Path, statistics: "ClassStatistics", bars: Sequence["
     ]
     table = Table(box=None, pad_edge=False, show_header=False)
     for title, text in rows:
-        table.add_row(Text(title, style="dim"), Text(text))
+        table.add_row(Text(title, style="dim"), printable(text))
     out.print(table)
     _print_bars(bars)
 
@@ -194,12 +197,12 @@ def _print_photos(statistics: "PhotoStatistics", facts: Sequence["PhotoFacts"], 
         rows.append((title, f"{groups}; {', '.join(across)}"))
     table = Table(box=None, pad_edge=False, show_header=False)
     for title, text in rows:
-        table.add_row(Text(title, style="dim"), Text(text))
+        table.add_row(Text(title, style="dim"), printable(text))
     out.print(table)
     for photo in statistics.broken[:_SHOWN]:
-        err.print(Text.assemble(("broken ", "yellow"), f"{photo.path}: {photo.error}"))
+        tell(("broken ", "yellow"), f"{photo.path}: {photo.error}")
     if len(statistics.broken) > _SHOWN:
-        err.print(f"... and {len(statistics.broken) - _SHOWN:,} more")
+        tell(f"... and {len(statistics.broken) - _SHOWN:,} more")
     _print_copies(statistics, facts, copies)
 
 
@@ -278,8 +281,9 @@ def split(
 
     require_name(name, LABELLED, what="set of labelled photos")
     root = root or default_root(name)
-    check_output(to)
-    list_files(parse_kind(kind), to, overwrite=overwrite)  # refused before millions of rows are read
+    check_output_folder(to)
+    inputs = filter(None, (root, without))  # refused before millions of rows are read
+    list_files(parse_kind(kind), to, overwrite=overwrite, inputs=inputs)
     unwanted = read_landmarks(without) if without else frozenset[str]()
     done = split_labels(
         load_labels(name, root),
@@ -324,13 +328,13 @@ def _print_split(done: "Split", files: tuple[Path, ...]) -> None:
     if done.left_out:
         say(f"Left out: {count(done.left_out, 'photo')}")
     if done.kind == "image" and done.num_untrained:
-        print_note(
+        note(
             f"{_classes(done.num_untrained)} had one photo, which is now for validation: none is left to "
             "train on; --min-photos 2 leaves such classes out"
         )
     if done.num_unknown:
         verb = "is" if done.num_unknown == 1 else "are"
-        print_note(f"{_classes(done.num_unknown)} to leave out {verb} not in this data set")
+        note(f"{_classes(done.num_unknown)} to leave out {verb} not in this data set")
     if done.kind == "landmark":
         say("Score a model: ", shell_line(own_command(), "evaluate", "csv", "--root", files[1]))
 

@@ -7,8 +7,7 @@ import typer
 
 from meisho.cli.app import app, own_command, print_json, say, shell_line, strong
 from meisho.cli.bars import progress_bars
-from meisho.cli.checks import check_output_folder
-from meisho.cli.evaluate import print_report, report_json, write_evaluation
+from meisho.cli.evaluate import check_evaluation, print_report, report_json, write_evaluation
 from meisho.cli.options import Device, Json, ModelChoice
 
 
@@ -31,7 +30,7 @@ def demo(
     from meisho.run.evaluating import evaluate_dataset
     from meisho.toycity import build_toycity
 
-    check_output_folder(to)
+    check_evaluation(to)
     city = to / "toycity"
     describer = ModelChoice(device=device).describer()
     with progress_bars() as report_progress:

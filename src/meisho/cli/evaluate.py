@@ -9,11 +9,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from meisho.cli.app import app, err, out, print_json, say, strong
+from meisho.cli.app import app, note, out, print_json, say, strong, tell
 from meisho.cli.bars import progress_bars
-from meisho.cli.checks import check_output_folder
 from meisho.cli.options import LOCAL_NAMES, Json, WhitenedModelChoice, expand_options
 from meisho.errors import InputError, MissingDependencyError
+from meisho.outputs import FIGURE, QUERY_SCORES, REPORT, SETTINGS, SWEEP, check_outputs, check_page
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.extractors.base import GlobalExtractor
     from meisho.run.evaluating import Evaluation
 
+
+_FILES = {"run.toml": SETTINGS, "report.json": REPORT, "per_query.csv": QUERY_SCORES}
+_SWEEP_FILES = {"run.toml": SETTINGS, "sweep.csv": SWEEP, "sweep.png": FIGURE}
 
 Chains = Annotated[
     list[str] | None,
@@ -94,9 +97,9 @@ def evaluate(
         sweep=sweep,
     )
     if settings.sweep:
-        _run_sweep(settings, to, choice, as_json=as_json)
+        _run_sweep(settings, to, choice, config, as_json=as_json)
     else:
-        _run(settings, to, choice, as_json=as_json)
+        _run(settings, to, choice, config, as_json=as_json)
 
 
 def _settings(
@@ -140,7 +143,12 @@ def _common_chains(local: str | None) -> list[str]:
 
 
 def _run(
-    settings: "EvaluationSettings", to: Path | None, choice: WhitenedModelChoice, *, as_json: bool
+    settings: "EvaluationSettings",
+    to: Path | None,
+    choice: WhitenedModelChoice,
+    config: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     from meisho.datasets.base import load_dataset
     from meisho.describing import Describer
@@ -151,13 +159,18 @@ def _run(
     chain = build_chain(settings.rerank, source="rerank", device=choice.device) if settings.rerank else None
     local = choice.local_describer(settings.local)
     if to:
-        check_output_folder(to)
+        check_evaluation(to)
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
+    check_evaluation(to)
     if settings.model == "random":
+        settings.check_place(to, config)
         evaluation = evaluate_random(loaded, seed=settings.seed)
     else:
         extractor = load_extractor(settings.model, device=choice.device, **settings.options)
+        steps = tuple(parse_chain(chain.full_text)) if chain else ()
+        settings = replace(_resolved(settings, extractor), rerank=steps)
+        settings.check_place(to, config)
         with progress_bars() as report_progress:
             evaluation = evaluate_dataset(
                 loaded,
@@ -169,8 +182,6 @@ def _run(
                 chain=chain,
                 seed=settings.seed,
             )
-        steps = tuple(parse_chain(chain.full_text)) if chain else ()
-        settings = replace(_resolved(settings, extractor), rerank=steps)
     settings.save(to)
     page = write_evaluation(evaluation, to)
     if as_json:
@@ -181,7 +192,12 @@ def _run(
 
 
 def _run_sweep(
-    settings: "EvaluationSettings", to: Path | None, choice: WhitenedModelChoice, *, as_json: bool
+    settings: "EvaluationSettings",
+    to: Path | None,
+    choice: WhitenedModelChoice,
+    config: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     from meisho.datasets.base import load_dataset
     from meisho.describing import Describer
@@ -193,11 +209,14 @@ def _run_sweep(
     texts = [text for grid in settings.sweep for text in expand_grid(grid)]
     chains = {text: build_chain(text, source="--rerank", device=choice.device) for text in texts}
     if to:
-        check_output_folder(to)
+        check_outputs(to, _SWEEP_FILES)
     local = choice.local_describer(settings.local)
     loaded = load_dataset(settings.dataset, settings.root)
     to = to or _folder_of(settings, loaded)
+    check_outputs(to, _SWEEP_FILES)
     extractor = load_extractor(settings.model, device=choice.device, **settings.options)
+    settings = replace(_resolved(settings, extractor), sweep=tuple(chains))
+    settings.check_place(to, config)
     with progress_bars() as report_progress:
         result = sweep_dataset(
             loaded,
@@ -209,7 +228,7 @@ def _run_sweep(
             seed=settings.seed,
             progress=report_progress,
         )
-    replace(_resolved(settings, extractor), sweep=tuple(chains)).save(to)
+    settings.save(to)
     table, plot = result.save(to), _draw_sweep(result, to / "sweep.png")
     if as_json:
         print_json({"table": str(table), "plot": plot and str(plot), "entries": _sweep_json(result)})
@@ -225,7 +244,7 @@ def _draw_sweep(sweep: "Sweep", path: Path) -> Path | None:
     try:
         from meisho.web.frontier import draw_sweep
     except MissingDependencyError as error:
-        err.print(f"note: {error}", soft_wrap=True)
+        note(str(error))
         return None
     draw_sweep(sweep, path)
     return path
@@ -241,6 +260,16 @@ def _resolved(settings: "EvaluationSettings", extractor: "GlobalExtractor") -> "
     provenance = extractor.provenance
     options = {name: value for name, value in json.loads(provenance.options).items() if value is not None}
     return replace(settings, model=provenance.extractor, options=options)
+
+
+def check_evaluation(to: Path) -> None:
+    """Refuse a folder in which `write_evaluation` would replace what is of no evaluation.
+
+    Raises:
+        InputError: It is so.
+    """
+    check_outputs(to, _FILES)
+    check_page(to / "report.html")
 
 
 def write_evaluation(evaluation: "Evaluation", to: Path) -> Path:
@@ -266,9 +295,9 @@ def _compare(first: Path, second: Path, *, seed: int, as_json: bool) -> None:
         return
     say(strong(comparison.dataset), f": {first} → {second}")
     for difference in comparison.differences:
-        out.print(f"  {difference}", style="dim")
+        say((f"  {difference}", "dim"))
     for setup in comparison:
-        out.print(setup.sentence)
+        say(setup.sentence)
 
 
 def print_report(report: "Report") -> None:
@@ -279,7 +308,7 @@ def print_report(report: "Report") -> None:
 
     say(strong(report.dataset), f": {report.conditions}")
     for line in report.methods:
-        out.print(line)
+        say(line)
     figures = report.table
     table = Table("metric", *figures.setups, box=None, pad_edge=False, header_style="dim")
     for metric, cells in figures.rows:
@@ -287,7 +316,7 @@ def print_report(report: "Report") -> None:
     table.add_row(*(Text(cell, style="dim") for cell in (COUNTED, *map(str, figures.counts))))
     out.print(table)
     for warning in report.warnings:
-        err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+        tell(("warning: ", "bold yellow"), warning)
 
 
 def print_sweep(sweep: "Sweep") -> None:
@@ -299,7 +328,7 @@ def print_sweep(sweep: "Sweep") -> None:
         f": {count(report.num_queries, 'query')}, {count(report.num_database, 'photo')}; "
         f"protocol {report.protocol}",
     )
-    out.print(f"model {report.provenance.summary}")
+    say(f"model {report.provenance.summary}")
     mains = {figure.setup: figure.metric for figure in reversed(report.figures)}
     setups = [setup for setup in dict.fromkeys(figure.setup for figure in report.figures)]
     heads = [f"{headline.metric} {setup}" if setup == headline.setup else setup for setup in setups]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meisho.cli.app import app, print_json, say, strong
-from meisho.cli.checks import check_output
 from meisho.cli.options import Json
+from meisho.outputs import MODEL, check_output, model_files
 
 if TYPE_CHECKING:  # it takes long to import
     from meisho.training.export import ExportSummary
@@ -29,7 +29,7 @@ def export(
 
     Example: meisho export runs/city/best --to city.onnx
     """
-    check_output(to, suffixes={".onnx"}, inputs=[Path(model)])
+    check_output(to, MODEL, inputs=model_files(model))
     from meisho.extractors.machine import require_torch
 
     require_torch("export", extra="export")

@@ -7,9 +7,9 @@ import typer
 
 from meisho.cli.app import app, own_command, print_json, print_skipped, say, shell_line, strong
 from meisho.cli.bars import progress_bars
-from meisho.cli.checks import check_output_folder
 from meisho.cli.options import LOCAL_NAMES, IndexKind, Json, WhitenedModelChoice, expand_options
 from meisho.errors import InputError, SkippedPhotosError
+from meisho.outputs import check_output_folder
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called

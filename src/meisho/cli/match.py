@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from meisho.cli.app import app, out, print_json, say, strong
-from meisho.cli.checks import PICTURE_SUFFIXES, check_output, check_query
+from meisho.cli.checks import check_query
 from meisho.cli.options import LOCAL_NAMES, Box, Device, Json, query_photo
+from meisho.outputs import DRAWING, check_output, model_files
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
@@ -65,7 +66,7 @@ def match(
     for file in (query, database):
         check_query(file)
     if to:
-        check_output(to, suffixes=PICTURE_SUFFIXES, inputs=[query, database])
+        check_output(to, DRAWING, inputs=[query, database, *model_files(local)])
     pair = compare_photos(
         *photos,
         load_local_extractor(local, device=device),

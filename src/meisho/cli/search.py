@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meisho.cli.app import app, note, out, print_json, say, shell_line, strong
-from meisho.cli.checks import check_output, check_query
+from meisho.cli.checks import check_query
 from meisho.cli.options import Box, Device, Json, Rerank, Whitening, load_chain, place, query_photo
 from meisho.errors import InputError
+from meisho.outputs import check_page
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
@@ -62,7 +63,7 @@ def search(
     chain = load_chain(f"geometric:first={verify}" if verify else rerank, device)
     pages = _pages(html, queries)
     for page in pages:
-        check_output(page, suffixes={".html", ".htm"}, inputs=queries)
+        check_page(page, inputs=[*queries, *filter(None, (weights, whitening))])
     places = place("weights", weights) | place("whitening", whitening)
     read_metadata(collection)  # it must be one
     for query in queries:

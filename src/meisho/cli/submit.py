@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from meisho.cli.app import app, err, note, print_json, say, strong
+from meisho.cli.app import app, note, print_json, say, strong, tell
 from meisho.cli.bars import progress_bars
-from meisho.cli.checks import check_output, check_output_folder
 from meisho.cli.evaluate import print_report, report_json
 from meisho.cli.options import (
     LOCAL_NAMES,
@@ -26,6 +24,7 @@ from meisho.cli.options import (
     load_chain,
 )
 from meisho.errors import InputError
+from meisho.outputs import SUBMISSION, check_output, check_output_folder
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
@@ -107,7 +106,9 @@ def gld_retrieval(
     for folder in (queries, database):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder")
-    check_output(to, suffixes={".csv"}, inputs=[file for file in (sample, solution) if file])
+    work = work or to.with_name(f"{to.stem}.work")
+    check_output(to, SUBMISSION, inputs=filter(None, (sample, solution)))
+    check_output_folder(work)
     reranking = load_reranking(rerank, local, device=device, num_workers=workers)
     how = ModelChoice(
         size=size, scales=scales, precision=precision, device=device, batch_size=batch_size, workers=workers
@@ -118,7 +119,7 @@ def gld_retrieval(
             ContestFiles(queries, database, sample, solution),
             describers,
             to,
-            work=work or to.with_name(f"{to.stem}.work"),
+            work=work,
             reranking=reranking,
             seed=seed,
             progress=report_progress,
@@ -145,11 +146,11 @@ def _submitted_json(submitted: "Submitted", to: Path) -> dict[str, object]:
 def _print_submitted(submitted: "Submitted", to: Path) -> None:
     entry = submitted.entry
     for error in entry.errors[:_SHOWN]:
-        err.print(Text.assemble(("skipped ", "yellow"), str(error)))
+        tell(("skipped ", "yellow"), str(error))
     if len(entry.errors) > _SHOWN:
-        err.print(f"... and {len(entry.errors) - _SHOWN:,} more photos were skipped")
+        tell(f"... and {len(entry.errors) - _SHOWN:,} more photos were skipped")
     for warning in () if submitted.report else entry.warnings:  # a report prints them too
-        err.print(Text.assemble(("warning: ", "bold yellow"), warning))
+        tell(("warning: ", "bold yellow"), warning)
     answered, wanted = len(entry.ranking.query_ids), len(entry.query_ids)
     if answered < wanted:
         note(
@@ -195,9 +196,10 @@ def bundle(
 
     Example: meisho submit bundle --model run/best --to bundle
     """
-    from meisho.contest.bundle import NotebookPlaces, write_bundle
+    from meisho.contest.bundle import NotebookPlaces, check_free, write_bundle
 
     check_output_folder(to)
+    check_free(to, overwrite=overwrite)
     load_chain(rerank, "cpu")
     how = ModelChoice(size=size, scales=scales, device="cpu")
     extractors = [replace(how, model=name).load() for name in model or ["default"]]

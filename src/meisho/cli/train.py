@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meisho.cli.app import app, err, own_command, print_json, say, shell_line, strong
+from meisho.cli.app import app, own_command, print_json, say, shell_line, strong, tell
 from meisho.cli.bars import progress_bars
 from meisho.cli.options import Json
 from meisho.errors import ConfigError, InterruptedRunError
@@ -67,7 +67,7 @@ def train(
     resolved = load_recipe(recipe, changes or ())
     try:
         with progress_bars() as report_progress:
-            result = run_training(resolved, folder, resume=resume, say=err.print, tick=report_progress)
+            result = run_training(resolved, folder, resume=resume, say=tell, tick=report_progress)
     except (InterruptedRunError, KeyboardInterrupt):
         sets = [word for change in changes or () for word in ("--set", change)]
         command = shell_line(own_command(), "train", recipe, "--to", folder, *sets)

@@ -7,9 +7,9 @@ import typer
 
 from meisho.cli.app import app, print_json, print_skipped, say, strong
 from meisho.cli.bars import progress_bars
-from meisho.cli.checks import check_output
 from meisho.cli.options import Json, ModelChoice, expand_options
 from meisho.errors import InputError
+from meisho.outputs import WHITENING, check_output, model_files
 
 
 @app.command(short_help="Fit a whitening on your own photos.")
@@ -40,7 +40,7 @@ def whiten(
 
     if not photos.exists():
         raise InputError(f"{photos}: no such file or folder")
-    check_output(to, suffixes={".safetensors"}, inputs=[photos])
+    check_output(to, WHITENING, inputs=[photos, *model_files(choice.model, choice.weights)])
     options = WhiteningOptions(learned=learned, dim=dim, shrinkage=shrinkage)
     describer = choice.describer()
     with progress_bars() as report_progress:

@@ -1,6 +1,6 @@
 """A bundle: one folder with everything needed to make a submission without a network.
 
-bundle.json     the models, in order, and the reranking
+bundle.json     the models, in order, the reranking, and the names of all files
 wheels/         meisho, and any wheels that were added
 weights/1/      a checkpoint for each model: model.json, model.safetensors, perhaps whitening.safetensors
 weights/local/  the trained local feature extractor, if one is used
@@ -70,13 +70,14 @@ def write_bundle(
         wheels: Additional wheels to install there.
         rerank: A chain of rerankers, as for `--rerank`, or None.
         local: The local feature extractor for the chain, or None.
-        overwrite: Replace an existing bundle.
+        overwrite: Replace an existing bundle, if it holds nothing else.
 
     Returns:
         The files of the bundle.
 
     Raises:
-        InputError: The folder is not empty, a model has no timm backbone, or a wheel does not exist.
+        InputError: The folder is not empty or holds more than a bundle, a model has no timm backbone, or a
+            wheel does not exist.
     """
     models = [_require_timm(extractor) for extractor in extractors]
     if not models:
@@ -87,19 +88,22 @@ def write_bundle(
                 f"{wheel}: is not a wheel; give a .whl file for the machine that runs the notebook"
             )
     load_reranking(rerank, local)
-    _check_free(folder, overwrite)
+    check_free(folder, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         unfinished = Path(scratch) / folder.name
         unfinished.mkdir()
         records = [_save_model(model, unfinished, number) for number, model in enumerate(models, start=1)]
-        content = {"models": records, "rerank": rerank, "local": _save_local(local, unfinished)}
-        (unfinished / _LIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        content: dict[str, object] = {"models": records, "rerank": rerank}
+        content["local"] = _save_local(local, unfinished)
         notebook = make_notebook(**asdict(places or NotebookPlaces()))
         (unfinished / "notebook.ipynb").write_text(notebook, encoding="utf-8")
         write_wheel(unfinished / "wheels")
         for wheel in wheels:
             shutil.copy(wheel, unfinished / "wheels" / wheel.name)
+        content["files"] = [*_files_below(unfinished), _LIST]
+        (unfinished / _LIST).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        check_free(folder, overwrite=overwrite)  # it may have changed meanwhile
         if folder.exists():
             shutil.rmtree(folder)
         unfinished.rename(folder)
@@ -116,13 +120,39 @@ def _require_timm(extractor: GlobalExtractor) -> TimmGeM:
         ) from error
 
 
-def _check_free(folder: Path, overwrite: bool) -> None:
+def check_free(folder: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder that holds something that a bundle would replace.
+
+    Raises:
+        InputError: It does; with `overwrite`, an earlier bundle alone may be replaced.
+    """
+    if folder.is_symlink():
+        raise InputError(f"{folder}: is a link; give the folder itself, or another one")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / _LIST).is_file():
         raise InputError(f"{folder}: is not a bundle and is not empty; choose a new or empty folder")
     if not overwrite:
         raise InputError(f"{folder}: is already a bundle; choose another folder, or say --overwrite")
+    if strange := sorted({*_files_below(folder)} - _listed_files(folder)):
+        raise InputError(
+            f"{folder}: holds {strange[0]}, which is not of the bundle and would be lost; move it, or choose "
+            "another folder"
+        )
+
+
+def _files_below(folder: Path) -> list[str]:
+    """Return what lies below a folder and is no folder, as paths with "/"."""
+    found = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or not path.is_dir())
+    return [path.relative_to(folder).as_posix() for path in found]
+
+
+def _listed_files(folder: Path) -> set[str]:
+    """Return the files that a bundle's list says it wrote; none where it is no such list."""
+    try:
+        return {str(name) for name in json.loads((folder / _LIST).read_text(encoding="utf-8"))["files"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set()
 
 
 def _save_model(model: TimmGeM, bundle: Path, number: int) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from meisho.arrays import Int64Array
 from meisho.datasets.photo_facts import HASH_BITS, PhotoFacts
 from meisho.errors import InputError
 from meisho.files import replacing
+from meisho.outputs import COPIES, check_output
 
 NEAR_BITS = 6
 """Perceptual hashes that differ in at most so many of their 64 bits count as copies.
@@ -210,7 +211,12 @@ def _spread(sides: Int64Array) -> tuple[int, int, int]:
 
 
 def write_copies(copies: Sequence[Copies], facts: Sequence[PhotoFacts], path: Path) -> None:
-    """Write one row per photo that has a copy: `group,kind,part,label,file`; whole or not at all."""
+    """Write one row per photo that has a copy: `group,kind,part,label,file`; whole or not at all.
+
+    Raises:
+        InputError: The file is there, and is no table of copies.
+    """
+    check_output(path, COPIES)
     with (
         replacing(path) as part,
         part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,

@@ -7,6 +7,7 @@ from pathlib import Path
 from meisho.datasets.base import Dataset
 from meisho.errors import DatasetError, ImageError, InputError
 from meisho.photos import Photo, find_photos
+from meisho.texts import printable
 
 _SHOWN = 20
 
@@ -72,7 +73,7 @@ def check_photos(dataset: Dataset) -> None:
     total = len({photo.path for photo in (*dataset.database, *dataset.queries)})
     folder = os.path.commonpath([photo.path.parent for photo in missing])
     lines = [f"{dataset.name}: {len(missing)} of {total} photos are missing; put them under {folder}:"]
-    lines += [str(photo.path) for photo in missing[:5]]
+    lines += [printable(photo.path) for photo in missing[:5]]
     if len(missing) > 5:
         lines.append(f"... and {len(missing) - 5} more")
     raise DatasetError("\n  ".join(lines))

@@ -31,6 +31,7 @@ from meisho.arrays import BoolArray, Int64Array, read_only
 from meisho.datasets.labels import Labels
 from meisho.errors import DatasetError, InputError
 from meisho.files import replacing
+from meisho.outputs import PHOTO_TABLE, SPLIT, check_output
 from meisho.tables import require_name
 
 Kind = Literal["image", "landmark", "none"]
@@ -240,17 +241,21 @@ def number_classes(split: Split) -> Int64Array:
     return numbers
 
 
-def list_files(kind: Kind, folder: Path, *, overwrite: bool = False) -> tuple[Path, ...]:
+def list_files(
+    kind: Kind, folder: Path, *, overwrite: bool = False, inputs: Iterable[Path] = ()
+) -> tuple[Path, ...]:
     """Return the files that `write_split` writes into a folder.
 
     Raises:
-        InputError: One is there already, and must not be replaced.
+        InputError: One is there already, and must not be replaced: it is one of the inputs, or of no split.
     """
+    inputs = tuple(inputs)
     names = ("train.csv", "split.json") if kind == "none" else ("train.csv", "val.csv", "split.json")
     paths = tuple(folder / name for name in names)
     for path in paths:
         if path.exists() and not overwrite:
             raise InputError(f"{path}: is there already; choose another folder, or add --overwrite")
+        check_output(path, SPLIT if path.suffix == ".json" else PHOTO_TABLE, inputs=inputs)
     return paths
 
 
@@ -271,10 +276,7 @@ def write_split(split: Split, folder: Path, *, overwrite: bool = False) -> tuple
     Raises:
         InputError: A file is there already, or would replace the table that was split.
     """
-    paths = list_files(split.kind, folder, overwrite=overwrite)
-    for path in paths:
-        if path.exists() and path.resolve() == split.labels.source.resolve():
-            raise InputError(f"{path}: is the table that is split; choose another folder with --to")
+    paths = list_files(split.kind, folder, overwrite=overwrite, inputs=[split.labels.source])
     cells = _label_cells(split)
     roles = np.full(len(split.labels), "database", "U8")
     roles[split.queries] = "query"

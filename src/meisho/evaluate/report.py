@@ -17,6 +17,7 @@ from meisho.descriptors import Provenance
 from meisho.errors import InputError
 from meisho.evaluate.report_table import ReportTable
 from meisho.files import replacing, write_text
+from meisho.outputs import QUERY_SCORES, REPORT, check_outputs
 from meisho.texts import count
 
 REPORT_FILE = "report.json"
@@ -215,8 +216,12 @@ class Report:
 
         Returns:
             The path of `report.json`.
+
+        Raises:
+            InputError: One of them is there, and is not of an earlier report.
         """
         directory = Path(directory)
+        check_outputs(directory, {PER_QUERY_FILE: QUERY_SCORES, REPORT_FILE: REPORT})
         _write_query_scores(directory / PER_QUERY_FILE, self.query_scores)
         write_text(directory / REPORT_FILE, self.to_json(), errors=_ERRORS)
         return directory / REPORT_FILE

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meisho.config import config_toml
+from meisho.errors import InputError
 from meisho.files import write_text
+from meisho.outputs import SETTINGS, check_output
 
 SETTINGS_FILE = "run.toml"
 
@@ -50,8 +52,32 @@ class EvaluationSettings:
     sweep: tuple[str, ...] = ()
     seed: int = 0
 
-    def save(self, directory: Path) -> Path:
-        """Write `run.toml` under a temporary name, then rename it; return its path."""
+    def check_place(self, directory: Path, source: Path | None) -> None:
+        """Refuse to write over the file that the settings were read from, unless it says the same.
+
+        Args:
+            directory: Where they will be saved.
+            source: The file; None if there was none.
+
+        Raises:
+            InputError: It would be lost.
+        """
         path = directory / SETTINGS_FILE
+        if source is None or not path.exists() or not path.samefile(source):
+            return
+        if path.read_text(encoding="utf-8") != config_toml(self):
+            raise InputError(
+                f"{path}: is the file of --config, and would be replaced by other settings; choose another "
+                "folder with --to"
+            )
+
+    def save(self, directory: Path) -> Path:
+        """Write `run.toml` under a temporary name, then rename it; return its path.
+
+        Raises:
+            InputError: It is there, and is not of an earlier evaluation.
+        """
+        path = directory / SETTINGS_FILE
+        check_output(path, SETTINGS)
         write_text(path, config_toml(self))
         return path

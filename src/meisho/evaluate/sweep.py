@@ -11,6 +11,7 @@ from meisho.arrays import BoolArray, Float64Array
 from meisho.errors import InputError
 from meisho.evaluate.report import Report
 from meisho.files import replacing
+from meisho.outputs import SWEEP, check_output
 
 SWEEP_FILE = "sweep.csv"
 
@@ -72,8 +73,13 @@ class Sweep:
         return self.entries[int(np.argmax(np.nan_to_num(self.values, nan=-1)))]
 
     def save(self, directory: Path) -> Path:
-        """Write `sweep.csv` under a temporary name, then rename it; return its path."""
+        """Write `sweep.csv` under a temporary name, then rename it; return its path.
+
+        Raises:
+            InputError: It is there, and is not of an earlier sweep.
+        """
         path = directory / SWEEP_FILE
+        check_output(path, SWEEP)
         with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
             self._write(file)
         return path

@@ -1,5 +1,6 @@
 """Get a data set: download, verify, unpack and record its files, each step only where it is not done."""
 
+import os
 import re
 import shutil
 import threading
@@ -171,7 +172,7 @@ class _Fetcher:
             shown = [str(error) for error in errors[:_SHOWN]]
             more = [f"... and {len(errors) - _SHOWN} more"] if len(errors) > _SHOWN else []
             raise FetchError(
-                "\n".join([f"{self.manifest.name}: {len(errors)} files cannot be had:", *shown, *more])
+                "\n  ".join([f"{self.manifest.name}: {len(errors)} files cannot be had:", *shown, *more])
             ) from errors[0]
 
     def _fetch_one(self, file: DataFile) -> None:
@@ -264,7 +265,7 @@ class _Fetcher:
         name = self.manifest.name
         return (
             f"{name}: {file.path} cannot be had:\n  {fault}\n"
-            f"Get it by other means (see {self.manifest.homepage}), put it at {place} and run the same "
+            f"  Get it by other means (see {self.manifest.homepage}), put it at {place} and run the same "
             "command again; or name a folder or address that has it: --mirror PLACE with "
             f"PLACE/{name}/{file.path}"
         )
@@ -282,7 +283,10 @@ class _Fetcher:
                 progress=lambda stage, done, total: self.progress(f"{stage} {file.path}", done, total),
                 stop=self.stop,
             )
-            _move(members, folder, self.root / file.unpack.to)
+            to = self.root / file.unpack.to
+            before = self.record.members(file.path) if file.path in self.record.files else ()
+            _check_strangers(members, to, known={member.path for member in before})
+            _move(members, folder, to)
         except UnsafeArchiveError as error:
             raise UnsafeArchiveError(f"{error}. Remove it to have it downloaded again") from error
         finally:
@@ -352,6 +356,19 @@ def _has_size(path: Path, size: int) -> bool:
         return path.stat().st_size == size and path.is_file()
     except OSError:
         return False
+
+
+def _check_strangers(members: Iterable[Member], to: Path, *, known: Collection[str]) -> None:
+    """Refuse to replace a file that no archive gave: it is not of the data set, or is yours."""
+    for member in members:
+        target = to / member.path
+        if member.path in known or not os.path.lexists(target):
+            continue
+        if not _has_size(target, member.size_bytes) or digest_file(target).sha256 != member.sha256:
+            raise FetchError(
+                f"{target}: is there already and is not what the archive holds; move it, or choose another "
+                "folder with --to"
+            )
 
 
 def _move(members: Iterable[Member], folder: Path, to: Path) -> None:

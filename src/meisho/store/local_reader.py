@@ -94,6 +94,23 @@ class LocalFeatureReader:
             self._sequences[known] = stored["sequence"].to_numpy()[places]
             self._row_ids = np.zeros(len(self._ids), np.int64)
             self._row_ids[known] = stored["_rowid"].to_numpy()[places]
+        if not known.all():
+            self._check_strangers(stored.filter(pc.invert(pc.is_in(stored["content_sha256"], contents))))
+
+    def _check_strangers(self, stored: pa.Table) -> None:
+        """Check rows of contents that no photo has: such a content may be one that was changed on the disk."""
+        for first in range(0, len(stored), tables.BATCH_ROWS):
+            row_ids = stored["_rowid"].to_numpy()[first : first + tables.BATCH_ROWS]
+            with tables.plain_errors(self._path, "read its local features"):
+                rows = tables.take_rows(self._table, row_ids)
+            self._refuse_damaged(rows)
+
+    def _refuse_damaged(self, rows: pa.Table) -> None:
+        try:
+            refuse_damaged(rows, self._path, tables.LOCAL_FEATURES)
+        except DamagedError as error:
+            note_damage(self._path, error)
+            raise
 
     def _contents(self) -> pa.Array:
         """Return the photos' contents (N,), null where a photo is missing or could not be read."""
@@ -115,11 +132,7 @@ class LocalFeatureReader:
         if len(row_ids):
             with tables.plain_errors(self._path, f"read the local features of {len(row_ids)} photos"):
                 stored = tables.take_rows(self._table, row_ids)
-            try:
-                refuse_damaged(stored, self._path, tables.LOCAL_FEATURES)
-            except DamagedError as error:
-                note_damage(self._path, error)
-                raise
+            self._refuse_damaged(stored)
             found.update(
                 zip(stored["sequence"].to_pylist(), local_features_of_rows(stored, self._dim), strict=True)
             )

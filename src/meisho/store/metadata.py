@@ -96,15 +96,29 @@ def read_metadata(directory: Path) -> Metadata:
 
 def restore_metadata(directory: Path) -> str:
     """Write collection.json anew from its copy, or the copy from it, where one is damaged; says so."""
-    metadata = read_metadata(directory)
-    for name in (METADATA_FILE, COPY_FILE):
-        try:
-            _read_file(directory / name)
-        except CollectionError:
-            if metadata.format_version == FORMAT_VERSION:
-                write_metadata(directory, metadata)
-                return f"{name} was damaged, and is restored"
-    return ""
+    if not (damaged := find_damaged_metadata(directory)):
+        return ""
+    write_metadata(directory, read_metadata(directory))
+    return f"{damaged[0]}; it is restored"
+
+
+def find_damaged_metadata(directory: Path) -> tuple[str, ...]:
+    """Say which of collection.json and its copy is damaged; an older format has no copy.
+
+    Raises:
+        DamagedError: Both are.
+    """
+    is_old = read_metadata(directory).format_version < FORMAT_VERSION
+    names = (METADATA_FILE,) if is_old else (METADATA_FILE, COPY_FILE)
+    return tuple(f"{name} is damaged" for name in names if not _is_sound(directory / name))
+
+
+def _is_sound(file: Path) -> bool:
+    try:
+        _read_file(file)
+    except CollectionError:
+        return False
+    return True
 
 
 def _read_file(file: Path) -> Metadata:

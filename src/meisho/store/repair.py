@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from meisho.arrays import Int64Array
-from meisho.errors import CollectionError
+from meisho.errors import CollectionError, DamagedError
 from meisho.store import tables
 from meisho.store.commits import check_commits, note_commits
 from meisho.store.digests import find_damaged
@@ -20,8 +20,11 @@ _AT_ONCE = 64
 _WHAT = {PHOTOS: "photo record", DESCRIPTORS: "descriptor", LOCAL_FEATURES: "photo's local features"}
 
 
-def find_damaged_rows(path: Path, name: str, schema: pa.Schema) -> list[int]:
-    """Read a whole table of the collection at `path`; returns the numbers of its damaged rows.
+def find_damaged_rows(path: Path, name: str, schema: pa.Schema) -> tuple[int, list[int]]:
+    """Read a whole table of the collection at `path`.
+
+    Returns:
+        How many rows it has, and the sequence numbers of those that are damaged.
 
     Raises:
         CollectionError: It cannot be read.
@@ -29,10 +32,12 @@ def find_damaged_rows(path: Path, name: str, schema: pa.Schema) -> list[int]:
     check_commits(path, name)
     table = tables.open_pinned(path, name)
     damaged: list[int] = []
+    num_rows = 0
     with tables.plain_errors(path, f"read the {name} table"):
         for rows in tables.read_batches(table, schema.names):
+            num_rows += len(rows)
             damaged += rows["sequence"].filter(pa.array(find_damaged(rows))).to_pylist()
-    return damaged
+    return num_rows, damaged
 
 
 def repair_table(path: Path, name: str, schema: pa.Schema) -> str:
@@ -42,7 +47,7 @@ def repair_table(path: Path, name: str, schema: pa.Schema) -> str:
         CollectionError: It cannot be written.
     """
     try:
-        damaged = find_damaged_rows(path, name, schema)
+        _, damaged = find_damaged_rows(path, name, schema)
     except CollectionError:
         return _salvage(path, name, schema)
     if damaged:
@@ -56,20 +61,19 @@ def _salvage(path: Path, name: str, schema: pa.Schema) -> str:
     """Write a table anew with those rows that can be read and are sound."""
     try:
         table = tables.open_pinned(path, name)
-        with tables.plain_errors(path, f"read the {name} table"):
+        with tables.plain_errors(path, f"write the {name} table anew"):
             row_ids = tables.read_row_ids(table, ["sequence"])["_rowid"].to_numpy()
-    except CollectionError:
+            sound = (b for rows in _read_sound(path, table, row_ids, schema) for b in rows.to_batches())
+            latest = tables.open_latest(path, name)
+            latest.add(pa.RecordBatchReader.from_batches(schema, sound), mode="overwrite")
+            note_commits(path, name)
+            return _say(name, len(row_ids) - latest.count_rows()) or f"the {name} table is written anew"
+    except DamagedError:
         with tables.plain_errors(path, f"make the {name} table anew"):
             shutil.rmtree(path / f"{name}.lance", ignore_errors=True)
             tables.create_table(path, name, schema)
             note_commits(path, name)
         return f"the {name.replace('_', ' ')} could not be read at all, and are made anew"
-    sound = (b for rows in _read_sound(path, table, row_ids, schema) for b in rows.to_batches())
-    with tables.plain_errors(path, f"write the {name} table anew"):
-        latest = tables.open_latest(path, name)
-        latest.add(pa.RecordBatchReader.from_batches(schema, sound), mode="overwrite")
-        note_commits(path, name)
-        return _say(name, len(row_ids) - latest.count_rows()) or f"the {name} table is written anew"
 
 
 def _read_sound(path: Path, table: Table, row_ids: Int64Array, schema: pa.Schema) -> Iterator[pa.Table]:

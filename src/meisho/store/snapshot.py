@@ -147,6 +147,16 @@ def _holds(path: Path, vectors_sha256: str) -> bool:
         return False
 
 
+def holds_snapshot(folder: Path, commit: str) -> bool:
+    """Say whether `folder` holds a snapshot of this commit, sound or damaged."""
+    try:
+        return read_sealed(folder / _RECORD).get("commit") == commit
+    except OSError:
+        return False
+    except ValueError:
+        return True
+
+
 def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -> Snapshot | None:
     """Read a snapshot saved by `save_snapshot`; None if missing, of another commit, or damaged (logged).
 

@@ -30,6 +30,7 @@ DIGEST = pa.field("digest", pa.uint64())
 """The last column of every table, see `meisho.store.digests`."""
 ADDED = pa.schema([pa.field("ctime_ns", pa.int64()), DIGEST])
 """Columns that tables of format 1 and 2 do not have; null in their rows."""
+_PANICS = {"PanicException", "RustPanic"}
 _REPAIR = "if this happens again, part of it is damaged: run 'meisho index' to make that part anew"
 BATCH_ROWS = 1024
 SMALL_TABLE_BYTES = 64 * 1024**2
@@ -45,7 +46,7 @@ def plain_errors(path: Path, doing: str) -> Iterator[None]:
         yield
     except BaseException as error:  # a panic of LanceDB is no Exception, and its class cannot be imported
         plain = isinstance(error, OSError | RuntimeError | ValueError | pa.ArrowException)
-        if not plain and type(error).__name__ != "PanicException":
+        if not plain and type(error).__name__ not in _PANICS:
             raise
         reason = re.sub(r",? \S+\.rs:\d+:\d+", "", str(error)).strip()
         advice = _advice(reason)

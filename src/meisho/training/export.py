@@ -17,6 +17,7 @@ from meisho.extractors.onnx_file import INSIDE
 from meisho.extractors.timm_gem import TimmGeM, to_torch
 from meisho.files import replacing
 from meisho.images import ImageOptions
+from meisho.outputs import MODEL, check_output, model_files
 from meisho.whitening import Whitening
 
 OPSET = 18
@@ -82,10 +83,11 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
 
     Raises:
         InputError: The model is no network of this project, does what ONNX has no operator for, or whitens
-            the mean of several scales.
+            the mean of several scales; or the file is there and is no exported model.
         MissingDependencyError: onnx or onnxruntime is not installed.
         WeightsError: The exported network does not compute the same.
     """
+    check_output(path, MODEL, inputs=model_files(model))
     _require_onnx()
     extractor = to_torch(load_extractor(model, device="cpu"), device="cpu")
     _check_scales(model, extractor)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meisho.files import replacing
+from meisho.marks import FIGURE_METADATA
+from meisho.outputs import FIGURE, check_output
 
 if TYPE_CHECKING:  # both take long to import
     from matplotlib.axes import Axes
@@ -103,6 +105,7 @@ def plot_history(records: Sequence[EpochRecord], path: Path) -> None:
     mAP and accuracy have panels of their own: the first may fall by a few points while the second rises by
     eighty. What was not measured has none.
     """
+    check_output(path, FIGURE)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -133,7 +136,7 @@ def plot_history(records: Sequence[EpochRecord], path: Path) -> None:
     _mark_sizes(panels, records)
     FigureCanvasAgg(figure)
     with replacing(path) as part:
-        figure.savefig(part)
+        figure.savefig(part, metadata=FIGURE_METADATA)
 
 
 def _draw(axes: "Axes", records: Sequence[EpochRecord], name: str, factor: float, label: str = "") -> None:

@@ -6,6 +6,7 @@ there, and what it named before is removed after that: a kill leaves the old sta
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -120,8 +121,8 @@ def save_state(folder: Path, state: RunState, progress: Position, *, num_updates
         "progress": asdict(progress),
     }
     write_text(folder / STATE_NAME, json.dumps(content, indent=1))
-    for old in folder.glob("state-*.safetensors*"):
-        if old.name not in names:
+    for old in folder.glob("state-*.safetensors"):
+        if _FILE_NAME.fullmatch(old.name) and old.name not in names:
             old.unlink(missing_ok=True)
 
 
@@ -161,6 +162,9 @@ def saved_step(folder: Path) -> int | None:
     if not path.is_file():
         return None
     return int(json.loads(path.read_text(encoding="utf-8"))["progress"]["step"])
+
+
+_FILE_NAME = re.compile(r"state-\d+-\d+-\d+\.safetensors")
 
 
 def _file_name(progress: Position, rank: int) -> str:

@@ -14,6 +14,7 @@ runs/NAME/recipe.toml    the recipe, every default said
 import json
 import math
 import multiprocessing
+import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +25,7 @@ import torch
 from meisho.config import config_toml, config_values
 from meisho.errors import ImageError, InputError, MismatchError
 from meisho.files import remove_leftovers, write_text
+from meisho.outputs import FIGURE, RUN, SKIPPED, check_outputs
 from meisho.progress import Progress, silent
 from meisho.texts import count
 from meisho.training.accelerator import Accelerator, make_accelerator
@@ -166,9 +168,9 @@ def _write_facts(
     starts = []
     if resume:
         starts = json.loads((folder / "run.json").read_text(encoding="utf-8"))["starts"]
-    write_text(folder / "recipe.toml", config_toml(recipe))
-    content = facts | {"starts": [*starts, start]}
+    content = facts | {"starts": [*starts, start]}  # before the recipe: it tells a run from a folder with one
     write_text(folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False))
+    write_text(folder / "recipe.toml", config_toml(recipe))
 
 
 def _check_main() -> None:
@@ -197,6 +199,20 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         )
     elif resume:
         raise InputError(f"{folder}: holds no saved state to resume; start it without --resume")
+    else:
+        _check_vacant(folder)
+
+
+def _check_vacant(folder: Path) -> None:
+    """Refuse a folder whose files a new run would replace, unless an earlier start of a run left them."""
+    check_outputs(folder, {"run.json": RUN, "skipped.csv": SKIPPED, "curves.png": FIGURE})
+    if (folder / "run.json").exists():
+        return
+    for name in ("recipe.toml", "history.csv", "whitening.json", "best", "last", "state", "diverged"):
+        if os.path.lexists(folder / name):
+            raise InputError(
+                f"{folder / name}: is there already and is of no run; choose another place with --to"
+            )
 
 
 def _has_two_records(history: Path) -> bool:

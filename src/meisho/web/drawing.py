@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from meisho.arrays import Float32Array, Float64Array
-from meisho.files import replacing
 from meisho.images import make_thumbnail
+from meisho.marks import save_drawing
+from meisho.outputs import DRAWING, check_output
 from meisho.photo_pair import PhotoPair
 from meisho.photos import Photo
 from meisho.texts import count
@@ -21,8 +22,6 @@ GAP_PX = 12
 CAPTION_PX = 36
 OUTLIER = (150, 150, 150)
 INK = (34, 38, 43)
-QUALITY = 85
-"""Quality of a JPEG; PNG has none."""
 
 
 def draw_matches(pair: PhotoPair, path: Path, *, outliers: bool = False) -> None:
@@ -30,12 +29,14 @@ def draw_matches(pair: PhotoPair, path: Path, *, outliers: bool = False) -> None
 
     Args:
         pair: The photos that were compared.
-        path: The picture, PNG, JPEG or another format by its ending.
+        path: The picture, in the format that its ending says; see `meisho.marks.save_drawing`.
         outliers: Draw the other matches too, thin and grey, below the inliers.
 
     Raises:
         ImageError: A photo cannot be read.
+        InputError: The file is there and is no drawing, or no drawing has such an ending.
     """
+    check_output(path, DRAWING)
     left, right = _read(pair.query), _read(pair.database)
     canvas = Image.new("RGB", (left.width + GAP_PX + right.width, HEIGHT_PX + CAPTION_PX), "white")
     offset = left.width + GAP_PX
@@ -56,8 +57,7 @@ def draw_matches(pair: PhotoPair, path: Path, *, outliers: bool = False) -> None
     for start, end in zip(starts[inliers], ends[inliers], strict=True):
         _draw_inlier(pen, start, end)
     _write_caption(pen, describe_pair(pair), canvas.width)
-    with replacing(path) as part:
-        canvas.save(part, quality=QUALITY)
+    save_drawing(canvas, path)
 
 
 def describe_pair(pair: PhotoPair) -> str:

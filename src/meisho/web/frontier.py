@@ -9,6 +9,8 @@ import numpy as np
 from meisho.errors import needs_extra
 from meisho.evaluate.sweep import Sweep, SweepEntry
 from meisho.files import replacing
+from meisho.marks import FIGURE_METADATA
+from meisho.outputs import FIGURE, check_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +31,11 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
     Args:
         sweep: What to draw.
         path: The picture, .png; made whole or not at all.
+
+    Raises:
+        InputError: The file is there and is no figure of meisho.
     """
+    check_output(path, FIGURE)
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     FigureCanvasAgg(figure)
     axes, names = figure.subplots(1, 2, width_ratios=(2, 1))
@@ -48,7 +54,7 @@ def draw_sweep(sweep: Sweep, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.margins(x=0.1, y=0.1)
     with replacing(path) as part:
-        figure.savefig(part, dpi=120)
+        figure.savefig(part, dpi=120, metadata=FIGURE_METADATA)
 
 
 def _draw_entries(axes: "Axes", entries: dict[int, SweepEntry], *, in_color: bool) -> None:

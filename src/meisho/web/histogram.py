@@ -7,8 +7,10 @@ import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.datasets.statistics import FEW, ClassStatistics, HistogramBar, count_bars
-from meisho.errors import InputError, needs_extra
+from meisho.errors import needs_extra
 from meisho.files import replacing
+from meisho.marks import FIGURE_METADATA
+from meisho.outputs import FIGURE, check_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,10 +38,9 @@ def draw_histogram(counts: Int64Array, statistics: ClassStatistics, path: Path, 
         title: What is shown.
 
     Raises:
-        InputError: The path ends in something else.
+        InputError: The path ends in something else, or is there and is no figure of meisho.
     """
-    if path.suffix.lower() not in _CANVASES:
-        raise InputError(f"{path}: a histogram is drawn as .png or .svg; give such a name")
+    check_output(path, FIGURE)
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     _CANVASES[path.suffix.lower()](figure)
     figure.suptitle(f"{title}: {statistics.num_photos:,} photos of {statistics.num_classes:,} classes")
@@ -93,6 +94,6 @@ def _plain() -> FuncFormatter:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
+    no_date = {"Date": None} if path.suffix.lower() == ".svg" else {}  # the same picture gives the same file
     with replacing(path) as part, mpl.rc_context({"svg.hashsalt": "meisho"}):
-        figure.savefig(part, dpi=120, metadata=metadata)  # the same picture gives the same file
+        figure.savefig(part, dpi=120, metadata=FIGURE_METADATA | no_date)

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -10,6 +11,8 @@ from urllib.parse import quote
 
 from meisho.errors import ImageError
 from meisho.images import make_thumbnail
+from meisho.marks import is_our_drawing
+from meisho.outputs import PICTURE_NAME, check_page, pictures_folder
 from meisho.photo_pair import PhotoPair
 from meisho.photos import Photo
 from meisho.texts import count
@@ -63,22 +66,33 @@ class Tile:
 class PagePhotos:
     """The photos of one page.
 
+    Raises:
+        InputError: The page or a picture of matches would replace what is none, see `meisho.outputs`.
+
     Attributes:
         page: The HTML file.
         shown: Files that were looked at.
         unread: Files that could not be read, with the reason.
         drawn: Names of the pictures of matches that were written.
+        former: Names of the pictures that the page in the same place, which will be replaced, links to.
     """
 
     page: Path
     shown: set[Path] = field(default_factory=set)
     unread: dict[Path, ImageError] = field(default_factory=dict)
     drawn: set[str] = field(default_factory=set)
+    former: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_page(self.page)
+        text = self.page.read_text("utf-8", "replace") if self.page.exists() else ""
+        links = re.findall(r'href="[^"]*/(matches-[^"/]*)"', text)
+        object.__setattr__(self, "former", frozenset(filter(PICTURE_NAME.fullmatch, links)))
 
     @property
     def folder(self) -> Path:
         """The folder PAGE_matches of pictures of matches, beside the page."""
-        return self.page.with_name(f"{self.page.stem}_matches")
+        return pictures_folder(self.page)
 
     def query(self, photo: Photo) -> Tile:
         """Return the tile of a query."""
@@ -141,7 +155,7 @@ class PagePhotos:
         return f"{words}, for example {example}. {remedy if is_gone else ''}".rstrip()
 
     def tidy(self) -> None:
-        """Remove the pictures of an earlier page in the same place."""
-        for old in self.folder.glob("matches-*.jpg"):
-            if old.name not in self.drawn:
-                old.unlink()
+        """Remove the pictures of the page that was replaced; what is no drawing of ours stays."""
+        for name in self.former - self.drawn:
+            if is_our_drawing(self.folder / name):
+                (self.folder / name).unlink()
