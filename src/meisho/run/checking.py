@@ -1,9 +1,9 @@
 """Checking: everything that a collection holds, read once and compared with what was written."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from meisho.store.metadata import INDEX_FOLDER, find_damaged_metadata, read_meta
 from meisho.store.records import PhotoRecord
 from meisho.store.repair import find_damaged_rows
 from meisho.store.snapshot import Snapshot, holds_snapshot, load_snapshot, read_commit
-from meisho.store.tables import DESCRIPTORS, PHOTOS
+from meisho.store.tables import PHOTOS
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,24 +61,35 @@ def check_collection(
     """
     path = Path(path).absolute()
     collection = Collection(path, read_metadata(path))
-    steps = [*_steps(collection, read_photos=read_photos)]
-    found = []
-    for number, step in enumerate(steps):
-        progress("check", number, len(steps))
-        found.append(step())
-    progress("check", len(steps), len(steps))
+    kinds = 4 + len(collection.schemas)
+    found: list[Checked] = []
+    for checked in _check_all(collection, read_photos=read_photos):
+        found.append(checked)
+        progress("check", len(found), kinds)
     if damaged := [line for each in found if each.kind != "photos" for line in each.damaged]:
         note_damage(path, CollectionError("\n".join(damaged)))
     return tuple(found)
 
 
-def _steps(collection: Collection, *, read_photos: bool) -> Iterator[Callable[[], Checked]]:
-    yield lambda: Checked("metadata", 2, find_damaged_metadata(collection.path))
-    for table in collection.schemas:
-        yield partial(_check_table, collection, table)
-    yield lambda: _check_index(collection)
-    yield lambda: _check_snapshot(collection)
-    yield lambda: _check_photos(collection, read_photos=read_photos)
+def _check_all(collection: Collection, *, read_photos: bool) -> Iterator[Checked]:
+    yield Checked("metadata", 2, find_damaged_metadata(collection.path))
+    tables = [_check_table(collection, name) for name in collection.schemas]
+    stored = None if any(table.damaged for table in tables) else _read(collection.snapshot)
+    if isinstance(stored, str):  # each row is sound, but some are missing
+        tables[1] = replace(tables[1], damaged=(stored,))
+    yield from tables
+    yield _check_index(collection)
+    yield _check_snapshot(collection, stored if isinstance(stored, Snapshot) else None)
+    records = _read(collection.records)
+    yield _check_photos(collection, () if isinstance(records, str) else records, read_photos=read_photos)
+
+
+def _read(read: Callable[[], T]) -> T | str:
+    """Return what a step of reading gives, or its complaint."""
+    try:
+        return read()
+    except CollectionError as error:
+        return str(error)
 
 
 def _check_table(collection: Collection, table: str) -> Checked:
@@ -85,10 +98,7 @@ def _check_table(collection: Collection, table: str) -> Checked:
         num_rows, damaged = find_damaged_rows(collection.path, table, collection.schemas[table])
     except CollectionError as error:
         return Checked(kind, 0, (str(error),))
-    lines = tuple(f"row {number} is not what was written" for number in damaged)
-    if table == DESCRIPTORS and not damaged:
-        lines = tuple(_complaints(collection.snapshot))
-    return Checked(kind, num_rows, lines)
+    return Checked(kind, num_rows, tuple(f"row {number} is not what was written" for number in damaged))
 
 
 def _check_index(collection: Collection) -> Checked:
@@ -98,48 +108,38 @@ def _check_index(collection: Collection) -> Checked:
     return Checked("index", int(is_there), () if sound or not is_there else (f"{folder} cannot be used",))
 
 
-def _check_snapshot(collection: Collection) -> Checked:
+def _check_snapshot(collection: Collection, stored: Snapshot | None) -> Checked:
+    """Check the saved snapshot, against what the tables hold where that is known."""
     folder, commit = collection.path / INDEX_FOLDER, read_commit(collection.path)
     if not holds_snapshot(folder, commit):
         return Checked("snapshot", 0)
     saved = load_snapshot(folder, commit, collection.provenance, collection.dim)
     if saved is None:
         return Checked("snapshot", 1, (f"the snapshot in {folder} is damaged",))
-    lines = _complaints(lambda: _require_same(saved, collection.snapshot()))
-    return Checked("snapshot", 1, tuple(lines))
+    if stored is not None and not _is_same(saved, stored):
+        return Checked("snapshot", 1, ("the saved snapshot is not what the tables hold",))
+    return Checked("snapshot", 1)
 
 
-def _require_same(saved: Snapshot, stored: Snapshot) -> None:
-    same = (
+def _is_same(saved: Snapshot, stored: Snapshot) -> bool:
+    return (
         saved.descriptors.ids == stored.descriptors.ids
         and saved.files == stored.files
         and np.array_equal(saved.keys, stored.keys)
         and np.array_equal(saved.descriptors.vectors, stored.descriptors.vectors)
     )
-    if not same:
-        raise CollectionError("the saved snapshot is not what the tables hold")
 
 
-def _complaints(read: Callable[[], object]) -> Iterator[str]:
-    """Yield what a step of reading complains of; nothing where it is content."""
-    try:
-        read()
-    except CollectionError as error:
-        yield str(error)
-
-
-def _check_photos(collection: Collection, *, read_photos: bool) -> Checked:
-    try:
-        records = [record for record in collection.records() if not record.error]
-    except CollectionError:  # said already
-        return Checked("photos", 0)
+def _check_photos(collection: Collection, records: Sequence[PhotoRecord], *, read_photos: bool) -> Checked:
     damaged, changed = [], []
-    for record in records:
-        if reason := _find_change(collection.photo_root / record.file, record):
+    sound = [record for record in records if not record.error]
+    for record in sound:
+        file = collection.photo_root / record.file
+        if reason := _find_change(file, record):
             changed.append(f"{record.id}: {reason}")
-        elif read_photos and (reason := _find_rot(collection.photo_root / record.file, record)):
+        elif read_photos and (reason := _find_rot(file, record)):
             damaged.append(f"{record.id}: {reason}")
-    return Checked("photos", len(records), tuple(damaged), tuple(changed))
+    return Checked("photos", len(sound), tuple(damaged), tuple(changed))
 
 
 def _find_change(file: Path, record: PhotoRecord) -> str:

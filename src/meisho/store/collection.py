@@ -14,8 +14,9 @@ Layout of the directory::
     readers.lock           share-locked by every reader, so that no file is deleted while it is being read
 
 The format version is 3. Collections of versions 1 and 2, without digests, are read, and become version 3 when
-they are written to. The table of local features is opened only to read or write them. Files derived from a
-collection, such as an index, may lie next to these; they record the `version` they were built from.
+they are written to for the first time. The table of local features is opened only to read or write them. Files
+derived from a collection, such as an index, may lie next to these; they record the `version` they were built
+from.
 
 What is read is what was written, or it is an error: each row carries a digest (`meisho.store.digests`), and
 so do collection.json and, in commits.json, the files that say which rows there are (`meisho.store.commits`).
@@ -41,6 +42,7 @@ from meisho.files import is_leftover
 from meisho.store import tables
 from meisho.store.commits import COMMITS_FILE, check_commits, note_commits
 from meisho.store.damage import DAMAGE_FILE, forget_damage
+from meisho.store.digests import with_digests
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
 from meisho.store.locks import LOCK_FILE, OWNER_FILE, READERS_FILE, announce_reading, hold_lock
@@ -318,13 +320,14 @@ class Collection:
         return schemas if self.local_dim is None else {**schemas, LOCAL_FEATURES: LOCAL_SCHEMA}
 
     def _upgrade(self) -> None:
-        """Add what an older format does not have; its rows stay without digests until they are rewritten."""
+        """Give the rows of an older format what they do not have."""
         metadata = read_metadata(self.path)
         if metadata.format_version == FORMAT_VERSION:
             return
         with tables.plain_errors(self.path, "bring it to the present format"):
             for name, schema in self.schemas.items():
-                tables.add_missing_columns(tables.open_latest(self.path, name), schema)
+                stored = tables.read_batches(tables.open_pinned(self.path, name), schema.names)
+                tables.rewrite(self.path, name, schema, map(with_digests, stored))
                 note_commits(self.path, name)
             write_metadata(self.path, replace(metadata, format_version=FORMAT_VERSION))
 
@@ -395,7 +398,8 @@ def _check_schema(table: Table, path: Path, dim: int) -> None:
         table.name != DESCRIPTORS or table.schema.field("vector").type.list_size == dim
     )
     if not fits:
-        raise CollectionError(
+        raise DamagedError(
             f"{path}: the {table.name} table does not have the columns that {METADATA_FILE} promises "
-            f"(dimension {dim}); restore the directory from a backup, or delete it and index again"
+            f"(dimension {dim}); run 'meisho index' to make it anew",
+            table=table.name,
         )

@@ -2,7 +2,7 @@
 
 LanceDB does not checksum its data files: a flipped bit changes what is read, without an error. So each row
 carries one number, the XXH3 (64 bits, github.com/Cyan4973/xxHash) of all its other fields, written with it
-and compared whenever the row is read. Rows written before there were digests have none, and are believed.
+and compared whenever the row is read. Collections of an older format have none yet, and are believed.
 """
 
 from collections.abc import Iterator

@@ -98,7 +98,7 @@ class LocalFeatureReader:
             self._check_strangers(stored.filter(pc.invert(pc.is_in(stored["content_sha256"], contents))))
 
     def _check_strangers(self, stored: pa.Table) -> None:
-        """Check rows of contents that no photo has: such a content may be one that was changed on the disk."""
+        """Check rows of contents that no photo has: such a content may have changed on the disk."""
         for first in range(0, len(stored), tables.BATCH_ROWS):
             row_ids = stored["_rowid"].to_numpy()[first : first + tables.BATCH_ROWS]
             with tables.plain_errors(self._path, "read its local features"):

@@ -63,11 +63,10 @@ def _salvage(path: Path, name: str, schema: pa.Schema) -> str:
         table = tables.open_pinned(path, name)
         with tables.plain_errors(path, f"write the {name} table anew"):
             row_ids = tables.read_row_ids(table, ["sequence"])["_rowid"].to_numpy()
-            sound = (b for rows in _read_sound(path, table, row_ids, schema) for b in rows.to_batches())
-            latest = tables.open_latest(path, name)
-            latest.add(pa.RecordBatchReader.from_batches(schema, sound), mode="overwrite")
+            tables.rewrite(path, name, schema, _read_sound(path, table, row_ids, schema))
             note_commits(path, name)
-            return _say(name, len(row_ids) - latest.count_rows()) or f"the {name} table is written anew"
+            num_lost = len(row_ids) - tables.open_latest(path, name).count_rows()
+            return _say(name, num_lost) or f"the {name} table is written anew"
     except DamagedError:
         with tables.plain_errors(path, f"make the {name} table anew"):
             shutil.rmtree(path / f"{name}.lance", ignore_errors=True)
@@ -92,8 +91,8 @@ def _read_few(path: Path, table: Table, row_ids: Int64Array, schema: pa.Schema) 
             yield from _read_few(path, table, row_ids[:half], schema)
             yield from _read_few(path, table, row_ids[half:], schema)
         return
-    rows = tables.fill_columns(rows, schema.names).select(schema.names)
-    yield rows.filter(pa.array(~find_damaged(rows))).cast(schema)
+    rows = tables.fill_columns(rows, schema.names)
+    yield rows.filter(pa.array(~find_damaged(rows)))
 
 
 def _say(name: str, num_rows: int) -> str:

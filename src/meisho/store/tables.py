@@ -1,7 +1,7 @@
 """LanceDB as this package uses it: append-only tables, read at a pinned version; errors in plain words."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -125,10 +125,10 @@ def _present(table: Table, columns: Sequence[str]) -> list[str]:
     return [name for name in columns if name in there or name not in ADDED.names]
 
 
-def add_missing_columns(table: Table, schema: pa.Schema) -> None:
-    """Add the columns of `ADDED` that a table of an older format shall have, all null."""
-    if missing := [field for field in schema if field in ADDED and field.name not in table.schema.names]:
-        table.add_columns(missing)
+def rewrite(path: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Write a table anew, in one commit, from rows that may be read from its present version meanwhile."""
+    batches = (b for rows in tables for b in rows.select(schema.names).cast(schema).to_batches())
+    open_latest(path, name).add(pa.RecordBatchReader.from_batches(schema, batches), mode="overwrite")
 
 
 def read_next_sequence(table: Table) -> int:
