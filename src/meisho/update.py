@@ -14,6 +14,7 @@ from meisho.errors import ImageError
 from meisho.images import read_size
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
+from meisho.marks import is_our_drawing
 from meisho.photos import Box, Photo, PhotoFolder, content_sha256, place_below, printable_id
 from meisho.progress import Progress
 from meisho.store.records import PhotoRecord
@@ -22,6 +23,7 @@ from meisho.store.writer import CollectionWriter
 COMMIT_PHOTOS = 64
 """Photos per commit: about what a kill can lose."""
 
+STAMPED_AT_ONCE = 4096
 COMMIT_SECONDS = 10.0
 """Slower batches are committed after this time."""
 
@@ -38,35 +40,57 @@ class Plan:
         gone: Ids in the collection that are no longer among the photos.
         unchanged: Number of photos that are as recorded.
         sizes_px: Content -> (width, height) of every content that is recorded now.
+        contents: Id -> content as recorded, of the pending photos whose size and time are as recorded: they
+            are read to be sure.
+        stamped: Records that only lack `ctime_ns`, with it.
+        drawn: Ids of pictures that meisho drew, which are no photos.
     """
 
     pending: tuple[Pending, ...]
     gone: tuple[str, ...]
     unchanged: int
     sizes_px: dict[str, tuple[int, int]]
+    contents: dict[str, str] = field(default_factory=dict)
+    stamped: tuple[PhotoRecord, ...] = ()
+    drawn: tuple[str, ...] = ()
 
 
 def plan_update(
-    records: Sequence[PhotoRecord], folder: PhotoFolder, *, known_contents: frozenset[str]
+    records: Sequence[PhotoRecord],
+    folder: PhotoFolder,
+    *,
+    known_contents: frozenset[str],
+    rehash: bool = False,
 ) -> Plan:
     """Compare records with the files as they are now: what a sync with a folder must do.
 
     Photos that were added by hand (`is_added_by_hand`) count as photos of the folder while their file is
-    there. What is recorded below a place that could not be looked into is kept.
+    there. What is recorded where nobody could look is kept. A new or changed file that meisho drew is passed
+    over.
 
     Args:
         records: What is recorded.
         folder: What shall be there.
         known_contents: Contents that have a descriptor; a record whose descriptor was lost counts as changed.
+        rehash: Read every file, whatever its size and times say.
     """
-    added = [Photo(r.id, Path(r.file)) for r in records if is_added_by_hand(r) and not _is_gone(Path(r.file))]
     found = {photo.id for photo in folder.photos}
-    photos = (*folder.photos, *(photo for photo in added if photo.id not in found))
-    plan = plan_additions(records, photos, photo_root=folder.root, known_contents=known_contents)
-    ids = {photo.id for photo in photos}
-    unseen = tuple(f"{folder.name_below(problem.path)}/" for problem in folder.problems)
-    gone = tuple(r.id for r in records if r.id not in ids and not r.id.startswith(unseen))
-    return replace(plan, gone=gone)
+    by_hand = [r for r in records if is_added_by_hand(r) and r.id not in found and not is_gone(Path(r.file))]
+    unseen = {r.id for r in by_hand if not Path(r.file).exists()}
+    added = [Photo(r.id, Path(r.file)) for r in by_hand if r.id not in unseen]
+    photos = (*folder.photos, *added)
+    plan = plan_additions(
+        records, photos, photo_root=folder.root, known_contents=known_contents, rehash=rehash
+    )
+    drawn = {photo.id for photo, _ in plan.pending if is_our_drawing(photo.path)}
+    ids = {photo.id for photo in photos} - drawn | unseen
+    gone = tuple(r.id for r in records if r.id not in ids and not folder.is_unseen(r.id))
+    return replace(
+        plan,
+        pending=tuple(pending for pending in plan.pending if pending[0].id not in drawn),
+        gone=gone,
+        drawn=tuple(sorted(drawn)),
+    )
 
 
 def plan_additions(
@@ -75,27 +99,39 @@ def plan_additions(
     *,
     photo_root: Path,
     known_contents: frozenset[str],
+    rehash: bool = False,
 ) -> Plan:
-    """Compare records with these photos alone, by place, box, size and modification time; nothing is gone.
+    """Compare records with these photos alone; nothing is gone.
+
+    A photo is as recorded where its place, box, size and times are. Where only the time of the last change of
+    its inode differs, as after a tool that puts the modification time back, it is read to be sure.
 
     Args:
         records: What is recorded.
         photos: What shall be there too.
         photo_root: The folder of the collection, absolute.
         known_contents: Contents that have a descriptor.
+        rehash: Read every file.
     """
     sound = {r.id: r for r in records if not r.error and r.content_sha256 in known_contents}
-    pending = []
+    pending, stamped, contents = [], [], {}
     for photo in photos:
         now = _unfinished_record(photo, photo_root)
         before = sound.get(photo.id)
         if before is None or _state(before, _box_of(before.content_sha256)) != _state(now, _text(photo.box)):
             pending.append((photo, now))
+        elif rehash or before.ctime_ns not in (0, now.ctime_ns):
+            pending.append((photo, now))
+            contents[photo.id] = before.content_sha256
+        elif before.ctime_ns == 0 != now.ctime_ns:
+            stamped.append(replace(before, ctime_ns=now.ctime_ns))
     return Plan(
         pending=tuple(pending),
         gone=(),
         unchanged=len(photos) - len(pending),
         sizes_px={r.content_sha256: (r.width_px, r.height_px) for r in records if not r.error},
+        contents=contents,
+        stamped=tuple(stamped),
     )
 
 
@@ -111,7 +147,9 @@ class Update:
         writer: Where it is written.
         num_described: Photos whose descriptor was computed.
         num_duplicates: Twins.
+        num_reread: Photos that were read to be sure, and are as recorded.
         num_failed: Photos that cannot be read.
+        unread: Photos that could not be read to be sure, and why; they stay as recorded.
     """
 
     plan: Plan
@@ -119,7 +157,9 @@ class Update:
     progress: Progress
     num_described: int = 0
     num_duplicates: int = 0
+    num_reread: int = 0
     num_failed: int = 0
+    unread: list[tuple[Photo, str]] = field(default_factory=list)
     _sizes_px: dict[str, tuple[int, int]] = field(init=False)
     _records: dict[str, PhotoRecord] = field(default_factory=dict)
     _waiting_twins: list[Pending] = field(default_factory=list)
@@ -132,10 +172,7 @@ class Update:
         self._sizes_px = dict(self.plan.sizes_px)
 
     def run(self, describer: Describer) -> None:
-        """Describe what is new, commit batch by batch, and remove what is gone at the end.
-
-        A photo that was moved is its own twin: removed last, its content is never without a record.
-        """
+        """Describe what is new, and commit batch by batch; nothing is removed."""
         self._report()
         self._describe(self._new_contents(), describer)
         self._commit()
@@ -143,8 +180,8 @@ class Update:
         self._records |= {photo.id: record for photo, record in left}  # the first of their content failed
         self._describe((photo for photo, _ in left), describer)
         self._commit()
-        if self.plan.gone:
-            self.writer.remove(self.plan.gone)
+        for first in range(0, len(self.plan.stamped), STAMPED_AT_ONCE):
+            self.writer.put_records(self.plan.stamped[first : first + STAMPED_AT_ONCE])
 
     def _describe(self, photos: Iterable[Photo], describer: Describer) -> None:
         with closing(describer.stream(photos)) as stream:
@@ -159,7 +196,7 @@ class Update:
             try:
                 content = f"{content_sha256(photo.path)}{_text(photo.box)}"
             except ImageError as error:
-                self._fail(unfinished, error.reason)
+                self._cannot_read(photo, unfinished, error.reason)
                 continue
             record = replace(unfinished, content_sha256=content)
             if self._record_twin(photo, record):
@@ -182,7 +219,10 @@ class Update:
             self._fail(record, error.reason)
             return True
         self._ready.append(replace(record, width_px=size[0], height_px=size[1]))
-        self.num_duplicates += 1
+        if self.plan.contents.get(photo.id) == record.content_sha256:
+            self.num_reread += 1
+        else:
+            self.num_duplicates += 1
         self._report()
         return True
 
@@ -192,7 +232,7 @@ class Update:
             zip(batch.photos, batch.sizes_px.tolist(), strict=True)
         ):
             record = replace(self._records.pop(photo.id), width_px=width, height_px=height)
-            if (record.size_bytes, record.mtime_ns) != _size_and_time(photo.path):
+            if (record.size_bytes, record.mtime_ns, record.ctime_ns) != _size_and_times(photo.path):
                 self._fail(record, "it changed while it was being read; index again")
                 continue
             stays[row] = True
@@ -205,12 +245,19 @@ class Update:
             self._fail(self._records.pop(photo.id), error.reason)
         self._report()
 
+    def _cannot_read(self, photo: Photo, unfinished: PhotoRecord, reason: str) -> None:
+        """Record that a photo cannot be read; one that is as recorded, as far as can be seen, stays."""
+        if photo.id in self.plan.contents:
+            self.unread.append((photo, reason))
+        else:
+            self._fail(unfinished, reason)
+
     def _fail(self, record: PhotoRecord, reason: str) -> None:
         self._ready.append(replace(record, error=reason))
         self.num_failed += 1
 
     def _report(self) -> None:
-        done = self.num_described + self.num_duplicates + self.num_failed
+        done = self.num_described + self.num_duplicates + self.num_reread + self.num_failed + len(self.unread)
         self.progress("describe", done, len(self.plan.pending))
 
     def _commit_when_due(self) -> None:
@@ -284,7 +331,7 @@ class LocalUpdate:
     def _take(self, photo: Photo, found: LocalFeatures | ImageError, record: PhotoRecord) -> None:
         if isinstance(found, ImageError):
             self.failed.append((photo, found.reason))
-        elif (record.size_bytes, record.mtime_ns) != _size_and_time(photo.path):
+        elif (record.size_bytes, record.mtime_ns) != _size_and_times(photo.path)[:2]:
             self.failed.append((photo, "it changed since it was described; index again"))
         else:
             self._ready[record.content_sha256] = found
@@ -308,29 +355,32 @@ def is_added_by_hand(record: PhotoRecord) -> bool:
     return Path(record.file).is_absolute() and record.id == printable_id(Path(record.file))
 
 
-def _is_gone(path: Path) -> bool:
-    """Say whether a file was looked for and is not there; one that could not be looked for is not gone."""
+def is_gone(path: Path) -> bool:
+    """Whether a file was looked for in its folder and is not there.
+
+    Where the folder itself is missing, as that of a drive that is off, nobody could look.
+    """
     try:
         path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
+    except FileNotFoundError:
+        return path.parent.is_dir()
     except OSError:
         return False
     return False
 
 
 def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:
-    size_bytes, mtime_ns = _size_and_time(photo.path)
+    size_bytes, mtime_ns, ctime_ns = _size_and_times(photo.path)
     file = str(place_below(photo.path, photo_root))
-    return PhotoRecord(photo.id, "", size_bytes, mtime_ns, 0, 0, file=file)
+    return PhotoRecord(photo.id, "", size_bytes, mtime_ns, 0, 0, file=file, ctime_ns=ctime_ns)
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def _size_and_times(path: Path) -> tuple[int, int, int]:
     try:
         state = path.stat()
     except OSError:  # said when its turn comes to be read
-        return 0, 0
-    return state.st_size, state.st_mtime_ns
+        return 0, 0, 0
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
 def _state(record: PhotoRecord, box: str) -> tuple[str, str, int, int]:

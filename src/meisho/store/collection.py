@@ -14,9 +14,9 @@ Layout of the directory::
     readers.lock           share-locked by every reader, so that no file is deleted while it is being read
 
 The format version is 3. Collections of versions 1 and 2, without digests, are read, and become version 3 when
-they are written to for the first time. The table of local features is opened only to read or write them. Files
-derived from a collection, such as an index, may lie next to these; they record the `version` they were built
-from.
+they are written to for the first time. The table of local features is opened only to read or write them.
+Files derived from a collection, such as an index, may lie next to these; they record the `version` they were
+built from.
 
 What is read is what was written, or it is an error: each row carries a digest (`meisho.store.digests`), and
 so do collection.json and, in commits.json, the files that say which rows there are (`meisho.store.commits`).
@@ -254,6 +254,13 @@ class Collection:
             metadata = read_metadata(self.path)
             write_metadata(self.path, replace(metadata, photo_root=Path(photo_root).absolute()))
         return self.open(self.path)
+
+    def keep_excludes(self, excludes: tuple[str, ...]) -> None:
+        """Record the patterns of what is left out of the photo folder; only the writer may call this."""
+        metadata = read_metadata(self.path)
+        if metadata.excludes != excludes:
+            with tables.plain_errors(self.path, "record what is left out"):
+                write_metadata(self.path, replace(metadata, excludes=excludes))
 
     @property
     def version(self) -> int:

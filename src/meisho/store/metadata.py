@@ -35,6 +35,7 @@ class Metadata:
         created_by: Name and version of the program that made it.
         local_provenance: Extractor and options that made the local features; None if there are none.
         local_dim: Dimensions of a local feature's descriptor; None if there are none.
+        excludes: Patterns of what is left out of the photo folder; None for the default ones.
     """
 
     photo_root: Path
@@ -44,6 +45,7 @@ class Metadata:
     created_by: str = f"meisho {__version__}"
     local_provenance: Provenance | None = None
     local_dim: int | None = None
+    excludes: tuple[str, ...] | None = None
 
     def with_local_features(self, provenance: Provenance, dim: int) -> Self:
         """Return this metadata for a collection that also holds local features."""
@@ -139,6 +141,7 @@ def _read_file(file: Path) -> Metadata:
             created_by=str(values["created_by"]),
             local_provenance=Provenance(**local) if local else None,
             local_dim=int(values["local_dim"]) if local else None,
+            excludes=_read_excludes(values.get("excludes")),
         )
     except OSError as error:
         raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
@@ -146,6 +149,14 @@ def _read_file(file: Path) -> Metadata:
         raise DamagedError(
             f"{file}: damaged ({error!r}); restore it from a backup, or delete {file.parent} and index again"
         ) from error
+
+
+def _read_excludes(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(pattern, str) for pattern in value):
+        raise ValueError("excludes are no list of patterns")
+    return tuple(value)
 
 
 def _check_is_collection(path: Path) -> None:
