@@ -1,14 +1,25 @@
 """Fixtures that many tests share."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from meisho import cli
 
 REPOSITORY = Path(__file__).parent.parent
+
+# What is drawn is the same in every run, and no example is timed: the machine may be busy.
+settings.register_profile(
+    "meisho", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("meisho")
+
+# A shell starts a background job with SIGINT ignored, and what a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

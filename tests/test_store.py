@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meisho.descriptors import Provenance
@@ -655,7 +655,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(plan=st.lists(steps, max_size=8))
 def test_any_order_of_writing_gives_what_a_dict_gives(tmp_path_factory, plan):
     path = tmp_path_factory.mktemp("any") / "c"
@@ -742,7 +742,7 @@ def test_readers_see_whole_batches_while_others_are_written_and_tidied(collectio
 
 def run_python(code, *arguments, **options):
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    return subprocess.run(command, capture_output=True, text=True, **options)
 
 
 def test_a_full_disk_loses_only_the_batch_and_says_so(collection):

@@ -100,7 +100,6 @@ def run_get(manifest, root, home, **environment):
         env={**kept, "HOME": str(home), "KAGGLE_API_ENVIRONMENT": "LOCALHOST", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
     )
 
 
