@@ -1,5 +1,7 @@
 """Update: what must be done to bring a collection in step with a set of photos, and doing it."""
 
+import os
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -15,7 +17,7 @@ from meisho.images import read_size
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
 from meisho.marks import is_our_drawing
-from meisho.photos import Box, Photo, PhotoFolder, content_sha256, place_below, printable_id
+from meisho.photos import Box, Photo, PhotoFolder, content_sha256, explain_os_error, place_below, printable_id
 from meisho.progress import Progress
 from meisho.store.records import PhotoRecord
 from meisho.store.writer import CollectionWriter
@@ -44,6 +46,8 @@ class Plan:
             are read to be sure.
         stamped: Records that only lack `ctime_ns`, with it.
         drawn: Ids of pictures that meisho drew, which are no photos.
+        unseen: Recorded photos that nobody could look for, and why; they stay as recorded.
+        sound: Ids whose descriptor is there.
     """
 
     pending: tuple[Pending, ...]
@@ -53,6 +57,8 @@ class Plan:
     contents: dict[str, str] = field(default_factory=dict)
     stamped: tuple[PhotoRecord, ...] = ()
     drawn: tuple[str, ...] = ()
+    unseen: tuple[tuple[str, str], ...] = ()
+    sound: frozenset[str] = frozenset()
 
 
 def plan_update(
@@ -61,6 +67,7 @@ def plan_update(
     *,
     known_contents: frozenset[str],
     rehash: bool = False,
+    only: bool = False,
 ) -> Plan:
     """Compare records with the files as they are now: what a sync with a folder must do.
 
@@ -73,23 +80,28 @@ def plan_update(
         folder: What shall be there.
         known_contents: Contents that have a descriptor; a record whose descriptor was lost counts as changed.
         rehash: Read every file, whatever its size and times say.
+        only: Whatever is not among the folder's photos is gone.
     """
     found = {photo.id for photo in folder.photos}
-    by_hand = [r for r in records if is_added_by_hand(r) and r.id not in found and not is_gone(Path(r.file))]
-    unseen = {r.id for r in by_hand if not Path(r.file).exists()}
-    added = [Photo(r.id, Path(r.file)) for r in by_hand if r.id not in unseen]
+    missing = [r for r in records if r.id not in found and not folder.is_unseen(r.id)]
+    asked = [] if only else missing
+    why = {r.id: why_not_sure(folder.root / r.file, by_hand=is_added_by_hand(r)) for r in asked}
+    unseen = {photo_id: reason for photo_id, reason in why.items() if reason}
+    by_hand = [r for r in asked if r.id not in unseen and is_added_by_hand(r)]
+    added = [Photo(r.id, Path(r.file)) for r in by_hand if is_photo_file(Path(r.file))]
     photos = (*folder.photos, *added)
     plan = plan_additions(
         records, photos, photo_root=folder.root, known_contents=known_contents, rehash=rehash
     )
     drawn = {photo.id for photo, _ in plan.pending if is_our_drawing(photo.path)}
-    ids = {photo.id for photo in photos} - drawn | unseen
-    gone = tuple(r.id for r in records if r.id not in ids and not folder.is_unseen(r.id))
+    stays = {photo.id for photo in added} | {*unseen}
+    gone = [r.id for r in missing if r.id not in stays]
     return replace(
         plan,
         pending=tuple(pending for pending in plan.pending if pending[0].id not in drawn),
-        gone=gone,
+        gone=(*gone, *(r.id for r in records if r.id in drawn)),
         drawn=tuple(sorted(drawn)),
+        unseen=tuple(unseen.items()),
     )
 
 
@@ -132,6 +144,7 @@ def plan_additions(
         sizes_px={r.content_sha256: (r.width_px, r.height_px) for r in records if not r.error},
         contents=contents,
         stamped=tuple(stamped),
+        sound=frozenset(sound),
     )
 
 
@@ -149,7 +162,7 @@ class Update:
         num_duplicates: Twins.
         num_reread: Photos that were read to be sure, and are as recorded.
         num_failed: Photos that cannot be read.
-        unread: Photos that could not be read to be sure, and why; they stay as recorded.
+        unread: Photos that were read once and cannot be now, and why; they stay as recorded.
     """
 
     plan: Plan
@@ -246,8 +259,8 @@ class Update:
         self._report()
 
     def _cannot_read(self, photo: Photo, unfinished: PhotoRecord, reason: str) -> None:
-        """Record that a photo cannot be read; one that is as recorded, as far as can be seen, stays."""
-        if photo.id in self.plan.contents:
+        """Record that a photo cannot be read; one that was read before stays as it was then."""
+        if photo.id in self.plan.sound:
             self.unread.append((photo, reason))
         else:
             self._fail(unfinished, reason)
@@ -355,18 +368,36 @@ def is_added_by_hand(record: PhotoRecord) -> bool:
     return Path(record.file).is_absolute() and record.id == printable_id(Path(record.file))
 
 
-def is_gone(path: Path) -> bool:
-    """Whether a file was looked for in its folder and is not there.
+def why_not_sure(path: Path, *, by_hand: bool) -> str | None:
+    """Say why nobody can tell whether a recorded file is gone; None where it is gone, or is there.
 
-    Where the folder itself is missing, as that of a drive that is off, nobody could look.
+    The one place that decides it. Gone is only what was looked for and answered "no such file". A link that
+    leads nowhere is there itself, and what it leads to may be on a drive that is off.
+
+    Args:
+        path: The file, which a walk of the photo folder did not find.
+        by_hand: It was added from elsewhere. Where its folder is missing too, nobody walked there, and a
+            drive may be off.
     """
     try:
-        path.lstat()
-    except FileNotFoundError:
-        return path.parent.is_dir()
-    except OSError:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        dangling = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+        if dangling.is_symlink():
+            return "a link to a folder or file that does not exist"
+        return explain_os_error(error) if by_hand and dangling != path.parent else None
+    except (OSError, ValueError) as error:
+        return explain_os_error(error)
+    return None
+
+
+def is_photo_file(path: Path) -> bool:
+    """Whether a file is there and holds something; False where nobody can look."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
         return False
-    return False
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:

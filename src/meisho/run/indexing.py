@@ -1,6 +1,5 @@
 """Indexing: a collection brought in step with a folder, or changed photo by photo."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,15 @@ from meisho.store.metadata import INDEX_FOLDER, is_collection, read_metadata
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest
-from meisho.update import LocalUpdate, Plan, Update, plan_additions, plan_local_update, plan_update
+from meisho.update import (
+    LocalUpdate,
+    Plan,
+    Update,
+    is_photo_file,
+    plan_additions,
+    plan_local_update,
+    plan_update,
+)
 
 LARGE_SHARE = 0.5
 """A sync that would remove more than this share of the photos asks first."""
@@ -95,6 +102,7 @@ class IndexOptions:
             has, `DEFAULT_EXCLUDES` for a new one. Photos that they leave out are removed.
         prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
         rehash: Read every file, whatever its size and times say.
+        only: The collection shall hold the photos given and no others, whatever became of their files.
     """
 
     index: str | None = None
@@ -104,6 +112,7 @@ class IndexOptions:
     excludes: tuple[str, ...] | None = None
     prune: bool = False
     rehash: bool = False
+    only: bool = False
 
 
 def index_folder(
@@ -180,7 +189,11 @@ def _sync(
         if options.excludes is not None:
             collection.keep_excludes(options.excludes)
         plan = plan_update(
-            collection.records(), folder, known_contents=writer.known_contents(), rehash=options.rehash
+            collection.records(),
+            folder,
+            known_contents=writer.known_contents(),
+            rehash=options.rehash,
+            only=options.only,
         )
         change = _Change(collection, writer, plan, options, progress)
         change.run(describer, folder.photos)
@@ -325,6 +338,7 @@ class _Change:
             skipped=(
                 *broken,
                 *(skipped_place(problem, folder) for problem in folder.problems),
+                *(SkippedPhoto(photo_id, reason) for photo_id, reason in self._plan.unseen),
                 *(SkippedPhoto(photo.id, reason) for photo, reason in self._update.unread),
             ),
             index=self._kind,
@@ -346,10 +360,10 @@ class _Change:
         """
         gone = {*self._plan.gone}
         records = [record for record in self._collection.records() if not record.error]
-        if not self._options.prune:
+        if not (self._options.prune or self._options.only):
             left = {record.content_sha256 for record in records if record.id not in gone}
             lost = [r for r in records if r.id in gone and r.content_sha256 not in left]
-            lost = [r for r in lost if not os.path.exists(self._collection.photo_root / r.file)]  # noqa: PTH110
+            lost = [r for r in lost if not is_photo_file(self._collection.photo_root / r.file)]
             if len(lost) > max(1, LARGE_SHARE * len(records)):
                 gone -= {record.id for record in lost}
         self._writer.remove([photo_id for photo_id in self._plan.gone if photo_id in gone])
