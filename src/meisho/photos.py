@@ -60,8 +60,12 @@ DEFAULT_EXCLUDES = (
 )
 """What is left out when a folder is walked, see `find_photos`."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\\\udc80-\udcff]")
-_HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
+_HEAD = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|II[*+]\0|MM\0[*+]|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s"
+    rb"|BM.{4}\0{4}|RIFF.{4}WEBP|.{4}ftyp(?:avi[fs]|hei[cxms]|hev[cxms]|mi[fa]1|msf1)",
+    re.DOTALL,
+)
+"""How the files that `images` reads begin: JPEG, PNG, GIF, TIFF, JPEG 2000, PNM, BMP, WebP, AVIF and HEIF."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,7 @@ class Excludes:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns = tuple(patterns)
-        ends = [_in_one_form(pattern.removeprefix("./").strip("/")) for pattern in self.patterns]
+        ends = [_in_one_form(re.sub(r"^(?:\./|\*\*/|/)+|/+$", "", pattern)) for pattern in self.patterns]
         self._by_name = _any_of({n: end for n, end in enumerate(ends) if "/" not in end})
         self._by_path = _any_of({n: f"*/{end}" for n, end in enumerate(ends) if "/" in end})
 
@@ -402,9 +406,7 @@ def _why_no_photo(path: str, suffix: str, status: os.stat_result) -> str | None:
 
 def _starts_as_photo(path: str) -> bool:
     with Path(path).open("rb") as file:
-        head = file.read(16)
-    is_boxed = head[4:8] == b"ftyp" and head[8:12] in _BRANDS
-    return head.startswith(_HEADS) or is_boxed or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        return _HEAD.match(file.read(16)) is not None
 
 
 def _why_not_a_file(path: Path) -> str | None:

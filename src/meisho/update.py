@@ -244,9 +244,10 @@ class Update:
         for row, (photo, (width, height)) in enumerate(
             zip(batch.photos, batch.sizes_px.tolist(), strict=True)
         ):
-            record = replace(self._records.pop(photo.id), width_px=width, height_px=height)
-            if (record.size_bytes, record.mtime_ns, record.ctime_ns) != _size_and_times(photo.path):
-                self._fail(record, "it changed while it was being read; index again")
+            described = replace(self._records.pop(photo.id), width_px=width, height_px=height)
+            record = _as_it_is_now(described, photo)
+            if record is None:
+                self._fail(described, "it changed while it was being read; index again")
                 continue
             stays[row] = True
             self._sizes_px[record.content_sha256] = (width, height)
@@ -412,6 +413,23 @@ def _size_and_times(path: Path) -> tuple[int, int, int]:
     except OSError:  # said when its turn comes to be read
         return 0, 0, 0
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _as_it_is_now(record: PhotoRecord, photo: Photo) -> PhotoRecord | None:
+    """Return the record of a photo that was read just now with its times; None where its content changed.
+
+    A backup that links to files, or a change of rights, gives a file another time and no other content.
+    """
+    times = _size_and_times(photo.path)
+    if times == (record.size_bytes, record.mtime_ns, record.ctime_ns):
+        return record
+    try:
+        if f"{content_sha256(photo.path)}{_text(photo.box)}" != record.content_sha256:
+            return None
+    except ImageError:
+        return None
+    size_bytes, mtime_ns, ctime_ns = times
+    return replace(record, size_bytes=size_bytes, mtime_ns=mtime_ns, ctime_ns=ctime_ns)
 
 
 def _state(record: PhotoRecord, box: str) -> tuple[str, str, int, int]:
