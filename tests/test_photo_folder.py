@@ -16,10 +16,10 @@ from meisho.describing import Describer
 from meisho.errors import InputError
 from meisho.marks import save_drawing
 from meisho.photos import DEFAULT_EXCLUDES, PHOTO_SUFFIXES, RAW_SUFFIXES, find_photos
+from meisho.planning import plan_update
 from meisho.run.indexing import IndexOptions, add_photos, index_folder, index_photos
 from meisho.store.collection import Collection
 from meisho.store.records import PhotoRecord
-from meisho.update import plan_update
 from toy_features import MeanColor
 
 

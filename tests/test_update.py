@@ -9,11 +9,11 @@ from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.images import ImageOptions
 from meisho.photos import find_photos
+from meisho.planning import plan_update
 from meisho.run.evaluating import evaluate_dataset
 from meisho.run.indexing import index_photos
 from meisho.store import tables
 from meisho.store.collection import Collection
-from meisho.update import plan_update
 
 
 class MeanColor:

@@ -21,6 +21,7 @@ from meisho.photos import (
     place_below,
     printable_id,
 )
+from meisho.planning import Plan, find_added, is_photo_file, plan_additions, plan_local_update, plan_update
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
 from meisho.store.damage import is_noted
@@ -28,15 +29,7 @@ from meisho.store.metadata import INDEX_FOLDER, is_collection, read_metadata
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest
-from meisho.update import (
-    LocalUpdate,
-    Plan,
-    Update,
-    is_photo_file,
-    plan_additions,
-    plan_local_update,
-    plan_update,
-)
+from meisho.update import LocalUpdate, Update
 
 LARGE_SHARE = 0.5
 """A sync that would remove more than this share of the photos asks first."""
@@ -196,7 +189,7 @@ def _sync(
             only=options.only,
         )
         change = _Change(collection, writer, plan, options, progress)
-        change.run(describer, folder.photos)
+        change.run(describer, (*folder.photos, *find_added(collection.records())))
     return change.summarise(folder)
 
 
