@@ -432,6 +432,13 @@ def test_the_command_exits_with_7_where_most_photos_are_gone(photos, run):
     assert run("index", photos, "--to", collection, "--prune")[0] == 0
 
 
+def test_the_command_names_a_pattern_that_leaves_out_nothing(photos, run):
+    collection = photos.parent / "d"
+    draw(photos / "scans" / "a.png", 40)
+    code, _, error = run("index", photos, "--to", collection, "--exclude", "scans/", "--exclude", "scnas")
+    assert (code, "--exclude scnas: nothing" in error, "--exclude scans/:" in error) == (0, True, False)
+
+
 # --- a change that is not noticed
 
 

@@ -22,7 +22,8 @@ Exclude = Annotated[
     typer.Option(
         metavar="PATTERN",
         help="Leave out files and folders of this name or end of a path, such as 'scans' or 'raw/*.tif', "
-        f"beside {', '.join(DEFAULT_EXCLUDES)}. The collection keeps them. May be given several times.",
+        f"beside {', '.join(DEFAULT_EXCLUDES)}. The collection keeps them until others are given. "
+        "May be given several times.",
     ),
 ]
 NoDefaultExcludes = Annotated[
@@ -89,6 +90,10 @@ def index(
     )
     with progress_bars() as report_progress:
         summary = index_folder(photos, to, describer, options, progress=report_progress)
+    left_out = {each.reason for each in summary.left_out}
+    for pattern in exclude or ():
+        if f"excluded by {pattern}" not in left_out:
+            note(f"--exclude {pattern}: nothing more was left out by it; look at the names in {photos}")
     if as_json:
         print_json(summary)
     else:
