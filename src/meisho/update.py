@@ -59,9 +59,8 @@ def plan_update(
         folder: What shall be there.
         known_contents: Contents that have a descriptor; a record whose descriptor was lost counts as changed.
     """
-    added = [Photo(r.id, Path(r.file)) for r in records if is_added_by_hand(r) and not _is_gone(Path(r.file))]
     found = {photo.id for photo in folder.photos}
-    photos = (*folder.photos, *(photo for photo in added if photo.id not in found))
+    photos = (*folder.photos, *(photo for photo in find_added(records) if photo.id not in found))
     plan = plan_additions(records, photos, photo_root=folder.root, known_contents=known_contents)
     ids = {photo.id for photo in photos}
     unseen = tuple(f"{folder.name_below(problem.path)}/" for problem in folder.problems)
@@ -306,6 +305,12 @@ class LocalUpdate:
 def is_added_by_hand(record: PhotoRecord) -> bool:
     """Say whether a photo lies outside the photo folder and is known by its whole path: see `add_photos`."""
     return Path(record.file).is_absolute() and record.id == printable_id(Path(record.file))
+
+
+def find_added(records: Sequence[PhotoRecord]) -> tuple[Photo, ...]:
+    """Return the photos that were added by hand and whose files are there."""
+    added = (Photo(record.id, Path(record.file)) for record in records if is_added_by_hand(record))
+    return tuple(photo for photo in added if not _is_gone(photo.path))
 
 
 def _is_gone(path: Path) -> bool:

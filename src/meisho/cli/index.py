@@ -68,6 +68,8 @@ def index(
 
 def print_summary(summary: "IndexSummary", collection: Path) -> None:
     """Say what was done to a collection."""
+    for line in summary.repaired:
+        say(f"{collection} was damaged on the disk. ", line)
     print_skipped(summary.skipped)
     parts = [
         f"{summary.described:,} described" if summary.described else "",

@@ -15,12 +15,19 @@ from meisho.local_describing import LocalDescriber
 from meisho.photos import Photo, PhotoFolder, find_photos, place_below, printable_id
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
-from meisho.store.damage import is_noted
 from meisho.store.metadata import INDEX_FOLDER, is_collection
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest
-from meisho.update import LocalUpdate, Plan, Update, plan_additions, plan_local_update, plan_update
+from meisho.update import (
+    LocalUpdate,
+    Plan,
+    Update,
+    find_added,
+    plan_additions,
+    plan_local_update,
+    plan_update,
+)
 
 
 @dataclass(frozen=True)
@@ -128,8 +135,8 @@ def index_photos(
     options = options or IndexOptions()
     path = Path(collection_path)
     try:
-        if is_collection(path) and is_noted(path):
-            raise DamagedError(f"{path}: somebody met damage in it")
+        if is_collection(path):
+            Collection.open(path).refuse_unseen_damage()
         return _sync(folder, path, describer, options, progress)
     except DamagedError:
         repaired = Collection.repair(path)
@@ -146,7 +153,7 @@ def _sync(
     with collection.writer() as writer:
         plan = plan_update(collection.records(), folder, known_contents=writer.known_contents())
         change = _Change(collection, writer, plan, options, progress)
-        change.run(describer, folder.photos)
+        change.run(describer, (*folder.photos, *find_added(collection.records())))
     return change.summarise(folder)
 
 
@@ -235,7 +242,7 @@ def refresh_index(collection: Collection, kind: str | None = None) -> str:
     vectors = snapshot.descriptors.vectors
     folder = collection.path / INDEX_FOLDER
     saved = LiveIndex.load(folder)
-    kind = kind or (saved.kind if saved and saved.kind != "exact" else "auto")
+    kind = kind or LiveIndex.read_kind(folder) or "auto"
     kind = choose_index(vectors) if kind == "auto" else kind
     if saved is None or saved.kind != kind or saved.is_stale(snapshot.keys):
         LiveIndex.build(kind, vectors, snapshot.keys, snapshot.version).save(folder)

@@ -72,7 +72,7 @@ def write_metadata(directory: Path, metadata: Metadata) -> None:
 
 def is_collection(directory: Path) -> bool:
     """Return whether `directory` holds a finished collection; it may still be damaged."""
-    return (directory / METADATA_FILE).is_file()
+    return (directory / METADATA_FILE).is_file() or (directory / COPY_FILE).is_file()
 
 
 def read_metadata(directory: Path) -> Metadata:
@@ -92,14 +92,6 @@ def read_metadata(directory: Path) -> Metadata:
             raise error from None
         _logger.warning("%s is read instead", directory / COPY_FILE)
         return metadata
-
-
-def restore_metadata(directory: Path) -> str:
-    """Write collection.json anew from its copy, or the copy from it, where one is damaged; says so."""
-    if not (damaged := find_damaged_metadata(directory)):
-        return ""
-    write_metadata(directory, read_metadata(directory))
-    return f"{damaged[0]}; it is restored"
 
 
 def find_damaged_metadata(directory: Path) -> tuple[str, ...]:
@@ -140,6 +132,10 @@ def _read_file(file: Path) -> Metadata:
             local_provenance=Provenance(**local) if local else None,
             local_dim=int(values["local_dim"]) if local else None,
         )
+    except FileNotFoundError as error:
+        raise DamagedError(
+            f"{file}: is gone; restore it from a backup, or delete {file.parent} and index again"
+        ) from error
     except OSError as error:
         raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
