@@ -24,8 +24,7 @@ from meisho.photos import (
 from meisho.planning import Plan, find_added, is_photo_file, plan_additions, plan_local_update, plan_update
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
-from meisho.store.damage import is_noted
-from meisho.store.metadata import INDEX_FOLDER, is_collection, read_metadata
+from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest
@@ -163,8 +162,8 @@ def index_photos(
     options = options or IndexOptions()
     path = Path(collection_path)
     try:
-        if is_collection(path) and is_noted(path):
-            raise DamagedError(f"{path}: somebody met damage in it")
+        if is_collection(path):
+            Collection.open(path).refuse_unseen_damage()
         return _sync(folder, path, describer, options, progress)
     except DamagedError:
         repaired = Collection.repair(path)
@@ -180,7 +179,7 @@ def _sync(
         collection = collection.enable_local(local.provenance, local.dim)
     with collection.writer() as writer:
         if options.excludes is not None:
-            collection.keep_excludes(options.excludes)
+            keep_excludes(path, options.excludes)
         plan = plan_update(
             collection.records(),
             folder,
@@ -278,7 +277,7 @@ def refresh_index(collection: Collection, kind: str | None = None) -> str:
     vectors = snapshot.descriptors.vectors
     folder = collection.path / INDEX_FOLDER
     saved = LiveIndex.load(folder)
-    kind = kind or (saved.kind if saved and saved.kind != "exact" else "auto")
+    kind = kind or LiveIndex.read_kind(folder) or "auto"
     kind = choose_index(vectors) if kind == "auto" else kind
     if saved is None or saved.kind != kind or saved.is_stale(snapshot.keys):
         LiveIndex.build(kind, vectors, snapshot.keys, snapshot.version).save(folder)
