@@ -236,7 +236,7 @@ def test_a_truncated_data_file_is_an_error_not_a_wrong_answer(collection):
 def test_a_record_whose_descriptor_is_lost_is_an_error_that_names_the_photo(collection):
     with collection.writer() as writer:
         put(writer, record("a", 1), record("b", 2))
-    tables.delete_sequences(tables.open_latest(collection.path, tables.DESCRIPTORS), np.array([1]))
+    tables.delete_rows(tables.open_latest(collection.path, tables.DESCRIPTORS), "sequence", np.array([1]))
     with pytest.raises(CollectionError, match=r"1 photos have a record but no descriptor, the first is 'b'"):
         collection.snapshot()
     with Collection.open(collection.path).writer() as writer:  # and it can be mended
@@ -246,7 +246,8 @@ def test_a_record_whose_descriptor_is_lost_is_an_error_that_names_the_photo(coll
 
 
 def test_an_interrupted_making_is_named_and_can_be_done_again(collection):
-    (collection.path / "collection.json").unlink()
+    for name in (METADATA_FILE, COPY_FILE):
+        (collection.path / name).unlink()
     with pytest.raises(CollectionError, match=r"interrupted; run 'meisho index"):
         Collection.open(collection.path)
     again = Collection.create(collection.path, photo_root=Path("/p"), provenance=PROVENANCE, dim=DIM + 1)
@@ -258,7 +259,8 @@ def test_records_without_a_metadata_file_are_never_overwritten(collection):
     with collection.writer() as writer:
         put(writer, record("a"))
     metadata = (collection.path / "collection.json").read_bytes()
-    (collection.path / "collection.json").unlink()
+    for name in (METADATA_FILE, COPY_FILE):
+        (collection.path / name).unlink()
     with pytest.raises(CollectionError, match="restore that file"):
         Collection.create(collection.path, photo_root=Path("/p"), provenance=PROVENANCE, dim=DIM)
     (collection.path / "collection.json").write_bytes(metadata)

@@ -5,11 +5,13 @@ import io
 import os
 import re
 import stat
+import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import translate
+from functools import cached_property
 from pathlib import Path
 
 from meisho.arrays import UInt8Array
@@ -35,25 +37,35 @@ DEFAULT_EXCLUDES = (
     "#recycle",
     "#snapshot",
     "$RECYCLE.BIN",
+    "RECYCLER",
     "System Volume Information",
+    "Network Trash Folder",
     "lost+found",
     "*.photoslibrary/resources",  # what Apple's Photos derives from its originals
     "*.photoslibrary/private",
     "*.photolibrary/Thumbnails",
+    "*.photolibrary/Previews",
+    "*.photolibrary/Data",
+    "*.photolibrary/Data.noindex",
     "*.photolibrary/resources",
     "*.aplibrary/Thumbnails",
     "*.aplibrary/Previews",
     "*.lrdata",  # previews of Lightroom
-    "*.cocatalog",
+    "*.cocatalog/Cache",  # Capture One; its Originals are photos
     "CaptureOne/Cache",
+    "appdata_*/preview",  # Nextcloud
     "__MACOSX",
     "__pycache__",
     ".nomedia",  # a file by which a folder says that it holds no photos
 )
 """What is left out when a folder is walked, see `find_photos`."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\\\udc80-\udcff]")
-_HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ")
-_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis")
+_HEAD = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|II[*+]\0|MM\0[*+]|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s"
+    rb"|BM.{4}\0{4}|RIFF.{4}WEBP|.{4}ftyp(?:avi[fs]|hei[cxms]|hev[cxms]|mi[fa]1|msf1)",
+    re.DOTALL,
+)
+"""How the files that `images` reads begin: JPEG, PNG, GIF, TIFF, JPEG 2000, PNM, BMP, WebP, AVIF and HEIF."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +160,12 @@ class PhotoFolder:
 
     def is_unseen(self, photo_id: str) -> bool:
         """Whether a photo lies where nobody could look."""
-        return any(photo_id == place or photo_id.startswith(f"{place}/") for place in self.unseen)
+        parts = photo_id.split("/")
+        return any("/".join(parts[:depth]) in self._unseen for depth in range(1, len(parts) + 1))
+
+    @cached_property
+    def _unseen(self) -> frozenset[str]:
+        return frozenset(self.unseen)
 
 
 def find_photos(folder: str | Path, *, excludes: Sequence[str] = DEFAULT_EXCLUDES) -> PhotoFolder:
@@ -161,8 +178,8 @@ def find_photos(folder: str | Path, *, excludes: Sequence[str] = DEFAULT_EXCLUDE
 
     Args:
         folder: The folder.
-        excludes: Patterns of what is left out, with "*", "?" and "[...]" as in a shell, in the case that they
-            are written in. One without "/" is compared with the name of every file and folder, one with "/"
+        excludes: Patterns of what is left out, with "*", "?" and "[...]" as in a shell; upper and lower case
+            are one. One without "/" is compared with the name of every file and folder, one with "/" within
             with the end of its path. ".nomedia" leaves out folders that hold a file of that name.
 
     Raises:
@@ -188,14 +205,26 @@ class Excludes:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self.patterns = tuple(patterns)
-        wanted = [f"*/{pattern}" for pattern in self.patterns]
-        alternatives = [f"(?P<p{n}>{translate(pattern)})" for n, pattern in enumerate(wanted)]
-        self._any = re.compile("|".join(alternatives) or r"(?!)")
+        ends = [_in_one_form(re.sub(r"^(?:\./|\*\*/|/)+|/+$", "", pattern)) for pattern in self.patterns]
+        self._by_name = _any_of({n: end for n, end in enumerate(ends) if "/" not in end})
+        self._by_path = _any_of({n: f"*/{end}" for n, end in enumerate(ends) if "/" in end})
 
     def find(self, photo_id: str) -> str | None:
         """Return the pattern by which a file or folder itself, not what is above it, is left out; or None."""
-        found = self._any.match(f"/{photo_id}")
+        path = f"/{_in_one_form(photo_id)}"
+        found = self._by_name.match(path, path.rindex("/") + 1) or self._by_path.match(path)
         return self.patterns[int(str(found.lastgroup)[1:])] if found else None
+
+
+def _any_of(patterns: dict[int, str]) -> re.Pattern[str]:
+    """Return what matches any of these patterns, in a group that is named by the pattern's number."""
+    alternatives = [f"(?P<p{number}>{translate(pattern)})" for number, pattern in patterns.items()]
+    return re.compile("|".join(alternatives) or r"(?!)", re.IGNORECASE)
+
+
+def _in_one_form(name: str) -> str:
+    """Return a name with composed letters: a Mac takes them apart, a keyboard does not."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def content_sha256(path: Path) -> str:
@@ -304,7 +333,7 @@ class _Walk:
             self._leave_out("hidden", entry.path)
         elif pattern := self._excludes.find(self._id(entry.path)):
             self._leave_out(f"excluded by {pattern}", entry.path)
-        elif entry.is_dir(follow_symlinks=False):
+        elif _is_folder(entry):
             return True
         else:
             self._take_file_or_link(entry)
@@ -314,13 +343,16 @@ class _Walk:
         path, suffix = entry.path, os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
         try:
             status = entry.stat()
+            reason = None if stat.S_ISDIR(status.st_mode) else _why_no_photo(path, suffix, status)
         except OSError as error:
-            if suffix in PHOTO_SUFFIXES or entry.is_symlink():
+            if suffix in PHOTO_SUFFIXES or not suffix or _is_link(path):
                 self._note_unseen(path, _explain_missing(path, error))
+            else:
+                self._leave_out(f"not photos ({suffix})", path)
             return
         if stat.S_ISDIR(status.st_mode):
             self._links.append(path)
-        elif reason := _why_no_photo(path, suffix, status):
+        elif reason:
             self._leave_out(reason, path)
         elif reason := _why_not_readable(status):
             self.problems.append(ImageError(Path(path), reason))
@@ -338,6 +370,18 @@ class _Walk:
         return _printable(path[self._start :].replace(os.sep, "/")) or "."
 
 
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder itself; what cannot be told is asked for again as a file."""
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:  # where the listing does not say it, and the entry may not be looked at
+        return False
+
+
+def _is_link(path: str) -> bool:
+    return os.path.islink(path)  # noqa: PTH114  # False where nobody may look
+
+
 def _explain_missing(path: str, error: OSError) -> str:
     if isinstance(error, FileNotFoundError) and Path(path).is_symlink():
         return "a link to a folder or file that does not exist"
@@ -345,24 +389,24 @@ def _explain_missing(path: str, error: OSError) -> str:
 
 
 def _why_no_photo(path: str, suffix: str, status: os.stat_result) -> str | None:
-    """Say why a file is not taken for a photo, or None."""
+    """Say why a file is not taken for a photo, or None.
+
+    Raises:
+        OSError: It has no ending, and its first bytes cannot be read.
+    """
     if suffix in PHOTO_SUFFIXES:
         return None
     if suffix in RAW_SUFFIXES:
         return f"RAW photos ({suffix})"
     if suffix:
         return f"not photos ({suffix})"
-    return None if stat.S_ISREG(status.st_mode) and _starts_as_photo(path) else "no ending, and not photos"
+    is_photo = stat.S_ISREG(status.st_mode) and _starts_as_photo(path)
+    return None if is_photo else "no ending, and not photos"
 
 
 def _starts_as_photo(path: str) -> bool:
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(16)
-    except OSError:
-        return False
-    is_boxed = head[4:8] == b"ftyp" and head[8:12] in _BRANDS
-    return head.startswith(_HEADS) or is_boxed or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    with Path(path).open("rb") as file:
+        return _HEAD.match(file.read(16)) is not None
 
 
 def _why_not_a_file(path: Path) -> str | None:

@@ -1,5 +1,6 @@
 """`meisho index`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +23,8 @@ Exclude = Annotated[
     typer.Option(
         metavar="PATTERN",
         help="Leave out files and folders of this name or end of a path, such as 'scans' or 'raw/*.tif', "
-        f"beside {', '.join(DEFAULT_EXCLUDES)}. The collection keeps them. May be given several times.",
+        f"beside {', '.join(DEFAULT_EXCLUDES)}. The collection keeps them until others are given. "
+        "May be given several times.",
     ),
 ]
 NoDefaultExcludes = Annotated[
@@ -89,12 +91,21 @@ def index(
     )
     with progress_bars() as report_progress:
         summary = index_folder(photos, to, describer, options, progress=report_progress)
+    _note_useless(exclude or (), summary, photos)
     if as_json:
         print_json(summary)
     else:
         print_summary(summary, to)
         say("Ask it: ", shell_line(own_command(), "search", to, "QUERY.jpg", "--html", "answer.html"))
     _refuse_faults(summary, photos, to, strict=strict)
+
+
+def _note_useless(patterns: Sequence[str], summary: "IndexSummary", photos: Path) -> None:
+    """Name the patterns that left out nothing: a slip of the pen would show what was to be hidden."""
+    left_out = {each.reason for each in summary.left_out}
+    for pattern in patterns:
+        if f"excluded by {pattern}" not in left_out:
+            note(f"--exclude {pattern}: nothing more was left out by it; look at the names in {photos}")
 
 
 def _refuse_faults(summary: "IndexSummary", photos: Path, to: Path, *, strict: bool) -> None:
@@ -122,9 +133,9 @@ def print_summary(summary: "IndexSummary", collection: Path) -> None:
     """Say what was done to a collection."""
     from meisho.run.indexing import count_left_out
 
+    for line in summary.repaired:
+        say(f"{collection} was damaged on the disk. ", line)
     print_skipped(summary.skipped)
-    for sentence in summary.repaired:
-        note(sentence)
     if summary.left_out:
         note(f"left out: {count_left_out(summary.left_out)}")
     parts = [

@@ -1,6 +1,5 @@
 """Indexing: a collection brought in step with a folder, or changed photo by photo."""
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,14 +21,14 @@ from meisho.photos import (
     place_below,
     printable_id,
 )
+from meisho.planning import Plan, find_added, is_photo_file, plan_additions, plan_local_update, plan_update
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
-from meisho.store.damage import is_noted
-from meisho.store.metadata import INDEX_FOLDER, is_collection, read_metadata
+from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest
-from meisho.update import LocalUpdate, Plan, Update, plan_additions, plan_local_update, plan_update
+from meisho.update import LocalUpdate, Update
 
 LARGE_SHARE = 0.5
 """A sync that would remove more than this share of the photos asks first."""
@@ -95,6 +94,7 @@ class IndexOptions:
             has, `DEFAULT_EXCLUDES` for a new one. Photos that they leave out are removed.
         prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
         rehash: Read every file, whatever its size and times say.
+        only: The collection shall hold the photos given and no others, whatever became of their files.
     """
 
     index: str | None = None
@@ -104,6 +104,7 @@ class IndexOptions:
     excludes: tuple[str, ...] | None = None
     prune: bool = False
     rehash: bool = False
+    only: bool = False
 
 
 def index_folder(
@@ -161,8 +162,8 @@ def index_photos(
     options = options or IndexOptions()
     path = Path(collection_path)
     try:
-        if is_collection(path) and is_noted(path):
-            raise DamagedError(f"{path}: somebody met damage in it")
+        if is_collection(path):
+            Collection.open(path).refuse_unseen_damage()
         return _sync(folder, path, describer, options, progress)
     except DamagedError:
         repaired = Collection.repair(path)
@@ -178,12 +179,16 @@ def _sync(
         collection = collection.enable_local(local.provenance, local.dim)
     with collection.writer() as writer:
         if options.excludes is not None:
-            collection.keep_excludes(options.excludes)
+            keep_excludes(path, options.excludes)
         plan = plan_update(
-            collection.records(), folder, known_contents=writer.known_contents(), rehash=options.rehash
+            collection.records(),
+            folder,
+            known_contents=writer.known_contents(),
+            rehash=options.rehash,
+            only=options.only,
         )
         change = _Change(collection, writer, plan, options, progress)
-        change.run(describer, folder.photos)
+        change.run(describer, (*folder.photos, *find_added(collection.records())))
     return change.summarise(folder)
 
 
@@ -272,7 +277,7 @@ def refresh_index(collection: Collection, kind: str | None = None) -> str:
     vectors = snapshot.descriptors.vectors
     folder = collection.path / INDEX_FOLDER
     saved = LiveIndex.load(folder)
-    kind = kind or (saved.kind if saved and saved.kind != "exact" else "auto")
+    kind = kind or LiveIndex.read_kind(folder) or "auto"
     kind = choose_index(vectors) if kind == "auto" else kind
     if saved is None or saved.kind != kind or saved.is_stale(snapshot.keys):
         LiveIndex.build(kind, vectors, snapshot.keys, snapshot.version).save(folder)
@@ -325,6 +330,7 @@ class _Change:
             skipped=(
                 *broken,
                 *(skipped_place(problem, folder) for problem in folder.problems),
+                *(SkippedPhoto(photo_id, reason) for photo_id, reason in self._plan.unseen),
                 *(SkippedPhoto(photo.id, reason) for photo, reason in self._update.unread),
             ),
             index=self._kind,
@@ -346,10 +352,10 @@ class _Change:
         """
         gone = {*self._plan.gone}
         records = [record for record in self._collection.records() if not record.error]
-        if not self._options.prune:
+        if not (self._options.prune or self._options.only):
             left = {record.content_sha256 for record in records if record.id not in gone}
             lost = [r for r in records if r.id in gone and r.content_sha256 not in left]
-            lost = [r for r in lost if not os.path.exists(self._collection.photo_root / r.file)]  # noqa: PTH110
+            lost = [r for r in lost if not is_photo_file(self._collection.photo_root / r.file)]
             if len(lost) > max(1, LARGE_SHARE * len(records)):
                 gone -= {record.id for record in lost}
         self._writer.remove([photo_id for photo_id in self._plan.gone if photo_id in gone])

@@ -72,9 +72,24 @@ def write_metadata(directory: Path, metadata: Metadata) -> None:
         write_sealed(directory / name, values, sync=True)
 
 
+def keep_excludes(directory: Path, excludes: tuple[str, ...]) -> None:
+    """Record the patterns of what is left out of the photo folder; only the writer may call this.
+
+    Raises:
+        CollectionError: It cannot be written.
+    """
+    metadata = read_metadata(directory)
+    if metadata.excludes == excludes:
+        return
+    try:
+        write_metadata(directory, replace(metadata, excludes=excludes))
+    except OSError as error:
+        raise CollectionError(f"{directory}: cannot record what is left out: {error.strerror}") from error
+
+
 def is_collection(directory: Path) -> bool:
     """Return whether `directory` holds a finished collection; it may still be damaged."""
-    return (directory / METADATA_FILE).is_file()
+    return (directory / METADATA_FILE).is_file() or (directory / COPY_FILE).is_file()
 
 
 def read_metadata(directory: Path) -> Metadata:
@@ -94,14 +109,6 @@ def read_metadata(directory: Path) -> Metadata:
             raise error from None
         _logger.warning("%s is read instead", directory / COPY_FILE)
         return metadata
-
-
-def restore_metadata(directory: Path) -> str:
-    """Write collection.json anew from its copy, or the copy from it, where one is damaged; says so."""
-    if not (damaged := find_damaged_metadata(directory)):
-        return ""
-    write_metadata(directory, read_metadata(directory))
-    return f"{damaged[0]}; it is restored"
 
 
 def find_damaged_metadata(directory: Path) -> tuple[str, ...]:
@@ -143,6 +150,10 @@ def _read_file(file: Path) -> Metadata:
             local_dim=int(values["local_dim"]) if local else None,
             excludes=_read_excludes(values.get("excludes")),
         )
+    except FileNotFoundError as error:
+        raise DamagedError(
+            f"{file}: is gone; restore it from a backup, or delete {file.parent} and index again"
+        ) from error
     except OSError as error:
         raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -191,6 +191,25 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         return None
 
 
+def read_saved_files(folder: Path) -> dict[str, str] | None:
+    """Read id -> file of the photos of a saved snapshot of any commit; None where there is no sound one."""
+    try:
+        values: dict[str, Any] = read_sealed(folder / _RECORD)
+        record = _Record(**values)
+        photos = (folder / record.photos).read_bytes()
+        if hashlib.sha256(photos).hexdigest() != record.photos_sha256:
+            return None
+        value = json.loads(photos)
+        return dict(zip(value["ids"], value["files"], strict=True))
+    except _DAMAGE:
+        return None
+
+
+def forget_snapshot(folder: Path) -> None:
+    """Let a saved snapshot be of no commit: one of a table that was made anew may have the same name."""
+    (folder / _RECORD).unlink(missing_ok=True)
+
+
 def _pack_photos(snapshot: Snapshot) -> bytes:
     value = {
         "ids": snapshot.descriptors.ids,
