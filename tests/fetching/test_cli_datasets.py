@@ -66,6 +66,21 @@ def test_get_then_check(run, manifest, published, root):
     assert "unpacked, all 6 files there; their checksums are right" in out
 
 
+def test_a_file_that_no_archive_gave_is_not_replaced(run, manifest, published, root):
+    place = root / next(iter(published.paths(1)))
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"a photo of mine")
+    code, _, err = run("datasets", "get", manifest, "--to", root)
+    assert code == 5
+    assert "is there already and is not what the archive holds" in err
+    assert place.read_bytes() == b"a photo of mine"
+    place.unlink()
+    assert run("datasets", "get", manifest, "--to", root)[0] == 0
+    place.write_bytes(b"damaged")  # what was got is mended
+    assert run("datasets", "get", manifest, "--to", root)[0] == 0
+    assert place.read_bytes() != b"damaged"
+
+
 def test_the_check_lists_what_is_missing_and_fails(run, manifest, published, root):
     run("datasets", "get", manifest, "--to", root)
     lost = next(iter(published.paths(1)))

@@ -12,7 +12,7 @@ from rich.text import Text
 from meisho.cli.app import note, out, own_command, print_json, say, shell_line, strong, tell
 from meisho.cli.bars import progress_bars
 from meisho.cli.datasets import datasets_app, default_root
-from meisho.cli.options import Json
+from meisho.cli.options import LARGEST_SEED, MANY, Json
 from meisho.errors import InputError
 from meisho.outputs import COPIES, FIGURE, check_output_folder, check_outputs
 from meisho.tables import require_name
@@ -54,7 +54,7 @@ def stats(
     to: Annotated[
         Path | None, typer.Option(help="Folder for histogram.png, histogram.svg and copies.csv.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read photos.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read photos.")] = 2,
     near_bits: Annotated[
         int | None,
         typer.Option(
@@ -250,20 +250,22 @@ def split(
             "each class, as the chapter does; none: everything trains."
         ),
     ] = "landmark",
-    seed: Annotated[int, typer.Option(help="Seed of the random draw.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the random draw.")] = 1,
     without: Annotated[
         Path | None,
         typer.Option(
             help="List of classes to leave out, one per line, such as those of a benchmark's queries."
         ),
     ] = None,
-    min_photos: Annotated[int, typer.Option(min=1, help="Leave out classes with fewer photos.")] = 1,
+    min_photos: Annotated[
+        int, typer.Option(min=1, max=MANY, help="Leave out classes with fewer photos.")
+    ] = 1,
     landmarks: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of classes to hold out. Default: a tenth, at most 1,000."),
+        typer.Option(min=1, max=MANY, help="Number of classes to hold out. Default: a tenth, at most 1,000."),
     ] = None,
     queries_per_landmark: Annotated[
-        int, typer.Option(min=1, help="Queries of each class that is held out.")
+        int, typer.Option(min=1, max=MANY, help="Queries of each class that is held out.")
     ] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of an earlier split.")

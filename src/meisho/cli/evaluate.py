@@ -11,7 +11,7 @@ from rich.text import Text
 
 from meisho.cli.app import app, note, out, print_json, say, strong, tell
 from meisho.cli.bars import progress_bars
-from meisho.cli.options import LOCAL_NAMES, Json, WhitenedModelChoice, expand_options
+from meisho.cli.options import LARGEST_SEED, LOCAL_NAMES, Json, WhitenedModelChoice, expand_options
 from meisho.errors import InputError, MissingDependencyError
 from meisho.outputs import FIGURE, QUERY_SCORES, REPORT, SETTINGS, SWEEP, check_outputs, check_page
 from meisho.texts import count
@@ -74,7 +74,10 @@ def evaluate(
         typer.Option("--sweep", help="Compare ways to rerank: those of --rerank, or a list of common ones."),
     ] = False,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Seeds the bootstrap of the intervals. Default: 0.")
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=LARGEST_SEED, help="Seeds the bootstrap of the intervals. Default: 0."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

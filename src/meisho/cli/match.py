@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from meisho.cli.app import app, out, print_json, say, strong
-from meisho.cli.checks import check_query
+from meisho.cli.checks import check_number, check_query
 from meisho.cli.options import LOCAL_NAMES, Box, Device, Json, query_photo
 from meisho.outputs import DRAWING, check_output, model_files
 from meisho.texts import count
@@ -39,7 +39,13 @@ def match(
     ransac: Annotated[RansacName, typer.Option(help="How it is estimated.")] = "magsac",
     threshold: Annotated[
         float,
-        typer.Option(metavar="PX", min=0.01, help="Largest error of an inlier, px of the second photo."),
+        typer.Option(
+            metavar="PX",
+            min=0.01,
+            max=1000,
+            help="Largest error of an inlier, px of the second photo.",
+            callback=check_number,
+        ),
     ] = 8.0,
     to: Annotated[
         Path | None,

@@ -7,7 +7,7 @@ import typer
 
 from meisho.cli.app import app, note, out, print_json, say, shell_line, strong
 from meisho.cli.checks import check_query
-from meisho.cli.options import Box, Device, Json, Rerank, Whitening, load_chain, place, query_photo
+from meisho.cli.options import MANY, Box, Device, Json, Rerank, Whitening, load_chain, place, query_photo
 from meisho.errors import InputError
 from meisho.outputs import check_page
 from meisho.texts import count
@@ -25,11 +25,14 @@ def search(
     ],
     queries: Annotated[list[Path], typer.Argument(metavar="QUERY", help="The photos to ask with.")],
     box: Box = None,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="How many answers for each.")] = 10,
+    top: Annotated[int, typer.Option(metavar="N", min=1, max=MANY, help="How many answers for each.")] = 10,
     verify: Annotated[
         int,
         typer.Option(
-            metavar="N", min=0, help="Compare the first N answers by local features, and put them in order."
+            metavar="N",
+            min=0,
+            max=MANY,
+            help="Compare the first N answers by local features, and put them in order.",
         ),
     ] = 0,
     rerank: Rerank = None,

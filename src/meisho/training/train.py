@@ -217,7 +217,7 @@ def _check_vacant(folder: Path) -> None:
 
 def _has_two_records(history: Path) -> bool:
     """Return whether a state was saved once: a kill may come between the first record and the first state."""
-    return history.is_file() and len(history.read_text(encoding="utf-8").splitlines()) > 2
+    return history.is_file() and len(history.read_text("utf-8", "replace").splitlines()) > 2
 
 
 def _check_same(folder: Path, recipe: Recipe, facts: dict[str, object]) -> None:
