@@ -11,7 +11,6 @@ from malformed import write_malformed_folder
 NUM_TABLES = 300
 
 
-@pytest.mark.slow
 def test_index_keeps_every_valid_photo_among_malformed_ones(run, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from meisho import __version__
+from meisho.cores import rest_while_waiting
 from meisho.errors import InterruptedRunError, MeishoError
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
@@ -91,6 +92,7 @@ err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
 def main() -> None:
     """Run the command line; errors are one line on stderr and an exit code that means something."""
     logging.basicConfig(level=logging.ERROR)
+    rest_while_waiting()  # before PyTorch or FAISS is imported
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # odd file names must print
