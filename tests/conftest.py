@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# Before torch and NumPy are imported: several processes run the tests at once, and threads that spin while
+# they wait for each other cost a busy machine many times the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from meisho import cli
 
 REPOSITORY = Path(__file__).parent.parent

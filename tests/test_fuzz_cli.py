@@ -19,7 +19,6 @@ NUM_WORDS = int(os.environ.get("MEISHO_FUZZ", "200"))
 CODES = {0, 1, 2, 3, 4, 5}
 
 
-@pytest.mark.slow
 def test_index_keeps_every_valid_photo_among_malformed_ones(run, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()

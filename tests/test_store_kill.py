@@ -173,7 +173,6 @@ def assert_vectors_belong(snapshot, records):
     np.testing.assert_array_equal(snapshot.descriptors.vectors, vectors_of(records))
 
 
-@pytest.mark.slow
 def test_a_kill_loses_at_most_the_unfinished_commit(path, start):
     rng, waiting = np.random.default_rng(0), start(write_without_end, path)
     done, lost, version, kinds, kills = 0, 0, 0, set(), 0

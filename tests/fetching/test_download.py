@@ -371,7 +371,7 @@ def test_a_server_that_speaks_no_http_is_given_up(quick, place):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/f"
         with pytest.raises(SourceFault, match=r"connection broke"):
             download(place, [url], Expected(), patience=quick)
-        thread.join(5)
+        thread.join()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:notaport/f", "http:///f", "http://[::1/f", "http://a b/f"])

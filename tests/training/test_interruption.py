@@ -48,7 +48,6 @@ def training(recipe, folder, *arguments, same_seconds):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 
