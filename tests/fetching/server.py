@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -24,6 +24,11 @@ class Answer:
     before_byte: Callable | None = None  # and then they come one by one
     body: bytes | None = None  # other bytes than the file's
     etag: str | None = ""  # "" is right, None sends none
+    ignore_if_range: bool = False  # gives the range whatever the version
+    total: str | None = None  # what Content-Range says of the whole, instead of its size
+    last: int | None = None  # the last byte that Content-Range says, instead of the right one
+    endless: bool = False  # the body again and again, until nobody listens
+    no_end: bool = False  # chunked, without the last chunk
 
 
 class Server:
@@ -104,7 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             return 404, 0
         asked = self.headers.get("Range")
-        same = self.headers.get("If-Range") in (None, self.faulty.etag(path))
+        now = (None, self.faulty.etag(path), answer.headers.get("Last-Modified"))
+        same = answer.ignore_if_range or self.headers.get("If-Range") in now
         if not asked or not same or answer.ignore_range:
             return 200, 0
         start = int(asked.removeprefix("bytes=").rstrip("-"))
@@ -120,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif not answer.no_length:
             self.send_header("Content-Length", str(body + answer.extra_length))
         if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Range", self._range(answer, start, len(data)))
         if status == 416:
             self.send_header("Content-Range", f"bytes */{len(data)}")
         if answer.etag is not None and path in self.faulty.files:
@@ -132,7 +138,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
 
+    def _range(self, answer, start, size):
+        last = size - 1 if answer.last is None else answer.last
+        return f"bytes {start}-{last}/{answer.total or size}"
+
     def _body(self, answer, data):
+        while answer.endless:
+            self._body(replace(answer, endless=False, no_end=True), data)
         cut = data if answer.drop_after is None else data[: answer.drop_after]
         size = 1 if answer.before_byte else 1 << 14
         for first in range(0, len(cut), size):
@@ -149,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
             with suppress(OSError):
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
-        elif answer.chunked:
+        elif answer.chunked and not answer.no_end:
             self.wfile.write(b"0\r\n\r\n")
 
 
