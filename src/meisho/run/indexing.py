@@ -188,7 +188,8 @@ def _sync(
             only=options.only,
         )
         change = _Change(collection, writer, plan, options, progress)
-        change.run(describer, (*folder.photos, *find_added(collection.records())))
+        added = find_added(collection.records()) if collection.local_provenance and not options.only else ()
+        change.run(describer, (*folder.photos, *added))
     return change.summarise(folder)
 
 
