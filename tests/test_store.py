@@ -178,7 +178,7 @@ def test_a_newer_format_is_refused_with_both_versions(collection):
 )
 def test_a_damaged_metadata_file_is_named(collection, text):
     damage_metadata(collection, text.encode())
-    with pytest.raises(CollectionError, match=r"collection\.json: damaged .*restore it from a backup"):
+    with pytest.raises(CollectionError, match=r"collection\.json: damaged.*restore it from a backup"):
         Collection.open(collection.path)
 
 

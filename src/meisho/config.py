@@ -19,13 +19,14 @@ table that somebody else checks), or `object` (any value)::
 
 import inspect
 import json
-import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from meisho.documents import Fields, parse_toml, read_toml, shorten
 from meisho.errors import ConfigError
 from meisho.tables import find_nearest
 
@@ -48,24 +49,10 @@ def load_config(path: Path, cls: type[C], *, overrides: Sequence[str] = ()) -> C
             a value is of the wrong type or refused by its class; the message says file, key and what was
             expected.
     """
-    values = read_toml(path)
+    values: Mapping[str, object] = read_toml(path).values
     for text in overrides:
         values = _override(values, text)
     return parse_config(values, cls, source=str(path))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises:
-        ConfigError: It cannot be read, or is no TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is no TOML ({error}); correct it there") from error
 
 
 def parse_config(values: Mapping[str, object], cls: type[C], *, source: str) -> C:
@@ -83,6 +70,18 @@ def parse_config(values: Mapping[str, object], cls: type[C], *, source: str) -> 
         return _parse_table(values, cls, key="")
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
+
+
+def build(fields: Fields, cls: type[C]) -> C:
+    """Build the dataclass `cls` from a document or an object in it; keys, types and defaults as above.
+
+    Raises:
+        MeishoError: The error of the document: a key is unknown or missing, or a value of the wrong type.
+    """
+    try:
+        return _parse_table(fields.values, cls, key=fields.key.rstrip("."))
+    except ConfigError as error:
+        raise fields.error(f"{fields.source}: {error}; {fields.advice}") from error
 
 
 def check_options(
@@ -132,7 +131,7 @@ def _parse_table(values: object, cls: type[C], key: str) -> C:
     missing = [name for name, field in known.items() if name not in values and not _has_default(field)]
     if missing:
         raise ConfigError(f"the key {_join(key, missing[0])!r} is missing; add it")
-    hints = get_type_hints(cls)
+    hints = _cached_hints(cls)  # type: ignore[arg-type]  # a class can be hashed
     parsed = {name: _parse(value, hints[name], _join(key, name)) for name, value in values.items()}
     try:
         return cls(**parsed)
@@ -146,11 +145,11 @@ def _parse(value: object, hint: object, key: str) -> object:
     if get_origin(hint) is Literal:
         if not isinstance(value, str | int) or value not in get_args(hint):
             choices = ", ".join(map(str, get_args(hint)))
-            raise ConfigError(f"{key} is {value!r:.80}, expected one of {choices}")
+            raise ConfigError(f"{key} is {shorten(value)}, expected one of {choices}")
         return value
     if get_origin(hint) in (tuple, Sequence):
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
+            raise ConfigError(f"{key} is {shorten(value)}, expected {_describe(hint)}")
         part = get_args(hint)[0]
         return tuple(_parse(v, part, f"{key}[{i}]") for i, v in enumerate(value))
     if isinstance(hint, type) and is_dataclass(hint):
@@ -169,21 +168,32 @@ def _parse_union(value: object, hint: object, key: str) -> object:
             return _parse(value, part, key)
         except ConfigError:
             continue
-    raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
+    raise ConfigError(f"{key} is {shorten(value)}, expected {_describe(hint)}")
 
 
 def _parse_plain(value: object, hint: object, key: str) -> object:
     if hint is object:
         return value
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if hint is Path and isinstance(value, str | Path):
+        return _float(value, key)
+    if hint is Path and isinstance(value, str | Path) and "\0" not in str(value):
         return Path(value)
-    if hint in (bool, str, int) and type(value) is hint:
+    if hint in (bool, str, int) and type(value) is hint and not _is_huge(value):
         return value
     if get_origin(hint) is dict and isinstance(value, Mapping):
         return dict(value)
-    raise ConfigError(f"{key} is {value!r:.80}, expected {_describe(hint)}")
+    raise ConfigError(f"{key} is {shorten(value)}, expected {_describe(hint)}")
+
+
+def _is_huge(value: object) -> bool:
+    return type(value) is int and not -(2**63) <= value < 2**63
+
+
+def _float(value: float, key: str) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ConfigError(f"{key} is {shorten(value)}, expected a number that a float can be") from error
 
 
 def _describe(hint: object) -> str:
@@ -222,10 +232,15 @@ def _nearest(name: str, key: str, known: Collection[str]) -> str:
 
 def _inner_keys(cls: type) -> Iterator[str]:
     """List the keys of the tables below a dataclass, with dots."""
-    for name, hint in get_type_hints(cls).items():
+    for name, hint in _cached_hints(cls).items():
         if isinstance(hint, type) and is_dataclass(hint):
             inner = [f.name for f in _fields(hint)] + list(_inner_keys(hint))
             yield from (f"{name}.{k}" for k in inner)
+
+
+@cache
+def _cached_hints(cls: type) -> dict[str, object]:
+    return get_type_hints(cls)
 
 
 def _fields(config: object) -> tuple["Field[object]", ...]:
@@ -256,8 +271,8 @@ def _replace(values: Mapping[str, object], path: list[str], value: object, text:
 
 def _value(text: str) -> object:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}", source="--set").values["value"]
+    except ConfigError:
         return text
 
 

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any, Self
 
 import numpy as np
 
 from meisho.arrays import Float32Array, read_only
+from meisho.documents import Fields, parse_json
 from meisho.errors import InputError
 from meisho.texts import count
 
@@ -51,19 +53,38 @@ class Provenance:
     @property
     def summary(self) -> str:
         """One line: the extractor and the options that shape its descriptors, without those that are off."""
-        return f"{self.extractor} {_differing(json.loads(self.options))}".rstrip()
+        return f"{self.extractor} {_differing(self.values)}".rstrip()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The options, parsed.
+
+        Raises:
+            InputError: They are no JSON object.
+        """
+        fields = parse_json(self.options, source=f"the options of {self.extractor:.80}", error=InputError)
+        return dict(fields.values)
 
     def to_json(self) -> str:
         """Return one JSON object."""
-        return json.dumps({f.name: getattr(self, f.name) for f in fields(self)}, ensure_ascii=False)
+        return json.dumps({f.name: getattr(self, f.name) for f in dataclass_fields(self)}, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
+    def read(cls, fields: Fields) -> Self:
+        """Read a provenance from a document.
+
+        Raises:
+            MeishoError: The error of the document: a text is missing, or the options are no JSON object.
+        """
+        own = {field.name for field in dataclass_fields(cls)}
+        if unknown := sorted(fields.values.keys() - own):
+            fields.fail(f"the key {unknown[0]!r:.80} is not known")
+        options = fields.text("options")
+        parse_json(options, source=f"{fields.source}: {fields.key}options", error=fields.error)
+        return cls(fields.text("extractor"), options, fields.text("weights_sha256"))
 
     def _flat(self) -> dict[str, object]:
-        options = json.loads(self.options)
+        options = self.values
         return {"extractor": self.extractor, "weights_sha256": self.weights_sha256, **options}
 
 

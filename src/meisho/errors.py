@@ -11,7 +11,8 @@ MeishoError                   exit code 1
 │   ├── DamagedError          8   what is read from it is not what was written
 │   ├── MismatchError         4   it was made with another model or other options
 │   └── LockedError           4   another process is writing to it
-├── WeightsError              5   a model's weights are missing or do not fit
+├── WeightsError              5   a model's weights cannot be had, read or do not fit
+│   └── MissingFileError      2   the user gave a file of weights or of a whitening that is not there
 ├── FetchError                5   a data set's files cannot be downloaded, or are not what was expected
 ├── MissingDependencyError    5   a required optional package is not installed
 ├── RottenPhotosError         9   files of photos changed although nobody wrote to them
@@ -115,6 +116,12 @@ class WeightsError(MeishoError):
     """A model's weights are missing, or do not fit the model."""
 
     exit_code = 5
+
+
+class MissingFileError(WeightsError):
+    """A file of weights or of a whitening that the user gave is not there: a wrong path, like any other."""
+
+    exit_code = 2
 
 
 class FetchError(MeishoError):

@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+from meisho.documents import parse_json
+from meisho.errors import CollectionError
 from meisho.files import write_text
 
 _SEAL = "sha256"
@@ -22,11 +24,9 @@ def read_sealed(path: Path) -> dict[str, object]:
         ValueError: It is no JSON object, or not what was written.
     """
     try:
-        values = json.loads(path.read_bytes())
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"holds {type(values).__name__}, not an object")
+        values = dict(parse_json(path.read_bytes(), source=path.name, error=CollectionError).values)
+    except CollectionError as error:
+        raise ValueError(str(error)) from error
     seal = values.pop(_SEAL, None)
     if seal is not None and seal != _digest(values):
         raise ValueError("its content is not what was written: its digest differs")

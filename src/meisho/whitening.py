@@ -4,22 +4,23 @@
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from meisho.array_files import read_safetensors
 from meisho.arrays import Float32Array, Float64Array, Int64Array, read_only
 from meisho.descriptors import Descriptors, Provenance, normalize_rows
-from meisho.errors import InputError, MismatchError, WeightsError
+from meisho.documents import Fields, is_there, one_line, parse_json
+from meisho.errors import InputError, MismatchError, MissingFileError, WeightsError
 from meisho.files import write_bytes
 from meisho.outputs import WHITENING, check_output
 
 Kind = Literal["pca", "learned"]
+_NO_WHITENING = "not a whitening file"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class Whitening:
             MismatchError: They have another provenance than those it was fitted on.
         """
         self.check_source(descriptors.provenance)
-        options = json.loads(descriptors.provenance.options) | {"whitening": f"sha256:{self._digest()}"}
+        options = descriptors.provenance.values | {"whitening": f"sha256:{self._digest()}"}
         provenance = Provenance.from_options(
             descriptors.provenance.extractor, options, self.digest_after(descriptors.provenance)
         )
@@ -110,16 +111,19 @@ class Whitening:
         Raises:
             WeightsError: There is no such file, or it is not a whitening.
         """
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such whitening file; make one with Whitening.save")
+        if not is_there(path):
+            raise MissingFileError(f"{path}: no such whitening file; make one with 'meisho whiten'")
+        file = read_safetensors(path, error=WeightsError, advice=_NO_WHITENING)
+        facts = Fields(file.metadata, str(path), WeightsError, _NO_WHITENING)
+        source = parse_json(facts.text("source"), source=f"{path}: source", error=WeightsError)
+        kind = facts.text("kind")
+        if kind not in get_args(Kind) or not {"mean", "projection"} <= file.arrays.keys():
+            facts.fail("holds no mean and projection of a known kind")
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = file.metadata() or {}
-                mean, projection = file.get_tensor("mean"), file.get_tensor("projection")
-            kind: Kind = "pca" if metadata["kind"] == "pca" else "learned"
-            return cls(mean, projection, kind, Provenance.from_json(metadata["source"]))
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise WeightsError(f"{path}: not a whitening file ({error})") from error
+            mean, projection = (file.arrays[name] for name in ("mean", "projection"))
+            return cls(mean, projection, kind, Provenance.read(source))  # type: ignore[arg-type]  # checked
+        except (InputError, ValueError, TypeError) as error:
+            raise WeightsError(f"{path}: {_NO_WHITENING} ({one_line(error)})") from error
 
 
 def fit_pca_whitening(

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from meisho.array_files import read_npz
 from meisho.arrays import Float32Array, Int64Array, read_only
+from meisho.documents import one_line
 from meisho.errors import CollectionError, InputError
 from meisho.files import write_bytes
 
@@ -74,13 +75,12 @@ class Codebook:
         Raises:
             CollectionError: The file is missing, or holds no codebook.
         """
+        advice = "no codebook; give a file that 'asmk' saved"
+        arrays = read_npz(path, ("centers",), error=CollectionError, advice=advice)
         try:
-            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                return cls(arrays["centers"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise CollectionError(
-                f"{path}: no codebook can be read ({error}); give a file that 'asmk' saved"
-            ) from error
+            return cls(arrays["centers"].astype(np.float32, copy=False))
+        except (InputError, ValueError) as error:
+            raise CollectionError(f"{path}: {one_line(error)}; {advice}") from error
 
     @cached_property
     def _lifted(self) -> Float32Array:

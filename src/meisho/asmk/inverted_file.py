@@ -6,20 +6,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from meisho.array_files import Arrays, read_npz
 from meisho.arrays import Float32Array, Float64Array, Int64Array, UInt8Array, read_only
 from meisho.asmk.aggregation import Aggregated, UInt64Array
 from meisho.asmk.codebook import Codebook
+from meisho.documents import one_line, parse_json
 from meisho.errors import CollectionError, InputError
 from meisho.files import write_bytes
 
 _BITS = np.array([bin(number).count("1") for number in range(256)], np.uint8)
 _FORMAT = 1
+_ARRAYS = ("header", "centers", "counts", "gaps", "values")
+_ADVICE = "no inverted file can be read; delete it, and it is made again"
 
 
 @dataclass(frozen=True)
@@ -196,12 +199,9 @@ class InvertedFile:
             CollectionError: The file is missing, damaged, or something else.
         """
         try:
-            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                return _restore(arrays)
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, InputError) as error:
-            raise CollectionError(
-                f"{path}: no inverted file can be read ({error}); delete it, and it is made again"
-            ) from error
+            return _restore(path, read_npz(path, _ARRAYS, error=CollectionError, advice=_ADVICE))
+        except (ArithmeticError, InputError, LookupError, TypeError, ValueError) as error:
+            raise CollectionError(f"{path}: {one_line(error)}; {_ADVICE}") from error
 
     @cached_property
     def _weights(self) -> Float64Array:
@@ -250,12 +250,15 @@ def _ranges(starts: Int64Array, counts: Int64Array) -> Int64Array:
     return shifts + np.arange(len(shifts))
 
 
-def _restore(arrays: NpzFile) -> tuple[InvertedFile, str]:
-    header = json.loads(arrays["header"].tobytes())
-    if header["format"] != _FORMAT:
-        raise ValueError(f"its format is {header['format']}, not {_FORMAT}")
+def _restore(path: Path, arrays: Arrays) -> tuple[InvertedFile, str]:
+    header = parse_json(arrays["header"].tobytes(), source=str(path), error=CollectionError, advice=_ADVICE)
+    if header.integer("format") != _FORMAT:
+        header.fail(f"its format is not {_FORMAT}")
     starts = np.concatenate([[0], np.cumsum(arrays["counts"], dtype=np.int64)])
     photos = np.cumsum(arrays["gaps"], dtype=np.int64).astype(np.int32)
-    codebook = Codebook(arrays["centers"])
-    inverted = InvertedFile(codebook, header["num_photos"], starts, photos, arrays["values"], header["idf"])
-    return inverted, header["about"]
+    values: Any = arrays["values"]  # the class checks its type
+    codebook = Codebook(arrays["centers"].astype(np.float32, copy=False))
+    inverted = InvertedFile(
+        codebook, header.integer("num_photos"), starts, photos, values, header.flag("idf")
+    )
+    return inverted, header.text("about")

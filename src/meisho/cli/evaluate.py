@@ -1,9 +1,8 @@
 """`meisho evaluate`, and printing a report."""
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -114,11 +113,12 @@ def _settings(
     sweep: bool,
 ) -> "EvaluationSettings":
     """Read the settings of the file, where there is one; what the command line says takes their place."""
-    from meisho.config import parse_config, read_toml
+    from meisho.config import parse_config
+    from meisho.documents import read_toml
     from meisho.evaluate.settings import EvaluationSettings
     from meisho.rerank.chain import parse_chain
 
-    values = read_toml(config) if config else {}
+    values: dict[str, Any] = dict(read_toml(config).values) if config else {}
     values |= {name: value for name, value in given.items() if value is not None}
     if options:
         values["options"] = values.get("options", {}) | options
@@ -261,7 +261,7 @@ def _folder_of(settings: "EvaluationSettings", loaded: "Dataset") -> Path:
 def _resolved(settings: "EvaluationSettings", extractor: "GlobalExtractor") -> "EvaluationSettings":
     """Return the settings with every option of the model said."""
     provenance = extractor.provenance
-    options = {name: value for name, value in json.loads(provenance.options).items() if value is not None}
+    options = {name: value for name, value in provenance.values.items() if value is not None}
     return replace(settings, model=provenance.extractor, options=options)
 
 

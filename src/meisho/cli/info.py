@@ -1,6 +1,5 @@
 """`meisho info`."""
 
-import json
 import sys
 from contextlib import suppress
 from importlib import metadata
@@ -65,7 +64,7 @@ def _collection_facts(path: Path) -> dict[str, object]:
         "excludes": list(collection.metadata.excludes or DEFAULT_EXCLUDES),
         "dimensions": collection.dim,
         "model": collection.provenance.extractor,
-        "options": json.loads(collection.provenance.options),
+        "options": collection.provenance.values,
         "weights": collection.provenance.weights_sha256[:16],
         "local_features": collection.local_provenance.extractor if collection.local_provenance else None,
         "version": collection.version,

@@ -19,6 +19,7 @@ from meisho.contest.notebook import make_notebook
 from meisho.contest.wheel import write_wheel
 from meisho.datasets.contest import find_contest_photos
 from meisho.describing import Describer
+from meisho.documents import Fields, read_json
 from meisho.errors import InputError, needs_extra
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.checkpoint import save_checkpoint
@@ -158,7 +159,7 @@ def _listed_files(folder: Path) -> set[str]:
 def _save_model(model: TimmGeM, bundle: Path, number: int) -> dict[str, str | None]:
     """Save a model as a checkpoint; return its folder in the bundle and the name of its whitening file."""
     place = Path("weights") / str(number)
-    options = TimmGeMOptions.from_mapping(json.loads(model.provenance.options))
+    options = TimmGeMOptions.from_mapping(model.provenance.values)
     name = model.provenance.extractor.removeprefix("timm:")
     save_checkpoint(model.network, name, replace(options, whitening=None), bundle / place)
     if options.whitening is not None:
@@ -173,7 +174,7 @@ def _save_local(local: str | None, bundle: Path) -> str | None:
     extractor = load_local_extractor(local)
     assert isinstance(extractor, Delg)  # the only one that is trained
     place = Path("weights") / "local"
-    save_delg(extractor.network, json.loads(extractor.provenance.options), bundle / place, with_trunk=True)
+    save_delg(extractor.network, extractor.provenance.values, bundle / place, with_trunk=True)
     return place.as_posix()
 
 
@@ -200,17 +201,19 @@ def load_bundle(folder: Path, *, device: str = "auto") -> Bundle:
         WeightsError: A model's files cannot be read.
     """
     path = folder / _LIST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        records = [(str(record["checkpoint"]), record["whitening"]) for record in content["models"]]
-        rerank, local = content["rerank"], content["local"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: is not a bundle's list of models ({error}); make the bundle again"
-        ) from error
+    advice = "it is not a bundle's list of models; make the bundle again"
+    content = read_json(path, error=InputError, advice=advice, most_bytes=1_000_000)
+    records = [
+        (record.text("checkpoint"), _text_or_none(record, "whitening")) for record in content.tables("models")
+    ]
+    rerank, local = _text_or_none(content, "rerank"), _text_or_none(content, "local")
     if local is not None and local not in LOCAL_EXTRACTORS:
         local = str(folder / local)
     return Bundle(tuple(_load_model(folder / place, w, device) for place, w in records), rerank, local)
+
+
+def _text_or_none(fields: Fields, name: str) -> str | None:
+    return fields.text(name) if fields.has(name) else None
 
 
 def _load_model(folder: Path, whitening: str | None, device: str) -> GlobalExtractor:

@@ -300,7 +300,7 @@ class InCollections:
 def collection_name(provenance: Provenance) -> str:
     """Return a folder's name for the collection of one model: the same for the same model and options."""
     slug = re.sub(r"[^0-9A-Za-z]+", "-", provenance.extractor).strip("-")[:40]
-    options = json.loads(provenance.options)
+    options = provenance.values
     if provenance.weights_sha256:
         options = {name: value for name, value in options.items() if name not in PLACES}
     facts = json.dumps([provenance.extractor, options, provenance.weights_sha256], sort_keys=True)

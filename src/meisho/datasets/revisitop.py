@@ -17,6 +17,7 @@ from typing import TypeVar
 from meisho.datasets.base import Dataset
 from meisho.datasets.photo_files import photo_name
 from meisho.datasets.safe_pickle import load_plain_pickle
+from meisho.documents import one_line, shorten
 from meisho.errors import ConfigError, DatasetError
 from meisho.ground_truth import GradedGroundTruth, database_rows
 from meisho.photos import Box, Photo
@@ -68,10 +69,10 @@ def load_ground_truth(path: Path) -> RevisitedBenchmark:
     content, raw = load_plain_pickle(path)
     try:
         return _benchmark(content, hashlib.sha256(raw).hexdigest())
-    except (KeyError, TypeError, ValueError, ConfigError, DatasetError) as error:
+    except (LookupError, ArithmeticError, TypeError, ValueError, ConfigError, DatasetError) as error:
         raise DatasetError(
             f"{path}: is not a ground truth with imlist, qimlist and gnd "
-            f"({type(error).__name__}: {error}); take it again from its publisher"
+            f"({type(error).__name__}: {one_line(error)}); take it again from its publisher"
         ) from error
 
 
@@ -134,11 +135,11 @@ def _list_of(values: object, read: Callable[[object], T]) -> list[T]:
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r:.80} is not a number")
+        raise TypeError(f"{shorten(value)} is not a number")
     return float(value)
 
 
 def _row(value: object, num_database: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < num_database:
-        raise ValueError(f"{value!r:.80} is not a row of the {num_database} database photos")
+        raise ValueError(f"{shorten(value)} is not a row of the {num_database} database photos")
     return value

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from meisho.documents import decode_text, read_limited
 from meisho.errors import DatasetError
 
+_MOST_BYTES = 1 << 31
 _DELIMITERS = ",;\t"
 _SHOWN = 5
 
@@ -128,20 +130,11 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DatasetError: It is missing, is a folder, or may not be read.
     """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except ValueError as error:  # a NUL inside the path
-        raise DatasetError(f"{path!s:.200}: is not a path ({error})") from error
+    return read_limited(path, error=DatasetError, advice="check the path", most_bytes=_MOST_BYTES)
 
 
 def _decoded(path: Path, raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DatasetError(f"{path}:{line}: is not UTF-8 text; save the table as 'CSV UTF-8'") from error
+    return decode_text(raw, source=str(path), error=DatasetError, save_as="'CSV UTF-8'", what="the table")
 
 
 def _lines(path: Path, text: str, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -8,12 +8,15 @@ doubtful.
 import csv
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Self
 
+from meisho.config import build
 from meisho.descriptors import Provenance
+from meisho.documents import Fields, one_line, parse_json, read_json
 from meisho.errors import InputError
 from meisho.evaluate.report_table import ReportTable
 from meisho.files import replacing, write_text
@@ -235,20 +238,19 @@ class Report:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: It is not JSON, or not of the form that this version writes.
+            InputError: It is not JSON, or not of the form that this version writes.
         """
-        record = json.loads(text)
-        if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
-            raise ValueError(f"not a report of format {FORMAT}")
-        known = {f.name for f in fields(cls)}
-        record.setdefault("rerank_seconds", 0.0)  # reports did not always have it
-        if set(record) != known:
-            raise ValueError(f"keys {sorted(set(record) ^ known)} are missing or unknown")
-        record["provenance"] = Provenance(**record["provenance"])
-        record["figures"] = tuple(Figure(**_with_nan(f)) for f in record["figures"])
-        record["query_scores"] = tuple(QueryScore(**_with_nan(q)) for q in record["query_scores"])
-        record["warnings"] = tuple(record["warnings"])
-        return cls(**record)
+        return cls._read(parse_json(text, source="a report", error=InputError))
+
+    @classmethod
+    def _read(cls, document: Fields) -> Self:
+        if document.values.get("format") != FORMAT:
+            document.fail(f"not a report of format {FORMAT}")
+        values = {name: value for name, value in document.values.items() if name != "format"}
+        for name in ("figures", "query_scores"):
+            values[name] = [_with_nan(part.values) for part in document.tables(name)]
+        Provenance.read(document.table("provenance"))
+        return build(replace(document, values=values), cls)
 
 
 def load_report(path: str | Path) -> Report:
@@ -263,12 +265,11 @@ def load_report(path: str | Path) -> Report:
     path = Path(path)
     file = path / REPORT_FILE if path.is_dir() else path
     try:
-        return Report.from_json(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file}: no report can be read here ({error.strerror})") from error
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        document = read_json(file, error=InputError, advice="evaluate again")
+        return Report._read(document)
+    except (ValueError, TypeError) as error:
         raise InputError(
-            f"{file}: not a report of this version of meisho ({error}); evaluate again"
+            f"{file}: not a report of this version of meisho ({one_line(error)}); evaluate again"
         ) from error
 
 
@@ -285,7 +286,7 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _with_nan(record: dict[str, Any]) -> dict[str, Any]:
+def _with_nan(record: Mapping[str, object]) -> dict[str, object]:
     return {key: math.nan if item is None else item for key, item in record.items()}
 
 

@@ -30,6 +30,7 @@ class BackboneTraits:
         has_class_token: Whether its first token stands for the whole image.
         prefix_tokens: Tokens before the patch tokens: the class token, registers.
         classifier: Names of the layers that its pretrained weights have and the backbone does not.
+        num_classes: Outputs of these.
     """
 
     dim: int
@@ -41,6 +42,7 @@ class BackboneTraits:
     has_class_token: bool
     prefix_tokens: int
     classifier: tuple[str, ...]
+    num_classes: int = 1000
 
 
 def create_backbone(name: str, *, pretrained: bool = False, seed: int = 0) -> nn.Module:
@@ -116,6 +118,7 @@ def read_traits(model: nn.Module) -> BackboneTraits:
         has_class_token=getattr(model, "cls_token", None) is not None,
         prefix_tokens=int(getattr(model, "num_prefix_tokens", 0)),
         classifier=(classifier,) if isinstance(classifier, str) else tuple(classifier),
+        num_classes=int(config.get("num_classes") or 1000),
     )
 
 

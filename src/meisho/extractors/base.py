@@ -40,7 +40,7 @@ class GlobalExtractor(Protocol):
         dim: D, the number of dimensions.
         provenance: What is kept with the descriptors. `provenance.extractor` is the model specification and
             `provenance.options` every keyword option that changes the result, so that
-            `load_extractor(p.extractor, **json.loads(p.options))` makes the same extractor again.
+            `load_extractor(p.extractor, **p.values)` makes the same extractor again.
         image_options: How photos must be loaded for it.
     """
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import save_file
 
-from meisho.errors import InputError, WeightsError
+from meisho.documents import read_json
+from meisho.errors import ConfigError, InputError, WeightsError
 from meisho.extractors.base import EXTRACTORS, GlobalExtractor
 from meisho.extractors.local_checkpoint import LIST_NAME
 from meisho.extractors.machine import has_package
@@ -50,17 +51,13 @@ def add_whitening(whitening: Whitening, folder: Path) -> None:
         folder: What `save_checkpoint` wrote.
     """
     whitening.save(folder / "whitening.safetensors")
-    content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    content["options"]["whitening"] = "whitening.safetensors"
-    write_text(folder / "model.json", json.dumps(content, indent=2))
+    _set_whitening(folder, "whitening.safetensors")
 
 
 def remove_whitening(folder: Path) -> None:
     """Take the whitening out of a checkpoint, if it has one."""
-    content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    if content["options"].get("whitening"):
-        content["options"]["whitening"] = None
-        write_text(folder / "model.json", json.dumps(content, indent=2))
+    if _read_model(folder)[1].get("whitening"):
+        _set_whitening(folder, None)
         (folder / "whitening.safetensors").unlink(missing_ok=True)
 
 
@@ -74,15 +71,27 @@ def load_checkpoint(path: str, *, device: str = "auto", **options: object) -> Gl
     folder = Path(path)
     if not (folder / "model.json").is_file():
         raise InputError(_explain_models(path))
-    try:
-        content = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        name, saved = str(content["backbone"]), dict(content["options"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / 'model.json'}: not a meisho checkpoint ({error})") from error
+    name, saved = _read_model(folder)
     if saved.get("whitening"):
-        saved["whitening"] = str(folder / saved["whitening"])  # it lies beside the weights
+        saved["whitening"] = str(folder / str(saved["whitening"]))  # it lies beside the weights
     options = {**saved, "weights": str(folder / "model.safetensors"), **options}
-    return load_timm(name, device=device, **options)
+    try:
+        return load_timm(name, device=device, **options)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / 'model.json'} and the options given: {error}") from error
+
+
+def _read_model(folder: Path) -> tuple[str, dict[str, object]]:
+    """Return the backbone's name and the options that `model.json` holds."""
+    path = folder / "model.json"
+    fields = read_json(path, error=WeightsError, advice="not a meisho checkpoint", most_bytes=1_000_000)
+    return fields.text("backbone"), dict(fields.table("options").values)
+
+
+def _set_whitening(folder: Path, name: str | None) -> None:
+    backbone, options = _read_model(folder)
+    content = {"backbone": backbone, "options": {**options, "whitening": name}}
+    write_text(folder / "model.json", json.dumps(content, indent=2))
 
 
 def _explain_models(model: str) -> str:

@@ -1,7 +1,6 @@
 """Ensembles: several extractors as one, their descriptors side by side."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,8 +105,7 @@ def _common_image_options(options: list[ImageOptions]) -> ImageOptions:
 
 def _describe_origin(members: list[Provenance], weights: list[float]) -> Provenance:
     described = [
-        {"extractor": m.extractor, "options": json.loads(m.options), "weights_sha256": m.weights_sha256}
-        for m in members
+        {"extractor": m.extractor, "options": m.values, "weights_sha256": m.weights_sha256} for m in members
     ]
     digest = hashlib.sha256("+".join(m.weights_sha256 for m in members).encode()).hexdigest()
     return Provenance.from_options("ensemble", {"members": described, "member_weights": weights}, digest)

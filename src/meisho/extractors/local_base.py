@@ -40,7 +40,7 @@ class LocalExtractor(Protocol):
 
     Attributes:
         dim: D, the dimensions of a feature's descriptor.
-        provenance: Saved with the features; `load_local_extractor(p.extractor, **json.loads(p.options))`
+        provenance: Saved with the features; `load_local_extractor(p.extractor, **p.values)`
             makes the same extractor again.
         image_options: How photos must be loaded for this extractor.
     """

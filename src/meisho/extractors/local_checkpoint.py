@@ -1,9 +1,9 @@
 """Local feature checkpoints: a folder with a trained head (`local_head.safetensors`) and `local.json`."""
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from meisho.documents import read_json
 from meisho.errors import InputError, WeightsError
 
 HEAD_NAME = "local_head.safetensors"
@@ -30,14 +30,12 @@ def find_local(
     folder = Path(name).absolute()  # a collection stores this path, and may be used from any folder
     if not (folder / LIST_NAME).is_file():
         raise InputError(_explain(name, known))
-    try:
-        content = json.loads((folder / LIST_NAME).read_text(encoding="utf-8"))
-        extractor, saved = str(content["local_extractor"]), dict(content["options"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{folder / LIST_NAME}: not a local feature checkpoint ({error})") from error
+    advice = "not a local feature checkpoint"
+    fields = read_json(folder / LIST_NAME, error=WeightsError, advice=advice, most_bytes=1_000_000)
+    extractor, saved = fields.text("local_extractor"), dict(fields.table("options").values)
     if extractor not in known:
         raise WeightsError(f"{folder / LIST_NAME}: no local feature extractor is called {extractor!r}")
-    weights = folder / str(saved.get("weights"))
+    weights = folder / fields.table("options").text("weights") if "weights" in saved else folder
     if weights.is_file():
         saved["weights"] = str(weights)
     return extractor, {**saved, "local_weights": str(folder / HEAD_NAME), **options}

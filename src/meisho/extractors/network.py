@@ -1,5 +1,6 @@
 """The torch part of a global extractor: backbone, pooling, projection; and how its weights are loaded."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -17,6 +18,8 @@ from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.packaged_weights import read_pypi_weights
 from meisho.extractors.weights import StateDict, check_fit, read_state_dict
 from meisho.layers.pooling import POOLINGS, ClassToken, RegionalGeM
+
+_logger = logging.getLogger(__name__)
 
 
 class DescriptorNetwork(nn.Module):
@@ -107,7 +110,30 @@ def _held_projection_dim(state: StateDict, options: TimmGeMOptions) -> int | Non
 def _load_state(network: DescriptorNetwork, state: StateDict, source: str) -> None:
     if not any(k.startswith("backbone.") for k in state):
         state = {f"backbone.{k}": v for k, v in state.items()}
-    heads = tuple(f"backbone.{name}." for name in network.traits.classifier)
-    state = {k: v for k, v in state.items() if not (heads and k.startswith(heads))}
+    for name in network.traits.classifier:
+        state = _without_classifier(network.traits, state, f"backbone.{name}.", source)
     check_fit(network.state_dict(), state, source)
     network.load_state_dict(state, strict=False)
+
+
+def _without_classifier(traits: BackboneTraits, state: StateDict, layer: str, source: str) -> StateDict:
+    """Leave out the classifier of a backbone's pretrained weights, and say so; any other layer stays.
+
+    Raises:
+        WeightsError: The layer has another number of outputs than the pretrained classifier: it was trained,
+            and descriptors without it would be of another dimension.
+    """
+    held = [name for name in state if name.startswith(layer)]
+    if not held:
+        return state
+    outputs = {len(state[name]) for name in held if state[name].ndim}
+    if outputs - {traits.num_classes}:
+        shapes = ", ".join(f"{name} {tuple(state[name].shape)}" for name in held[:3])
+        raise WeightsError(
+            f"weights {source!r} hold a layer that was trained and that the model does not have: {shapes}; "
+            "to use it, name it 'projection.weight' and 'projection.bias' (what comes before it then begins "
+            "with 'backbone.'); a classifier of your own must be taken out of the file"
+        )
+    if not source.startswith("pypi:"):
+        _logger.info("weights %r: the classifier %s is not loaded", source, ", ".join(held))
+    return {name: value for name, value in state.items() if not name.startswith(layer)}

@@ -1,6 +1,5 @@
 """Global descriptors from a file that `meisho export` wrote: trained with torch, used without."""
 
-import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from meisho.arrays import Float32Array, UInt8Array
-from meisho.errors import ConfigError, WeightsError
+from meisho.config import parse_config
+from meisho.documents import is_there, parse_json
+from meisho.errors import ConfigError, MissingFileError, WeightsError
 from meisho.extractors.machine import split_device
 from meisho.extractors.numpy_pooling import pool_scales
 from meisho.extractors.onnx_session import OnnxNetwork, describe_each, fit_pixels, resize_pixels
@@ -21,6 +22,14 @@ INSIDE = ".onnx"
 _MOST_SIDE_PX = 10_000
 _FREE = ("max_side_px", "multiple_px", "interpolation", "scales", "whitening")
 """Options that say what is done before and after the network; the others are inside and cannot be changed."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """The JSON among a file's metadata; `size` is height and width in px."""
+
+    options: dict[str, object]
+    size: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -57,8 +66,8 @@ class OnnxFile:
     """
 
     def __init__(self, path: Path, name: str = "", given: dict[str, Any] | None = None) -> None:
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file; 'meisho export' makes one")
+        if not is_there(path):
+            raise MissingFileError(f"{path}: no such file; 'meisho export' makes one")
         self._network = OnnxNetwork(path)
         facts = _read_facts(path, self._network.metadata)
         if name not in ("", facts.backbone):
@@ -132,13 +141,15 @@ def _check_device(device: str) -> None:
 def _read_facts(path: Path, metadata: dict[str, str]) -> _Facts:
     try:
         kind, _, backbone = metadata["model"].partition(":")
-        options = TimmGeMOptions.from_mapping(json.loads(metadata["options"]))
-        height, width = map(int, json.loads(metadata.get("fixed_size_px", "[0, 0]")))
+        said = f'{{"options": {metadata["options"]}, "size": {metadata.get("fixed_size_px", "[0, 0]")}}}'
+        fields = parse_json(said, source="its metadata", error=ConfigError)
+        options = TimmGeMOptions.from_mapping(dict(fields.table("options").values))
+        height, width = parse_config(fields.values, _Said, source="its metadata").size
         fixed = (height, width) if height or width else None
         if fixed and not (0 < height <= _MOST_SIDE_PX and 0 < width <= _MOST_SIDE_PX):
             raise ValueError(f"images of {width} × {height} px")
         facts = _Facts(backbone, options, metadata["weights_sha256"], int(metadata["dim"]), fixed)
-    except (LookupError, ArithmeticError, RecursionError, ValueError, TypeError, ConfigError) as error:
+    except (LookupError, ArithmeticError, ValueError, TypeError, ConfigError) as error:
         raise WeightsError(
             f"{path}: is no model that this version of 'meisho export' wrote "
             f"({type(error).__name__}: {error}); export the checkpoint with it"

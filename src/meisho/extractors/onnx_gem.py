@@ -4,14 +4,15 @@ The package holds the structure of the network, `graphs/NAME.onnx`, and what mus
 `graphs/NAME.json`; the weights come from a package of their own. `meisho.training.feature_graph` writes both.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.descriptors import normalize_rows
+from meisho.documents import read_json
 from meisho.errors import WeightsError
 from meisho.extractors.digest import digest_arrays
 from meisho.extractors.numpy_pooling import POOLINGS, pool_scales
@@ -46,7 +47,7 @@ class OnnxGeM:
     """
 
     def __init__(self, name: str, options: TimmGeMOptions) -> None:
-        facts = json.loads((GRAPHS / f"{name}.json").read_text(encoding="utf-8"))
+        facts: dict[str, Any] = dict(read_json(GRAPHS / f"{name}.json", error=WeightsError).values)
         options = replace(options, multiple_px=options.multiple_px or SHAPE_STEP_PX)
         state = _read_weights(name, options.weights, facts["shapes"])
         self._network = OnnxNetwork(GRAPHS / f"{name}.onnx", _initializers(state))

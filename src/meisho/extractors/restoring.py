@@ -1,7 +1,5 @@
 """Restoring: the extractor that descriptors or local features came from, by their provenance."""
 
-import json
-
 from meisho.descriptors import Provenance
 from meisho.errors import MismatchError
 from meisho.extractors.base import GlobalExtractor, load_extractor
@@ -21,7 +19,7 @@ def restore_extractor(
     Raises:
         MismatchError: Its weights are no longer the ones that were used.
     """
-    options = json.loads(provenance.options) | (places or {})
+    options = provenance.values | (places or {})
     extractor = load_extractor(provenance.extractor, **options, device=device)
     _refuse_another(provenance, extractor.provenance, "the model")
     return extractor
@@ -37,7 +35,7 @@ def restore_local_extractor(provenance: Provenance, *, device: str = "auto") -> 
     Raises:
         MismatchError: Its weights are no longer the ones that were used.
     """
-    extractor = load_local_extractor(provenance.extractor, device=device, **json.loads(provenance.options))
+    extractor = load_local_extractor(provenance.extractor, device=device, **provenance.values)
     _refuse_another(provenance, extractor.provenance, "the extractor of local features")
     return extractor
 

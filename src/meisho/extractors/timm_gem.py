@@ -1,6 +1,5 @@
 """Global descriptors from any timm backbone: features, pooling, projection, whitening, L2 normalisation."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -139,7 +138,7 @@ def to_torch(extractor: GlobalExtractor, *, device: str = "auto") -> TimmGeM:
         return extractor
     provenance = extractor.provenance
     kind, _, name = provenance.extractor.partition(":")
-    options = json.loads(provenance.options)
+    options = provenance.values
     if kind != "timm" or options["weights"].endswith(".onnx"):
         raise InputError(f"{provenance.extractor}: is no timm model or checkpoint that torch can load")
     return load_torch(name, device=device, **options)

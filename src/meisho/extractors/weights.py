@@ -1,20 +1,26 @@
 """Weights: where a backbone's state dict comes from, how its keys are made to fit, and its digest."""
 
-import pickle
+import re
 import urllib.error
 import urllib.request
+import warnings
+import zipfile
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from meisho.errors import WeightsError
+from meisho.array_files import check_growth
+from meisho.documents import is_there, one_line
+from meisho.errors import MissingFileError, WeightsError
 from meisho.extractors.digest import digest_entries
 
 StateDict = dict[str, Tensor]
 
+_REFUSED_TYPE = re.compile(
+    r"(?:Unsupported (?:global|class|operand|type)[^A-Za-z0-9_]*(?:GLOBAL)?|GLOBAL) ?([\w.]+)"
+)
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _HUB_SECONDS = 5.0
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -30,19 +36,34 @@ def read_state_dict(path: Path) -> StateDict:
     Raises:
         WeightsError: There is no such file, or it holds something else.
     """
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; give a .safetensors or .pth file")
+    if not is_there(path):
+        raise MissingFileError(f"{path}: no such weights file; give a .safetensors or .pth file")
     try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
+        content = load_file(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    except Exception as error:  # broken bytes end in IndexError, TypeError, AssertionError, struct.error, ...
         raise WeightsError(
-            f"{path}: not a safetensors file or a weights-only checkpoint ({_first_line(error)}); "
+            f"{path}: not a safetensors file or a weights-only checkpoint ({true_reason(error)}); "
             "save it again with safetensors.torch.save_file(model.state_dict(), path)"
         ) from error
     return _strip_wrappers(_unwrap(path, content))
+
+
+def _read_checkpoint(path: Path) -> object:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check_growth(archive, path.stat().st_size)
+    with warnings.catch_warnings(action="ignore"):  # of what older torch wrote; it is read all the same
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def true_reason(error: BaseException) -> str:
+    """Say in one plain line why torch did not read a file: the type that it refused, where it was one."""
+    text = one_line(error, 2000)
+    if found := _REFUSED_TYPE.search(text):
+        return f"it holds {found[1]}, which is not a tensor and is not read"
+    told = text.rpartition("WeightsUnpickler error: ")[2] if "WeightsUnpickler error: " in text else text
+    return told.partition(" Check the documentation")[0][:200] or type(error).__name__
 
 
 def _unwrap(path: Path, content: object) -> StateDict:
@@ -52,10 +73,16 @@ def _unwrap(path: Path, content: object) -> StateDict:
             break
     if not isinstance(content, dict) or not content:
         raise WeightsError(f"{path}: holds no state dict (name -> tensor)")
-    wrong = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
+    wrong = [f"{one_line(k, 80)} ({type(v).__name__})" for k, v in content.items() if not _is_weight(k, v)]
     if wrong:
         raise WeightsError(f"{path}: holds no state dict (name -> tensor); not tensors: {_some(wrong)}")
     return dict(content)
+
+
+def _is_weight(name: object, value: object) -> bool:
+    """Say whether it is a name and a plain tensor: no sparse one, none without content."""
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+    return isinstance(name, str) and plain
 
 
 def _strip_wrappers(state: StateDict) -> StateDict:
@@ -88,7 +115,7 @@ def fetch_hub_file(repo_id: str) -> Path:
         try:
             return Path(hf_hub_download(repo_id, name))
         except (OSError, ValueError) as error:  # all of the hub's errors derive from these
-            failures.append(f"{name}: {_first_line(error)}")
+            failures.append(f"{name}: {true_reason(error)}")
     raise _no_hub(repo_id, "; ".join(failures))
 
 
@@ -148,7 +175,3 @@ def _bytes_of(value: Tensor) -> memoryview:
 def _some(names: list[str], limit: int = 5) -> str:
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]

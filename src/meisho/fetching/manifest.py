@@ -18,16 +18,15 @@ classes below; a key that is not known, stands twice or is of the wrong type is 
     }
 """
 
-import json
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 from urllib.parse import urlsplit
 
-from meisho.config import parse_config
+from meisho.config import build
+from meisho.documents import one_line, read_json
 from meisho.errors import ConfigError, DatasetError, InputError
 from meisho.tables import say_nearest
 
@@ -262,53 +261,13 @@ def read_manifest(path: Path) -> Manifest:
         DatasetError: It cannot be read, or is no manifest; the message says where and what was expected.
     """
     try:
-        return parse_config(_read_json(path), Manifest, source=str(path))
-    except ConfigError as error:
-        raise DatasetError(_one_line(error)) from error
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        size = path.stat().st_size
-        if size > _LARGEST_BYTES:
-            raise DatasetError(
-                f"{path}: has {size:,} bytes, a manifest at most {_LARGEST_BYTES:,}; is it one?"
-            )
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
-    try:
-        values = json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{path}:{error.lineno}: is no JSON: {error.msg}; correct it there") from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: is no manifest: {_one_line(error)}; correct it") from error
-    if not isinstance(values, dict):
-        raise DatasetError(f"{path}: holds a {type(values).__name__}, expected an object with name and files")
-    return values
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r:.80} stands twice in one object")
-    return values
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a value of a manifest")
+        return build(read_json(path, error=DatasetError, most_bytes=_LARGEST_BYTES), Manifest)
+    except DatasetError as error:
+        raise DatasetError(one_line(error, 600)) from error
 
 
 def _repeats(values: list[str]) -> bool:
     return len(set(values)) < len(values)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500]
 
 
 def check_relative(path: str) -> None:

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from meisho.config import build
+from meisho.documents import read_json
+from meisho.errors import FetchError
 from meisho.files import write_text
 
 _READ_BYTES = 1 << 20
@@ -24,8 +27,8 @@ class Origin:
     """
 
     source: str
-    validator: str | None
-    total_bytes: int | None
+    validator: str | None = None
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,8 @@ class PartialFile:
         self._hasher = _hash_file(self._path, md5=self._wants_md5)
 
     def _read_origin(self) -> Origin | None:
-        with suppress(OSError, ValueError, TypeError):
-            return Origin(**json.loads(self._note.read_text(encoding="utf-8")))
+        with suppress(FetchError):
+            return build(read_json(self._note, error=FetchError, most_bytes=100_000), Origin)
         return None
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from meisho.config import config_values, parse_config
+from meisho.config import build, config_values, parse_config
+from meisho.documents import one_line, read_json
 from meisho.errors import ConfigError, DatasetError, FetchError
 from meisho.fetching.archives import Member
 from meisho.fetching.manifest import OWN_FOLDER
@@ -107,11 +108,11 @@ class Record:
 
     def _load(self, manifest: str) -> None:
         try:
-            saved = parse_config(json.loads(self._path.read_bytes()), _Saved, source=str(self._path))
+            saved = build(read_json(self._path, error=DatasetError), _Saved)
             self.files = {path: _fetched(path, value) for path, value in saved.files.items()}
-        except (OSError, ValueError, ConfigError, RecursionError) as error:
+        except (DatasetError, ConfigError) as error:
             raise DatasetError(
-                f"{self._path}: is no record of what was got ({' '.join(str(error).split())[:300]}); "
+                f"{self._path}: is no record of what was got ({one_line(error)}); "
                 f"remove the folder {self.folder} and run 'meisho datasets get' again"
             ) from error
         if saved.manifest != manifest:

@@ -5,12 +5,14 @@ import logging
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, Int64Array
+from meisho.config import build
+from meisho.documents import Fields
 from meisho.errors import CollectionError, InputError, MissingDependencyError
 from meisho.files import remove_leftovers
 from meisho.index.base import INDEXES, Index
@@ -192,9 +194,8 @@ def _digest(keys: KeyArray) -> str:
 
 def _read_record(path: Path) -> IndexRecord:
     try:
-        values: dict[str, Any] = read_sealed(path)
-        record = IndexRecord(**values)
-    except (OSError, TypeError, ValueError) as error:
+        record = build(Fields(read_sealed(path), path.name, InputError), IndexRecord)
+    except (OSError, InputError, ValueError) as error:
         raise CollectionError(f"{path}: the saved index cannot be read ({error}); build it again") from error
     if record.format != 1 or record.kind not in INDEXES:
         raise CollectionError(f"{path}: an index of kind {record.kind!r} by another version; build it again")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from meisho.errors import LockedError
+from meisho.documents import one_line, read_json
+from meisho.errors import CollectionError, LockedError
 from meisho.files import write_text
 from meisho.store.tables import FileLock, Timeout, plain_errors
 
@@ -53,9 +54,9 @@ def _write_owner(directory: Path) -> None:
 
 def _read_owner(directory: Path) -> str:
     try:
-        owner = json.loads((directory / OWNER_FILE).read_text(encoding="utf-8"))
-        return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
+        owner = read_json(directory / OWNER_FILE, error=CollectionError, most_bytes=10_000)
+        return f"process {owner.integer('pid')} on {one_line(owner.text('host'), 80)}"
+    except CollectionError:
         return "another process"  # it has only just started, or is about to end
 
 

@@ -3,10 +3,11 @@
 import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from meisho import __version__
 from meisho.descriptors import Provenance
+from meisho.documents import Fields, one_line
 from meisho.errors import CollectionError, DamagedError, MismatchError
 from meisho.sealed import read_sealed, write_sealed
 
@@ -16,6 +17,8 @@ INDEX_FOLDER = "index"
 
 COPY_FILE = "collection-copy.json"
 """The same once more: without it, one damaged byte would make a whole collection useless."""
+
+_MOST_DIM = 65_536
 
 FORMAT_VERSION = 3
 """Rows have digests from here on; 1 had no local features, 2 had some."""
@@ -131,43 +134,35 @@ def _is_sound(file: Path) -> bool:
 
 
 def _read_file(file: Path) -> Metadata:
+    advice = f"restore it from a backup, or delete {file.parent} and index again"
     try:
-        values: dict[str, Any] = read_sealed(file)
-        version = int(values["format_version"])
-        if version > FORMAT_VERSION:
-            raise CollectionError(
-                f"{file}: made by {values.get('created_by')} in format {version}, but this meisho "
-                f"{__version__} reads up to {FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
-            )
-        local = values.get("local_provenance")  # absent in format 1
-        return Metadata(
-            photo_root=Path(values["photo_root"]),
-            provenance=Provenance(**values["provenance"]),
-            dim=int(values["dim"]),
-            format_version=version,
-            created_by=str(values["created_by"]),
-            local_provenance=Provenance(**local) if local else None,
-            local_dim=int(values["local_dim"]) if local else None,
-            excludes=_read_excludes(values.get("excludes")),
-        )
+        fields = Fields(read_sealed(file), f"{file}: damaged", DamagedError, advice)
     except FileNotFoundError as error:
-        raise DamagedError(
-            f"{file}: is gone; restore it from a backup, or delete {file.parent} and index again"
-        ) from error
+        raise DamagedError(f"{file}: is gone; {advice}") from error
     except OSError as error:
         raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(
-            f"{file}: damaged ({error!r}); restore it from a backup, or delete {file.parent} and index again"
-        ) from error
+    except ValueError as error:
+        raise DamagedError(f"{file}: damaged ({error}); {advice}") from error
+    version, has_local = fields.integer("format_version"), fields.has("local_provenance")  # absent in 1
+    if version > FORMAT_VERSION:
+        raise CollectionError(
+            f"{file}: made by {one_line(fields.values.get('created_by'), 80)} in format {version}, but this "
+            f"meisho {__version__} reads up to {FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
+        )
+    return Metadata(
+        photo_root=Path(fields.text("photo_root")),
+        provenance=Provenance.read(fields.table("provenance")),
+        dim=fields.integer("dim", low=1, high=_MOST_DIM),
+        format_version=version,
+        created_by=fields.text("created_by"),
+        local_provenance=Provenance.read(fields.table("local_provenance")) if has_local else None,
+        local_dim=fields.integer("local_dim", low=1, high=_MOST_DIM) if has_local else None,
+        excludes=_read_excludes(fields),
+    )
 
 
-def _read_excludes(value: object) -> tuple[str, ...] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or not all(isinstance(pattern, str) for pattern in value):
-        raise ValueError("excludes are no list of patterns")
-    return tuple(value)
+def _read_excludes(fields: Fields) -> tuple[str, ...] | None:
+    return tuple(fields.texts("excludes")) if fields.has("excludes") else None
 
 
 def _check_is_collection(path: Path) -> None:

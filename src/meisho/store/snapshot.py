@@ -15,13 +15,14 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, read_only
+from meisho.config import build
 from meisho.descriptors import Descriptors, Provenance
+from meisho.documents import Fields, parse_json
 from meisho.errors import InputError
 from meisho.files import replacing, write_bytes
 from meisho.sealed import read_sealed, write_sealed
@@ -167,8 +168,7 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         dim: D, their number of dimensions.
     """
     try:
-        values: dict[str, Any] = read_sealed(folder / _RECORD)
-        record = _Record(**values)
+        record = build(Fields(read_sealed(folder / _RECORD), _RECORD, InputError), _Record)
     except FileNotFoundError:
         return None
     except _DAMAGE as error:
@@ -220,16 +220,14 @@ def _pack_photos(snapshot: Snapshot) -> bytes:
 
 
 def _unpack_photos(photos: bytes, vectors: Float32Array, version: int, provenance: Provenance) -> Snapshot:
-    value = json.loads(photos)
-    keys = np.array([int(key, 16) for key in value["keys"]], np.uint64)
-    descriptors = Descriptors(tuple(value["ids"]), vectors, provenance)
-    if not len(keys) == len(value["files"]) == len(descriptors):
-        raise ValueError(f"{len(keys)} keys and {len(value['files'])} files for {len(descriptors)} photos")
-    if len({*keys.tolist()}) < len(keys) or not all(
-        isinstance(x, str) for x in (*value["ids"], *value["files"])
-    ):
-        raise ValueError("keys that are equal, or ids and files that are no text")
-    return Snapshot(descriptors, read_only(keys, np.uint64), version, tuple(value["files"]))
+    value = parse_json(photos, source="its photos", error=InputError)
+    keys = np.array([int(key, 16) for key in value.texts("keys")], np.uint64)
+    descriptors, files = Descriptors(tuple(value.texts("ids")), vectors, provenance), value.texts("files")
+    if not len(keys) == len(files) == len(descriptors):
+        raise ValueError(f"{len(keys)} keys and {len(files)} files for {len(descriptors)} photos")
+    if len({*keys.tolist()}) < len(keys):
+        raise ValueError("keys that are equal")
+    return Snapshot(descriptors, read_only(keys, np.uint64), version, tuple(files))
 
 
 def _digest_rows(vectors: Float32Array) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from meisho.arrays import Float64Array
 from meisho.datasets.photo_files import photo_name
+from meisho.documents import read_json, shorten
 from meisho.errors import ConfigError, DatasetError
 from meisho.photos import Box
 from meisho.toycity.camera import Camera
@@ -189,18 +190,16 @@ def read_records(root: Path) -> Records:
         DatasetError: `root` holds no complete city, or one in another format.
     """
     path = root / RECORDS_NAME
+    if not path.exists():
+        raise DatasetError(f"{root}: no toy city here; run 'meisho demo' or call build_toycity(root)")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data: dict[str, Any] = dict(read_json(path, error=DatasetError).values)
         if data["format"] != FORMAT:
             raise DatasetError(
-                f"{path}: format {data['format']}, this version reads {FORMAT}; delete {root} and build it "
-                "again"
+                f"{path}: format {shorten(data['format'])}, this version reads {FORMAT}; delete {root} and "
+                "build it again"
             )
         return Records(Parameters(**data["parameters"]), *parse_parts(data))
-    except FileNotFoundError:
-        raise DatasetError(
-            f"{root}: no toy city here; run 'meisho demo' or call build_toycity(root)"
-        ) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         raise DatasetError(
             f"{path}: not a toy city's records ({error}); delete {root} and build it again"

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 
+from meisho.documents import parse_json
 from meisho.errors import DatasetError
 from meisho.toycity.camera import Camera
 from meisho.toycity.labels import grade_photo
@@ -68,7 +70,7 @@ def serve() -> None:
     """Draw the jobs from standard input until it closes."""
     cv2.setNumThreads(1)
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(asdict(draw_site(Job(**json.loads(line))))) + "\n")
+        sys.stdout.write(json.dumps(asdict(draw_site(Job(**_parse(line))))) + "\n")
         sys.stdout.flush()
 
 
@@ -92,7 +94,7 @@ def worker_process() -> Iterator[Callable[[Job], Drawn]]:
                 raise DatasetError(
                     f"{job.root}: a drawing process exited with code {process.wait()}; see above"
                 )
-            return Drawn(*parse_parts(json.loads(answer)))
+            return Drawn(*parse_parts(_parse(answer)))
 
         try:
             yield draw
@@ -157,3 +159,7 @@ def _write(job: Job, site: SiteRecord, name: str, shot: Shot, boxed: bool) -> tu
         photo_id, role, site.name, site.landmark, camera, shot.sky, shot.manner, shot.dim, share, box
     )
     return record, shot
+
+
+def _parse(line: str) -> dict[str, Any]:
+    return dict(parse_json(line, source="a drawing process", error=DatasetError).values)

@@ -112,7 +112,7 @@ def export_onnx(model: str, path: Path, *, side_px: int = 256) -> ExportSummary:
 def input_facts(extractor: TimmGeM) -> dict[str, str]:
     """Return all that is needed to use the ONNX file, as text; lists are JSON."""
     traits, provenance = extractor.network.traits, extractor.provenance
-    options = json.loads(provenance.options) | {"weights": INSIDE}
+    options = provenance.values | {"weights": INSIDE}
     options["whitening"] = options["whitening"] and INSIDE
     facts = {
         "layout": "NCHW",
@@ -135,7 +135,7 @@ def input_facts(extractor: TimmGeM) -> dict[str, str]:
 
 
 def _check_scales(model: str, extractor: TimmGeM) -> None:
-    scales = json.loads(extractor.provenance.options)["scales"]
+    scales = extractor.provenance.values["scales"]
     if extractor.whitening is not None and len(scales) > 1:
         raise InputError(
             f"{model}: whitens the mean of its scales {scales}, and the file computes one; "

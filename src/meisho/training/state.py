@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from meisho.documents import one_line, read_json
 from meisho.errors import InputError
 from meisho.files import replacing, write_text
 from meisho.training.history import EpochRecord
@@ -137,7 +139,7 @@ def load_state(folder: Path, state: RunState) -> tuple[Position, int]:
     """
     path = folder / STATE_NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = dict(read_json(path, error=InputError, nan=True).values)
         _check_ranks(path, content["format"], len(content["tensors"]), state)
         tensors = load_file(folder / content["tensors"][state.rank])
         for name, network in state.networks.items():
@@ -149,9 +151,9 @@ def load_state(folder: Path, state: RunState) -> tuple[Position, int]:
         history = [EpochRecord(**record) for record in values.pop("history")]
         meter = Meter(**values.pop("meter"))
         return Position(**values, meter=meter, history=history), int(content["num_updates"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(
-            f"{path}: is not the state of this run ({str(error)[:300]}); was the recipe changed, "
+            f"{path}: is not the state of this run ({one_line(error)}); was the recipe changed, "
             "or a file removed?"
         ) from error
 
@@ -161,7 +163,7 @@ def saved_step(folder: Path) -> int | None:
     path = folder / STATE_FOLDER / STATE_NAME
     if not path.is_file():
         return None
-    return int(json.loads(path.read_text(encoding="utf-8"))["progress"]["step"])
+    return read_json(path, error=InputError, nan=True).table("progress").integer("step")
 
 
 _FILE_NAME = re.compile(r"state-\d+-\d+-\d+\.safetensors")

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from meisho.config import config_toml, config_values
+from meisho.documents import Fields, read_json, shorten
 from meisho.errors import ImageError, InputError, MismatchError
 from meisho.files import remove_leftovers, write_text
 from meisho.outputs import FIGURE, RUN, SKIPPED, check_outputs
@@ -167,10 +168,15 @@ def _write_facts(
     """Write the recipe and `run.json`; of a run that goes on, add this start to those that it had."""
     starts = []
     if resume:
-        starts = json.loads((folder / "run.json").read_text(encoding="utf-8"))["starts"]
+        found = _read_facts(folder).values.get("starts")
+        starts = [*found] if isinstance(found, list) else []
     content = facts | {"starts": [*starts, start]}  # before the recipe: it tells a run from a folder with one
     write_text(folder / "run.json", json.dumps(content, indent=2, ensure_ascii=False))
     write_text(folder / "recipe.toml", config_toml(recipe))
+
+
+def _read_facts(folder: Path) -> Fields:
+    return read_json(folder / "run.json", error=InputError, advice="is this the folder of a run?", nan=True)
 
 
 def _check_main() -> None:
@@ -217,7 +223,7 @@ def _check_vacant(folder: Path) -> None:
 
 def _has_two_records(history: Path) -> bool:
     """Return whether a state was saved once: a kill may come between the first record and the first state."""
-    return history.is_file() and len(history.read_text("utf-8", "replace").splitlines()) > 2
+    return history.is_file() and history.read_bytes().count(b"\n") > 2
 
 
 def _check_same(folder: Path, recipe: Recipe, facts: dict[str, object]) -> None:
@@ -240,11 +246,11 @@ def _check_same(folder: Path, recipe: Recipe, facts: dict[str, object]) -> None:
             f"{folder}: the run was started with another recipe, then -> now: {'; '.join(differing)}; "
             f"resume with its own, {folder / 'recipe.toml'}, or start another run{way}"
         )
-    then = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if then["data"] != facts["data"]:
+    then = _read_facts(folder).values
+    if then.get("data") != facts["data"]:
         raise MismatchError(
             f"{folder}: the photos are not those that the run was started with "
-            f"({then['data']} / {facts['data']}); start another run"
+            f"({shorten(then.get('data'))} / {facts['data']}); start another run"
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from meisho.arrays import Int64Array
 from meisho.config import config_values
 from meisho.describing import Describer
 from meisho.descriptors import Descriptors
+from meisho.documents import read_json
 from meisho.errors import InputError
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import add_whitening, remove_whitening
@@ -49,7 +51,7 @@ def whiten_best(
     """
     asked = {"best_epoch": best_epoch, **config_values(recipe.whitening)}
     note = folder / NOTE_NAME
-    done = json.loads(note.read_text(encoding="utf-8")) if note.is_file() else None
+    done = _read_note(note) if note.is_file() else None
     if done is None and recipe.whitening.kind == "none":
         return math.nan
     if done is None or done["asked"] != asked:
@@ -60,6 +62,14 @@ def whiten_best(
         done = {"asked": asked, "map": None if math.isnan(found) else found}
         write_text(note, json.dumps(done, indent=2))
     return math.nan if done["map"] is None else float(done["map"])
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    fields = read_json(note, error=InputError, advice="delete it, and the whitening is fitted again")
+    return {
+        "asked": dict(fields.table("asked").values),
+        "map": fields.number("map") if fields.has("map") else None,
+    }
 
 
 def _whiten(recipe: Recipe, data: TrainingData, checkpoint: Path, best_map: float, say: Say) -> float:
