@@ -1,5 +1,6 @@
 """Update: what must be done to bring a collection in step with a set of photos, and doing it."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -304,7 +305,8 @@ class LocalUpdate:
 
 def is_added_by_hand(record: PhotoRecord) -> bool:
     """Say whether a photo lies outside the photo folder and is known by its whole path: see `add_photos`."""
-    return Path(record.file).is_absolute() and record.id == printable_id(Path(record.file))
+    is_absolute = os.path.isabs(record.file)  # noqa: PTH117 - asked for every record; a Path takes ten times as long
+    return is_absolute and record.id == printable_id(Path(record.file))
 
 
 def find_added(records: Sequence[PhotoRecord]) -> tuple[Photo, ...]:

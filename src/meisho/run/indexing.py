@@ -15,7 +15,7 @@ from meisho.local_describing import LocalDescriber
 from meisho.photos import Photo, PhotoFolder, find_photos, place_below, printable_id
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
-from meisho.store.metadata import INDEX_FOLDER, is_collection
+from meisho.store.metadata import INDEX_FOLDER, is_collection, read_metadata
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest
@@ -136,7 +136,7 @@ def index_photos(
     path = Path(collection_path)
     try:
         if is_collection(path):
-            Collection.open(path).refuse_unseen_damage()
+            Collection(path.absolute(), read_metadata(path)).refuse_unseen_damage()
         return _sync(folder, path, describer, options, progress)
     except DamagedError:
         repaired = Collection.repair(path)
@@ -151,9 +151,10 @@ def _sync(
         local = options.local.extractor
         collection = collection.enable_local(local.provenance, local.dim)
     with collection.writer() as writer:
-        plan = plan_update(collection.records(), folder, known_contents=writer.known_contents())
+        records = collection.records()
+        plan = plan_update(records, folder, known_contents=writer.known_contents())
         change = _Change(collection, writer, plan, options, progress)
-        change.run(describer, (*folder.photos, *find_added(collection.records())))
+        change.run(describer, (*folder.photos, *find_added(records)))
     return change.summarise(folder)
 
 
