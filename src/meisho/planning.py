@@ -151,7 +151,8 @@ def plan_local_update(
 
 def is_added_by_hand(record: PhotoRecord) -> bool:
     """Say whether a photo lies outside the photo folder and is known by its whole path: see `add_photos`."""
-    return Path(record.file).is_absolute() and record.id == printable_id(Path(record.file))
+    is_absolute = os.path.isabs(record.file)  # noqa: PTH117  # of every record; a Path takes ten times as long
+    return is_absolute and record.id == printable_id(Path(record.file))
 
 
 def find_added(records: Sequence[PhotoRecord]) -> tuple[Photo, ...]:

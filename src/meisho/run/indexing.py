@@ -163,7 +163,7 @@ def index_photos(
     path = Path(collection_path)
     try:
         if is_collection(path):
-            Collection.open(path).refuse_unseen_damage()
+            Collection(path.absolute(), read_metadata(path)).refuse_unseen_damage()
         return _sync(folder, path, describer, options, progress)
     except DamagedError:
         repaired = Collection.repair(path)
@@ -180,15 +180,16 @@ def _sync(
     with collection.writer() as writer:
         if options.excludes is not None:
             keep_excludes(path, options.excludes)
+        records = collection.records()
         plan = plan_update(
-            collection.records(),
+            records,
             folder,
             known_contents=writer.known_contents(),
             rehash=options.rehash,
             only=options.only,
         )
         change = _Change(collection, writer, plan, options, progress)
-        added = find_added(collection.records()) if collection.local_provenance and not options.only else ()
+        added = find_added(records) if collection.local_provenance and not options.only else ()
         change.run(describer, (*folder.photos, *added))
     return change.summarise(folder)
 

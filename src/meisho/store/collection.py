@@ -435,8 +435,10 @@ def _check_schema(table: Table, path: Path, metadata: Metadata) -> None:
     dim = metadata.dim
     expected: pa.Schema = PHOTOS_SCHEMA if table.name == PHOTOS else descriptors_schema(dim)
     needed = {*expected.names} - {*(ADDED.names if metadata.format_version < FORMAT_VERSION else ())}
-    fits = {*table.schema.names} >= needed and (
-        table.name != DESCRIPTORS or table.schema.field("vector").type.list_size == dim
+    with tables.plain_errors(path, f"read the {table.name} table"):
+        schema = table.schema
+    fits = {*schema.names} >= needed and (
+        table.name != DESCRIPTORS or getattr(schema.field("vector").type, "list_size", 0) == dim
     )
     if not fits:
         raise DamagedError(

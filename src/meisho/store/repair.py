@@ -110,7 +110,8 @@ def put_back_added(path: Path) -> str:
 
     The saved snapshot names them, and no other place does. Their new records wait to be described.
     """
-    log = read_log(tables.open_latest(path, PHOTOS), path)
+    with tables.plain_errors(path, "read its photos"):
+        log = read_log(tables.open_latest(path, PHOTOS), path)
     if (saved := read_saved_files(path / INDEX_FOLDER)) is None:
         return "photos added by hand may have been lost, as no sound snapshot names them: add them again"
     known = {*decode_texts(log["id"])}

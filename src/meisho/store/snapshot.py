@@ -194,13 +194,12 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
 def read_saved_files(folder: Path) -> dict[str, str] | None:
     """Read id -> file of the photos of a saved snapshot of any commit; None where there is no sound one."""
     try:
-        values: dict[str, Any] = read_sealed(folder / _RECORD)
-        record = _Record(**values)
+        record = build(Fields(read_sealed(folder / _RECORD), _RECORD, InputError), _Record)
         photos = (folder / record.photos).read_bytes()
         if hashlib.sha256(photos).hexdigest() != record.photos_sha256:
             return None
-        value = json.loads(photos)
-        return dict(zip(value["ids"], value["files"], strict=True))
+        value = parse_json(photos, source=record.photos, error=InputError)
+        return dict(zip(value.texts("ids"), value.texts("files"), strict=True))
     except _DAMAGE:
         return None
 
