@@ -9,6 +9,7 @@ from meisho.describing import Describer
 from meisho.errors import ImageError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
+from meisho.index.base import INDEXES
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.local_describing import LocalDescriber
@@ -18,7 +19,7 @@ from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
-from meisho.tables import find_nearest
+from meisho.tables import find_nearest, require_name
 from meisho.update import LocalUpdate, Plan, Update, plan_additions, plan_local_update, plan_update
 
 
@@ -70,12 +71,19 @@ class IndexOptions:
         local: Finds local features, which are kept beside the descriptors. None: whatever found those that
             the collection holds; where it holds none, none are looked for.
         device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
+
+    Raises:
+        ConfigError: No index has that name.
     """
 
     index: str | None = None
     moved: bool = False
     local: LocalDescriber | None = None
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.index is not None:
+            require_name(self.index, ("auto", *INDEXES), what="index")
 
 
 def index_folder(
