@@ -5,6 +5,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
+
 from meisho.errors import ConfigError, InputError
 
 LARGEST_SCALE = 4.0
@@ -58,7 +60,7 @@ def check_query(path: Path) -> None:
 def check_number(number: float | None) -> float | None:
     """Refuse "nan", which no range of an option refuses."""
     if number is not None and not math.isfinite(number):
-        raise ConfigError(f"{number}: give a number")
+        raise typer.BadParameter(f"{number} is not a number")
     return number
 
 

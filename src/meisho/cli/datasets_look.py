@@ -31,6 +31,12 @@ _FILES = {"histogram.png": FIGURE, "histogram.svg": FIGURE, "copies.csv": COPIES
 Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or its table. Default: data/NAME.")]
 
 
+MinPhotos = Annotated[int, typer.Option(min=1, max=MANY, help="Leave out classes with fewer photos.")]
+QueriesPerLandmark = Annotated[
+    int, typer.Option(min=1, max=MANY, help="Queries of each class that is held out.")
+]
+
+
 @datasets_app.command("stats")
 def stats(
     name: Annotated[
@@ -83,10 +89,10 @@ def stats(
     if to:
         check_outputs(to, _FILES, inputs=[root, *(beside or ())])
     facts: dict[str, object] = {"name": name, "root": root}
+    read = _read_photos(name, root, tuple(beside or ()), workers) if photos else ()
     if is_labelled(name):
         facts |= _show_classes(name, root, to, quiet=as_json)
     if photos:
-        read = _read_photos(name, root, tuple(beside or ()), workers)
         facts |= _show_photos(read, to, near_bits, quiet=as_json)
     if as_json:
         print_json(facts)
@@ -257,16 +263,12 @@ def split(
             help="List of classes to leave out, one per line, such as those of a benchmark's queries."
         ),
     ] = None,
-    min_photos: Annotated[
-        int, typer.Option(min=1, max=MANY, help="Leave out classes with fewer photos.")
-    ] = 1,
+    min_photos: MinPhotos = 1,
     landmarks: Annotated[
         int | None,
         typer.Option(min=1, max=MANY, help="Number of classes to hold out. Default: a tenth, at most 1,000."),
     ] = None,
-    queries_per_landmark: Annotated[
-        int, typer.Option(min=1, max=MANY, help="Queries of each class that is held out.")
-    ] = 1,
+    queries_per_landmark: QueriesPerLandmark = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of an earlier split.")
     ] = False,

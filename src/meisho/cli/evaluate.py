@@ -37,6 +37,14 @@ Chains = Annotated[
 ]
 
 
+OptionalSeed = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=0, max=LARGEST_SEED, help="Seeds the bootstrap of the intervals. Default: 0."
+    ),
+]
+
+
 @app.command(short_help="Score a model on a data set, or compare two scores.")
 @expand_options
 def evaluate(
@@ -72,12 +80,7 @@ def evaluate(
         bool,
         typer.Option("--sweep", help="Compare ways to rerank: those of --rerank, or a list of common ones."),
     ] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, max=LARGEST_SEED, help="Seeds the bootstrap of the intervals. Default: 0."
-        ),
-    ] = None,
+    seed: OptionalSeed = None,
     as_json: Json = False,
 ) -> None:
     """Score a model on a data set by that data set's own protocol, or compare two scores.

@@ -18,6 +18,17 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.run.finding import Answer, Finder, Found
 
 
+Verify = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=MANY,
+        help="Compare the first N answers by local features, and put them in order.",
+    ),
+]
+
+
 @app.command()
 def search(
     collection: Annotated[
@@ -26,15 +37,7 @@ def search(
     queries: Annotated[list[Path], typer.Argument(metavar="QUERY", help="The photos to ask with.")],
     box: Box = None,
     top: Annotated[int, typer.Option(metavar="N", min=1, max=MANY, help="How many answers for each.")] = 10,
-    verify: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            min=0,
-            max=MANY,
-            help="Compare the first N answers by local features, and put them in order.",
-        ),
-    ] = 0,
+    verify: Verify = 0,
     rerank: Rerank = None,
     html: Annotated[
         Path | None,

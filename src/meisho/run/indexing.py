@@ -9,6 +9,7 @@ from meisho.describing import Describer
 from meisho.errors import DamagedError, ImageError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
+from meisho.index.base import INDEXES
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.local_describing import LocalDescriber
@@ -27,7 +28,7 @@ from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
-from meisho.tables import find_nearest
+from meisho.tables import find_nearest, require_name
 from meisho.update import LocalUpdate, Update
 
 LARGE_SHARE = 0.5
@@ -90,11 +91,17 @@ class IndexOptions:
         local: Finds local features, which are kept beside the descriptors. None: whatever found those that
             the collection holds; where it holds none, none are looked for.
         device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
+<<<<<<< HEAD
         excludes: Patterns of what `find_photos` leaves out; the collection keeps them. None: those that it
             has, `DEFAULT_EXCLUDES` for a new one. Photos that they leave out are removed.
         prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
         rehash: Read every file, whatever its size and times say.
         only: The collection shall hold the photos given and no others, whatever became of their files.
+=======
+
+    Raises:
+        ConfigError: No index has that name.
+>>>>>>> options
     """
 
     index: str | None = None
@@ -105,6 +112,10 @@ class IndexOptions:
     prune: bool = False
     rehash: bool = False
     only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.index is not None:
+            require_name(self.index, ("auto", *INDEXES), what="index")
 
 
 def index_folder(
