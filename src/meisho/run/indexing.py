@@ -91,17 +91,17 @@ class IndexOptions:
         local: Finds local features, which are kept beside the descriptors. None: whatever found those that
             the collection holds; where it holds none, none are looked for.
         device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
-<<<<<<< HEAD
+    <<<<<<< HEAD
         excludes: Patterns of what `find_photos` leaves out; the collection keeps them. None: those that it
             has, `DEFAULT_EXCLUDES` for a new one. Photos that they leave out are removed.
         prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
         rehash: Read every file, whatever its size and times say.
         only: The collection shall hold the photos given and no others, whatever became of their files.
-=======
+    =======
 
     Raises:
         ConfigError: No index has that name.
->>>>>>> options
+    >>>>>>> options
     """
 
     index: str | None = None
