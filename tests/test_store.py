@@ -822,7 +822,8 @@ def test_without_write_permission_it_can_be_read_and_says_why_not_written(collec
         except CollectionError as error:
             print(error)
     """
-    last = tmp_path_factory.getbasetemp().parent
+    base = tmp_path_factory.getbasetemp()
+    last = base.parents["PYTEST_XDIST_WORKER" in os.environ]  # each worker of xdist has a folder within it
     for parent in collection.path.parents:
         if os.getuid() == 0 and parent.is_relative_to(last):  # pytest shuts others out of its directories
             parent.chmod(0o755)
