@@ -5,7 +5,7 @@ LanceDB nor pyarrow. It names the commit it was taken from; if the tables have a
 read instead. Layout, in the folder `index/` of the collection::
 
     snapshot.json          the record: commit, version, digests; written last
-    photos-<digest>.json   ids, files and keys of the rows
+    photos-<digest>.json   ids, files and keys of the rows; which rows are copies, of which earlier row
     vectors-<digest>.npy   (N, D) float32, mapped into memory when it is read
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from meisho.arrays import Float32Array, read_only
+from meisho.arrays import Float32Array, Int64Array, read_only
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import InputError
 from meisho.files import replacing, write_bytes
@@ -29,7 +29,7 @@ from meisho.sealed import read_sealed, write_sealed
 UInt64Array = NDArray[np.uint64]
 
 _RECORD = "snapshot.json"
-_FORMAT = 1
+_FORMAT = 2
 _PIECE_BYTES = 2**24
 _DAMAGE = (
     ArithmeticError,
@@ -56,12 +56,14 @@ class Snapshot:
         keys: (N,) uint64, read-only; two rows have the same key only if both id and content are the same.
         version: `Collection.version` at that moment.
         files: N files of the photos: paths relative to the photo folder, or absolute if they lie elsewhere.
+        contents: (N,) int64, read-only; the content of each photo, named by the first row that has it.
     """
 
     descriptors: Descriptors
     keys: UInt64Array
     version: int
     files: tuple[str, ...]
+    contents: Int64Array
 
 
 @dataclass(frozen=True)
@@ -192,10 +194,12 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
 
 
 def _pack_photos(snapshot: Snapshot) -> bytes:
+    copies = np.flatnonzero(snapshot.contents != np.arange(len(snapshot.contents)))
     value = {
         "ids": snapshot.descriptors.ids,
         "files": snapshot.files,
         "keys": [f"{key:x}" for key in snapshot.keys.tolist()],
+        "copies": np.stack([copies, snapshot.contents[copies]], axis=1).tolist(),
     }
     return json.dumps(value).encode()  # ASCII keeps file names that are not UTF-8
 
@@ -210,7 +214,13 @@ def _unpack_photos(photos: bytes, vectors: Float32Array, version: int, provenanc
         isinstance(x, str) for x in (*value["ids"], *value["files"])
     ):
         raise ValueError("keys that are equal, or ids and files that are no text")
-    return Snapshot(descriptors, read_only(keys, np.uint64), version, tuple(value["files"]))
+    contents = np.arange(len(keys))
+    for row, first in value["copies"]:
+        if not 0 <= first < row < len(keys):
+            raise ValueError("a copy that is not of an earlier photo")
+        contents[row] = first
+    files = tuple(value["files"])
+    return Snapshot(descriptors, read_only(keys, np.uint64), version, files, read_only(contents, np.int64))
 
 
 def _digest_rows(vectors: Float32Array) -> str:
