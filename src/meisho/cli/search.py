@@ -19,6 +19,22 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.run.found import Answer, Found
 
 
+Near = Annotated[
+    bool,
+    typer.Option("--near", help="Let near copies stand below the first: another size, quality or format."),
+]
+Turned = Annotated[
+    bool,
+    typer.Option("--turned", help="Ask in four positions, for photos that were taken or saved turned."),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write the answers as a page to look at; several queries: FILE_1, FILE_2, …"
+    ),
+]
+
+
 @app.command()
 def search(
     collection: Annotated[
@@ -34,22 +50,9 @@ def search(
         ),
     ] = 0,
     rerank: Rerank = None,
-    near: Annotated[
-        bool,
-        typer.Option(
-            "--near", help="Let near copies stand below the first: another size, quality or format."
-        ),
-    ] = False,
-    turned: Annotated[
-        bool,
-        typer.Option("--turned", help="Ask in four positions, for photos that were taken or saved turned."),
-    ] = False,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write the answers as a page to look at; several queries: FILE_1, FILE_2, …"
-        ),
-    ] = None,
+    near: Near = False,
+    turned: Turned = False,
+    html: Html = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the model's file is now, if it was moved.")
     ] = None,
