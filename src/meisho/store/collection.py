@@ -36,6 +36,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
+import numpy as np
+
+from meisho.arrays import read_only
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, DamagedError, InputError, MismatchError
 from meisho.files import is_leftover
@@ -403,9 +406,11 @@ class Collection:
         ids = tuple(decode_texts(log["id"]))
         keys = photo_keys(ids, log["content_sha256"].to_pylist())
         files = tuple(decode_texts(log["file"]))
+        _, first, content = np.unique(sequences, return_index=True, return_inverse=True)
         del log, stored, rows  # free the memory before reading the vectors
         vectors = gather_vectors(descriptors, sequences, self.dim, self.path)
-        return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version, files)
+        contents = read_only(first[content], np.int64)
+        return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version, files, contents)
 
 
 def _check_vacant(path: Path) -> None:
