@@ -78,7 +78,7 @@ class Provenance:
         """
         own = {field.name for field in dataclass_fields(cls)}
         if unknown := sorted(fields.values.keys() - own):
-            fields.fail(f"the key {unknown[0]!r:.80} is not known")
+            fields.fail(f"the key {fields.key + unknown[0]!r:.80} is not known")
         options = fields.text("options")
         parse_json(options, source=f"{fields.source}: {fields.key}options", error=fields.error)
         return cls(fields.text("extractor"), options, fields.text("weights_sha256"))

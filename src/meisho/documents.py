@@ -10,6 +10,7 @@ Whatever is wrong ends in the one error that the caller names, in one line that 
 
 import json
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -110,7 +111,7 @@ class Fields:
 
     def fail(self, reason: str) -> NoReturn:
         """Raise the error of this document."""
-        raise self.error(f"{self.source}: {self.key}{reason}; {self.advice}")
+        raise self.error(f"{self.source}: {reason}; {self.advice}")
 
     def _inside(self, name: str, value: object) -> "Fields":
         if not isinstance(value, Mapping):
@@ -119,8 +120,8 @@ class Fields:
 
     def _refuse(self, name: str, wanted: str, value: object = None) -> NoReturn:
         if name not in self.values and value is None:
-            self.fail(f"{name} is missing, must be {wanted}")
-        self.fail(f"{name} is {shorten(self.values.get(name, value))}, must be {wanted}")
+            self.fail(f"{self.key}{name} is missing, must be {wanted}")
+        self.fail(f"{self.key}{name} is {shorten(self.values.get(name, value))}, must be {wanted}")
 
 
 def read_json(
@@ -174,7 +175,7 @@ def parse_json(
         reason = f"it is more than {MOST_DEPTH} levels deep" if isinstance(fault, RecursionError) else fault
         raise error(f"{source}: is refused: {one_line(reason)}; {advice}") from fault
     if not isinstance(values, dict):
-        fields.fail(f"holds {shorten(values)}, must be an object with keys")
+        fields.fail(f"holds {shorten(values)}, expected an object with keys")
     return replace(fields, values=values)
 
 
@@ -219,14 +220,13 @@ def read_limited(path: Path, *, error: type[MeishoError], advice: str, most_byte
         if path.exists() and not path.is_file():
             raise error(f"{path}: cannot be read (it is no plain file); {advice}")
         with path.open("rb") as file:
-            raw = file.read(most_bytes + 1)
+            if os.fstat(file.fileno()).st_size > most_bytes:
+                raise error(f"{path}: has more than {most_bytes:,} bytes, which is too much; {advice}")
+            return file.read()  # not read(most_bytes): that reserves as much
     except OSError as fault:
         raise error(f"{path}: cannot be read ({fault.strerror or one_line(fault)}); {advice}") from fault
     except ValueError as fault:  # a NUL inside the path
         raise error(f"{path!s:.200}: is not a path ({one_line(fault)})") from fault
-    if len(raw) > most_bytes:
-        raise error(f"{path}: has more than {most_bytes:,} bytes, which is too much; {advice}")
-    return raw
 
 
 def is_there(path: Path) -> bool:
@@ -280,9 +280,9 @@ def check_depth(values: object, most_levels: int = MOST_DEPTH + 1) -> None:
 
 def shorten(value: object) -> str:
     """Return a value as it stands in a message: one line of at most 80 signs, whatever it is."""
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list) and value:
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
-    if not isinstance(value, str | bytes | int | float | bool | None):
+    if value and not isinstance(value, str | bytes | int | float | bool | None):
         return f"a {type(value).__name__}"
     try:
         return f"{value!r:.80}"

@@ -84,5 +84,5 @@ def test_what_is_no_checkpoint_of_local_features_is_told_what_is(tmp_path):
         load_local_extractor(str(tmp_path / "global"))
     for text in ("{", '{"local_extractor": "delg"}', '{"local_extractor": "surf", "options": {}}'):
         (tmp_path / "run" / "best" / "local.json").write_text(text)
-        with pytest.raises(WeightsError, match=r"local\.json: "):
+        with pytest.raises(WeightsError, match=r"local\.json:"):
             load_local_extractor(str(tmp_path / "run" / "best"))

@@ -39,10 +39,27 @@ def test_weights_of_any_container_are_the_same_weights(state, tmp_path):
     )
     torch.save({"model": {f"_orig_mod.module.{k}": v for k, v in state.items()}}, tmp_path / "twice.pth")
     torch.save({f"backbone.{k}": v for k, v in state.items()}, tmp_path / "backbone.pth")
-    torch.save({**state, "fc.weight": torch.zeros(10, 96), "fc.bias": torch.zeros(10)}, tmp_path / "head.pth")
+    torch.save(
+        {**state, "fc.weight": torch.zeros(1000, 96), "fc.bias": torch.zeros(1000)}, tmp_path / "head.pth"
+    )
     expected = load_extractor("timm:test_resnet", weights="none:7").provenance.weights_sha256
     names = ("plain.safetensors", "plain.pth", "wrapped.pth", "twice.pth", "backbone.pth", "head.pth")
     assert {name: digest_of(tmp_path / name) for name in names} == dict.fromkeys(names, expected)
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_a_trained_layer_that_is_called_like_the_classifier_is_not_dropped(state, tmp_path, prefix):
+    state = {f"{prefix}{k}": v for k, v in state.items()} | {f"{prefix}fc.weight": torch.zeros(128, 96)}
+    torch.save(state, tmp_path / "trained.pth")
+    with pytest.raises(WeightsError, match=r"fc\.weight \(128, 96\).*name it 'projection\.weight'"):
+        digest_of(tmp_path / "trained.pth")
+
+
+def test_the_type_that_is_not_read_is_named_in_one_plain_line(tmp_path):
+    torch.save({"state_dict": {}, "when": Path("x")}, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=r"it holds pathlib\.\w+, which is not a tensor") as caught:
+        digest_of(tmp_path / "odd.pth")
+    assert str(caught.value).isprintable()
 
 
 def test_weights_that_do_not_fit_are_listed(state, tmp_path):

@@ -118,7 +118,7 @@ MALFORMED = {
     "no files": (changed(files=[]), "files is empty"),
     "a file is no object": (changed(files=["a.csv"]), "files[0] is 'a.csv'"),
     "null": (changed(name=None), "name is None"),
-    "a list": ([GOOD], "holds a list, expected an object"),
+    "a list": ([GOOD], "holds a list of 1, expected an object"),
     "path up": (with_file(path="../a.csv"), "'../a.csv' is not a path below"),
     "path absolute": (with_file(path="/etc/passwd"), "is not a path below"),
     "path of Windows": (with_file(path="a\\b"), "is not a path below"),

@@ -151,8 +151,8 @@ def _files_below(folder: Path) -> list[str]:
 def _listed_files(folder: Path) -> set[str]:
     """Return the files that a bundle's list says it wrote; none where it is no such list."""
     try:
-        return {str(name) for name in json.loads((folder / _LIST).read_text(encoding="utf-8"))["files"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return set(read_json(folder / _LIST, error=InputError, most_bytes=1_000_000).texts("files"))
+    except InputError:
         return set()
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from meisho.arrays import Int64Array, read_only
 from meisho.datasets.image_folder import label_photos
 from meisho.datasets.table import BrokenRows, check_columns, choose_delimiter
+from meisho.documents import one_line
 from meisho.errors import DatasetError
 
 _ID = re.compile(r"[0-9A-Za-z]{3,64}")  # it becomes a path
@@ -231,7 +232,9 @@ def _read_header(table: Path) -> tuple[tuple[str, ...], Layout, bool]:
             return columns, layout, "role" in columns and not layout.nested
     known = "; ".join(f"{layout.name_column},{layout.label_column}" for layout in LAYOUTS)
     found = ", ".join(filter(None, columns)) or "nothing"
-    raise DatasetError(f"{table}:1: the header needs one of these pairs: {known}; it has {found:.200}")
+    raise DatasetError(
+        f"{table}:1: the header needs one of these pairs: {known}; it has {one_line(found, 200)}"
+    )
 
 
 def _read_pairs(

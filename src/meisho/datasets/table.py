@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from meisho.documents import decode_text, read_limited
+from meisho.documents import decode_text, one_line, read_limited
 from meisho.errors import DatasetError
 
 _MOST_BYTES = 1 << 31
@@ -168,7 +168,9 @@ def check_columns(path: Path, cells: list[str], required: tuple[str, ...] = ()) 
     for name in required:
         if name not in columns:
             found = ", ".join(filter(None, columns)) or "nothing"
-            raise DatasetError(f"{path}:1: the header needs the column {name!r}; it has {found:.200}")
+            raise DatasetError(
+                f"{path}:1: the header needs the column {name!r}; it has {one_line(found, 200)}"
+            )
     for name in columns:
         if name and columns.count(name) > 1:
             raise DatasetError(f"{path}:1: the column {name!r} stands twice in the header; rename one")
