@@ -5,6 +5,10 @@ caller's script again (so no `if __name__ == "__main__"` is needed), and ends wh
 even if this process is killed. One thread here waits for each worker, so we always know which photo it was
 decoding. If a worker dies (a decoder crash, the out-of-memory killer), that photo is tried once more, then
 reported as an error, and the run goes on.
+
+Memory is bounded: a worker that is about to decode a large photo asks for as much as it will take, and waits
+until the others have given back enough (`meisho.memory`). A photo that takes more than all of it is named and
+not tried. So is time: a worker that has computed on one photo for `MOST_SECONDS` is ended by the system.
 """
 
 import os
@@ -16,13 +20,16 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Self
 
 from meisho.cores import count_cores
 from meisho.errors import ConfigError, ImageError, MeishoError
 from meisho.images import ImageOptions, LoadedImage, load_sized_image
+from meisho.memory import SMALL_BYTES, Admit, MemoryBudget, default_decoding_bytes, refuse_cost
 from meisho.photos import Photo
 
 SMALL_JOB = 8
@@ -30,6 +37,9 @@ SMALL_JOB = 8
 
 MAX_WORKERS = 16
 """Maximum number of worker processes, unless more are asked for."""
+
+MOST_SECONDS = 60
+"""Processor time for one photo in a worker; the slowest sound photo of 300 megapixels takes about 15 s."""
 
 _WORKER = "import sys; sys.path[:] = sys.argv[1:]; from meisho.decoding import serve_photos; serve_photos()"
 
@@ -40,6 +50,7 @@ def load_images(
     *,
     num_workers: int | None = None,
     max_waiting: int = 64,
+    memory_bytes: int | None = None,
 ) -> Generator[tuple[Photo, LoadedImage | ImageError]]:
     """Load photos ahead of their use; yield each photo with its image, or with the error that prevented one.
 
@@ -49,6 +60,8 @@ def load_images(
         num_workers: Number of worker processes; 0 decodes in this process. Default: one per core (at most
             `MAX_WORKERS`), or 0 for up to `SMALL_JOB` photos.
         max_waiting: Maximum number of photos loaded ahead; this bounds the memory.
+        memory_bytes: What photos may take while they are decoded, all together. None: a quarter of the
+            machine's memory.
 
     Raises:
         ConfigError: `num_workers` is negative.
@@ -56,13 +69,15 @@ def load_images(
     """
     check_num_workers(num_workers)
     photos = iter(photos)
+    budget = MemoryBudget(memory_bytes or default_decoding_bytes())
     if num_workers is None:
         first = tuple(islice(photos, SMALL_JOB + 1))
         photos = chain(first, photos)
         num_workers = 0 if len(first) <= SMALL_JOB else min(count_cores(), MAX_WORKERS)
     if num_workers == 0:
-        return ((photo, _load(photo, options)) for photo in photos)
-    return _load_in_workers(photos, options, num_workers, max_waiting)
+        admit = partial(refuse_cost, most_bytes=budget.total_bytes)
+        return ((photo, _load(photo, options, admit)) for photo in photos)
+    return _load_in_workers(photos, _WorkerPool(num_workers, options, budget), max_waiting)
 
 
 def check_num_workers(num_workers: int | None) -> None:
@@ -85,19 +100,34 @@ def serve_photos() -> None:
     requests = sys.stdin.buffer
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as replies:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keep a decoder's prints out of the replies
-        options = pickle.load(requests)
+        options, most_bytes = pickle.load(requests)
         _send(replies, "ready")
+
+        def admit(path: Path, cost_bytes: int) -> None:
+            refuse_cost(path, cost_bytes, most_bytes=most_bytes)
+            if cost_bytes > SMALL_BYTES:
+                _send(replies, cost_bytes)
+                pickle.load(requests)  # comes once there is room
+
         while True:
             try:
                 photo = pickle.load(requests)
             except EOFError:
                 return
-            _send(replies, _load(photo, options))
+            _limit_time(MOST_SECONDS)
+            _send(replies, _load(photo, options, admit))
+            _limit_time(0)
 
 
-def _load(photo: Photo, options: ImageOptions) -> LoadedImage | ImageError:
+def _limit_time(seconds: float) -> None:
+    """Let the system end this process after so many seconds of processor time; 0 takes the limit away."""
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _load(photo: Photo, options: ImageOptions, admit: Admit) -> LoadedImage | ImageError:
     try:
-        return load_sized_image(photo, options)
+        return load_sized_image(photo, options, admit=admit)
     except ImageError as error:
         return error
 
@@ -110,10 +140,10 @@ def _send(pipe: IO[bytes], value: object) -> None:
 
 
 def _load_in_workers(
-    photos: Iterator[Photo], options: ImageOptions, num_workers: int, max_waiting: int
+    photos: Iterator[Photo], pool: "_WorkerPool", max_waiting: int
 ) -> Generator[tuple[Photo, LoadedImage | ImageError]]:
     waiting: deque[tuple[Photo, Future[LoadedImage | ImageError]]] = deque()
-    with _WorkerPool(num_workers, options) as pool:
+    with pool:
         for photo in photos:
             waiting.append((photo, pool.submit(photo)))
             if len(waiting) >= max_waiting:
@@ -124,11 +154,14 @@ def _load_in_workers(
             yield first, future.result()
 
 
+_OUT_OF_TIME = getattr(signal, "SIGPROF", 0)
+
+
 class _WorkerPool:
     """Worker processes, with one thread per process to talk to it."""
 
-    def __init__(self, num_workers: int, options: ImageOptions) -> None:
-        self._workers = [_Worker(options) for _ in range(num_workers)]
+    def __init__(self, num_workers: int, options: ImageOptions, budget: MemoryBudget) -> None:
+        self._workers = [_Worker(options, budget) for _ in range(num_workers)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -158,8 +191,8 @@ class _WorkerPool:
 class _Worker:
     """One worker process, started when first needed and restarted if it dies."""
 
-    def __init__(self, options: ImageOptions) -> None:
-        self._options = options
+    def __init__(self, options: ImageOptions, budget: MemoryBudget) -> None:
+        self._options, self._budget = options, budget
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
         self._lock = threading.Lock()  # no process may start after `end`
@@ -169,10 +202,16 @@ class _Worker:
             process = self._process or self._start()
             try:
                 reply = _ask(process, photo)
+                if isinstance(reply, int):  # what it will take
+                    with self._budget.reserve(reply):
+                        reply = _ask(process, "go")
                 assert isinstance(reply, LoadedImage | ImageError)  # all that `serve_photos` sends
                 return reply
             except (OSError, EOFError, pickle.UnpicklingError):  # it died before or during its reply
                 status = self.close()
+                if status == -_OUT_OF_TIME:
+                    reason = f"decoding it takes more than {MOST_SECONDS} s of a processor"
+                    return ImageError(photo.path, reason)
         return ImageError(photo.path, f"decoding it ended the worker process twice ({_describe(status)})")
 
     def end(self) -> None:
@@ -204,7 +243,7 @@ class _Worker:
                 stderr=subprocess.DEVNULL,  # where image libraries write warnings
             )
         try:
-            _ask(self._process, self._options)
+            _ask(self._process, (self._options, self._budget.total_bytes))
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             if self._ended:
                 raise CancelledError from error

@@ -57,6 +57,7 @@ class Describer:
         extractor: What describes the photos, in the caller's thread.
         batch_size: Images given to the extractor at once, at most.
         num_workers: Processes that decode; None chooses, as `meisho.decoding.load_images` does.
+        memory_bytes: What photos may take while they are decoded; None: a quarter of the machine's memory.
 
     Raises:
         ConfigError: `batch_size` is less than 1, or `num_workers` less than 0.
@@ -65,6 +66,7 @@ class Describer:
     extractor: GlobalExtractor
     batch_size: int = 16
     num_workers: int | None = None
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -93,6 +95,7 @@ class Describer:
             self.extractor.image_options,
             num_workers=self.num_workers,
             max_waiting=max(2 * self.batch_size, 32),
+            memory_bytes=self.memory_bytes,
         )
         return _describe_loaded(loaded, self.extractor, self.batch_size)
 

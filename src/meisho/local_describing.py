@@ -21,6 +21,7 @@ class LocalDescriber:
     Attributes:
         extractor: What finds the features, in the caller's thread.
         num_workers: Processes that decode; None chooses, as `meisho.decoding.load_images` does.
+        memory_bytes: What photos may take while they are decoded; None: a quarter of the machine's memory.
 
     Raises:
         ConfigError: `num_workers` is less than 0.
@@ -28,6 +29,7 @@ class LocalDescriber:
 
     extractor: LocalExtractor
     num_workers: int | None = None
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         check_num_workers(self.num_workers)
@@ -45,7 +47,12 @@ class LocalDescriber:
 
         The photos are drawn as they are needed and a bounded number of images is held.
         """
-        loaded = load_images(photos, self.extractor.image_options, num_workers=self.num_workers)
+        loaded = load_images(
+            photos,
+            self.extractor.image_options,
+            num_workers=self.num_workers,
+            memory_bytes=self.memory_bytes,
+        )
         return _extract_loaded(loaded, self.extractor)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from meisho.errors import ConfigError, InputError
+from meisho.memory import parse_bytes
 
 LARGEST_SCALE = 4.0
 """Larger than that a photo is only blurred, and the machine's memory fills."""
@@ -62,6 +63,13 @@ def check_number(number: float | None) -> float | None:
     if number is not None and not math.isfinite(number):
         raise typer.BadParameter(f"{number} is not a number")
     return number
+
+
+def check_memory(text: str | None) -> str | None:
+    """Check the size of --memory, and return the text as it is."""
+    if text is not None:
+        parse_bytes(text)
+    return text
 
 
 def check_device(device: str) -> str:

@@ -157,7 +157,6 @@ def _run(
     as_json: bool,
 ) -> None:
     from meisho.datasets.base import load_dataset
-    from meisho.describing import Describer
     from meisho.extractors.base import load_extractor
     from meisho.rerank.chain import build_chain, parse_chain
     from meisho.run.evaluating import evaluate_dataset, evaluate_random
@@ -180,7 +179,7 @@ def _run(
         with progress_bars() as report_progress:
             evaluation = evaluate_dataset(
                 loaded,
-                Describer(extractor, choice.batch_size, choice.workers),
+                choice.describer_of(extractor),
                 to / "collection",
                 progress=report_progress,
                 local=local,
@@ -206,7 +205,6 @@ def _run_sweep(
     as_json: bool,
 ) -> None:
     from meisho.datasets.base import load_dataset
-    from meisho.describing import Describer
     from meisho.extractors.base import load_extractor
     from meisho.rerank.chain import build_chain
     from meisho.rerank.grid import expand_grid
@@ -226,7 +224,7 @@ def _run_sweep(
     with progress_bars() as report_progress:
         result = sweep_dataset(
             loaded,
-            Describer(extractor, choice.batch_size, choice.workers),
+            choice.describer_of(extractor),
             to / "collection",
             chains,
             local=local,

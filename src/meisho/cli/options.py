@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import typer
 
-from meisho.cli.checks import check_device, parse_box, parse_scales
+from meisho.cli.checks import check_device, check_memory, parse_box, parse_scales
 from meisho.errors import InputError
+from meisho.memory import parse_bytes
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.describing import Describer
@@ -68,6 +69,14 @@ Workers = Annotated[
         metavar="N", min=0, max=256, help="Processes that decode photos. Default: chosen by the machine."
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that photos may take while they are decoded, such as 2G. Default: a quarter of it.",
+        callback=check_memory,
+    ),
+]
 Rerank = Annotated[
     str | None,
     typer.Option(
@@ -108,6 +117,12 @@ class ModelChoice:
     device: Device = "auto"
     batch_size: BatchSize = 16
     workers: Workers = None
+    memory: Memory = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What photos may take while they are decoded; None for the default."""
+        return None if self.memory is None else parse_bytes(self.memory)
 
     @property
     def options(self) -> dict[str, object]:
@@ -140,10 +155,13 @@ class ModelChoice:
 
     def describer(self, collection: Path | None = None) -> "Describer":
         """Return what describes photos: for a collection, with its model where none was asked for."""
+        return self.describer_of(self.load_for(collection) if collection else self.load())
+
+    def describer_of(self, extractor: "GlobalExtractor") -> "Describer":
+        """Return what describes photos with this extractor."""
         from meisho.describing import Describer
 
-        extractor = self.load_for(collection) if collection else self.load()
-        return Describer(extractor, self.batch_size, self.workers)
+        return Describer(extractor, self.batch_size, self.workers, self.memory_bytes)
 
     def local_describer(self, name: str | None) -> "LocalDescriber | None":
         """Return what finds local features; None for None."""
@@ -152,7 +170,7 @@ class ModelChoice:
 
         if name is None:
             return None
-        return LocalDescriber(load_local_extractor(name, device=self.device), self.workers)
+        return LocalDescriber(load_local_extractor(name, device=self.device), self.workers, self.memory_bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
