@@ -28,7 +28,7 @@ _PUBLIC = {
     "ImageError": "meisho.errors",
     "ImageOptions": "meisho.images",
     "IndexOptions": "meisho.run.indexing",
-    "IndexSummary": "meisho.run.indexing",
+    "IndexSummary": "meisho.run.summary",
     "InputError": "meisho.errors",
     "LocalDescriber": "meisho.local_describing",
     "LocalFeatures": "meisho.local_features",
@@ -120,11 +120,11 @@ if TYPE_CHECKING:
     from meisho.run.found import Answer as Answer
     from meisho.run.found import Found as Found
     from meisho.run.indexing import IndexOptions as IndexOptions
-    from meisho.run.indexing import IndexSummary as IndexSummary
     from meisho.run.indexing import add_photos as add_photos
     from meisho.run.indexing import index_folder as index_folder
     from meisho.run.indexing import index_photos as index_photos
     from meisho.run.indexing import remove_photos as remove_photos
+    from meisho.run.summary import IndexSummary as IndexSummary
     from meisho.searching import search as search
     from meisho.store.collection import Collection as Collection
     from meisho.store.snapshot import Snapshot as Snapshot

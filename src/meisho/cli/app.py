@@ -28,7 +28,7 @@ from meisho.errors import CollectionError, InputError, InterruptedRunError, Meis
 from meisho.texts import json_escaped, printable
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
-    from meisho.run.indexing import SkippedPhoto
+    from meisho.run.summary import SkippedPhoto
 
 COMMANDS = {
     "demo": "meisho.cli.demo",

@@ -15,7 +15,7 @@ from meisho.photos import DEFAULT_EXCLUDES
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
-    from meisho.run.indexing import IndexSummary
+    from meisho.run.summary import IndexSummary
 
 
 Exclude = Annotated[
@@ -131,7 +131,7 @@ def _excludes(given: list[str] | None, *, defaults: bool) -> tuple[str, ...] | N
 
 def print_summary(summary: "IndexSummary", collection: Path) -> None:
     """Say what was done to a collection."""
-    from meisho.run.indexing import count_left_out
+    from meisho.run.summary import count_left_out
 
     for line in summary.repaired:
         say(f"{collection} was damaged on the disk. ", line)

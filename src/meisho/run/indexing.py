@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meisho.describing import Describer
-from meisho.errors import DamagedError, ImageError, InputError, MismatchError
+from meisho.errors import DamagedError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
 from meisho.index.base import INDEXES
@@ -24,6 +24,7 @@ from meisho.photos import (
 )
 from meisho.planning import Plan, find_added, is_photo_file, plan_additions, plan_local_update, plan_update
 from meisho.progress import Progress, silent
+from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
 from meisho.store.snapshot import read_commit, save_snapshot
@@ -33,51 +34,6 @@ from meisho.update import LocalUpdate, Update
 
 LARGE_SHARE = 0.5
 """A sync that would remove more than this share of the photos asks first."""
-SHOWN = 6
-"""Reasons that `count_left_out` names."""
-
-
-@dataclass(frozen=True)
-class SkippedPhoto:
-    """A photo that cannot be read, and why."""
-
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class IndexSummary:
-    """What one indexing run did.
-
-    Attributes:
-        num_photos: Photos that can be found now.
-        described: Photos whose descriptor was computed.
-        duplicates: New paths whose content was there already; they share its descriptor.
-        unchanged: Photos that were there and have not changed, broken ones included.
-        removed: Photos that are gone, and were removed.
-        skipped: Photos that cannot be read, found by this run or an earlier one.
-        index: Kind of the search structure.
-        seconds: Wall time.
-        local_described: Contents whose local features were found.
-        local_skipped: Photos that stay without local features, because they cannot be read any more.
-        repaired: What was damaged on the disk and is made anew, a sentence each.
-        kept: Photos that are gone but were not removed, since they are more than `LARGE_SHARE` of all.
-        left_out: Files and folders that were not taken for photos, by reason.
-    """
-
-    num_photos: int
-    described: int
-    duplicates: int
-    unchanged: int
-    removed: int
-    skipped: tuple[SkippedPhoto, ...]
-    index: str
-    seconds: float
-    local_described: int = 0
-    local_skipped: tuple[SkippedPhoto, ...] = ()
-    repaired: tuple[str, ...] = ()
-    kept: int = 0
-    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -393,23 +349,11 @@ class _Change:
         self._writer.tidy()
 
 
-def count_left_out(left_out: Sequence[LeftOut]) -> str:
-    """Say in one line what was left out, the most first."""
-    by_count = sorted(left_out, key=lambda each: -each.count)
-    shown = "; ".join(f"{each.count:,} {each.reason}" for each in by_count[:SHOWN])
-    return f"{shown}; and others" if len(by_count) > SHOWN else shown
-
-
 def _choose_excludes(path: Path, options: IndexOptions) -> tuple[str, ...]:
     if options.excludes is not None:
         return options.excludes
     kept = read_metadata(path).excludes if is_collection(path) else None
     return DEFAULT_EXCLUDES if kept is None else kept
-
-
-def skipped_place(problem: ImageError, folder: PhotoFolder) -> SkippedPhoto:
-    """Return a place that could not be looked into as a skipped photo."""
-    return SkippedPhoto(folder.name_below(problem.path), problem.reason)
 
 
 def _id_of(word: str | Path, present: set[str], photo_root: Path) -> str:

@@ -13,7 +13,7 @@ from meisho.errors import ImageError, InputError
 from meisho.ground_truth import GradedGroundTruth
 from meisho.photos import PhotoFolder, find_photos
 from meisho.progress import Progress, silent
-from meisho.run.indexing import SkippedPhoto, skipped_place
+from meisho.run.summary import SkippedPhoto, skipped_place
 from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
 
 LEARNED_SHRINKAGE = 10.0

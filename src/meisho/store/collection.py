@@ -64,7 +64,6 @@ from meisho.store.records import (
     PHOTOS_SCHEMA,
     PhotoRecord,
     decode_texts,
-    encode_texts,
     photo_keys,
     read_log,
     records_of_rows,
@@ -237,18 +236,6 @@ class Collection:
                 f"{self.path}: holds no local features; run 'meisho index' with --local to add them"
             )
         return LocalFeatureReader(self.path, self.local_dim, ids, keys)
-
-    def files_of(self, ids: Sequence[str]) -> dict[str, Path]:
-        """Return the current files of these photos; ids that have been removed are left out."""
-
-        def read(photos: Table) -> dict[str, str]:
-            log = read_log(photos, self.path)
-            log = log.take(resolve_log(log)[0])
-            wanted = pa.array(encode_texts(ids), log["id"].type)
-            log = log.filter(pc.is_in(log["id"], value_set=wanted))
-            return dict(zip(decode_texts(log["id"]), decode_texts(log["file"]), strict=True))
-
-        return {photo_id: self.photo_root / file for photo_id, file in self._read(read).items()}
 
     def move_photo_root(self, photo_root: Path) -> Self:
         """Record that the photo folder, with the same files, has moved; return the updated collection.
