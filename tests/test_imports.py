@@ -25,6 +25,10 @@ NOUNS = {
     "ranking",
     "ground_truth",
     "photos",
+    "colours",
+    "jpeg",
+    "png",
+    "tiff",
     "images",
 }
 MAY_IMPORT = {
@@ -44,7 +48,11 @@ MAY_IMPORT = {
     "ranking": {"errors", "arrays", "texts"},
     "ground_truth": {"errors", "arrays", "texts"},
     "photos": {"errors", "arrays"},
-    "images": {"errors", "arrays", "photos"},
+    "colours": set(),
+    "jpeg": set(),
+    "png": set(),
+    "tiff": {"arrays"},
+    "images": {"errors", "arrays", "photos", "colours", "jpeg", "png", "tiff"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,
     "fetching": NOUNS,  # at the side: brings the files that `datasets` reads

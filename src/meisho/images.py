@@ -27,8 +27,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFile, ImageOps, UnidentifiedImageError
 
 from meisho.arrays import UInt8Array, read_only
+from meisho.colours import to_resizable, to_rgb
 from meisho.errors import ConfigError, ImageError, InputError
+from meisho.jpeg import decode_jpeg
 from meisho.photos import Box, Photo, explain_os_error, open_photo_file
+from meisho.png import SIGNATURE, keep_picture
+from meisho.tiff import MAGICS, DeepTiff, is_deep
 
 MAX_PIXELS = 300_000_000
 """A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
@@ -143,7 +147,7 @@ def _as_photo(source: PhotoLike, name: str) -> Photo:
         return Photo(str(source), Path(source))
     if isinstance(source, Image.Image):
         with _translate_errors(Path(name)):
-            source = np.asarray(_to_rgb(_to_resizable(ImageOps.exif_transpose(source))))
+            source = np.asarray(to_rgb(to_resizable(ImageOps.exif_transpose(source))))
     if isinstance(source, bytes) and source:
         return Photo(name, Path(name), content=source)
     if (
@@ -254,6 +258,13 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     head = file.read(64)
     file.seek(0)
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
+    if head.startswith(SIGNATURE):
+        return Image.open(keep_picture(file.read()), formats=("PNG",))
+    if head.startswith(MAGICS):
+        deep = is_deep(file)
+        file.seek(0)
+        if deep:
+            return DeepTiff(file)
     if brand not in _HEIF_BRANDS or b"avif" in head:
         return Image.open(file, formats=_FORMATS)
     try:
@@ -314,58 +325,32 @@ def _render(
     left or upper border if the photo is turned: so edges are divided by s, not scaled to the reduced size.
     """
     orientation = _orientation(image)
-    reduction = _draft(image, crop, working)
-    image.load()
-    picture = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    reduction = _reduction(image, crop, working)
+    if image.format in ("JPEG", "MPO"):
+        picture = decode_jpeg(image, image.size, reduction)
+    else:
+        image.load()
+        picture = image
+    if orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[orientation])
     beyond_x = -size[0] % reduction if orientation in (2, 3, 6, 7) else 0
     beyond_y = -size[1] % reduction if orientation in (3, 4, 7, 8) else 0
     shifts = (beyond_x, beyond_y, beyond_x, beyond_y)
     x0, y0, x1, y1 = ((edge + shift) / reduction for edge, shift in zip(crop, shifts, strict=True))
-    left, top = (
-        math.floor(x0),
-        math.floor(y0),
-    )  # cut out first: resizing alone would blend in what lies outside
-    part = picture.crop((left, top, min(math.ceil(x1), picture.width), min(math.ceil(y1), picture.height)))
+    left, top = math.floor(x0), math.floor(y0)
+    whole = (left, top, min(math.ceil(x1), picture.width), min(math.ceil(y1), picture.height))
+    # cut out first: resizing alone would blend in what lies outside
+    part = picture if whole == (0, 0, *picture.size) else picture.crop(whole)
     box = (x0 - left, y0 - top, min(x1 - left, part.width), min(y1 - top, part.height))
-    return _to_rgb(_to_resizable(part).resize(working, resampling, box, _REDUCING_GAP))
+    return to_rgb(to_resizable(part).resize(working, resampling, box, _REDUCING_GAP))
 
 
-def _draft(image: Image.Image, crop: tuple[int, int, int, int], working: tuple[int, int]) -> int:
-    """Ask for a reduced JPEG that leaves the crop enough pixels for `working`; returns 1, 2, 4 or 8."""
+def _reduction(image: Image.Image, crop: tuple[int, int, int, int], working: tuple[int, int]) -> int:
+    """Return by how much a JPEG may be reduced, 1, 2, 4 or 8, so that the crop has enough pixels."""
     if image.format not in ("JPEG", "MPO"):
         return 1
     room = min((crop[2] - crop[0]) / working[0], (crop[3] - crop[1]) / working[1]) / _DRAFT_HEADROOM
-    reduction = next((s for s in (8, 4, 2) if s <= room), 1)
-    width = image.width
-    drafted = image.draft(None, (width // reduction, image.height // reduction)) if reduction > 1 else None
-    return round(width / drafted[1][2]) if drafted else 1
-
-
-def _to_resizable(image: Image.Image) -> Image.Image:
-    """Return the image in a mode whose pixels can be averaged: L, LA, RGB, RGBA or CMYK."""
-    if image.mode in ("L", "RGB") and "transparency" in image.info:
-        return image.convert("RGBA")  # one colour is marked as transparent
-    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        return image
-    if image.mode.startswith(("I", "F")):
-        return _scale_to_8_bits(image)
-    if image.mode == "1":
-        return image.convert("L")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale deep greys: white is 65535 for integers and 1 for floats, or the brightest value beyond."""
-    values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    white = max(1.0 if image.mode.startswith("F") else 65535.0, float(values.max()))
-    return Image.fromarray(np.uint8(np.clip(values, 0, white) * (255 / white) + 0.5))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode not in ("LA", "RGBA"):
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return next((s for s in (8, 4, 2) if s <= room), 1)
 
 
 def _outline_box(picture: Image.Image, crop: tuple[int, int, int, int], scale: float) -> None:

@@ -1,0 +1,41 @@
+"""Colours: a decoded picture of any mode -> one that can be averaged -> RGB."""
+
+import numpy as np
+from PIL import Image
+
+
+def to_resizable(image: Image.Image) -> Image.Image:
+    """Return the image in a mode whose pixels can be averaged: L, LA, RGB, RGBA or CMYK."""
+    if image.mode in ("L", "RGB") and "transparency" in image.info:
+        return drop_empty_alpha(image.convert("RGBA"))  # one colour is marked as transparent
+    if image.mode in ("LA", "RGBA"):
+        return drop_empty_alpha(image)
+    if image.mode in ("L", "RGB", "CMYK"):
+        return image
+    if image.mode.startswith(("I", "F")):
+        return _scale_to_8_bits(image)
+    if image.mode == "1":
+        return image.convert("L")
+    return drop_empty_alpha(image.convert("RGBA")) if image.has_transparency_data else image.convert("RGB")
+
+
+def drop_empty_alpha(image: Image.Image) -> Image.Image:
+    """Return LA or RGBA without its alpha where that is 0 everywhere: it hides all and so means nothing."""
+    if image.getextrema()[-1] != (0, 0):
+        return image
+    return image.convert(image.mode[:-1])
+
+
+def _scale_to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale deep greys: white is 65535 for integers and 1 for floats, or the brightest value beyond."""
+    values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    white = max(1.0 if image.mode.startswith("F") else 65535.0, float(values.max()))
+    return Image.fromarray(np.uint8(np.clip(values, 0, white) * (255 / white) + 0.5))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the image as RGB, transparent pixels laid on white."""
+    if image.mode not in ("LA", "RGBA"):
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
