@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "ranking": {"errors", "arrays", "texts"},
     "ground_truth": {"errors", "arrays", "texts"},
     "photos": {"errors", "arrays"},
-    "colours": set(),
+    "colours": {"arrays"},
     "jpeg": set(),
     "png": set(),
     "tiff": {"arrays"},
