@@ -27,8 +27,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFile, ImageOps, UnidentifiedImageError
 
 from meisho.arrays import UInt8Array, read_only
+from meisho.colours import to_resizable, to_rgb
 from meisho.errors import ConfigError, ImageError, InputError
+from meisho.jpeg import decode_jpeg
+from meisho.memory import Admit, refuse_cost
 from meisho.photos import Box, Photo, explain_os_error, open_photo_file
+from meisho.png import SIGNATURE, keep_picture
+from meisho.tiff import MAGICS, DeepTiff, is_deep
 
 MAX_PIXELS = 300_000_000
 """A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
@@ -53,6 +58,7 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }  # EXIF orientation -> what turns the photo upright; 1 and everything else: nothing
 _DRAFT_HEADROOM = 2  # 1/4 of 12 MP for 384 px: 50 dB to full decoding; 1/8, headroom 1.3: 38 dB, visible
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # 4 for all others
 _REDUCING_GAP = 3.0  # 12 MP to 384 px: 21 ms and 53 dB to the exact filter, which takes 65 ms
 
 
@@ -143,7 +149,7 @@ def _as_photo(source: PhotoLike, name: str) -> Photo:
         return Photo(str(source), Path(source))
     if isinstance(source, Image.Image):
         with _translate_errors(Path(name)):
-            source = np.asarray(_to_rgb(_to_resizable(ImageOps.exif_transpose(source))))
+            source = np.asarray(to_rgb(to_resizable(ImageOps.exif_transpose(source))))
     if isinstance(source, bytes) and source:
         return Photo(name, Path(name), content=source)
     if (
@@ -169,11 +175,16 @@ def load_image(photo: Photo, options: ImageOptions) -> UInt8Array:
     return load_sized_image(photo, options).pixels.copy()
 
 
-def load_sized_image(photo: Photo, options: ImageOptions) -> LoadedImage:
+def load_sized_image(photo: Photo, options: ImageOptions, *, admit: Admit = refuse_cost) -> LoadedImage:
     """Read one photo like `load_image`, and keep its full size and the crop.
 
     The box is rounded to whole pixels as PIL's `crop` does it (to even at .5, so that crops equal those of
     the benchmarks' code, github.com/filipradenovic/cnnimageretrieval-pytorch) and cut at the photo's border.
+
+    Args:
+        photo: The photo.
+        options: How it is brought to its working size.
+        admit: Called before it is decoded with what that takes, see `meisho.memory`.
 
     Raises:
         ImageError: The photo cannot be read, or the box lies outside it; the message says why.
@@ -182,6 +193,7 @@ def load_sized_image(photo: Photo, options: ImageOptions) -> LoadedImage:
         size = _upright_size(image)
         crop = _whole_pixels(photo.box, size, photo.path)
         working = working_size(crop[2] - crop[0], crop[3] - crop[1], options)
+        admit(photo.path, _estimate_bytes(image, _reduction(image, crop, working)))
         picture = _render(image, size, crop, working, INTERPOLATIONS[options.interpolation])
         return LoadedImage(np.asarray(picture), size, crop)
 
@@ -254,6 +266,13 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     head = file.read(64)
     file.seek(0)
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
+    if head.startswith(SIGNATURE):
+        return Image.open(keep_picture(file.read()), formats=("PNG",))
+    if head.startswith(MAGICS):
+        deep = is_deep(file)
+        file.seek(0)
+        if deep:
+            return DeepTiff(file)
     if brand not in _HEIF_BRANDS or b"avif" in head:
         return Image.open(file, formats=_FORMATS)
     try:
@@ -314,58 +333,44 @@ def _render(
     left or upper border if the photo is turned: so edges are divided by s, not scaled to the reduced size.
     """
     orientation = _orientation(image)
-    reduction = _draft(image, crop, working)
-    image.load()
-    picture = image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+    reduction = _reduction(image, crop, working)
+    if image.format in ("JPEG", "MPO"):
+        picture = decode_jpeg(image, image.size, reduction)
+    else:
+        image.load()
+        picture = image
+    if orientation in _UPRIGHT:
+        picture = picture.transpose(_UPRIGHT[orientation])
     beyond_x = -size[0] % reduction if orientation in (2, 3, 6, 7) else 0
     beyond_y = -size[1] % reduction if orientation in (3, 4, 7, 8) else 0
     shifts = (beyond_x, beyond_y, beyond_x, beyond_y)
     x0, y0, x1, y1 = ((edge + shift) / reduction for edge, shift in zip(crop, shifts, strict=True))
-    left, top = (
-        math.floor(x0),
-        math.floor(y0),
-    )  # cut out first: resizing alone would blend in what lies outside
-    part = picture.crop((left, top, min(math.ceil(x1), picture.width), min(math.ceil(y1), picture.height)))
+    left, top = math.floor(x0), math.floor(y0)
+    whole = (left, top, min(math.ceil(x1), picture.width), min(math.ceil(y1), picture.height))
+    # cut out first: resizing alone would blend in what lies outside
+    part = picture if whole == (0, 0, *picture.size) else picture.crop(whole)
     box = (x0 - left, y0 - top, min(x1 - left, part.width), min(y1 - top, part.height))
-    return _to_rgb(_to_resizable(part).resize(working, resampling, box, _REDUCING_GAP))
+    return to_rgb(to_resizable(part).resize(working, resampling, box, _REDUCING_GAP))
 
 
-def _draft(image: Image.Image, crop: tuple[int, int, int, int], working: tuple[int, int]) -> int:
-    """Ask for a reduced JPEG that leaves the crop enough pixels for `working`; returns 1, 2, 4 or 8."""
+def _estimate_bytes(image: Image.Image, reduction: int) -> int:
+    """Return what decoding an opened photo takes, bytes; measured by benchmarks/bench_memory.py.
+
+    The pixels as they are decoded and 4 bytes of each while they are worked on; and a progressive JPEG, whose
+    coefficients are all held at once, however far it is reduced.
+    """
+    num_pixels = image.width * image.height
+    decoded = _PIXEL_BYTES.get(image.mode, 4) + 4
+    coefficients = 2 * len(image.getbands()) * num_pixels if image.info.get("progressive") else 0
+    return decoded * num_pixels // reduction**2 + coefficients
+
+
+def _reduction(image: Image.Image, crop: tuple[int, int, int, int], working: tuple[int, int]) -> int:
+    """Return by how much a JPEG may be reduced, 1, 2, 4 or 8, so that the crop has enough pixels."""
     if image.format not in ("JPEG", "MPO"):
         return 1
     room = min((crop[2] - crop[0]) / working[0], (crop[3] - crop[1]) / working[1]) / _DRAFT_HEADROOM
-    reduction = next((s for s in (8, 4, 2) if s <= room), 1)
-    width = image.width
-    drafted = image.draft(None, (width // reduction, image.height // reduction)) if reduction > 1 else None
-    return round(width / drafted[1][2]) if drafted else 1
-
-
-def _to_resizable(image: Image.Image) -> Image.Image:
-    """Return the image in a mode whose pixels can be averaged: L, LA, RGB, RGBA or CMYK."""
-    if image.mode in ("L", "RGB") and "transparency" in image.info:
-        return image.convert("RGBA")  # one colour is marked as transparent
-    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        return image
-    if image.mode.startswith(("I", "F")):
-        return _scale_to_8_bits(image)
-    if image.mode == "1":
-        return image.convert("L")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale deep greys: white is 65535 for integers and 1 for floats, or the brightest value beyond."""
-    values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    white = max(1.0 if image.mode.startswith("F") else 65535.0, float(values.max()))
-    return Image.fromarray(np.uint8(np.clip(values, 0, white) * (255 / white) + 0.5))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode not in ("LA", "RGBA"):
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return next((s for s in (8, 4, 2) if s <= room), 1)
 
 
 def _outline_box(picture: Image.Image, crop: tuple[int, int, int, int], scale: float) -> None:

@@ -1,0 +1,58 @@
+"""Colours: a decoded picture of any mode -> one that can be averaged -> RGB."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from meisho.arrays import Float32Array
+
+_BAND_ROWS = 256
+
+
+def to_resizable(image: Image.Image) -> Image.Image:
+    """Return the image in a mode whose pixels can be averaged: L, LA, RGB, RGBA or CMYK."""
+    if image.mode in ("L", "RGB") and "transparency" in image.info:
+        return drop_empty_alpha(image.convert("RGBA"))  # one colour is marked as transparent
+    if image.mode in ("LA", "RGBA"):
+        return drop_empty_alpha(image)
+    if image.mode in ("L", "RGB", "CMYK"):
+        return image
+    if image.mode.startswith(("I", "F")):
+        return _scale_to_8_bits(image)
+    if image.mode == "1":
+        return image.convert("L")
+    return drop_empty_alpha(image.convert("RGBA")) if image.has_transparency_data else image.convert("RGB")
+
+
+def drop_empty_alpha(image: Image.Image) -> Image.Image:
+    """Return LA or RGBA without its alpha where that is 0 everywhere: it hides all and so means nothing."""
+    if image.getextrema()[-1] != (0, 0):
+        return image
+    return image.convert(image.mode[:-1])
+
+
+def _scale_to_8_bits(image: Image.Image) -> Image.Image:
+    """Scale deep greys: white is 65535 for integers and 1 for floats, or the brightest value beyond."""
+    white = 1.0 if image.mode.startswith("F") else 65535.0
+    if not image.mode.startswith("I;16"):  # those cannot lie beyond
+        white = max(white, *(float(values.max()) for _, values in _bands(image)))
+    grey = np.empty((image.height, image.width), np.uint8)
+    for top, values in _bands(image):
+        grey[top : top + len(values)] = np.clip(values, 0, white) * (255 / white) + 0.5
+    return Image.fromarray(grey)
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Float32Array]]:
+    """Yield the first row and the values, (h, W) float32, of one part after the other: memory stays small."""
+    for top in range(0, image.height, _BAND_ROWS):
+        part = image.crop((0, top, image.width, min(top + _BAND_ROWS, image.height)))
+        yield top, np.nan_to_num(np.asarray(part, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return the image as RGB, transparent pixels laid on white."""
+    if image.mode not in ("LA", "RGBA"):
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
