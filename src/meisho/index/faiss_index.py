@@ -93,20 +93,24 @@ class _FaissIndex:
         count = max(_MIN_CANDIDATES, _CANDIDATES_PER_ANSWER * top)
         if self._structure is None or count > _EXACT_FROM_SHARE * self._size or not len(queries):
             return self._search_exactly(queries, top)
-        rows = np.full((len(queries), top), -1, np.int64)
-        scores = np.full((len(queries), top), -np.inf, np.float32)
-        waiting = np.arange(len(queries))  # queries that are not answered yet
-        while len(waiting) and count <= _EXACT_FROM_SHARE * self._size:
-            candidates, level = self._propose(queries[waiting], count, top)
-            answered = waiting[~level]
-            found = candidates[~level]
-            pairs = score_pairs(queries[answered], self._vectors, found)
-            rows[answered], scores[answered] = sort_pairs(found, pairs, top)
-            waiting, count = waiting[level], 2 * count
+        rows, scores, level = self._search_among(queries, count, top)
+        too_few = np.flatnonzero(level)
+        while len(too_few) and (count := 2 * count) <= _EXACT_FROM_SHARE * self._size:
+            rows[too_few], scores[too_few], level = self._search_among(queries[too_few], count, top)
+            too_few = too_few[level]
         short = (rows < 0).any(axis=1)
+        short[too_few] = True
         if short.any():
             rows[short], scores[short] = self._search_exactly(queries[short], top)
         return rows, scores
+
+    def _search_among(
+        self, queries: Float32Array, count: int, top: int
+    ) -> tuple[Int64Array, Float32Array, BoolArray]:
+        """Return the `top` best of `count` candidates, and for which queries these are too few."""
+        candidates, level = self._propose(queries, count, top)
+        rows, scores = sort_pairs(candidates, score_pairs(queries, self._vectors, candidates), top)
+        return rows, scores, level
 
     def save(self, path: Path) -> None:
         """Write the structure to one file, without the vectors."""
