@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pytest
 
+from meisho.descriptors import normalize_rows
 from meisho.errors import CollectionError, MissingDependencyError
 from meisho.index.exact import ExactIndex
 from meisho.index.faiss_index import HNSWIndex, IVFPQIndex
@@ -58,15 +59,15 @@ def test_a_whole_neighbourhood_that_went_leaves_no_gap(index_class):
 def test_a_query_with_too_few_candidates_is_answered_exactly(index_class, monkeypatch):
     index = index_class.build(VECTORS)
     propose = index._propose
-    monkeypatch.setattr(index, "_propose", lambda queries, count: keep_three(propose(queries, count)))
+    monkeypatch.setattr(index, "_propose", lambda *asked: keep_three(*propose(*asked)))
     found = index.search(VECTORS[:4], 10)
     exact = ExactIndex.build(VECTORS).search(VECTORS[:4], 10)
     np.testing.assert_array_equal(found[0], exact[0])
     np.testing.assert_array_equal(found[1], exact[1])
 
 
-def keep_three(candidates):
-    return np.where(np.arange(candidates.shape[1]) < 3, candidates, -1)
+def keep_three(candidates, level):
+    return np.where(np.arange(candidates.shape[1]) < 3, candidates, -1), level
 
 
 def test_building_leaves_the_number_of_threads_alone():
@@ -75,3 +76,17 @@ def test_building_leaves_the_number_of_threads_alone():
     before = faiss.omp_get_max_threads()
     HNSWIndex.build(VECTORS)
     assert faiss.omp_get_max_threads() == before
+
+
+@pytest.mark.parametrize("size", [2, 20, 100, 300])
+def test_a_row_finds_itself_among_near_equal_ones(size):
+    generator = np.random.default_rng(size)
+    centres = generator.standard_normal((6000 // size, 64), dtype=np.float32)
+    vectors = np.repeat(normalize_rows(centres), size, axis=0)
+    noise = generator.standard_normal(vectors.shape, dtype=np.float32)
+    vectors = normalize_rows(vectors + noise * np.float32(0.002))
+    asked = generator.choice(len(vectors), 200, replace=False)
+    _, scores = IVFPQIndex.build(vectors).search(vectors[asked], 5)
+    _, best_scores = ExactIndex.build(vectors).search(vectors[asked], 5)
+    assert np.mean(scores[:, 0] >= best_scores[:, 0]) >= 0.99
+    assert np.mean(scores >= best_scores[:, -1:]) >= 0.95

@@ -28,6 +28,11 @@ from meisho.index.scoring import check_queries, check_vectors, row_lengths, scor
 _MIN_ROWS = 1000  # below, there is too little to train on and nothing to gain
 _CANDIDATES_PER_ANSWER = 4
 _MIN_CANDIDATES = 40
+_LEVEL = 0.04
+"""Candidates are too few where the last one's approximate score is less than this share below the k-th's.
+
+Rows that are nearly alike have the same code, so the structure cannot tell which of them are the best.
+"""
 _EXACT_FROM_SHARE = 1 / 8  # of the rows as candidates: exact search is then no slower
 _MIN_SCANNED = 4096  # codes looked at for a query, about 0.03 ms
 _BLOCK_ROWS = 16_384
@@ -78,20 +83,34 @@ class _FaissIndex:
     def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
         """Find the `top` best rows of each of (Q, D) queries; see `Index.search`.
 
-        A query for which the structure proposes fewer than `top` rows is answered exactly, and so is every
-        query when `top` is more than a thirty-second of the rows.
+        Where the candidates of a query score nearly alike, as those of a cluster of near-equal rows do, twice
+        as many are taken, until they do not. A query for which an eighth of the rows score alike, or the
+        structure proposes fewer than `top` rows, is answered exactly, and so is every query when `top` is
+        more than a thirty-second of the rows.
         """
         queries = check_queries(queries, self._vectors.shape[1], top)
         top = min(top, self._size)
         count = max(_MIN_CANDIDATES, _CANDIDATES_PER_ANSWER * top)
         if self._structure is None or count > _EXACT_FROM_SHARE * self._size or not len(queries):
             return self._search_exactly(queries, top)
-        candidates = self._propose(queries, count)
-        rows, scores = sort_pairs(candidates, score_pairs(queries, self._vectors, candidates), top)
+        rows, scores, level = self._search_among(queries, count, top)
+        too_few = np.flatnonzero(level)
+        while len(too_few) and (count := 2 * count) <= _EXACT_FROM_SHARE * self._size:
+            rows[too_few], scores[too_few], level = self._search_among(queries[too_few], count, top)
+            too_few = too_few[level]
         short = (rows < 0).any(axis=1)
+        short[too_few] = True
         if short.any():
             rows[short], scores[short] = self._search_exactly(queries[short], top)
         return rows, scores
+
+    def _search_among(
+        self, queries: Float32Array, count: int, top: int
+    ) -> tuple[Int64Array, Float32Array, BoolArray]:
+        """Return the `top` best of `count` candidates, and for which queries these are too few."""
+        candidates, level = self._propose(queries, count, top)
+        rows, scores = sort_pairs(candidates, score_pairs(queries, self._vectors, candidates), top)
+        return rows, scores, level
 
     def save(self, path: Path) -> None:
         """Write the structure to one file, without the vectors."""
@@ -115,14 +134,20 @@ class _FaissIndex:
     def _parameters(self, count: int, selector: Any) -> Any:
         raise NotImplementedError
 
-    def _propose(self, queries: Float32Array, count: int) -> Int64Array:
-        """Return `count` present rows (Q, count) for (Q, D) queries, -1 where fewer were found."""
+    def _propose(self, queries: Float32Array, count: int, top: int) -> tuple[Int64Array, BoolArray]:
+        """Return `count` present rows (Q, count) for (Q, D) queries, -1 where fewer were found.
+
+        Also says for which queries (Q,) the last of them scores nearly as the `top`-th does, so that
+        more must be looked at.
+        """
         lifted = np.zeros((len(queries), self._structure.d), np.float32)
         lifted[:, : queries.shape[1]] = queries
         selector = None if self._present.all() else _select(self._present)
-        _, built = self._structure.search(lifted, count, params=self._parameters(count, selector))
+        scores, built = self._structure.search(lifted, count, params=self._parameters(count, selector))
         candidates: Int64Array = np.where(built < 0, -1, self._rows[built])
-        return candidates
+        border, last = scores[:, max(top, 1) - 1], scores[:, -1]
+        level: BoolArray = (built[:, -1] >= 0) & (border - last <= _LEVEL * np.abs(border))
+        return candidates, level
 
     def _search_exactly(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
         return ExactIndex(self._vectors, self._rows).search(queries, top)
