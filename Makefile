@@ -6,14 +6,18 @@ BIN    := $(VENV)/bin
 BASE   := $(VENV)/.installed
 FULL   := $(VENV)/.installed-all
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test test-slow check format bench clean
 
 demo: $(BASE)
 	$(BIN)/meisho demo --to demo
 
 test: $(FULL)
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) -m "not slow" --cov --cov-report=term
+
+test-slow: $(FULL)
+	$(PYTEST) -m slow
 
 check: $(FULL)
 	$(BIN)/ruff format --check .

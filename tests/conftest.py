@@ -1,14 +1,29 @@
 """Fixtures that many tests share."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Before torch and NumPy are imported: several processes run the tests at once, and threads that spin while
+# they wait for each other cost a busy machine many times the processor time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from meisho import cli
 
 REPOSITORY = Path(__file__).parent.parent
+
+# What is drawn is the same in every run, and no example is timed: the machine may be busy.
+settings.register_profile(
+    "meisho", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("meisho")
+
+# A shell starts a background job with SIGINT ignored, and what a test starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,59 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
 from meisho.cores import count_cores
 
 
 def test_there_is_a_core():
     assert count_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"),
+    [
+        ("100000 100000\n", 1),
+        ("150000 100000\n", 2),
+        ("20000 100000\n", 1),
+        ("max 100000\n", 8),
+        ("9000000 100000\n", 8),
+        ("1 0\n", 8),
+        ("", 8),
+        (None, 8),
+    ],
+)
+def test_a_container_s_quota_bounds_the_cores(quota, cores, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    if quota is not None:
+        (tmp_path / "cpu.max").write_text(quota)
+    assert count_cores(tmp_path / "cpu.max") == cores
+
+
+NAMES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
+
+
+def environment_after(code, **given):
+    kept = {name: value for name, value in os.environ.items() if name not in NAMES}
+    printed = f"{code}\nimport os\nprint(*(os.environ.get(name) for name in {NAMES!r}))"
+    command = [sys.executable, "-c", printed]
+    return subprocess.check_output(command, text=True, env=kept | given).split()[-3:]
+
+
+HELP = """
+import sys
+from meisho.cli import main
+sys.argv[1:] = ["--help"]
+try:
+    main()
+except SystemExit:
+    pass
+"""
+
+
+def test_the_command_lets_threads_rest_and_the_library_leaves_the_environment_alone():
+    assert environment_after(HELP) == ["PASSIVE", "0", str(count_cores())]
+    assert environment_after(HELP, OMP_WAIT_POLICY="ACTIVE")[0] == "ACTIVE"
+    library = "import meisho\nmeisho.load_extractor('default')"
+    assert environment_after(library) == ["None"] * 3

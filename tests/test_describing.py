@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from itertools import count
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import ConfigError, ImageError, InputError
 from meisho.images import ImageOptions, load_image
 from meisho.photos import Box, Photo
+from processes import children, group, started, wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
 
@@ -61,24 +61,11 @@ def slow_and_obvious(photos):
     return np.concatenate([extractor.extract(load_image(p, extractor.image_options)[None]) for p in photos])
 
 
-def child_processes():
-    """Process ids of this process's children that run."""
-    children = set()
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = status.read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if int(parent) == os.getpid() and state != "Z":
-            children.add(int(status.parent.name))
-    return children
-
-
-def wait_until(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
+@pytest.fixture
+def workers():
+    """Ids of the child processes that this test has started; one that an earlier test left may still end."""
+    before = children()
+    return lambda: children() - before
 
 
 # --- what comes out ---
@@ -213,42 +200,39 @@ def test_many_shapes_do_not_gather(tmp_path):
 
 
 @linux
-def test_a_small_job_starts_no_process(photos):
+def test_a_small_job_starts_no_process(photos, workers):
     loaded = load_images(photos[:SMALL_JOB], ImageOptions())
     next(loaded)
-    assert child_processes() == set()
+    assert workers() == set()
     assert len(list(loaded)) == SMALL_JOB - 1
 
 
 @linux
-def test_workers_end_with_the_work(photos):
-    before = child_processes()
+def test_workers_end_with_the_work(photos, workers):
     stream = Describer(MeanColor(), batch_size=1, num_workers=2).stream(photos)
     next(stream)
-    assert len(child_processes() - before) == 2
+    assert len(workers()) == 2
     assert len(list(stream)) == len(photos) - 1
-    assert child_processes() == before
+    assert workers() == set()
 
 
 @linux
-def test_workers_end_when_the_stream_is_left_early(photos):
-    before = child_processes()
+def test_workers_end_when_the_stream_is_left_early(photos, workers):
     stream = Describer(MeanColor(), batch_size=1, num_workers=2).stream(photos)
     next(stream)
     stream.close()
-    assert child_processes() == before
+    assert workers() == set()
 
 
 @linux
-def test_workers_end_when_the_photos_raise(photos):
+def test_workers_end_when_the_photos_raise(photos, workers):
     def interrupted():
         yield from photos
         raise ZeroDivisionError
 
-    before = child_processes()
     with pytest.raises(ZeroDivisionError):
         describe_photos_of_stream(interrupted())
-    assert child_processes() == before
+    assert workers() == set()
 
 
 def describe_photos_of_stream(photos):
@@ -256,15 +240,14 @@ def describe_photos_of_stream(photos):
 
 
 @linux
-def test_killed_workers_lose_no_photo(photos):
-    before = child_processes()
+def test_killed_workers_lose_no_photo(photos, workers):
     many = [Photo(str(n), photos[n % 40].path) for n in range(400)]
     killed, vectors = 0, {}
     for batch in Describer(MeanColor(), batch_size=8, num_workers=2).stream(many):
         assert batch.errors == ()
         vectors |= dict(zip((photo.id for photo in batch.photos), batch.vectors, strict=True))
         if len(vectors) // 80 > killed:
-            for worker in child_processes() - before:
+            for worker in workers():
                 os.kill(worker, signal.SIGKILL)
             killed += 1
     assert killed >= 4
@@ -274,17 +257,16 @@ def test_killed_workers_lose_no_photo(photos):
 
 
 @linux
-def test_a_photo_that_kills_its_worker_is_named_and_the_others_are_described(photos, tmp_path):
+def test_a_photo_that_kills_its_worker_is_named_and_the_others_are_described(photos, workers, tmp_path):
     """What the system's out-of-memory killer does: whoever has this photo open is killed."""
     fatal = Photo("fatal", tmp_path / "fatal.png")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (3000, 3000, 3), np.uint8)).save(fatal.path)
-    before = child_processes()
     done = threading.Event()
     killed = []
 
     def kill_its_readers():
         while not done.is_set():
-            for worker in child_processes() - before:
+            for worker in workers():
                 if opens(worker, fatal.path):
                     os.kill(worker, signal.SIGKILL)
                     killed.append(worker)
@@ -313,7 +295,7 @@ def opens(process, path):
 
 
 SCRIPT = """
-import sys, time
+import sys
 from pathlib import Path
 import numpy as np
 from meisho.descriptors import Provenance
@@ -324,7 +306,7 @@ class Slow:
     dim, provenance, image_options = 1, Provenance.from_options("slow", {}), ImageOptions(max_side_px=64)
     def extract(self, images):
         print("batch", flush=True)
-        time.sleep(SECONDS)
+        sys.stdin.read()
         return np.ones((len(images), 1), np.float32)
 photos = [Photo(str(n), Path(sys.argv[1])) for n in range(100)]
 print(len(Describer(Slow(), num_workers=2).describe(photos)))
@@ -335,10 +317,9 @@ def test_a_script_needs_no_main_guard(photos):
     """Also one that comes from standard input and has no file: the workers do not run it again."""
     result = subprocess.run(
         [sys.executable, "-", photos[1].path],
-        input=SCRIPT.replace("SECONDS", "0"),
+        input=SCRIPT,
         capture_output=True,
         text=True,
-        timeout=60,
     )
     assert result.stdout.splitlines()[-1] == "100"
     assert result.stderr == ""
@@ -347,30 +328,13 @@ def test_a_script_needs_no_main_guard(photos):
 @linux
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(photos, ending):
-    parent = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.replace("SECONDS", "30"), photos[1].path],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert parent.stdout.readline() == b"batch\n"
-    group = processes_of_group(parent.pid)
-    assert len(group) == 3  # itself and two workers
-    if ending == signal.SIGINT:
-        os.killpg(parent.pid, ending)  # as a terminal does it
-    else:
-        parent.send_signal(ending)
-    parent.communicate(timeout=20)
-    wait_until(lambda: not processes_of_group(parent.pid))
-
-
-def processes_of_group(group):
-    found = set()
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, process_group = status.read_text().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(process_group) == group and state != "Z":
-            found.add(int(status.parent.name))
-    return found
+    command = [sys.executable, "-c", SCRIPT, photos[1].path]
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
+        assert parent.stdout.readline() == b"batch\n"  # and there it stays
+        wait_until(lambda: len(group(parent.pid)) == 3, parent)  # itself and two workers
+        if ending == signal.SIGINT:
+            os.killpg(parent.pid, ending)  # as a terminal does it
+        else:
+            parent.send_signal(ending)
+        parent.wait()
+        wait_until(lambda: not group(parent.pid))

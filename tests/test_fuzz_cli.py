@@ -1,17 +1,24 @@
-"""Malformed folders and tables given to the command line: no traceback, a clear line, nothing valid lost."""
+"""Malformed folders, tables and words given to the command line: no traceback, a clear line, nothing lost."""
 
+import hashlib
 import json
+import os
+import shutil
+import stat
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hostile import all_commands, draw_words, make_place
 from malformed import write_malformed_folder
 
 NUM_TABLES = 300
+NUM_WORDS = int(os.environ.get("MEISHO_FUZZ", "200"))
+"""Command lines that are drawn; 2,000 in CI, see the Makefile."""
+CODES = {0, 1, 2, 3, 4, 5}
 
 
-@pytest.mark.slow
 def test_index_keeps_every_valid_photo_among_malformed_ones(run, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -74,3 +81,67 @@ def test_a_broken_table_is_scored_or_refused_in_words(run, tmp_path):
             refused += 1
             assert "photos.csv" in err
     assert NUM_TABLES / 2 < refused < NUM_TABLES
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "outer" / "work"
+    folder.mkdir(parents=True)
+    make_place(folder)
+    return folder
+
+
+def contents(folder):
+    """Return every entry below a folder, but for the collection c, which commands may change."""
+    found = {}
+    for path in folder.rglob("*"):
+        if "c" not in path.relative_to(folder).parts[:2]:
+            mode = path.lstat().st_mode
+            held = hashlib.sha256(path.read_bytes()).digest() if stat.S_ISREG(mode) else b""
+            found[path] = stat.S_IFMT(mode), path.readlink() if path.is_symlink() else held
+    return found
+
+
+def forget(paths, collection, saved):
+    """Remove what a command wrote, and bring the collection back."""
+    for path in sorted(paths, reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+        else:
+            path.unlink()
+    shutil.rmtree(collection, ignore_errors=True)
+    shutil.copytree(saved, collection)
+
+
+def test_hostile_words_end_in_an_answer_or_in_one_line(run, made, tmp_path, monkeypatch):
+    """No traceback, no input changed, nothing written where it was refused."""
+    monkeypatch.chdir(made)
+    shutil.copytree("c", tmp_path / "c")
+    outer, commands = made.parent, [*all_commands()]
+    before, rng, ended = contents(outer), np.random.default_rng(20261128), dict.fromkeys(CODES, 0)
+    for _ in range(NUM_WORDS):
+        command, parameters = commands[int(rng.integers(len(commands)))]
+        words = draw_words(rng, command, parameters)
+        code, out, err = run(*words)
+        assert code in CODES, (words, code, err)
+        ended[code] += 1
+        assert "Traceback" not in out + err and "a fault of meisho" not in err, (words, err)
+        assert not {"\x1b", "\x9b", "\u202e"} & {*out, *err}, words
+        if code:
+            assert [line[:6] for line in err.splitlines()].count("error:") == 1, (words, err)
+        if "--json" in words and code == 0 and "--help" not in words:
+            json.loads(out)
+        after = contents(outer)
+        assert not [path for path in before if after.get(path) != before[path]], words
+        new = after.keys() - before.keys()
+        assert not (new and code == 2), (words, new)
+        forget(new, made / "c", tmp_path / "c")
+    assert min(ended[0], ended[2], ended[4]) > 0.02 * NUM_WORDS, ended
+
+
+def test_every_command_is_drawn_from():
+    commands = dict(all_commands())
+    assert len(commands) >= 18
+    assert {parameter.kind for parameters in commands.values() for parameter in parameters} <= {
+        *("str", "int", "float", "bool", "Path", "choice")
+    }

@@ -25,6 +25,7 @@ from meisho.images import (
     working_size,
 )
 from meisho.photos import Box, Photo, content_sha256, find_photos, printable_id
+from meisho.texts import printable
 
 ORIENTATION = 0x0112
 
@@ -454,7 +455,7 @@ def reason_of(path):
     with pytest.raises(ImageError) as caught:
         load(Photo("a", path))
     assert "\n" not in str(caught.value)
-    assert str(caught.value) == f"{path}: {caught.value.reason}"
+    assert str(caught.value) == f"{printable(str(path))}: {caught.value.reason}"
     return caught.value.reason
 
 

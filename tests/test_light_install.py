@@ -26,7 +26,7 @@ def call(*command, cwd, check=True):
         k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
     }
     done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
+        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True
     )
     if check and done.returncode:
         pytest.fail(f"{command} in {cwd}: exit {done.returncode}\n{done.stdout}{done.stderr}")

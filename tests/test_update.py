@@ -9,11 +9,11 @@ from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.images import ImageOptions
 from meisho.photos import find_photos
+from meisho.planning import plan_update
 from meisho.run.evaluating import evaluate_dataset
 from meisho.run.indexing import index_photos
 from meisho.store import tables
 from meisho.store.collection import Collection
-from meisho.update import plan_update
 
 
 class MeanColor:
@@ -58,7 +58,7 @@ def test_descriptors_that_were_lost_are_made_anew(photos):
     extractor = MeanColor()
     index(photos, extractor)
     collection = Collection.open(photos.parent / "c.meisho")
-    tables.delete_sequences(tables.open_latest(collection.path, tables.DESCRIPTORS), np.array([1, 3]))
+    tables.delete_rows(tables.open_latest(collection.path, tables.DESCRIPTORS), "sequence", np.array([1, 3]))
     summary = index(photos, extractor)
     assert (summary.described, summary.unchanged, extractor.count) == (2, 3, 7)
     assert len(collection.snapshot().descriptors) == 5

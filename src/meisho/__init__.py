@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Answer": "meisho.run.finding",
+    "Answer": "meisho.run.found",
     "Box": "meisho.photos",
     "Chain": "meisho.rerank.chain",
     "Collection": "meisho.store.collection",
@@ -22,7 +22,7 @@ _PUBLIC = {
     "Evidence": "meisho.rerank.evidence",
     "Figure": "meisho.evaluate.report",
     "Finder": "meisho.run.finding",
-    "Found": "meisho.run.finding",
+    "Found": "meisho.run.found",
     "GradedGroundTruth": "meisho.ground_truth",
     "GroundTruth": "meisho.ground_truth",
     "ImageError": "meisho.errors",
@@ -116,9 +116,9 @@ if TYPE_CHECKING:
     from meisho.rerank.evidence import evidence_of_lists as evidence_of_lists
     from meisho.rerank.fusion import fuse_rankings as fuse_rankings
     from meisho.run.evaluating import evaluate_dataset as evaluate_dataset
-    from meisho.run.finding import Answer as Answer
     from meisho.run.finding import Finder as Finder
-    from meisho.run.finding import Found as Found
+    from meisho.run.found import Answer as Answer
+    from meisho.run.found import Found as Found
     from meisho.run.indexing import IndexOptions as IndexOptions
     from meisho.run.indexing import IndexSummary as IndexSummary
     from meisho.run.indexing import add_photos as add_photos

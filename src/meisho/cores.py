@@ -1,10 +1,32 @@
-"""Cores: how many a process may use."""
+"""Cores: how many a process may use, and how its threads wait for each other."""
 
+import math
 import os
+from pathlib import Path
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
-def count_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def count_cores(quota: Path = _QUOTA) -> int:
+    """Return the number of processor cores that this process may use: its own, within its container's quota.
+
+    Args:
+        quota: Where Linux says how much processor time the container may take: µs, or "max", in how many µs.
+    """
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        most, period = quota.read_text().split()
+        return max(1, min(own, math.ceil(int(most) / int(period))))
+    except (OSError, ValueError, ZeroDivisionError):  # there is none, or it says "max"
+        return own
+
+
+def rest_while_waiting() -> None:
+    """Let threads that wait for each other rest rather than spin, and start no more than there are cores.
+
+    Threads that spin cost a busy machine several times the processor time. OpenMP reads this when PyTorch or
+    FAISS is imported, and what the user has set stands. For programs only: it changes the environment.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")  # of Intel's OpenMP
+    os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))

@@ -6,6 +6,7 @@ MeishoError                   exit code 1
 │   ├── DatasetError          2   a data set's files, rows or ground truth are invalid
 │   └── ConfigError           2   an unknown key, or a wrong type or value
 ├── SkippedPhotosError        3   photos were skipped in a strict run
+├── GoneError                 7   most photos of a collection are gone; they were kept
 ├── CollectionError           4   a collection cannot be opened or used
 │   ├── DamagedError          8   what is read from it is not what was written
 │   ├── MismatchError         4   it was made with another model or other options
@@ -67,6 +68,12 @@ class SkippedPhotosError(MeishoError):
     """Photos were skipped in a strict run."""
 
     exit_code = 3
+
+
+class GoneError(MeishoError):
+    """Most photos of a collection are gone; they were kept."""
+
+    exit_code = 7
 
 
 class RottenPhotosError(MeishoError):

@@ -1,10 +1,9 @@
-"""Update: what must be done to bring a collection in step with a set of photos, and doing it."""
+"""Update: doing what a plan says, described and committed batch by batch."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,8 @@ from meisho.errors import ImageError
 from meisho.images import read_size
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
-from meisho.photos import Box, Photo, PhotoFolder, content_sha256, place_below, printable_id
+from meisho.photos import Photo, content_sha256
+from meisho.planning import Pending, Plan, box_text, size_and_times
 from meisho.progress import Progress
 from meisho.store.records import PhotoRecord
 from meisho.store.writer import CollectionWriter
@@ -25,78 +25,8 @@ COMMIT_PHOTOS = 64
 COMMIT_SECONDS = 10.0
 """Slower batches are committed after this time."""
 
-Pending = tuple[Photo, PhotoRecord]
-"""A photo and its unfinished record: place, size and time, no content hash yet."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What differs between a collection and the photos that it shall hold.
-
-    Attributes:
-        pending: New and changed photos, and those that could not be read before.
-        gone: Ids in the collection that are no longer among the photos.
-        unchanged: Number of photos that are as recorded.
-        sizes_px: Content -> (width, height) of every content that is recorded now.
-    """
-
-    pending: tuple[Pending, ...]
-    gone: tuple[str, ...]
-    unchanged: int
-    sizes_px: dict[str, tuple[int, int]]
-
-
-def plan_update(
-    records: Sequence[PhotoRecord], folder: PhotoFolder, *, known_contents: frozenset[str]
-) -> Plan:
-    """Compare records with the files as they are now: what a sync with a folder must do.
-
-    Photos that were added by hand (`is_added_by_hand`) count as photos of the folder while their file is
-    there. What is recorded below a place that could not be looked into is kept.
-
-    Args:
-        records: What is recorded.
-        folder: What shall be there.
-        known_contents: Contents that have a descriptor; a record whose descriptor was lost counts as changed.
-    """
-    added = [Photo(r.id, Path(r.file)) for r in records if is_added_by_hand(r) and not _is_gone(Path(r.file))]
-    found = {photo.id for photo in folder.photos}
-    photos = (*folder.photos, *(photo for photo in added if photo.id not in found))
-    plan = plan_additions(records, photos, photo_root=folder.root, known_contents=known_contents)
-    ids = {photo.id for photo in photos}
-    unseen = tuple(f"{folder.name_below(problem.path)}/" for problem in folder.problems)
-    gone = tuple(r.id for r in records if r.id not in ids and not r.id.startswith(unseen))
-    return replace(plan, gone=gone)
-
-
-def plan_additions(
-    records: Sequence[PhotoRecord],
-    photos: Sequence[Photo],
-    *,
-    photo_root: Path,
-    known_contents: frozenset[str],
-) -> Plan:
-    """Compare records with these photos alone, by place, box, size and modification time; nothing is gone.
-
-    Args:
-        records: What is recorded.
-        photos: What shall be there too.
-        photo_root: The folder of the collection, absolute.
-        known_contents: Contents that have a descriptor.
-    """
-    sound = {r.id: r for r in records if not r.error and r.content_sha256 in known_contents}
-    pending = []
-    for photo in photos:
-        now = _unfinished_record(photo, photo_root)
-        before = sound.get(photo.id)
-        if before is None or _state(before, _box_of(before.content_sha256)) != _state(now, _text(photo.box)):
-            pending.append((photo, now))
-    return Plan(
-        pending=tuple(pending),
-        gone=(),
-        unchanged=len(photos) - len(pending),
-        sizes_px={r.content_sha256: (r.width_px, r.height_px) for r in records if not r.error},
-    )
+STAMPED_AT_ONCE = 4096
+"""Records per commit that only lack a time: nothing is read for them."""
 
 
 @dataclass
@@ -111,7 +41,9 @@ class Update:
         writer: Where it is written.
         num_described: Photos whose descriptor was computed.
         num_duplicates: Twins.
+        num_reread: Photos that were read to be sure, and are as recorded.
         num_failed: Photos that cannot be read.
+        unread: Photos that were read once and cannot be now, and why; they stay as recorded.
     """
 
     plan: Plan
@@ -119,7 +51,9 @@ class Update:
     progress: Progress
     num_described: int = 0
     num_duplicates: int = 0
+    num_reread: int = 0
     num_failed: int = 0
+    unread: list[tuple[Photo, str]] = field(default_factory=list)
     _sizes_px: dict[str, tuple[int, int]] = field(init=False)
     _records: dict[str, PhotoRecord] = field(default_factory=dict)
     _waiting_twins: list[Pending] = field(default_factory=list)
@@ -132,10 +66,7 @@ class Update:
         self._sizes_px = dict(self.plan.sizes_px)
 
     def run(self, describer: Describer) -> None:
-        """Describe what is new, commit batch by batch, and remove what is gone at the end.
-
-        A photo that was moved is its own twin: removed last, its content is never without a record.
-        """
+        """Describe what is new, and commit batch by batch; nothing is removed."""
         self._report()
         self._describe(self._new_contents(), describer)
         self._commit()
@@ -143,8 +74,8 @@ class Update:
         self._records |= {photo.id: record for photo, record in left}  # the first of their content failed
         self._describe((photo for photo, _ in left), describer)
         self._commit()
-        if self.plan.gone:
-            self.writer.remove(self.plan.gone)
+        for first in range(0, len(self.plan.stamped), STAMPED_AT_ONCE):
+            self.writer.put_records(self.plan.stamped[first : first + STAMPED_AT_ONCE])
 
     def _describe(self, photos: Iterable[Photo], describer: Describer) -> None:
         with closing(describer.stream(photos)) as stream:
@@ -157,9 +88,9 @@ class Update:
         met = set()
         for photo, unfinished in self.plan.pending:
             try:
-                content = f"{content_sha256(photo.path)}{_text(photo.box)}"
+                content = f"{content_sha256(photo.path)}{box_text(photo.box)}"
             except ImageError as error:
-                self._fail(unfinished, error.reason)
+                self._cannot_read(photo, unfinished, error.reason)
                 continue
             record = replace(unfinished, content_sha256=content)
             if self._record_twin(photo, record):
@@ -182,7 +113,10 @@ class Update:
             self._fail(record, error.reason)
             return True
         self._ready.append(replace(record, width_px=size[0], height_px=size[1]))
-        self.num_duplicates += 1
+        if self.plan.contents.get(photo.id) == record.content_sha256:
+            self.num_reread += 1
+        else:
+            self.num_duplicates += 1
         self._report()
         return True
 
@@ -191,9 +125,10 @@ class Update:
         for row, (photo, (width, height)) in enumerate(
             zip(batch.photos, batch.sizes_px.tolist(), strict=True)
         ):
-            record = replace(self._records.pop(photo.id), width_px=width, height_px=height)
-            if (record.size_bytes, record.mtime_ns) != _size_and_time(photo.path):
-                self._fail(record, "it changed while it was being read; index again")
+            described = replace(self._records.pop(photo.id), width_px=width, height_px=height)
+            record = _as_it_is_now(described, photo)
+            if record is None:
+                self._fail(described, "it changed while it was being read; index again")
                 continue
             stays[row] = True
             self._sizes_px[record.content_sha256] = (width, height)
@@ -205,12 +140,19 @@ class Update:
             self._fail(self._records.pop(photo.id), error.reason)
         self._report()
 
+    def _cannot_read(self, photo: Photo, unfinished: PhotoRecord, reason: str) -> None:
+        """Record that a photo cannot be read; one that was read before stays as it was then."""
+        if photo.id in self.plan.sound:
+            self.unread.append((photo, reason))
+        else:
+            self._fail(unfinished, reason)
+
     def _fail(self, record: PhotoRecord, reason: str) -> None:
         self._ready.append(replace(record, error=reason))
         self.num_failed += 1
 
     def _report(self) -> None:
-        done = self.num_described + self.num_duplicates + self.num_failed
+        done = self.num_described + self.num_duplicates + self.num_reread + self.num_failed + len(self.unread)
         self.progress("describe", done, len(self.plan.pending))
 
     def _commit_when_due(self) -> None:
@@ -226,25 +168,6 @@ class Update:
         self._ready, self._vectors, self._vector_contents = [], [], []
         self._committed_at = time.monotonic()
         self._report()
-
-
-def plan_local_update(
-    records: Sequence[PhotoRecord], photos: Sequence[Photo], *, has_local: Callable[[str], bool]
-) -> tuple[Pending, ...]:
-    """Find what local features are missing: the first photo, and its record, of each content without some.
-
-    Args:
-        records: What is recorded, in step with the photos.
-        photos: The photos of the collection.
-        has_local: Whether a content has local features.
-    """
-    recorded = {record.id: record for record in records if not record.error}
-    pending: dict[str, Pending] = {}
-    for photo in photos:
-        record = recorded.get(photo.id)
-        if record is not None and not has_local(record.content_sha256):
-            pending.setdefault(record.content_sha256, (photo, record))
-    return tuple(pending.values())
 
 
 @dataclass
@@ -284,7 +207,7 @@ class LocalUpdate:
     def _take(self, photo: Photo, found: LocalFeatures | ImageError, record: PhotoRecord) -> None:
         if isinstance(found, ImageError):
             self.failed.append((photo, found.reason))
-        elif (record.size_bytes, record.mtime_ns) != _size_and_time(photo.path):
+        elif (record.size_bytes, record.mtime_ns) != size_and_times(photo.path)[:2]:
             self.failed.append((photo, "it changed since it was described; index again"))
         else:
             self._ready[record.content_sha256] = found
@@ -303,45 +226,18 @@ class LocalUpdate:
         self.progress("local features", self.num_described + len(self.failed), len(self.pending))
 
 
-def is_added_by_hand(record: PhotoRecord) -> bool:
-    """Say whether a photo lies outside the photo folder and is known by its whole path: see `add_photos`."""
-    return Path(record.file).is_absolute() and record.id == printable_id(Path(record.file))
+def _as_it_is_now(record: PhotoRecord, photo: Photo) -> PhotoRecord | None:
+    """Return the record of a photo that was read just now with its times; None where its content changed.
 
-
-def _is_gone(path: Path) -> bool:
-    """Say whether a file was looked for and is not there; one that could not be looked for is not gone."""
+    A backup that links to files, or a change of rights, gives a file another time and no other content.
+    """
+    times = size_and_times(photo.path)
+    if times == (record.size_bytes, record.mtime_ns, record.ctime_ns):
+        return record
     try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:
-    size_bytes, mtime_ns = _size_and_time(photo.path)
-    file = str(place_below(photo.path, photo_root))
-    return PhotoRecord(photo.id, "", size_bytes, mtime_ns, 0, 0, file=file)
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    try:
-        state = path.stat()
-    except OSError:  # said when its turn comes to be read
-        return 0, 0
-    return state.st_size, state.st_mtime_ns
-
-
-def _state(record: PhotoRecord, box: str) -> tuple[str, str, int, int]:
-    return record.file, box, record.size_bytes, record.mtime_ns
-
-
-def _text(box: Box | None) -> str:
-    """Return what is added to a file's digest where only a part of the photo is used."""
-    return f"#{box.x0!r},{box.y0!r},{box.x1!r},{box.y1!r}" if box else ""
-
-
-def _box_of(content: str) -> str:
-    _, mark, box = content.partition("#")
-    return mark + box
+        if f"{content_sha256(photo.path)}{box_text(photo.box)}" != record.content_sha256:
+            return None
+    except ImageError:
+        return None
+    size_bytes, mtime_ns, ctime_ns = times
+    return replace(record, size_bytes=size_bytes, mtime_ns=mtime_ns, ctime_ns=ctime_ns)

@@ -51,3 +51,13 @@ def test_photos_that_rotted_exit_with_9_and_edited_ones_with_0(collection, run):
 
 def test_a_folder_that_is_no_collection_is_refused(tmp_path, run):
     assert run("check", tmp_path)[0] == 4
+
+
+def test_index_finds_damage_by_itself_and_says_what_it_made_anew(collection, run):
+    (data,) = (collection / "photos.lance" / "data").glob("*.lance")
+    os.truncate(data, data.stat().st_size // 2)
+    assert run("search", collection, collection.parent / "photos" / "0.png")[0] == 0  # the saved snapshot
+    code, printed, _ = run("index", collection.parent / "photos", "--to", collection)
+    assert code == 0
+    assert "was damaged on the disk" in printed
+    assert run("check", collection)[0] == 0

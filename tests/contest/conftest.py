@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from meisho.descriptors import Provenance, normalize_rows
@@ -29,15 +28,6 @@ class MeanColor:
         self.count += len(images)
         colors = images.mean(axis=(1, 2), dtype=np.float32)[:, self.channels]
         return normalize_rows(colors - 110)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny networks gain nothing from threads, and wait for them on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def photo_id(number):

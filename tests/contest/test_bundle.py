@@ -97,6 +97,33 @@ def test_a_bundle_is_whole_or_not_there(tmp_path, models, monkeypatch):
     assert (tmp_path / "mine" / "thesis.tex").is_file()
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "weights/1/mine.jpg", "wheels/deep/er.jpg", ".hidden", "mine"])
+def test_a_bundle_that_holds_more_is_not_replaced(tmp_path, models, name):
+    folder, lent = tmp_path / "b", tmp_path / "lent.jpg"
+    lent.write_text("mine")
+    write_bundle(folder, models[:1])
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).symlink_to(tmp_path) if name == "mine" else (folder / name).hardlink_to(lent)
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(InputError, match=f"holds {name}, which is not of the bundle and would be lost"):
+        write_bundle(folder, models[:1], overwrite=True)
+    assert sorted(folder.rglob("*")) == before
+    (folder / name).unlink()
+    write_bundle(folder, models[:1], overwrite=True)
+
+
+def test_a_folder_with_any_bundle_json_is_not_replaced(tmp_path, models):
+    for text in ("{}", "[]", "no JSON", '{"models": []}', '{"files": 3}', '{"files": ["bundle.json"]}'):
+        (tmp_path / "bundle.json").write_text(text)
+        (tmp_path / "thesis.tex").write_text("x")
+        with pytest.raises(InputError, match="would be lost"):
+            write_bundle(tmp_path, models[:1], overwrite=True)
+        assert (tmp_path / "thesis.tex").is_file()
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is a link"):
+        write_bundle(tmp_path / "link", models[:1], overwrite=True)
+
+
 def test_what_cannot_be_bundled_is_refused(tmp_path, models, mean_color):
     with pytest.raises(InputError, match="the model mean_color cannot be bundled"):
         write_bundle(tmp_path / "b", [mean_color()])

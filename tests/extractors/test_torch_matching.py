@@ -49,7 +49,7 @@ def test_matches_are_those_of_numpy(seed, options):
     assert 40 < len(expected[0]) < 100
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.integers(0, 4), max_size=9),
     st.lists(st.lists(st.integers(0, 4), max_size=9), max_size=4),

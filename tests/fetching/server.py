@@ -2,9 +2,9 @@
 
 import socket
 import threading
-import time
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -20,10 +20,15 @@ class Answer:
     chunked: bool = False
     ignore_range: bool = False
     wrong_range: int | None = None  # gives bytes from here on instead
-    stall_seconds: float = 0.0  # before the body
-    trickle_seconds: float = 0.0  # per byte
+    before_body: Callable = lambda: None  # such as waiting
+    before_byte: Callable | None = None  # and then they come one by one
     body: bytes | None = None  # other bytes than the file's
     etag: str | None = ""  # "" is right, None sends none
+    ignore_if_range: bool = False  # gives the range whatever the version
+    total: str | None = None  # what Content-Range says of the whole, instead of its size
+    last: int | None = None  # the last byte that Content-Range says, instead of the right one
+    endless: bool = False  # the body again and again, until nobody listens
+    no_end: bool = False  # chunked, without the last chunk
 
 
 class Server:
@@ -34,8 +39,11 @@ class Server:
         self.answers = {}
         self.requests = []  # (path, Range, status)
         self.sent = 0
-        self.bytes_per_second = None
         self.weak = False
+        self.closing = threading.Event()
+        self.is_held = threading.Event()
+        self._held_at = None
+        self._gate = threading.Condition()
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"faulty": self}))
         self._http.daemon_threads = True
@@ -51,6 +59,22 @@ class Server:
 
     def etag(self, path):
         return f'"{hash(self.files[path]) & 0xFFFFFFFF:x}"'
+
+    def hold_after(self, num_bytes):
+        """Send so many bytes from now on, and then no more until `let_go`; `is_held` is set once it waits."""
+        self.is_held.clear()
+        self._held_at = self.sent + num_bytes
+
+    def let_go(self):
+        with self._gate:
+            self._held_at = None
+            self._gate.notify_all()
+
+    def _wait_at_the_gate(self):
+        with self._gate:
+            if self._held_at is not None and self.sent >= self._held_at:
+                self.is_held.set()
+                self._gate.wait_for(lambda: self._held_at is None)
 
     def _next_answer(self, path):
         with self._lock:
@@ -75,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.faulty.requests.append((path, self.headers.get("Range"), status))
         with suppress(BrokenPipeError, ConnectionResetError):
             self._head(path, answer, data or b"", status, start)
-            time.sleep(answer.stall_seconds)
+            answer.before_body()
             if status in (200, 206):
                 self._body(answer, data[start:])
 
@@ -85,7 +109,8 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             return 404, 0
         asked = self.headers.get("Range")
-        same = self.headers.get("If-Range") in (None, self.faulty.etag(path))
+        now = (None, self.faulty.etag(path), answer.headers.get("Last-Modified"))
+        same = answer.ignore_if_range or self.headers.get("If-Range") in now
         if not asked or not same or answer.ignore_range:
             return 200, 0
         start = int(asked.removeprefix("bytes=").rstrip("-"))
@@ -101,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif not answer.no_length:
             self.send_header("Content-Length", str(body + answer.extra_length))
         if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Range", self._range(answer, start, len(data)))
         if status == 416:
             self.send_header("Content-Range", f"bytes */{len(data)}")
         if answer.etag is not None and path in self.faulty.files:
@@ -113,24 +138,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
 
+    def _range(self, answer, start, size):
+        last = size - 1 if answer.last is None else answer.last
+        return f"bytes {start}-{last}/{answer.total or size}"
+
     def _body(self, answer, data):
+        while answer.endless:
+            self._body(replace(answer, endless=False, no_end=True), data)
         cut = data if answer.drop_after is None else data[: answer.drop_after]
-        size = 1 if answer.trickle_seconds else 1 << 14
+        size = 1 if answer.before_byte else 1 << 14
         for first in range(0, len(cut), size):
+            self.faulty._wait_at_the_gate()
+            if answer.before_byte:
+                answer.before_byte()
             piece = cut[first : first + size]
             if answer.chunked:
                 self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             else:
                 self.wfile.write(piece)
             self.faulty.sent += len(piece)
-            time.sleep(answer.trickle_seconds)
-            if self.faulty.bytes_per_second:
-                time.sleep(len(piece) / self.faulty.bytes_per_second)
         if answer.drop_after is not None:
             with suppress(OSError):
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
-        elif answer.chunked:
+        elif answer.chunked and not answer.no_end:
             self.wfile.write(b"0\r\n\r\n")
 
 
@@ -142,6 +173,8 @@ def serving():
     try:
         yield server
     finally:
+        server.let_go()
+        server.closing.set()
         server._http.shutdown()
         server._http.server_close()
         thread.join()

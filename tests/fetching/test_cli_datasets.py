@@ -5,13 +5,14 @@ import pickle
 import pty
 import re
 import signal
-import subprocess
 import sys
 import tarfile
-import time
+import threading
 
 import pytest
 from PIL import Image
+
+from processes import started
 
 from .server import Answer
 from .sets import PublishedSet
@@ -63,6 +64,21 @@ def test_get_then_check(run, manifest, published, root):
     assert code == 0
     assert out.count("✓") == 7
     assert "unpacked, all 6 files there; their checksums are right" in out
+
+
+def test_a_file_that_no_archive_gave_is_not_replaced(run, manifest, published, root):
+    place = root / next(iter(published.paths(1)))
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"a photo of mine")
+    code, _, err = run("datasets", "get", manifest, "--to", root)
+    assert code == 5
+    assert "is there already and is not what the archive holds" in err
+    assert place.read_bytes() == b"a photo of mine"
+    place.unlink()
+    assert run("datasets", "get", manifest, "--to", root)[0] == 0
+    place.write_bytes(b"damaged")  # what was got is mended
+    assert run("datasets", "get", manifest, "--to", root)[0] == 0
+    assert place.read_bytes() != b"damaged"
 
 
 def test_the_check_lists_what_is_missing_and_fails(run, manifest, published, root):
@@ -172,34 +188,34 @@ def test_roxford_comes_from_a_mirror_and_is_judged_by_its_ground_truth(run, tmp_
     assert code == 0
 
 
+def read(terminal):
+    """Read what a terminal shows; b"" once nobody writes to it any more."""
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:
+        return b""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal of Unix")
 def test_an_interrupted_command_says_so_shows_bars_and_goes_on(manifest, published, root, server, run):
+    byte = threading.Semaphore(1000)
     for number in range(3):
-        server.answers[f"train/images_{number:03}.tar"] = [Answer(trickle_seconds=0.0003)]
+        server.answers[f"train/images_{number:03}.tar"] = [Answer(before_byte=byte.acquire)]
     main, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "meisho.cli", "datasets", "get", manifest, "--to", root],
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-    )
-    os.close(terminal)
-    end = time.monotonic() + 30
-    while not list(root.rglob("*.tar.part")) and time.monotonic() < end:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(main, 1 << 16)
-        except OSError:
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(main)
-    assert process.wait(20) == 130
+    command = [sys.executable, "-m", "meisho.cli", "datasets", "get", manifest, "--to", root]
+    shown, is_interrupted = b"", False
+    with started(
+        command, stdout=terminal, stderr=terminal, env={**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    ) as process:
+        os.close(terminal)
+        while piece := read(main):
+            shown += piece
+            byte.release(3)  # too slow to end, and its threads see that they are to stop
+            if not is_interrupted and b"download train/images_00" in shown:
+                process.send_signal(signal.SIGINT)
+                is_interrupted = True
+        os.close(main)
+        assert process.wait() == 130
     text = shown.decode()
     assert "download train/images_00" in text
     assert "interrupted: what was done so far is kept; run the same command to go on" in text

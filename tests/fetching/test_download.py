@@ -3,11 +3,15 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import formatdate
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from meisho.fetching import source
 from meisho.fetching.download import Expected, Patience, StoppedError, download
 from meisho.fetching.source import SourceFault
 
@@ -226,11 +230,16 @@ def test_a_busy_server_is_asked_again(server, quick, place, data, status):
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_obeyed(server, quick, place, data, form):
-    value = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)
+    class Pauses(threading.Event):
+        def wait(self, timeout=None):
+            pauses.append(timeout)
+            return self.is_set()
+
+    pauses = []
+    value = "500" if form == "seconds" else formatdate(time.time() + 500, usegmt=True)
     url = server.put("f", data, Answer(status=429, headers={"Retry-After": value}))
-    started = time.monotonic()
-    download(place, [url], expect(data), patience=quick)
-    assert 0.9 <= time.monotonic() - started < 4
+    download(place, [url], expect(data), patience=quick, stop=Pauses())
+    assert len(pauses) == 1 and 1 < pauses[0] <= 500
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "1e9", "", "Thu, 99 Foo 2020"])
@@ -269,16 +278,22 @@ def test_redirects_to_other_schemes_are_refused(server, quick, place, data, to):
 
 
 def test_a_silent_server_times_out_and_the_download_goes_on(server, quick, place, data):
-    url = server.put("f", data, Answer(stall_seconds=3), Answer())
-    started = time.monotonic()
-    download(place, [url], expect(data), patience=quick)
-    assert time.monotonic() - started < 2
+    url = server.put("f", data, Answer(before_body=server.closing.wait), Answer())
+    download(place, [url], expect(data), patience=replace(quick, stall_seconds=0.3, tries=1000))
+    assert place.read_bytes() == data
 
 
-def test_a_trickle_times_out_too(server, quick, place, data):
-    url = server.put("f", data, *[Answer(trickle_seconds=0.02)] * 50)
-    with pytest.raises(SourceFault, match=r"only [0-9]+ bytes came in 0.4 s"):
-        download(place, [url], expect(data), patience=quick)
+def test_a_trickle_times_out_too(server, quick, place, data, monkeypatch):
+    byte, seconds = threading.Semaphore(0), count(step=10)
+
+    def clock():
+        byte.release()  # one comes between two looks at the clock
+        return next(seconds)
+
+    monkeypatch.setattr(source, "time", SimpleNamespace(monotonic=clock))
+    url = server.put("f", data, Answer(before_byte=byte.acquire))
+    with pytest.raises(SourceFault, match=r"only [0-9]+ bytes came in 600 s"):
+        download(place, [url], expect(data), patience=replace(quick, tries=1))
 
 
 @pytest.mark.parametrize("kind", ["chunked", "no_length"])
@@ -356,7 +371,7 @@ def test_a_server_that_speaks_no_http_is_given_up(quick, place):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/f"
         with pytest.raises(SourceFault, match=r"connection broke"):
             download(place, [url], Expected(), patience=quick)
-        thread.join(5)
+        thread.join()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:notaport/f", "http:///f", "http://[::1/f", "http://a b/f"])
@@ -375,8 +390,14 @@ def test_a_path_is_a_source_like_an_address(quick, place, tmp_path, data):
 
 def test_a_stop_ends_it_and_keeps_what_came(server, quick, place, data):
     url = server.put("f", data)
-    server.bytes_per_second = 500_000
+    server.hold_after(200_000)
     stop = threading.Event()
+
+    def stop_midway(stage, done, total):
+        if done > 90_000:
+            stop.set()
+            server.let_go()  # what comes now is not kept
+
     with pytest.raises(StoppedError):
         download(
             place,
@@ -384,22 +405,26 @@ def test_a_stop_ends_it_and_keeps_what_came(server, quick, place, data):
             expect(data),
             patience=quick,
             stop=stop,
-            progress=lambda stage, done, total: done > 9e4 and stop.set(),
+            progress=stop_midway,
         )
     assert 90_000 < (place.parent / "file.bin.part").stat().st_size < len(data)
-    server.bytes_per_second = None
     download(place, [url], expect(data), patience=quick)
     assert place.read_bytes() == data
 
 
 def test_a_stop_ends_a_long_pause(server, place, data):
     url = server.put("f", data, Answer(status=503, headers={"Retry-After": "600"}))
-    stop = threading.Event()
-    threading.Timer(0.2, stop.set).start()
-    started = time.monotonic()
+
+    class StoppedInAPause(threading.Event):
+        def wait(self, timeout=None):
+            pauses.append(timeout)
+            threading.Thread(target=self.set).start()
+            return super().wait(timeout)
+
+    pauses = []
     with pytest.raises(StoppedError):
-        download(place, [url], expect(data), patience=Patience(), stop=stop)
-    assert time.monotonic() - started < 3
+        download(place, [url], expect(data), patience=Patience(), stop=StoppedInAPause())
+    assert pauses == [600]
 
 
 @pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"source": 1}', b"\xff"])
@@ -432,7 +457,7 @@ def test_any_damage_to_an_answer_is_a_fault_or_harmless(place):
     rng = np.random.default_rng(17)
     body = rng.bytes(2000)
     whole = b'HTTP/1.1 200 OK\r\nContent-Length: 2000\r\nETag: "a"\r\nContent-Type: image/x\r\n\r\n' + body
-    patience = Patience(tries=2, first_wait_seconds=0, longest_wait_seconds=0, stall_seconds=0.3)
+    patience = Patience(tries=2, first_wait_seconds=0, longest_wait_seconds=0)
     got = 0
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

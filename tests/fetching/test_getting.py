@@ -3,13 +3,12 @@ import os
 import shutil
 import signal
 import threading
-import time
 from dataclasses import replace
 
 import pytest
 
 from meisho.errors import DatasetError, FetchError, InputError
-from meisho.fetching import getting
+from meisho.fetching import getting, parallel
 from meisho.fetching.checking import check_files
 from meisho.fetching.getting import FetchOptions, get_dataset
 from meisho.fetching.manifest import read_manifest
@@ -360,24 +359,32 @@ def test_what_a_killed_run_was_unpacking_is_removed(published, manifest, root, o
 
 
 def test_files_come_in_parallel(published, manifest, root, options, server):
+    together = threading.Barrier(3)  # none is answered before all are asked for
     for number in range(3):
-        server.answers[f"train/images_{number:03}.tar"] = [Answer(stall_seconds=0.3)]
-    started = time.monotonic()
+        server.answers[f"train/images_{number:03}.tar"] = [Answer(before_body=together.wait)]
     get_dataset(manifest, root, options=options)
-    assert time.monotonic() - started < 0.85
+    assert photos_below(root) == published.paths(0, 1, 2)
 
 
-def test_an_interrupt_stops_the_threads_and_keeps_what_came(published, manifest, root, options, server):
-    server.bytes_per_second = 20_000
-    timer = threading.Timer(0.6, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+def test_an_interrupt_stops_the_threads_and_keeps_what_came(
+    published, manifest, root, options, server, monkeypatch
+):
+    def interrupt():
+        server.is_held.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(parallel, "_GRACE_SECONDS", 0)  # the server is silent: they are not waited for
+    server.hold_after(20_000)
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
     with pytest.raises(KeyboardInterrupt):
         get_dataset(manifest, root, Selection(("train",)), options)
-    timer.join()
-    left = [thread for thread in threading.enumerate() if thread.name.startswith("meisho-fetching")]
-    assert not any(thread.is_alive() for thread in left)
+    interrupter.join()
+    server.let_go()
+    for thread in threading.enumerate():
+        if thread.name.startswith("meisho-fetching"):
+            thread.join()
     assert not list(root.rglob("*.jpg"))
-    server.bytes_per_second = None
     get_dataset(manifest, root, options=options)
     assert photos_below(root) == published.paths(0, 1, 2)
 

@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from meisho.errors import FetchError, MissingDependencyError
 from meisho.fetching.checking import check_files
@@ -80,16 +83,18 @@ def kaggle(archive):
             self.end_headers()
             self.wfile.write(content)
 
-    try:
-        http = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
-    except OSError:
-        pytest.skip(f"port {PORT}, the only one where Kaggle's client looks on loopback, cannot be had")
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    yield asked
-    http.shutdown()
-    http.server_close()
-    thread.join()
+    # another process of the same run may have it
+    with FileLock(Path(tempfile.gettempdir(), f"meisho-tests-port-{PORT}")):
+        try:
+            http = ThreadingHTTPServer(("127.0.0.1", PORT), Handler)
+        except OSError:
+            pytest.skip(f"port {PORT}, the only one where Kaggle's client looks on loopback, cannot be had")
+        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield asked
+        http.shutdown()
+        http.server_close()
+        thread.join()
 
 
 def run_get(manifest, root, home, **environment):
@@ -100,7 +105,6 @@ def run_get(manifest, root, home, **environment):
         env={**kept, "HOME": str(home), "KAGGLE_API_ENVIRONMENT": "LOCALHOST", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
     )
 
 

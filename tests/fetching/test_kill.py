@@ -2,37 +2,32 @@ import hashlib
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 
 from meisho.fetching.getting import get_dataset
 from meisho.fetching.manifest import read_manifest
+from processes import kill, started, wait_until
 
 from .sets import PublishedSet, make_archive
 
 GET = """
-import sys
+import os, signal, sys
 from pathlib import Path
+def kill(event, arguments):
+    if any(str(argument) == sys.argv[3] for argument in arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
 from meisho.fetching.getting import get_dataset
 from meisho.fetching.manifest import read_manifest
 get_dataset(read_manifest(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 
 
-def start(manifest, root):
-    return subprocess.Popen([sys.executable, "-c", GET, manifest, root], stderr=subprocess.DEVNULL)
-
-
-def kill_when(process, condition, *, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < end
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def getting(manifest, root, *, killed_at=""):
+    """Start to get a data set; the process is killed when it opens, makes or moves a certain path."""
+    return started([sys.executable, "-c", GET, manifest, root, killed_at], stderr=subprocess.DEVNULL)
 
 
 def photos_below(root):
@@ -54,13 +49,15 @@ def test_a_killed_download_goes_on_where_it_was(server, tmp_path, kills):
     published.manifest["files"][1]["unpack"]["max_bytes"] = 10**8
     manifest, root = published.write_manifest(tmp_path / "m.json"), tmp_path / "root"
     part = root / "downloads/train/images_000.tar.part"
-    server.bytes_per_second = 4_000_000
     for number in range(1, kills + 1):
-        process = start(manifest, root)
-        kill_when(process, lambda: part.exists() and part.stat().st_size > number * 900_000)  # noqa: B023
+        server.hold_after(1_200_000)
+        with getting(manifest, root) as process:
+            has_come = lambda: part.exists() and part.stat().st_size > number * 900_000  # noqa: B023, E731
+            wait_until(has_come, process)
+            kill(process)
+        server.let_go()
         assert photos_below(root) == {}
     came = part.stat().st_size
-    server.bytes_per_second = None
     get_dataset(read_manifest(manifest), root)
     assert photos_below(root) == {f"train/{name}": data for name, data in content.items()}
     assert server.requests[-1][:2] == ("train/images_000.tar", f"bytes={came}-")
@@ -77,9 +74,10 @@ def test_killed_while_unpacking_nothing_half_written_stays(server, tmp_path):
     published.manifest["files"][1]["unpack"] |= {"max_members": 5000, "max_bytes": 10**8}
     manifest, root = published.write_manifest(tmp_path / "m.json"), tmp_path / "root"
     unpacking = root / ".fetched/unpacking/train_images_000.tar"
-    for reached in (unpacking / "7", root / "train/3"):  # within unpacking, and within moving
-        process = start(manifest, root)
-        kill_when(process, reached.exists)
+    # within unpacking, and within moving
+    for reached in (unpacking / "7/0/0/599.jpg", root / "train/3/0/0/403.jpg"):
+        with getting(manifest, root, killed_at=reached) as process:
+            assert process.wait() == -signal.SIGKILL
         for name, data in photos_below(root).items():
             assert content[name.removeprefix("train/")] == data
     get_dataset(read_manifest(manifest), root)

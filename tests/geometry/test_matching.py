@@ -49,7 +49,7 @@ SMALL_UNITS = np.array(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.integers(0, 4), max_size=9),
     st.lists(st.integers(0, 4), max_size=9),

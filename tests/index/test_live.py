@@ -1,10 +1,7 @@
 import json
 import logging
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -13,6 +10,7 @@ from meisho.errors import CollectionError, ConfigError, InputError
 from meisho.index.base import INDEXES
 from meisho.index.exact import ExactIndex
 from meisho.index.live import LiveIndex, _find_rows
+from processes import changes_below, kill, started, wait_until
 
 DIM = 16
 
@@ -134,12 +132,11 @@ def test_an_index_over_nothing_is_stale_once_there_is_something():
     assert live.is_stale(np.arange(1, dtype=np.uint64))
 
 
-def test_a_million_keys_are_followed_in_under_a_second():
+def test_a_million_keys_are_followed():
+    """What compares each with each would need a million million places."""
     keys = np.random.default_rng(8).permutation(2**21)[: 10**6].astype(np.uint64)
     live = LiveIndex.build("exact", np.ones((10**6, 1), np.float32), keys, 1)
-    start = time.process_time()
     rows = _find_rows(live.built_keys, keys[::-1])
-    assert time.process_time() - start < 1
     np.testing.assert_array_equal(rows, np.arange(10**6)[::-1])
 
 
@@ -236,13 +233,12 @@ while True:
 def test_a_kill_while_saving_leaves_the_old_index_or_the_new_one(tmp_path):
     vectors = make_vectors(np.random.default_rng(0), 3000)
     np.save(tmp_path / "vectors.npy", vectors)
-    folder, generator = tmp_path / "index", np.random.default_rng(10)
-    for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-c", SAVE_FOR_EVER, folder], stdout=subprocess.PIPE)
-        assert process.stdout.readline() == b"saved\n"
-        time.sleep(generator.uniform(0, 0.1))
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
+    folder = tmp_path / "index"
+    for changes in (1, 2):
+        with started([sys.executable, "-c", SAVE_FOR_EVER, folder], stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"saved\n"
+            wait_until(changes_below(folder, changes), process)
+            kill(process)
         live = LiveIndex.load(folder)
         assert live.record.num_rows == live.record.version
         rows, _ = live.follow(vectors, np.arange(3000, dtype=np.uint64), 1).search(vectors[:50], 1)

@@ -25,7 +25,7 @@ def runs(tmp_path_factory):
     ]
     alone = train_all(0, 1)
     for worker in workers:
-        _, errors = worker.communicate(timeout=120)
+        _, errors = worker.communicate()
         assert worker.returncode == 0, errors
     return [alone, *(dict(np.load(folder / f"{rank}.npz")) for rank in range(2))]
 

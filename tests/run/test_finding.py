@@ -296,33 +296,39 @@ def test_twenty_threads_ask_while_a_writer_adds_and_removes(collection, photos, 
     finder = Finder.open(collection, extractor=MeanColor())
     batch = [paint(photos / f"extra_{number}.png", 200 + number) for number in range(4)]
     names = {path.name for path in batch}
-    seen, stop = {}, threading.Event()
+    seen, together = {}, threading.Barrier(21)  # a few questions for every change, all at once
 
     def write():
         for _ in range(3):
+            together.wait()
             add_photos(collection, batch, describer)
             finder.follow()
+            together.wait()
             remove_photos(collection, [path.name for path in batch])
             finder.follow()
-        stop.set()
 
     def ask(number):
-        answers = 0
-        while not stop.is_set() or answers == 0:
+        for question in range(18):
+            if question % 3 == 0:
+                together.wait()
             found = finder.find(photos / f"{number % 10}.png", top=50)
             ids = [answer.id for answer in found[0]]
             assert ids[0] == f"{number % 10}.png"
             assert len(ids) in (10, 14) and names & {*ids} in (set(), names)
             seen.setdefault(found.version, set()).add(frozenset(ids))
-            answers += 1
-        return answers
+
+    def ended(work, *arguments):
+        try:
+            work(*arguments)
+        except BaseException:
+            together.abort()  # or the others would wait for ever
+            raise
 
     with ThreadPoolExecutor(21) as pool:
-        writer = pool.submit(write)
-        askers = [pool.submit(ask, number) for number in range(20)]
-        writer.result()
-        assert all(asker.result() > 0 for asker in askers)
-    assert all(len(answers) == 1 for answers in seen.values())
+        jobs = [pool.submit(ended, write), *(pool.submit(ended, ask, number) for number in range(20))]
+        errors = [error for job in jobs if (error := job.exception())]
+    assert [error for error in errors if not isinstance(error, threading.BrokenBarrierError)] == []
+    assert len(seen) > 1 and all(len(answers) == 1 for answers in seen.values())
 
 
 # --- what is kept

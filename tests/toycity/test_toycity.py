@@ -2,12 +2,8 @@ import inspect
 import io
 import json
 import math
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -35,6 +31,7 @@ from meisho.toycity.raster import draw_surfaces
 from meisho.toycity.records import read_records
 from meisho.toycity.site import VIEW, landmark_site, stream
 from meisho.toycity.views import MANNERS, place_camera
+from processes import group, kill, started, wait_until
 
 SMALL = {"landmarks": 3, "views": 5, "distractors": 4}
 
@@ -379,29 +376,13 @@ def test_progress_counts_every_photo_once(tmp_path):
     assert seen == [(3, 10), (9, 10), (10, 10)]
 
 
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_a_killed_build_is_not_taken_for_a_city_and_the_next_one_cleans_up(tmp_path):
     root = tmp_path / "city"
     code = f"from meisho.toycity import build_toycity as b; b({str(root)!r}, num_workers=1)"
-    process = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".city.partial-*/database/*.jpg")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        workers = children.read_text().split() if children.exists() else []
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    while any(running(pid) for pid in workers) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(running(pid) for pid in workers)
+    with started([sys.executable, "-c", code]) as process:
+        wait_until(lambda: list(tmp_path.glob(".city.partial-*/database/*.jpg")), process)
+        kill(process)
+        wait_until(lambda: not group(process.pid))  # its workers end too
     left = list(tmp_path.glob(".city.partial-*"))
     assert len(left) == 1
     assert not root.exists()

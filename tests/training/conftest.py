@@ -1,18 +1,8 @@
 import pytest
-import torch
 from places import recipe_values, write_places
 
 from meisho.config import parse_config
 from meisho.training.recipe import Recipe
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small take longer on several threads, above all where other work is going on."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,11 @@
 """Signals to a real process: what it says, and that the run goes on to the same numbers."""
 
-import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 from places import recipe_values
@@ -19,48 +17,53 @@ from meisho.training.interruption import noted_signals
 from meisho.training.recipe import Recipe
 from meisho.training.state import saved_step
 from meisho.training.train import train
+from processes import started
 
-SLOW = """
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+STEPWISE = """
+import sys
 from meisho.cli import main
+from meisho.training import interruption
 from meisho.training.loop import Loop
+interruption._SAME_SECONDS = float("{same_seconds}")
 original = Loop._step
-def slow(self, parts):
+def stepwise(self, parts):
     done = original(self, parts)
     print("step", self.progress.step, flush=True)
-    time.sleep({seconds})
+    sys.stdin.readline()
     return done
-Loop._step = slow
+Loop._step = stepwise
 main()
 """
 
 
-@contextlib.contextmanager
-def training(recipe, folder, *arguments, seconds=0.3):
-    """Start to train in a process group of its own, with slow steps, as a terminal does."""
-    command = [sys.executable, "-c", SLOW.format(seconds=seconds), "train", str(recipe), "--to", str(folder)]
-    process = subprocess.Popen(
-        [*command, *arguments],
+def training(recipe, folder, *arguments, same_seconds):
+    """Start to train, as a terminal does it; each step ends when a line is written.
+
+    Signals that come within `same_seconds` count as one.
+    """
+    script = STEPWISE.format(same_seconds=same_seconds)
+    return started(
+        [sys.executable, "-c", script, "train", recipe, "--to", folder, *arguments],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
-def wait_for_step(process, step):
-    for line in process.stdout:
-        if line == f"step {step}\n":
-            return
-    pytest.fail(f"it ended before step {step}: {process.stderr.read()}")
+def end_step(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def wait_for(line, stream):
+    """Read up to a line that begins so; returns all that was read."""
+    read = []
+    for each in stream:
+        read.append(each)
+        if each.startswith(line):
+            return "".join(read)
+    pytest.fail(f"it ended before it wrote {line!r}: {''.join(read)}")
 
 
 @pytest.fixture
@@ -77,13 +80,18 @@ def test_a_signal_to_all_processes_ends_a_run_after_its_step_and_it_goes_on(
     recipe_file, make_recipe, tmp_path, number, run
 ):
     folder = tmp_path / "my run"
-    with training(recipe_file, folder, "--set", "optimiser.head_rate=0.02") as process:
-        wait_for_step(process, 2)
+    rate = ("--set", "optimiser.head_rate=0.02")
+    with training(recipe_file, folder, *rate, same_seconds="inf") as process:
+        wait_for("step 1", process.stdout)
+        end_step(process)
+        wait_for("step 2", process.stdout)
         os.killpg(process.pid, number)
+        said = wait_for(f"{number.name}: stopping after this step", process.stderr)
         os.killpg(process.pid, number)  # some launchers pass it on as well
-        _, err = process.communicate(timeout=60)
+        end_step(process)
+        err = said + process.stderr.read()
+        process.wait()
     assert process.returncode == 130, err
-    assert f"{number.name}: stopping after this step" in err
     message = err.splitlines()[-1]
     assert message.startswith("interrupted: the run is kept up to step 2; go on: ")
     assert "Traceback" not in err and "Error" not in err
@@ -137,13 +145,13 @@ def test_what_was_learned_is_saved_before_it_is_validated(make_recipe, tmp_path)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals of Unix")
 def test_a_second_signal_stops_at_once(recipe_file, tmp_path):
-    with training(recipe_file, tmp_path / "run", seconds=60) as process:
-        wait_for_step(process, 1)
+    with training(recipe_file, tmp_path / "run", same_seconds="-inf") as process:
+        wait_for("step 1", process.stdout)
         os.killpg(process.pid, signal.SIGINT)
-        time.sleep(1.2)
-        assert process.poll() is None
+        wait_for("SIGINT: stopping after this step", process.stderr)
         os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        err = process.stderr.read()
+        process.wait()
     assert process.returncode == 130, err
     assert "interrupted: nothing of the run was kept yet; start it again: " in err.splitlines()[-1]
     assert "--resume" not in err and "Traceback" not in err

@@ -1,6 +1,5 @@
 import pickle
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
 from subprocess import PIPE
@@ -19,6 +18,7 @@ from meisho.training.augmentation import change_batch
 from meisho.training.data import load_training_data
 from meisho.training.loading import BatchLoader, cache_options
 from meisho.training.photo_cache import fill_cache
+from processes import started
 
 TRAITS = read_traits(create_backbone("test_resnet"))
 
@@ -245,7 +245,7 @@ def test_workers_end_with_a_trainer_that_is_killed(make_recipe, tmp_path):
     (tmp_path / "recipe.toml").write_text(config_toml(make_recipe(hardware={"workers": 2})))
     (tmp_path / "trainer.py").write_text(TRAINER)
     command = [sys.executable, tmp_path / "trainer.py", tmp_path / "recipe.toml"]
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
+    with started(command, stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
         assert process.stdout.readline() == b"loaded\n"
         process.kill()
-        process.communicate(timeout=30)  # as long as one of them lives, it holds the pipes
+        process.communicate()  # as long as one of them lives, it holds the pipes

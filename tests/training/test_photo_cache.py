@@ -3,7 +3,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -240,25 +239,6 @@ def test_a_cache_can_be_sent_to_processes_and_read_by_threads(tmp_path, photos):
     with ThreadPoolExecutor(4) as pool:
         for row, pixels in zip(range(12), pool.map(sent.load, range(12)), strict=True):
             assert np.array_equal(pixels, expected[row])
-
-
-def test_a_cached_photo_is_read_faster_than_it_is_decoded(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8)
-    Image.fromarray(noise).save(tmp_path / "large.jpg", quality=95)
-    photos = [Photo("large", tmp_path / "large.jpg")]
-    fill(tmp_path / "cache", photos, RAW)
-    cached = Opened(tmp_path / "cache", photos, RAW)
-    cached.load(0)
-
-    def best_seconds(read):
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            read()
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    assert best_seconds(lambda: cached.load(0)) < 0.2 * best_seconds(lambda: load_image(photos[0], SMALL))
 
 
 def test_a_cache_that_cannot_be_written_says_so(tmp_path, photos):

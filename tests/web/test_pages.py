@@ -16,6 +16,7 @@ from meisho.matches import Matches
 from meisho.photo_pair import PhotoPair
 from meisho.photos import Box, Photo
 from meisho.ranking import Ranking
+from meisho.run.found import Answer
 from meisho.web.bars import MOST_BARS
 from meisho.web.drawing import CAPTION_PX, HEIGHT_PX, describe_pair, draw_matches
 from meisho.web.pages import write_report_page, write_search_page
@@ -25,6 +26,10 @@ NASTY = "<b>&\"'</b>"
 
 def photos(ids, folder=Path("nowhere")):
     return tuple(Photo(photo_id, folder / f"{number}.png") for number, photo_id in enumerate(ids))
+
+
+def answer(photo, score, **more):
+    return Answer(photo.id, photo.path, score, **more)
 
 
 def page_of(tmp_path, ranking, truth, protocol, *, folder=Path("nowhere"), **options):
@@ -142,7 +147,7 @@ def test_ids_are_text_and_never_markup(tmp_path):
     assert NASTY in parsed.titles
     assert {"b>", "<b>&\"'<"} <= set(parsed.texts)  # the name and what stands before its "/"
     query = Photo(NASTY, Path("nowhere.jpg"))
-    write_search_page(tmp_path / "s.html", query, [(query, 0.5)], collection=tmp_path, num_database=1)
+    write_search_page(tmp_path / "s.html", query, [answer(query, 0.5)], collection=tmp_path, num_database=1)
     assert Tags((tmp_path / "s.html").read_text()).titles.count(NASTY) == 4
 
 
@@ -172,7 +177,7 @@ def test_what_fails_leaves_the_old_page_and_nothing_else(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(OSError, match="the power goes"):
-        write_search_page(page, query, [(query, 0.5)], collection=tmp_path, num_database=1)
+        write_search_page(page, query, [answer(query, 0.5)], collection=tmp_path, num_database=1)
     assert [path.name for path in tmp_path.iterdir()] == ["s.html"]
     assert page.read_text() == before
 
@@ -224,8 +229,8 @@ def test_pictures_of_an_earlier_page_are_removed_and_other_files_are_not(tmp_pat
     folder = tmp_path / "s_matches"
     query, *answers = photos(("q", "a", "b"), tmp_path)[:2]
     page = {"collection": tmp_path, "num_database": 2}
-    found = [(answers[0], 0.5), (query, 0.4)]
-    pairs = [make_pair(query, photo, num_inliers=1) for photo, _ in found]
+    found = [answer(answers[0], 0.5), answer(query, 0.4)]
+    pairs = [make_pair(query, photo, num_inliers=1) for photo in (answers[0], query)]
     write_search_page(tmp_path / "s.html", query, found, pairs=pairs, **page)
     (folder / "mine.jpg").write_bytes(b"mine")
     assert sorted(path.name for path in folder.iterdir()) == ["matches-1.jpg", "matches-2.jpg", "mine.jpg"]
@@ -240,7 +245,7 @@ def test_an_answer_that_cannot_be_drawn_tells_its_inliers_without_a_link(tmp_pat
     draw_photos(tmp_path, 1)
     query, gone = photos(("q", "gone"), tmp_path)
     pairs = [make_pair(query, query, num_inliers=0), make_pair(query, gone, num_inliers=1)]
-    found = [(query, 0.5), (gone, 0.4)]
+    found = [answer(query, 0.5), answer(gone, 0.4)]
     write_search_page(
         tmp_path / 'odd "name" #1.html', query, found, pairs=pairs, collection=tmp_path, num_database=2
     )
@@ -264,7 +269,7 @@ def test_many_inliers_are_said_to_be_the_same_place_and_green(tmp_path):
     query, other = photos(("q", "a"), tmp_path)
     page = tmp_path / "s.html"
     pairs = [many_matches(query, query, 15), many_matches(query, other, 14)]
-    found = [(query, 1.2), (other, 0.3)]
+    found = [answer(query, 1.2), answer(other, 0.3)]
     write_search_page(page, query, found, pairs=pairs, collection=tmp_path, num_database=2)
     text = page.read_text()
     assert verdicts(text) == ["query", "same", "plain"]
@@ -281,7 +286,7 @@ def test_a_search_page_says_what_was_asked_how_and_of_what(tmp_path):
     query = Photo("trips/2024/0.png", tmp_path / "0.png", Box(1, 2, 30, 20.5))
     page = tmp_path / "below" / "s.html"
     options = {"model": "timm:x", "reranking": "dba:k=5", "collection": tmp_path / "c", "num_database": 1}
-    write_search_page(page, query, [(Photo("1.png", tmp_path / "1.png"), 0.5)], **options)
+    write_search_page(page, query, [answer(Photo("1.png", tmp_path / "1.png"), 0.5)], **options)
     text = re.sub(r"\s+", " ", page.read_text())
     assert "<title>0.png · meisho search</title>" in text
     assert f"1 answer from 1 photo in <code>{tmp_path / 'c'}</code>" in text
@@ -299,7 +304,7 @@ def test_photos_that_were_moved_are_said_once_with_the_command(tmp_path):
     query, gone = photos(("q", "a"), tmp_path)
     draw_photos(tmp_path, 1)
     page = tmp_path / "s.html"
-    write_search_page(page, query, [(gone, 0.5)], collection=Path("my.meisho"), num_database=1)
+    write_search_page(page, query, [answer(gone, 0.5)], collection=Path("my.meisho"), num_database=1)
     text = page.read_text()
     assert "1 of the 2 photos here cannot be shown, for example " in text
     assert "meisho index NEW_FOLDER --to my.meisho --moved" in text
@@ -311,7 +316,7 @@ def test_elongated_photos_are_drawn_with_their_matches(tmp_path, size):
     (photo,) = photos(("q",), tmp_path)
     pair = make_pair(photo, photo, num_inliers=3)
     write_search_page(
-        tmp_path / "s.html", photo, [(photo, 1.0)], pairs=[pair], collection=tmp_path, num_database=1
+        tmp_path / "s.html", photo, [answer(photo, 1.0)], pairs=[pair], collection=tmp_path, num_database=1
     )
     assert len(links((tmp_path / "s.html").read_text())) == 1
     with Image.open(tmp_path / "s_matches" / "matches-1.jpg") as drawn:
@@ -345,3 +350,12 @@ def test_many_queries_share_bars(tmp_path):
     assert page.count('title="queries ') == count - MOST_BARS  # bars of two
     assert "Neighbours share a bar" in page
     assert set(re.findall(r'href="#(case-\d+)"', page)) < {f"case-{number}" for number in range(12)}
+
+
+def test_copies_and_turns_are_told_below_the_answer(tmp_path):
+    query = Photo("q", Path("nowhere.jpg"))
+    found = [answer(Photo("a", Path("a.jpg")), 0.5, copies=(Photo(NASTY, Path("b.jpg")),), turned=90)]
+    write_search_page(tmp_path / "s.html", query, found, collection=tmp_path, num_database=2)
+    page = (tmp_path / "s.html").read_text()
+    assert "<summary>1 copy</summary>" in page and NASTY in Tags(page).texts
+    assert "query turned by 90°" in page

@@ -23,6 +23,7 @@ from rich.text import Text
 from meisho import __version__
 from meisho.cli.checks import check_words
 from meisho.cli.terminal import NoReaderError, SafeConsole, abandon_output, open_streams, write_out
+from meisho.cores import rest_while_waiting
 from meisho.errors import CollectionError, InputError, InterruptedRunError, MeishoError
 from meisho.texts import json_escaped, printable
 
@@ -99,6 +100,7 @@ out, err = SafeConsole("stdout"), SafeConsole("stderr")
 def main() -> None:
     """Run the command line; errors are one line on stderr and an exit code that means something."""
     logging.basicConfig(level=logging.ERROR)
+    rest_while_waiting()  # before PyTorch or FAISS is imported
     open_streams()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends jobs is what Ctrl-C is
     code = 0

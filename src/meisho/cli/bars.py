@@ -18,6 +18,7 @@ from rich.text import Text
 
 from meisho.cli.app import err
 from meisho.progress import Progress as ProgressReport
+from meisho.texts import printable
 
 
 class _Rate(ProgressColumn):
@@ -30,11 +31,21 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
+def showing(bars: Progress) -> Iterator[None]:
+    """Take bars away at the end, if they were started: what ends before any work shows none."""
+    try:
+        yield
+    finally:
+        if bars.live.is_started:
+            bars.stop()
+
+
+@contextmanager
 def progress_bars() -> Iterator[ProgressReport]:
     """Show one bar per stage on stderr: how many, how fast, how long still."""
     bars = Progress(
         SpinnerColumn(finished_text="✓"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
@@ -45,10 +56,11 @@ def progress_bars() -> Iterator[ProgressReport]:
 
     def report(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total)
+            tasks[stage] = bars.add_task(printable(stage), total=total)
+            bars.start()
         elif done < bars.tasks[tasks[stage]].completed:  # the stage has come again
             bars.reset(tasks[stage], total=total)
         bars.update(tasks[stage], completed=done, total=total)
 
-    with bars:
+    with showing(bars):
         yield report

@@ -1,13 +1,17 @@
 """Checks of what was given on the command line, made before any work begins."""
 
 import math
+import stat
 from collections.abc import Sequence
 from pathlib import Path
+
+import typer
 
 from meisho.errors import ConfigError, InputError
 
 LARGEST_SCALE = 4.0
 """Larger than that a photo is only blurred, and the machine's memory fills."""
+MOST_SCALES = 16
 _LONGEST_WORD = 100_000
 
 
@@ -15,7 +19,8 @@ def check_words(words: Sequence[str]) -> None:
     """Refuse words of the command line that are no value of any option.
 
     Raises:
-        InputError: One is empty, which would mean the current folder, holds a NUL, or has no end.
+        InputError: One is empty, which would mean the current folder, holds a NUL or has no end, or names a
+            pipe or device, which could be read for ever.
     """
     for before, word in zip(("", *words), words, strict=False):
         option, equals, value = word.partition("=")
@@ -31,6 +36,12 @@ def _find_fault(word: str) -> str:
         return "is empty"
     if "\0" in word:
         return "holds a NUL character"
+    try:
+        mode = Path(word).stat().st_mode
+    except (OSError, ValueError):
+        mode = stat.S_IFREG
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        return "is a pipe, socket or device; give a file or folder"
     return f"is longer than {_LONGEST_WORD:,} letters" if len(word) > _LONGEST_WORD else ""
 
 
@@ -46,6 +57,13 @@ def check_query(path: Path) -> None:
         raise InputError(f"{path}: no such file")
 
 
+def check_number(number: float | None) -> float | None:
+    """Refuse "nan", which no range of an option refuses."""
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{number} is not a number")
+    return number
+
+
 def check_device(device: str) -> str:
     """Refuse a device that is no name of one."""
     from meisho.extractors.machine import split_device
@@ -56,6 +74,8 @@ def check_device(device: str) -> str:
 
 def parse_scales(text: str | None) -> str | None:
     """Check the numbers of --scales, and return the text as it is."""
+    if text is not None and text.count(",") >= MOST_SCALES:
+        raise ConfigError(f"--scales {text[:80]}: give at most {MOST_SCALES}")
     if text is not None and not all(0 < scale <= LARGEST_SCALE for scale in parse_numbers("--scales", text)):
         raise ConfigError(f"--scales {text}: each must be more than 0 and at most {LARGEST_SCALE:g}")
     return text

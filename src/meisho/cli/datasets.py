@@ -19,12 +19,13 @@ from rich.progress import (
 )
 
 from meisho.cli.app import app, err, note, own_command, print_json, say, shell_line, strong
+from meisho.cli.bars import showing
 from meisho.cli.options import Json
 from meisho.errors import DatasetError, InputError
 from meisho.fetching.manifest import DataFile, Manifest, load_manifest, manifest_names, say_bytes
 from meisho.outputs import check_output_folder
 from meisho.tables import require_name
-from meisho.texts import count
+from meisho.texts import count, printable
 
 if TYPE_CHECKING:  # they take long to import
     from meisho.datasets.checking import LoadCheck
@@ -336,8 +337,9 @@ def _transfer_bars() -> Iterator[Callable[[str, int, int], None]]:
                     bars.remove_task(tasks.pop(other))
             return
         if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total or None)
+            tasks[stage] = bars.add_task(printable(stage), total=total or None)
+            bars.start()
         bars.update(tasks[stage], completed=done, total=total or None)
 
-    with bars:
+    with showing(bars):
         yield report

@@ -12,7 +12,7 @@ from rich.text import Text
 from meisho.cli.app import note, out, own_command, print_json, say, shell_line, strong, tell
 from meisho.cli.bars import progress_bars
 from meisho.cli.datasets import datasets_app, default_root
-from meisho.cli.options import Json
+from meisho.cli.options import LARGEST_SEED, MANY, Json
 from meisho.errors import InputError
 from meisho.outputs import COPIES, FIGURE, check_output_folder, check_outputs
 from meisho.tables import require_name
@@ -29,6 +29,12 @@ _SHOWN = 5
 _FILES = {"histogram.png": FIGURE, "histogram.svg": FIGURE, "copies.csv": COPIES}
 
 Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or its table. Default: data/NAME.")]
+
+
+MinPhotos = Annotated[int, typer.Option(min=1, max=MANY, help="Leave out classes with fewer photos.")]
+QueriesPerLandmark = Annotated[
+    int, typer.Option(min=1, max=MANY, help="Queries of each class that is held out.")
+]
 
 
 @datasets_app.command("stats")
@@ -54,7 +60,7 @@ def stats(
     to: Annotated[
         Path | None, typer.Option(help="Folder for histogram.png, histogram.svg and copies.csv.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read photos.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read photos.")] = 2,
     near_bits: Annotated[
         int | None,
         typer.Option(
@@ -83,10 +89,10 @@ def stats(
     if to:
         check_outputs(to, _FILES, inputs=[root, *(beside or ())])
     facts: dict[str, object] = {"name": name, "root": root}
+    read = _read_photos(name, root, tuple(beside or ()), workers) if photos else ()
     if is_labelled(name):
         facts |= _show_classes(name, root, to, quiet=as_json)
     if photos:
-        read = _read_photos(name, root, tuple(beside or ()), workers)
         facts |= _show_photos(read, to, near_bits, quiet=as_json)
     if as_json:
         print_json(facts)
@@ -250,21 +256,19 @@ def split(
             "each class, as the chapter does; none: everything trains."
         ),
     ] = "landmark",
-    seed: Annotated[int, typer.Option(help="Seed of the random draw.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the random draw.")] = 1,
     without: Annotated[
         Path | None,
         typer.Option(
             help="List of classes to leave out, one per line, such as those of a benchmark's queries."
         ),
     ] = None,
-    min_photos: Annotated[int, typer.Option(min=1, help="Leave out classes with fewer photos.")] = 1,
+    min_photos: MinPhotos = 1,
     landmarks: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of classes to hold out. Default: a tenth, at most 1,000."),
+        typer.Option(min=1, max=MANY, help="Number of classes to hold out. Default: a tenth, at most 1,000."),
     ] = None,
-    queries_per_landmark: Annotated[
-        int, typer.Option(min=1, help="Queries of each class that is held out.")
-    ] = 1,
+    queries_per_landmark: QueriesPerLandmark = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the files of an earlier split.")
     ] = False,

@@ -8,7 +8,7 @@ import typer
 from meisho.cli.app import app, own_command, print_json, say, shell_line, strong
 from meisho.cli.bars import progress_bars
 from meisho.cli.evaluate import check_evaluation, print_report, report_json, write_evaluation
-from meisho.cli.options import Device, Json, ModelChoice
+from meisho.cli.options import MANY, Device, Json, ModelChoice
 
 
 @app.command(short_help="Draw a toy city, index it, search it and score it.")
@@ -16,9 +16,11 @@ def demo(
     to: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder for the drawn city, its collection and the report.")
     ] = Path("demo"),
-    landmarks: Annotated[int, typer.Option(metavar="N", min=2, help="Landmarks to draw.")] = 48,
-    views: Annotated[int, typer.Option(metavar="N", min=3, help="Photos of each landmark.")] = 12,
-    distractors: Annotated[int, typer.Option(metavar="N", min=0, help="Photos of other streets.")] = 240,
+    landmarks: Annotated[int, typer.Option(metavar="N", min=2, max=MANY, help="Landmarks to draw.")] = 48,
+    views: Annotated[int, typer.Option(metavar="N", min=3, max=MANY, help="Photos of each landmark.")] = 12,
+    distractors: Annotated[
+        int, typer.Option(metavar="N", min=0, max=MANY, help="Photos of other streets.")
+    ] = 240,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:

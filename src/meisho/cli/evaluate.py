@@ -10,7 +10,7 @@ from rich.text import Text
 
 from meisho.cli.app import app, note, out, print_json, say, strong, tell
 from meisho.cli.bars import progress_bars
-from meisho.cli.options import LOCAL_NAMES, Json, WhitenedModelChoice, expand_options
+from meisho.cli.options import LARGEST_SEED, LOCAL_NAMES, Json, WhitenedModelChoice, expand_options
 from meisho.errors import InputError, MissingDependencyError
 from meisho.outputs import FIGURE, QUERY_SCORES, REPORT, SETTINGS, SWEEP, check_outputs, check_page
 from meisho.texts import count
@@ -33,6 +33,14 @@ Chains = Annotated[
         metavar="CHAIN",
         help="Rerankers in order, for example dba,alpha-qe:k=10:alpha=3,geometric:first=50. "
         "With --sweep it may be given several times, with several values: alpha-qe:k=5|10.",
+    ),
+]
+
+
+OptionalSeed = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=0, max=LARGEST_SEED, help="Seeds the bootstrap of the intervals. Default: 0."
     ),
 ]
 
@@ -72,9 +80,7 @@ def evaluate(
         bool,
         typer.Option("--sweep", help="Compare ways to rerank: those of --rerank, or a list of common ones."),
     ] = False,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Seeds the bootstrap of the intervals. Default: 0.")
-    ] = None,
+    seed: OptionalSeed = None,
     as_json: Json = False,
 ) -> None:
     """Score a model on a data set by that data set's own protocol, or compare two scores.

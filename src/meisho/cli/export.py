@@ -21,7 +21,7 @@ def export(
     ],
     to: Annotated[Path, typer.Option(metavar="FILE", help="The ONNX file to write.")],
     side: Annotated[
-        int, typer.Option(metavar="PX", min=32, help="Side of the image that is traced, px.")
+        int, typer.Option(metavar="PX", min=32, max=4096, help="Side of the image that is traced, px.")
     ] = 256,
     as_json: Json = False,
 ) -> None:

@@ -1,19 +1,41 @@
 """`meisho index`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meisho.cli.app import app, own_command, print_json, print_skipped, say, shell_line, strong
+from meisho.cli.app import app, note, own_command, print_json, print_skipped, say, shell_line, strong
 from meisho.cli.bars import progress_bars
 from meisho.cli.options import LOCAL_NAMES, IndexKind, Json, WhitenedModelChoice, expand_options
-from meisho.errors import InputError, SkippedPhotosError
+from meisho.errors import ConfigError, GoneError, InputError, SkippedPhotosError
 from meisho.outputs import check_output_folder
+from meisho.photos import DEFAULT_EXCLUDES
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.run.indexing import IndexSummary
+
+
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Leave out files and folders of this name or end of a path, such as 'scans' or 'raw/*.tif', "
+        f"beside {', '.join(DEFAULT_EXCLUDES)}. The collection keeps them until others are given. "
+        "May be given several times.",
+    ),
+]
+NoDefaultExcludes = Annotated[
+    bool, typer.Option("--no-default-excludes", help="Leave out only what --exclude names.")
+]
+Prune = Annotated[
+    bool, typer.Option("--prune", help="Remove photos that are gone even if they are more than half of all.")
+]
+Rehash = Annotated[
+    bool, typer.Option("--rehash", help="Read every photo again, even if its size and times are the same.")
+]
 
 
 @app.command()
@@ -35,6 +57,10 @@ def index(
     moved: Annotated[
         bool, typer.Option("--moved", help="The photo folder is elsewhere than before.")
     ] = False,
+    exclude: Exclude = None,
+    no_default_excludes: NoDefaultExcludes = False,
+    prune: Prune = False,
+    rehash: Rehash = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")
     ] = False,
@@ -43,6 +69,7 @@ def index(
     """Index a folder of photos, or bring its collection up to date.
 
     Run it again at any time: only new and changed photos are described, and photos that are gone are removed.
+    If more than half of them are gone, a drive may be off: they are kept, and it exits with 7.
 
     Example: meisho index ~/Pictures --to my.meisho
     """
@@ -53,22 +80,64 @@ def index(
     check_output_folder(to)
     local_describer = choice.local_describer(local)
     describer = choice.describer(to)
-    options = IndexOptions(kind, moved, local_describer, choice.device)
+    options = IndexOptions(
+        kind,
+        moved,
+        local_describer,
+        choice.device,
+        excludes=_excludes(exclude, defaults=not no_default_excludes),
+        prune=prune,
+        rehash=rehash,
+    )
     with progress_bars() as report_progress:
         summary = index_folder(photos, to, describer, options, progress=report_progress)
+    _note_useless(exclude or (), summary, photos)
     if as_json:
         print_json(summary)
     else:
         print_summary(summary, to)
         say("Ask it: ", shell_line(own_command(), "search", to, "QUERY.jpg", "--html", "answer.html"))
+    _refuse_faults(summary, photos, to, strict=strict)
+
+
+def _note_useless(patterns: Sequence[str], summary: "IndexSummary", photos: Path) -> None:
+    """Name the patterns that left out nothing: a slip of the pen would show what was to be hidden."""
+    left_out = {each.reason for each in summary.left_out}
+    for pattern in patterns:
+        if f"excluded by {pattern}" not in left_out:
+            note(f"--exclude {pattern}: nothing more was left out by it; look at the names in {photos}")
+
+
+def _refuse_faults(summary: "IndexSummary", photos: Path, to: Path, *, strict: bool) -> None:
+    """Raise what the run could not do, now that all else is done."""
+    if summary.kept:
+        raise GoneError(
+            f"{to}: {summary.kept:,} of {count(summary.num_photos, 'photo')} are no longer below {photos}; "
+            "they are kept, as a drive may be off; if they are gone for good, run the same with --prune"
+        )
     if strict and summary.skipped:
         were = "was" if len(summary.skipped) == 1 else "were"
         raise SkippedPhotosError(f"{count(len(summary.skipped), 'photo')} {were} skipped (--strict)")
 
 
+def _excludes(given: list[str] | None, *, defaults: bool) -> tuple[str, ...] | None:
+    """Return what is left out; None for what the collection has."""
+    if given is None and defaults:
+        return None
+    if "" in (given or ()):
+        raise ConfigError("--exclude '': give the name of what is left out, or --no-default-excludes")
+    return (*(DEFAULT_EXCLUDES if defaults else ()), *(given or ()))
+
+
 def print_summary(summary: "IndexSummary", collection: Path) -> None:
     """Say what was done to a collection."""
+    from meisho.run.indexing import count_left_out
+
+    for line in summary.repaired:
+        say(f"{collection} was damaged on the disk. ", line)
     print_skipped(summary.skipped)
+    if summary.left_out:
+        note(f"left out: {count_left_out(summary.left_out)}")
     parts = [
         f"{summary.described:,} described" if summary.described else "",
         count(summary.duplicates, "duplicate") if summary.duplicates else "",

@@ -11,6 +11,7 @@ import typer
 import meisho
 from meisho.cli.app import app, print_json, say
 from meisho.cli.options import Json
+from meisho.photos import DEFAULT_EXCLUDES, find_photos
 
 
 @app.command(short_help="Say what a collection holds, or what is installed.")
@@ -59,7 +60,8 @@ def _collection_facts(path: Path) -> dict[str, object]:
         "photo_folder": str(collection.photo_root),
         "photos": len(described),
         "contents": len({record.content_sha256 for record in described}),
-        "skipped": [*broken, *_unseen_places(collection.photo_root)],
+        "skipped": [*broken, *_unseen_places(collection.photo_root, collection.metadata.excludes)],
+        "excludes": list(collection.metadata.excludes or DEFAULT_EXCLUDES),
         "dimensions": collection.dim,
         "model": collection.provenance.extractor,
         "options": collection.provenance.values,
@@ -72,13 +74,11 @@ def _collection_facts(path: Path) -> dict[str, object]:
     }
 
 
-def _unseen_places(photo_root: Path) -> list[str]:
+def _unseen_places(photo_root: Path, excludes: tuple[str, ...] | None) -> list[str]:
     """Return what lies in the photo folder and cannot be looked into: no collection keeps a record of it."""
-    from meisho.photos import find_photos
-
     if not photo_root.is_dir():
         return [f"{photo_root}: the photo folder is not there"]
-    found = find_photos(photo_root)
+    found = find_photos(photo_root, excludes=DEFAULT_EXCLUDES if excludes is None else excludes)
     return [f"{found.name_below(problem.path)}: {problem.reason}" for problem in found.problems]
 
 

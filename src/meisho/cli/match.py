@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from meisho.cli.app import app, out, print_json, say, strong
-from meisho.cli.checks import check_query
+from meisho.cli.checks import check_number, check_query
 from meisho.cli.options import LOCAL_NAMES, Box, Device, Json, query_photo
 from meisho.outputs import DRAWING, check_output, model_files
 from meisho.texts import count
@@ -16,6 +16,16 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 
 GeometryName = Literal["homography", "affine", "fundamental"]
 RansacName = Literal["magsac", "poselib", "degensac"]
+Threshold = Annotated[
+    float,
+    typer.Option(
+        metavar="PX",
+        min=0.01,
+        max=1000,
+        help="Largest error of an inlier, px of the second photo.",
+        callback=check_number,
+    ),
+]
 _GEOMETRIES = {
     "homography": "a homography",
     "affine": "an affine map",
@@ -37,10 +47,7 @@ def match(
     ] = "mutual",
     geometry: Annotated[GeometryName, typer.Option(help="What the matches must agree on.")] = "homography",
     ransac: Annotated[RansacName, typer.Option(help="How it is estimated.")] = "magsac",
-    threshold: Annotated[
-        float,
-        typer.Option(metavar="PX", min=0.01, help="Largest error of an inlier, px of the second photo."),
-    ] = 8.0,
+    threshold: Threshold = 8.0,
     to: Annotated[
         Path | None,
         typer.Option(

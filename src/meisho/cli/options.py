@@ -24,6 +24,8 @@ PoolingName = Literal["gem", "regional-gem", "scale-gem", "superglobal", "avg", 
 PrecisionName = Literal["float32", "bf16", "fp16"]
 LOCAL_NAMES = "sift, xfeat, aliked, or a folder that training made, such as runs/NAME/best"
 """What --local takes."""
+MANY = 1_000_000
+"""More than that is asked for by mistake: photos, answers, dimensions."""
 
 
 def _complete_device(incomplete: str) -> list[str]:
@@ -45,7 +47,8 @@ Weights = Annotated[
     typer.Option(metavar="FILE", help="hub, a .safetensors or weights-only .pth file, or none:SEED."),
 ]
 Size = Annotated[
-    int | None, typer.Option(metavar="PX", min=32, help="Longer side of the image that the model sees, px.")
+    int | None,
+    typer.Option(metavar="PX", min=32, max=4096, help="Longer side of the image that the model sees, px."),
 ]
 Scales = Annotated[
     str | None,
@@ -56,11 +59,14 @@ Precision = Annotated[
     PrecisionName | None, typer.Option(help="bf16: GPUs and new CPUs; fp16: GPUs.", show_choices=True)
 ]
 BatchSize = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Photos per batch on a GPU; a CPU takes two at once.")
+    int,
+    typer.Option(metavar="N", min=1, max=4096, help="Photos per batch on a GPU; a CPU takes two at once."),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(metavar="N", min=0, help="Processes that decode photos. Default: chosen by the machine."),
+    typer.Option(
+        metavar="N", min=0, max=256, help="Processes that decode photos. Default: chosen by the machine."
+    ),
 ]
 Rerank = Annotated[
     str | None,
@@ -73,7 +79,10 @@ Box = Annotated[
     str | None,
     typer.Option(metavar="X0,Y0,X1,Y1", help="Part of the query to use, px of the upright photo."),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seeds the bootstrap of the intervals.")]
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[
+    int, typer.Option(metavar="N", min=0, max=LARGEST_SEED, help="Seeds the bootstrap of the intervals.")
+]
 
 
 @dataclass(frozen=True, kw_only=True)

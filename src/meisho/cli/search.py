@@ -7,7 +7,7 @@ import typer
 
 from meisho.cli.app import app, note, out, print_json, say, shell_line, strong
 from meisho.cli.checks import check_query
-from meisho.cli.options import Box, Device, Json, Rerank, Whitening, load_chain, place, query_photo
+from meisho.cli.options import MANY, Box, Device, Json, Rerank, Whitening, load_chain, place, query_photo
 from meisho.errors import InputError
 from meisho.outputs import check_page
 from meisho.texts import count
@@ -15,7 +15,35 @@ from meisho.texts import count
 if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.photos import Photo
     from meisho.rerank.chain import Chain
-    from meisho.run.finding import Answer, Finder, Found
+    from meisho.run.finding import Finder
+    from meisho.run.found import Answer, Found
+
+
+Near = Annotated[
+    bool,
+    typer.Option("--near", help="Let near copies stand below the first: another size, quality or format."),
+]
+Turned = Annotated[
+    bool,
+    typer.Option("--turned", help="Ask in four positions, for photos that were taken or saved turned."),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write the answers as a page to look at; several queries: FILE_1, FILE_2, …"
+    ),
+]
+
+
+Verify = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=MANY,
+        help="Compare the first N answers by local features, and put them in order.",
+    ),
+]
 
 
 @app.command()
@@ -25,20 +53,12 @@ def search(
     ],
     queries: Annotated[list[Path], typer.Argument(metavar="QUERY", help="The photos to ask with.")],
     box: Box = None,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="How many answers for each.")] = 10,
-    verify: Annotated[
-        int,
-        typer.Option(
-            metavar="N", min=0, help="Compare the first N answers by local features, and put them in order."
-        ),
-    ] = 0,
+    top: Annotated[int, typer.Option(metavar="N", min=1, max=MANY, help="How many answers for each.")] = 10,
+    verify: Verify = 0,
     rerank: Rerank = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write the answers as a page to look at; several queries: FILE_1, FILE_2, …"
-        ),
-    ] = None,
+    near: Near = False,
+    turned: Turned = False,
+    html: Html = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the model's file is now, if it was moved.")
     ] = None,
@@ -55,12 +75,10 @@ def search(
     from meisho.run.finding import Finder
     from meisho.store.metadata import read_metadata
 
-    if verify and rerank is not None:
-        raise InputError("--verify N is --rerank geometric:first=N; give one of the two")
+    chain = _load_chain(verify, rerank, device)
     if box is not None and len(queries) > 1:
         raise InputError("--box is a part of one photo; ask with one query")
     photos = [query_photo(query, box) for query in queries]
-    chain = load_chain(f"geometric:first={verify}" if verify else rerank, device)
     pages = _pages(html, queries)
     for page in pages:
         check_page(page, inputs=[*queries, *filter(None, (weights, whitening))])
@@ -70,15 +88,20 @@ def search(
         check_query(query)
     finder = Finder.open(collection, device=device, places=places)
     _note_cut_box(photos[0], finder)
-    found = finder.find(photos, top=top, chain=chain)
+    found = finder.find(photos, top=top, chain=chain, near=near, turned=turned)
     for row, page in enumerate(pages):
         _write_page(page, found, row, finder, chain, collection)
     if as_json:
-        facts = [_query_json(found, row) for row in range(len(found))]
-        print_json(facts if len(facts) > 1 else facts[0])
+        _print_json(found)
     else:
         _print_found(found, pages)
-    _note_missing_files(found, collection)
+    _note_missing_files(found, finder)
+
+
+def _load_chain(verify: int, rerank: str | None, device: str) -> "Chain | None":
+    if verify and rerank is not None:
+        raise InputError("--verify N is --rerank geometric:first=N; give one of the two")
+    return load_chain(f"geometric:first={verify}" if verify else rerank, device)
 
 
 def _pages(html: Path | None, queries: list[Path]) -> list[Path]:
@@ -93,13 +116,12 @@ def _pages(html: Path | None, queries: list[Path]) -> list[Path]:
 def _write_page(
     page: Path, found: "Found", row: int, finder: "Finder", chain: "Chain | None", collection: Path
 ) -> None:
-    from meisho.photos import Photo
     from meisho.web.pages import write_search_page
 
     write_search_page(
         page,
         found.queries[row],
-        [(Photo(answer.id, answer.path), answer.score) for answer in found[row]],
+        found[row],
         collection=collection,
         num_database=len(finder),
         pairs=found.compare(row) or None,
@@ -108,11 +130,18 @@ def _write_page(
     )
 
 
+def _print_json(found: "Found") -> None:
+    facts = [_query_json(found, row) for row in range(len(found))]
+    print_json(facts if len(facts) > 1 else facts[0])
+
+
 def _query_json(found: "Found", row: int) -> dict[str, object]:
-    return {"query": str(found.queries[row].path), "answers": [_answer_json(a) for a in found[row]]}
+    is_turned = found.positions is not None
+    answers = [_answer_json(answer, is_turned=is_turned) for answer in found[row]]
+    return {"query": str(found.queries[row].path), "answers": answers}
 
 
-def _answer_json(answer: "Answer") -> dict[str, object]:
+def _answer_json(answer: "Answer", *, is_turned: bool) -> dict[str, object]:
     facts: dict[str, object] = {
         "id": answer.id,
         "path": str(answer.path),
@@ -120,6 +149,10 @@ def _answer_json(answer: "Answer") -> dict[str, object]:
     }
     if answer.num_inliers is not None:
         facts |= {"inliers": answer.num_inliers, "same_place": answer.same_place}
+    if is_turned:
+        facts["turned"] = answer.turned
+    if answer.copies:
+        facts["copies"] = [{"id": photo.id, "path": str(photo.path)} for photo in answer.copies]
     return facts
 
 
@@ -127,7 +160,7 @@ def _print_found(found: "Found", pages: list[Path]) -> None:
     for row, answers in enumerate(found):
         if len(found) > 1:
             say("\n" if row else "", strong(found.queries[row].path))
-        _print_answers(answers)
+        _print_answers(answers, is_turned=found.positions is not None)
     if found.pairs is not None:
         out.print(
             "Sorted by score: how alike the whole photos are, plus what their inliers add.", style="dim"
@@ -136,15 +169,22 @@ def _print_found(found: "Found", pages: list[Path]) -> None:
         say("\nLook at the answers: ", strong(pages[0]), f" to {pages[-1].name}" if pages[1:] else "")
 
 
-def _print_answers(answers: list["Answer"]) -> None:
-    """Print a table that ends with the path, which may hold anything and be of any length."""
+def _print_answers(answers: list["Answer"], *, is_turned: bool) -> None:
+    """Print a table that ends with the path, which may hold anything and be of any length.
+
+    Copies stand indented below the answer that they are copies of.
+    """
     is_verified = any(answer.num_inliers is not None for answer in answers)
     heads = f"{'inliers':>7}  {'':10}  " if is_verified else ""
+    heads += f"{'turned':>6}  " if is_turned else ""
     out.print(f"rank   score  {heads}photo", style="dim")
     for rank, answer in enumerate(answers, start=1):
         verdict = "same place" if answer.same_place else ""
         cells = f"{answer.num_inliers:7}  {verdict:10}  " if is_verified else ""
+        cells += f"{answer.turned:5}°  " if is_turned else ""
         say(f"{rank:4}  {answer.score:6.4f}  {cells}{answer.path}")
+        for photo in answer.copies:
+            say(f"{'':{14 + len(cells)}}  {photo.path}")
 
 
 def _note_cut_box(photo: "Photo", finder: "Finder") -> None:
@@ -158,7 +198,12 @@ def _note_cut_box(photo: "Photo", finder: "Finder") -> None:
         note(f"--box goes over the edge of the photo, {width} x {height} px; only the part inside is used")
 
 
-def _note_missing_files(found: "Found", collection: Path) -> None:
+def _note_missing_files(found: "Found", finder: "Finder") -> None:
+    """Say so where photos cannot be shown, or none could be described."""
+    collection = finder.path
+    if not len(finder):
+        line = shell_line("meisho", "index", finder.photo_root, "--to", collection)
+        note(f"{collection} holds no photo that could be read; to see why, run: {line}")
     missing = {answer.path for answers in found for answer in answers if not answer.path.exists()}
     if missing:
         line = shell_line("meisho", "index", "NEW_FOLDER", "--to", collection, "--moved")

@@ -7,7 +7,8 @@ import typer
 
 from meisho.cli.app import app, print_json, print_skipped, say, strong
 from meisho.cli.bars import progress_bars
-from meisho.cli.options import Json, ModelChoice, expand_options
+from meisho.cli.checks import check_number
+from meisho.cli.options import MANY, Json, ModelChoice, expand_options
 from meisho.errors import InputError
 from meisho.outputs import WHITENING, check_output, model_files
 
@@ -25,10 +26,17 @@ def whiten(
         bool, typer.Option("--learned", help="Learn from pairs of photos with one label instead of by PCA.")
     ] = False,
     dim: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Dimensions to keep. Default: all.")
+        int | None, typer.Option(metavar="N", min=1, max=MANY, help="Dimensions to keep. Default: all.")
     ] = None,
     shrinkage: Annotated[
-        float | None, typer.Option(metavar="X", min=0, help="Shrinkage. Default: 0 (PCA), 10 (learned).")
+        float | None,
+        typer.Option(
+            metavar="X",
+            min=0,
+            max=1e6,
+            help="Shrinkage. Default: 0 (PCA), 10 (learned).",
+            callback=check_number,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -284,7 +284,7 @@ class InCollections:
             PhotoFolder(self.photo_root, tuple(photos)),
             path,
             describer,
-            IndexOptions(index="exact"),
+            IndexOptions(index="exact", only=True),
             progress=lambda what, done, total: self.progress(
                 stage if what == "describe" else what, done, total
             ),

@@ -1,5 +1,7 @@
 """Download one file from the first source that gives it: on from where an earlier try ended, and verified."""
 
+import errno
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +14,11 @@ from meisho.progress import Progress, silent
 _PROGRESS_BYTES = 1 << 16
 _UNREACHABLE_COSTS = 3
 _MOST_RESTARTS = 2
-
-"""Called with the bytes that are there, and those of the whole file where known."""
+_MOST_BYTES = 8 << 30
+"""The most that is taken of a file whose size nobody has said."""
+_SPARE_BYTES = 32 << 20
+"""What a download leaves free on the disk."""
+_ROOM_EVERY_BYTES = 16 << 20
 
 
 class StoppedError(Exception):
@@ -51,12 +56,19 @@ class Expected:
         sha256: Its SHA-256 in hex digits.
         md5: Its MD5 in hex digits.
         said_by: Who says so, for messages.
+        most_bytes: The most that it may have where its size is not known.
     """
 
     size_bytes: int | None = None
     sha256: str | None = None
     md5: str | None = None
     said_by: str = "the manifest"
+    most_bytes: int = _MOST_BYTES
+
+    @property
+    def limit_bytes(self) -> int:
+        """The most bytes that are taken from a source."""
+        return self.most_bytes if self.size_bytes is None else self.size_bytes
 
     @property
     def has_checksum(self) -> bool:
@@ -131,10 +143,16 @@ class _Attempt:
     spent: int = 0
     restarts: int = 0
     may_be_cut: bool = False
+    is_done: bool = False
 
     def run(self) -> Digests:
-        if self.part.offset and not self._can_go_on():
-            self.part.restart()
+        try:
+            return self._run()
+        finally:
+            self._keep_what_can_go_on()
+
+    def _run(self) -> Digests:
+        self._keep_what_can_go_on()
         is_stitched = self.part.offset > 0  # from more than one answer: the file may have changed between
         while True:
             before = self.part.offset
@@ -149,13 +167,19 @@ class _Attempt:
                     raise
                 is_stitched = False
             except PassingFault as fault:
+                self._keep_what_can_go_on()
                 self._wait(fault, gained=self.part.offset - before)
                 is_stitched = self.part.offset > 0
+
+    def _keep_what_can_go_on(self) -> None:
+        """Throw away bytes that no later answer can be joined to: nothing would tell a mixture."""
+        if self.part.offset and not (self.is_done or self._can_go_on()):
+            self.part.restart()
 
     def _can_go_on(self) -> bool:
         """Whether the bytes that are there may be the first ones of this source's file."""
         origin = self.part.origin
-        if origin is None or self._too_long(self.part.offset):
+        if origin is None or self.part.offset > self.expected.limit_bytes:
             return False
         return self.expected.has_checksum or (origin.source == self.source and origin.validator is not None)
 
@@ -165,9 +189,6 @@ class _Attempt:
         origin = self.part.origin
         size = self.expected.size_bytes or (origin.total_bytes if origin else None)
         return bool(self.part.offset) and size == self.part.offset
-
-    def _too_long(self, size: int) -> bool:
-        return self.expected.size_bytes is not None and size > self.expected.size_bytes
 
     def _receive(self) -> None:
         origin = self.part.origin
@@ -181,6 +202,8 @@ class _Attempt:
             self._check_size(reply)
             if reply.offset != self.part.offset:  # it ignores ranges, or its file changed: all of it comes
                 self.part.restart()
+            elif reply.offset:
+                self._check_joint(reply)
             self.part.remember(Origin(self.source, reply.validator, reply.total_bytes))
             self.may_be_cut = not reply.ends_itself
             self._take(reply)
@@ -198,20 +221,57 @@ class _Attempt:
                 f"expected size {wanted} ({self.expected.said_by}), it offers {reply.total_bytes} bytes"
             )
 
+        limit = self.expected.limit_bytes
+        if reply.total_bytes is not None and reply.total_bytes > limit:
+            raise SourceFault(
+                f"it offers {reply.total_bytes:,} bytes, more than the {limit:,} that are taken"
+            )
+        self._check_room(max(0, (reply.total_bytes or 0) - self.part.offset - _SPARE_BYTES))
+
+    def _check_joint(self, reply: Reply) -> None:
+        """Refuse an answer that goes on from what is there, unless it is of the same version."""
+        origin = self.part.origin
+        if self.expected.has_checksum or origin is None:
+            return
+        if reply.validator is None or reply.validator != origin.validator:
+            raise AlteredFault("it does not say that its file is still the one that the first bytes are from")
+        if None not in (totals := {reply.total_bytes, origin.total_bytes}) and len(totals) > 1:
+            raise AlteredFault(f"its file had {origin.total_bytes:,} bytes and now has {reply.total_bytes:,}")
+
+    def _check_room(self, coming: int) -> None:
+        """Leave some of the disk free, whatever a source sends.
+
+        Raises:
+            OSError: There is no room for `coming` bytes.
+        """
+        folder = self.part.place.parent
+        free = shutil.disk_usage(folder).free
+        if free < coming + _SPARE_BYTES:
+            reason = f"{self.source} sends more than the {free:,} bytes that are free; make room on the disk"
+            raise OSError(errno.ENOSPC, reason, str(folder))
+
     def _take(self, reply: Reply) -> None:
         total = (reply.total_bytes if reply.total_bytes is not None else self.expected.size_bytes) or 0
-        reported = self.part.offset
+        limit = self.expected.limit_bytes
+        reported = checked = self.part.offset
         self.progress("download", reported, total)
         for chunk in reply.chunks():
             if self.stop.is_set():
                 raise StoppedError
-            if self._too_long(self.part.offset + len(chunk)):
-                raise AlteredFault(f"expected {self.expected.size_bytes:,} bytes, more came")
+            if self.part.offset + len(chunk) > limit:
+                raise AlteredFault(f"expected {self._at_most}{limit:,} bytes, more came")
             self.part.append(chunk)
+            if self.part.offset - checked >= _ROOM_EVERY_BYTES:
+                checked = self.part.offset
+                self._check_room(0)
             if self.part.offset - reported >= _PROGRESS_BYTES:
                 reported = self.part.offset
                 self.progress("download", reported, total)
         self.progress("download", self.part.offset, total)
+
+    @property
+    def _at_most(self) -> str:
+        return "at most " if self.expected.size_bytes is None else ""
 
     def _verified(self) -> Digests:
         digests = self.part.digests
@@ -220,6 +280,7 @@ class _Attempt:
             raise PassingFault(f"its answer ended after {digests.size_bytes:,} bytes: {difference}")
         if difference:
             raise AlteredFault(difference)
+        self.is_done = True
         return digests
 
     def _wait(self, fault: PassingFault, *, gained: int) -> None:

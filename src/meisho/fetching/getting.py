@@ -25,6 +25,8 @@ from meisho.progress import Progress, silent
 
 BY_HAND = "by hand"
 _SPARE_BYTES = 50_000_000
+_MOST_TIMES_ABOUT = 4
+"""How often a file may have the size that a manifest gives for about right."""
 _SHOWN = 3
 
 """Called with a file's path, "download", "unpack" or "done", and the bytes so far and in all where known."""
@@ -210,13 +212,15 @@ class _Fetcher:
             self.record.add(file.path, digests, source)
 
     def _expected(self, file: DataFile) -> Expected:
+        most = _MOST_TIMES_ABOUT * file.expected_bytes + _SPARE_BYTES
         if file.md5_in:
             table = self.manifest.by_path[file.md5_in].place(self.root)
-            return Expected(file.size_bytes, file.sha256, _read_md5(table, file), said_by=table.name)
+            md5 = _read_md5(table, file)
+            return Expected(file.size_bytes, file.sha256, md5, said_by=table.name, most_bytes=most)
         before = self.record.files.get(file.path)
         if before and not file.names_checksum:
             return Expected(before.size_bytes, before.sha256, said_by="the first download")
-        return Expected(file.size_bytes, file.sha256, file.md5)
+        return Expected(file.size_bytes, file.sha256, file.md5, most_bytes=most)
 
     def _take_over(self, file: DataFile, place: Path, expected: Expected) -> Digests:
         digests = digest_file(place, md5=bool(expected.md5))

@@ -6,6 +6,7 @@ comes whole instead of in a mixture, and sorts every failure into those that pas
 
 import email.utils
 import http.client
+import math
 import os
 import re
 import ssl
@@ -211,7 +212,7 @@ def _read_head(
     now = _validator(headers)
     start, total = 0, response.length
     if response.status == 206:
-        start, total = _content_range(headers.get("Content-Range", ""))
+        start, total = _content_range(headers.get("Content-Range", ""), response.length)
         if total is None and response.length is not None:
             total = start + response.length
         if start != offset:
@@ -237,17 +238,35 @@ def _check_content(response: http.client.HTTPResponse) -> None:
 
 
 def _validator(headers: http.client.HTTPMessage) -> str | None:
-    """Return what If-Range may carry: a strong ETag, else the date of the last change."""
-    tag = headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified")
+    """Return what If-Range may carry: a strong ETag, else the date of the last change where it is strong.
+
+    A date is strong if the answer is at least a second younger [RFC 9110, 8.8.2.2]: in that second the file
+    might have changed again.
+    """
+    tag, changed = headers.get("ETag", ""), headers.get("Last-Modified")
+    if re.fullmatch(r'"[\x21\x23-\x7e\x80-\xff]*"', tag):
+        return tag
+    age = _seconds(headers.get("Date")) - _seconds(changed)
+    return changed if age >= 1 else None
 
 
-def _content_range(value: str) -> tuple[int, int | None]:
+def _seconds(date: str | None) -> float:
+    """Read a date of HTTP, in seconds; NaN where it is none."""
+    with suppress(ValueError, TypeError, OverflowError):
+        return email.utils.parsedate_to_datetime(date or "").timestamp()
+    return math.nan
+
+
+def _content_range(value: str, length: int | None) -> tuple[int, int | None]:
+    """Return the first byte of a range of `length` bytes, and the size of the whole file where it is said."""
     match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", value.strip())
     if not match:
         raise AlteredFault(f"its range {value!r:.80} cannot be read")
+    first, last = int(match[1]), int(match[2])
     total = None if match[3] == "*" else int(match[3])
-    return int(match[1]), total
+    if last < first or (total is not None and last >= total) or length not in (None, last - first + 1):
+        raise AlteredFault(f"its range {value!r:.80} does not fit its length, {length}")
+    return first, total
 
 
 def _say(error: object) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -133,6 +134,15 @@ class LiveIndex:
         remove_leftovers(folder)
         for path in {*folder.glob("*.structure"), *folder.glob("*.keys")} - {*parts}:
             path.unlink(missing_ok=True)
+
+    @staticmethod
+    def read_kind(folder: Path) -> str | None:
+        """Say which kind of approximate index `folder` holds, even where it is broken.
+
+        None where there is none, or it cannot be built again, as FAISS is not installed.
+        """
+        kinds = {path.name.partition("-")[0] for path in folder.glob("*.structure")} & {*INDEXES} - {"exact"}
+        return min(kinds, default=None) if find_spec("faiss") else None
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:

@@ -42,10 +42,10 @@ class _Diffusion(Reranker):
 
     def __post_init__(self) -> None:
         counts = self.k, self.k_query, self.first, self.iterations
-        if min(counts) < 1 or not 0 < self.gamma < np.inf or not 0 <= self.alpha < 1:
+        if min(counts) < 1 or not 0 < self.gamma <= 1000 or not 0 <= self.alpha < 1:
             raise InputError(
                 f"diffusion: k {self.k}, k_query {self.k_query}, first {self.first} and iterations "
-                f"{self.iterations} must be 1 or more, gamma {self.gamma} above 0, and alpha "
+                f"{self.iterations} must be 1 or more, gamma {self.gamma} above 0 (at most 1000), alpha "
                 f"{self.alpha} from 0 to below 1"
             )
 

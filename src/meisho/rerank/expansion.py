@@ -359,6 +359,9 @@ def _check_neighbors(name: str, k: int, verified_only: int) -> None:
         raise InputError(f"{name}: k {k} and verified_only {verified_only} must be 0 or more")
 
 
+_MOST_ALPHA = 100.0  # the weight of a similarity of 0.99 is then 0.37, of 0.5 already nothing
+
+
 def _check_alpha(name: str, alpha: float) -> None:
-    if not 0 <= alpha < np.inf:
-        raise InputError(f"{name}: alpha {alpha} must be 0 or more, and finite")
+    if not 0 <= alpha <= _MOST_ALPHA:
+        raise InputError(f"{name}: alpha {alpha} must be from 0 to {_MOST_ALPHA:g}")

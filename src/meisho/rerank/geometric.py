@@ -20,6 +20,8 @@ from meisho.rerank.evidence import Evidence, LocalFeatureSource
 from meisho.rerank.verified import VerifiedPair, VerifiedPairs
 
 Order = Literal["combined", "inliers"]
+_MOST = 1e6
+"""Of an option that is a number; 1 / _MOST is the least where 0 cannot be."""
 
 RETRIEVAL_RANSAC = RansacOptions(model="affine", threshold_share=0.02)
 """How pairs are verified when nothing is said.
@@ -64,10 +66,12 @@ class GeometricReranker(Reranker):
     def __post_init__(self) -> None:
         if self.order not in ("combined", "inliers"):
             raise InputError(f"no order is called {self.order!r}; choose combined or inliers")
-        if self.first < 1 or not (self.weight >= 0 and self.chance >= 0 and self.scale > 0):
+        if self.first < 1 or not (
+            0 <= self.weight <= _MOST and 0 <= self.chance <= _MOST and 1 / _MOST <= self.scale <= _MOST
+        ):
             raise InputError(
                 f"geometric reranking: first {self.first} must be 1 or more, weight {self.weight} and chance "
-                f"{self.chance} 0 or more, scale {self.scale} above 0"
+                f"{self.chance} from 0 to {_MOST:g}, scale {self.scale} from {1 / _MOST:g} to {_MOST:g}"
             )
 
     @property

@@ -13,7 +13,7 @@ from meisho.photos import content_sha256
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
 from meisho.store.damage import note_damage
-from meisho.store.metadata import INDEX_FOLDER, find_damaged_metadata, read_metadata
+from meisho.store.metadata import INDEX_FOLDER, read_metadata
 from meisho.store.records import PhotoRecord
 from meisho.store.repair import find_damaged_rows
 from meisho.store.snapshot import Snapshot, holds_snapshot, load_snapshot, read_commit
@@ -72,7 +72,7 @@ def check_collection(
 
 
 def _check_all(collection: Collection, *, read_photos: bool) -> Iterator[Checked]:
-    yield Checked("metadata", 2, find_damaged_metadata(collection.path))
+    yield Checked("metadata", 3, collection.find_damaged_files())
     tables = [_check_table(collection, name) for name in collection.schemas]
     stored = None if any(table.damaged for table in tables) else _read(collection.snapshot)
     if isinstance(stored, str):  # each row is sound, but some are missing
@@ -98,7 +98,8 @@ def _check_table(collection: Collection, table: str) -> Checked:
         num_rows, damaged = find_damaged_rows(collection.path, table, collection.schemas[table])
     except CollectionError as error:
         return Checked(kind, 0, (str(error),))
-    return Checked(kind, num_rows, tuple(f"row {number} is not what was written" for number in damaged))
+    numbers = damaged["sequence"].to_pylist()
+    return Checked(kind, num_rows, tuple(f"row {number} is not what was written" for number in numbers))
 
 
 def _check_index(collection: Collection) -> Checked:

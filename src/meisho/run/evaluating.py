@@ -206,7 +206,7 @@ class _Walk:
             PhotoFolder(root, dataset.database),
             self.collection_path,
             self.describer,
-            IndexOptions(index="exact", local=self.local, device=self.device),
+            IndexOptions(index="exact", local=self.local, device=self.device, only=True),
             progress=self.progress,
         )
         if skipped := (*summary.skipped, *summary.local_skipped):

@@ -2,13 +2,14 @@
 
 import hashlib
 import threading
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 
+from meisho.datasets.photo_facts import PhotoFacts, examine_photo
 from meisho.describing import Describer
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError
@@ -19,93 +20,20 @@ from meisho.index.base import Searcher
 from meisho.index.live import LiveIndex
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
-from meisho.photo_pair import PhotoPair, StoredPairs
+from meisho.photo_pair import StoredPairs
 from meisho.photos import Photo
-from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.chain import Chain, build_chain
 from meisho.rerank.costs import count_kept_bytes
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import GeometricReranker
 from meisho.rerank.verified import RememberedPairs, make_pair_memory
-from meisho.searching import search
+from meisho.run.folding import Contents
+from meisho.run.found import Found
+from meisho.run.question import Question
+from meisho.run.turning import turn_photos
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
 from meisho.store.snapshot import Snapshot, UInt64Array, load_snapshot, read_commit
 from meisho.stored_features import CollectionFeatures, StoredFeatures
-from meisho.texts import count
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One database photo that was found.
-
-    Attributes:
-        id: Its id in the collection.
-        path: Its file.
-        score: Higher is better; without a reranker the dot product of the descriptors.
-        num_inliers: Matches with the query that agree on one geometry; None where nothing was verified.
-        same_place: Whether those are enough to say that both show the same place; None likewise.
-    """
-
-    id: str
-    path: Path
-    score: float
-    num_inliers: int | None = None
-    same_place: bool | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was found: one list of answers per query, best first, by `found[0]` or in a loop.
-
-    Attributes:
-        queries: Q photos that were asked with.
-        ranking: The answers as rows of the database.
-        paths: (N,) files of the database photos, by row.
-        version: Version of the collection that answered.
-        pairs: Compares queries with answers as the reranker did, for who wants to see why; None where no
-            local features were looked at.
-    """
-
-    queries: tuple[Photo, ...]
-    ranking: Ranking
-    paths: Sequence[Path]
-    version: int
-    pairs: StoredPairs | None = None
-
-    def __len__(self) -> int:
-        return len(self.queries)
-
-    def __iter__(self) -> Iterator[list[Answer]]:
-        return (self[row] for row in range(len(self)))
-
-    def __getitem__(self, query_row: int) -> list[Answer]:
-        """Return the answers to one query, best first."""
-        if not -len(self) <= query_row < len(self):
-            raise IndexError(query_row)  # what ends a loop over a sequence
-        rows = [row for row in self.ranking.ranks[query_row].tolist() if row != NO_ROW]
-        answers = [
-            Answer(self.ranking.database_ids[row], self.paths[row], score)
-            for row, score in zip(rows, self.ranking.scores[query_row].tolist(), strict=False)
-        ]
-        if self.pairs is None:
-            return answers
-        return [
-            replace(answer, num_inliers=pair.verification.num_inliers, same_place=pair.same_place)
-            for answer, pair in zip(answers, self.compare(query_row), strict=True)
-        ]
-
-    def __repr__(self) -> str:
-        answers = f"up to {count(self.ranking.depth, 'answer')} each"
-        return f"Found({count(len(self), 'query')}, {answers}, version {self.version})"
-
-    def compare(self, query_row: int) -> list[PhotoPair]:
-        """Compare one query with each of its answers by local features; empty where none were looked at."""
-        if self.pairs is None:
-            return []
-        rows = self.ranking.ranks[query_row]
-        rows = rows[rows != NO_ROW]
-        photos = [Photo(self.ranking.database_ids[row], self.paths[row]) for row in rows]
-        return self.pairs.compare(query_row, rows, photos)
 
 
 class _Mark(NamedTuple):
@@ -114,6 +42,10 @@ class _Mark(NamedTuple):
     photos: str
     local_features: str
     metadata: int
+
+
+_LOCAL_SIDE_PX = 1024
+"""The largest working size of the extractors of local features, px."""
 
 
 @dataclass(eq=False)
@@ -126,7 +58,9 @@ class _State:
         snapshot: Its descriptors.
         index: Finds rows of the snapshot.
         paths: (N,) files of the photos.
+        contents: Which of them are copies of each other.
         kept: What rerankers have computed of the database alone.
+        hashes: Perceptual hashes of photos, by row, that were compared so far; None where one cannot be read.
         local: Its local features, once they were asked for.
         lock: Held while a reranker computes something that is kept.
     """
@@ -136,9 +70,17 @@ class _State:
     snapshot: Snapshot
     index: Searcher
     paths: tuple[Path, ...]
+    contents: Contents
     kept: dict[Hashable, object] = field(default_factory=dict)
+    hashes: dict[int, int | None] = field(default_factory=dict)
     local: StoredFeatures | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def hash_of(self, row: int) -> int | None:
+        """Return the perceptual hash of the photo of a row; None where its file cannot be read."""
+        if row not in self.hashes:
+            self.hashes[row] = examine_photo(PhotoFacts(self.paths[row], "")).perceptual_hash
+        return self.hashes[row]
 
 
 class Finder:
@@ -205,6 +147,11 @@ class Finder:
         return self._state.snapshot.version
 
     @property
+    def photo_root(self) -> Path:
+        """The folder that holds the photos."""
+        return self._state.metadata.photo_root
+
+    @property
     def descriptors(self) -> Descriptors:
         """The descriptors (N, D) of all photos, in database order, of the version that answers now."""
         return self._state.snapshot.descriptors
@@ -238,14 +185,23 @@ class Finder:
         *,
         top: int = 10,
         chain: Chain | str | None = None,
+        near: bool = False,
+        turned: bool = False,
     ) -> Found:
         """Describe query photos and find the best database photos of each.
+
+        Photos with the same content are one answer, and rerankers see them once: the others stand below it,
+        see `Answer.copies`.
 
         Args:
             queries: Q photos: paths, bytes, PIL images, arrays (H, W, 3) uint8 RGB, or `Photo` values, which
                 are cropped where they have a box.
-            top: How many answers each gets.
+            top: How many answers each gets, where there are as many contents.
             chain: Rerankers that put the answers into a better order, for example "dba,alpha-qe".
+            near: Put near copies below the first of them too: the same photo at another size, quality or
+                format. Files of answers that look alike are read.
+            turned: Ask with each query in four positions, turned by 0, 90, 180 and 270 degrees; a database
+                photo gets the best of its four scores. It costs four descriptions and four rerankings.
 
         Raises:
             ImageError: A query cannot be read.
@@ -257,27 +213,37 @@ class Finder:
         if top < 1:
             raise InputError(f"top is {top}; ask for at least 1 answer")
         chain = self._build_chain(chain)
-        return self._answer(self._state, self.describer.describe(photos), photos, top, chain)
-
-    def _answer(
-        self, state: _State, queries: Descriptors, photos: tuple[Photo, ...], top: int, chain: Chain | None
-    ) -> Found:
-        database = state.snapshot.descriptors
-        ranking = search(queries, database, index=state.index, top=max(top, chain.depth if chain else 0))
-        if chain is None:
-            return Found(photos, ranking, state.paths, state.snapshot.version)
-        evidence = Evidence(queries.vectors, database.vectors, of_database=state.kept)
-        if chain.needs_local:
-            local = self._local_evidence(state, photos)
-            prints = [_fingerprint(features, state.metadata) for features in local.queries]
-            pairs = RememberedPairs(self._pairs, prints, state.snapshot.keys)
-            evidence = replace(evidence, local=local, verified=pairs)
-        with state.lock:
-            ranking = chain.rerank(ranking, evidence).top(top)
-            if count_kept_bytes(evidence) > self._keep_bytes:
+        state = self._state
+        asked = turn_photos(photos, self._turned_side_px()) if turned else photos
+        described, database = self.describer.describe(asked), state.snapshot.descriptors
+        evidence = self._evidence(state, asked, described, chain)
+        question = Question(
+            described, database, state.index, state.contents, evidence, state.lock, chain, turned
+        )
+        ranking, below, positions = question.answer(top, state.hash_of if near else None)
+        if count_kept_bytes(evidence) > self._keep_bytes:
+            with state.lock:
                 state.kept.clear()
-        found = stored_pairs(photos, evidence, chain)
-        return Found(photos, ranking, state.paths, state.snapshot.version, found)
+        pairs = None if chain is None else stored_pairs(asked, evidence, chain)
+        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions)
+
+    def _turned_side_px(self) -> int:
+        """Return how large a turned query is kept: twice the working size, so that little is lost."""
+        return 2 * max(self.describer.extractor.image_options.max_side_px, _LOCAL_SIDE_PX)
+
+    def _evidence(
+        self, state: _State, asked: Sequence[Photo], described: Descriptors, chain: Chain | None
+    ) -> Evidence:
+        if chain is None:
+            return Evidence()
+        database = state.snapshot.descriptors
+        evidence = Evidence(described.vectors, database.vectors, of_database=state.kept)
+        if not chain.needs_local:
+            return evidence
+        local = self._local_evidence(state, asked)
+        prints = [_fingerprint(features, state.metadata) for features in local.queries]
+        pairs = RememberedPairs(self._pairs, prints, state.snapshot.keys)
+        return replace(evidence, local=local, verified=pairs)
 
     def _local_evidence(self, state: _State, queries: Sequence[Photo]) -> CollectionFeatures:
         made_by = state.metadata.local_provenance
@@ -383,7 +349,8 @@ def _load_state(path: Path) -> _State:
     vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
     live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
     paths = tuple(metadata.photo_root / file for file in snapshot.files)
-    return _State(mark, metadata, snapshot, live.follow(vectors, keys, version), paths)
+    contents = Contents(snapshot.contents)
+    return _State(mark, metadata, snapshot, live.follow(vectors, keys, version), paths, contents)
 
 
 def _is_same(one: Snapshot, other: Snapshot) -> bool:

@@ -1,7 +1,7 @@
 """Indexing: a collection brought in step with a folder, or changed photo by photo."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,18 +9,32 @@ from meisho.describing import Describer
 from meisho.errors import DamagedError, ImageError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
+from meisho.index.base import INDEXES
 from meisho.index.choice import choose_index
 from meisho.index.live import LiveIndex
 from meisho.local_describing import LocalDescriber
-from meisho.photos import Photo, PhotoFolder, find_photos, place_below, printable_id
+from meisho.photos import (
+    DEFAULT_EXCLUDES,
+    LeftOut,
+    Photo,
+    PhotoFolder,
+    find_photos,
+    place_below,
+    printable_id,
+)
+from meisho.planning import Plan, find_added, is_photo_file, plan_additions, plan_local_update, plan_update
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
-from meisho.store.damage import is_noted
-from meisho.store.metadata import INDEX_FOLDER, is_collection
+from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
 from meisho.store.snapshot import read_commit, save_snapshot
 from meisho.store.writer import CollectionWriter
-from meisho.tables import find_nearest
-from meisho.update import LocalUpdate, Plan, Update, plan_additions, plan_local_update, plan_update
+from meisho.tables import find_nearest, require_name
+from meisho.update import LocalUpdate, Update
+
+LARGE_SHARE = 0.5
+"""A sync that would remove more than this share of the photos asks first."""
+SHOWN = 6
+"""Reasons that `count_left_out` names."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +54,15 @@ class IndexSummary:
         described: Photos whose descriptor was computed.
         duplicates: New paths whose content was there already; they share its descriptor.
         unchanged: Photos that were there and have not changed, broken ones included.
-        removed: Photos that are gone.
+        removed: Photos that are gone, and were removed.
         skipped: Photos that cannot be read, found by this run or an earlier one.
         index: Kind of the search structure.
         seconds: Wall time.
         local_described: Contents whose local features were found.
         local_skipped: Photos that stay without local features, because they cannot be read any more.
         repaired: What was damaged on the disk and is made anew, a sentence each.
+        kept: Photos that are gone but were not removed, since they are more than `LARGE_SHARE` of all.
+        left_out: Files and folders that were not taken for photos, by reason.
     """
 
     num_photos: int
@@ -60,6 +76,8 @@ class IndexSummary:
     local_described: int = 0
     local_skipped: tuple[SkippedPhoto, ...] = ()
     repaired: tuple[str, ...] = ()
+    kept: int = 0
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,12 +91,31 @@ class IndexOptions:
         local: Finds local features, which are kept beside the descriptors. None: whatever found those that
             the collection holds; where it holds none, none are looked for.
         device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
+    <<<<<<< HEAD
+        excludes: Patterns of what `find_photos` leaves out; the collection keeps them. None: those that it
+            has, `DEFAULT_EXCLUDES` for a new one. Photos that they leave out are removed.
+        prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
+        rehash: Read every file, whatever its size and times say.
+        only: The collection shall hold the photos given and no others, whatever became of their files.
+    =======
+
+    Raises:
+        ConfigError: No index has that name.
+    >>>>>>> options
     """
 
     index: str | None = None
     moved: bool = False
     local: LocalDescriber | None = None
     device: str = "auto"
+    excludes: tuple[str, ...] | None = None
+    prune: bool = False
+    rehash: bool = False
+    only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.index is not None:
+            require_name(self.index, ("auto", *INDEXES), what="index")
 
 
 def index_folder(
@@ -89,14 +126,18 @@ def index_folder(
     *,
     progress: Progress = silent,
 ) -> IndexSummary:
-    """Index every photo below a folder; see `index_photos`.
+    """Index every photo below a folder, see `find_photos` for which those are; see `index_photos`.
 
     Raises:
         InputError: The folder is not there, or holds no photo.
     """
-    found = find_photos(folder)
+    options = options or IndexOptions()
+    found = find_photos(folder, excludes=_choose_excludes(Path(collection_path), options))
     if not found.photos:
-        raise InputError(f"{folder}: no photo found below it; nothing was changed in {collection_path}")
+        left_out = f"; left out: {count_left_out(found.left_out)}" if found.left_out else ""
+        raise InputError(
+            f"{folder}: no photo found below it; nothing was changed in {collection_path}{left_out}"
+        )
     return index_photos(found, collection_path, describer, options, progress=progress)
 
 
@@ -113,6 +154,10 @@ def index_photos(
     Photos that were added by `add_photos` from elsewhere stay as long as their files are there. What of the
     collection is damaged on the disk is dropped and described anew.
 
+    Gone is what was looked for and is not there, not what could not be looked at. Where more than
+    `LARGE_SHARE` of the photos are gone, and are not there under other names, a drive may be off: they are
+    kept, and `IndexSummary.kept` says so, unless `IndexOptions.prune` is set.
+
     Args:
         folder: The photos that the collection shall hold. Problems in it join the skipped photos.
         collection_path: The collection's directory; made when it is not there.
@@ -128,8 +173,8 @@ def index_photos(
     options = options or IndexOptions()
     path = Path(collection_path)
     try:
-        if is_collection(path) and is_noted(path):
-            raise DamagedError(f"{path}: somebody met damage in it")
+        if is_collection(path):
+            Collection(path.absolute(), read_metadata(path)).refuse_unseen_damage()
         return _sync(folder, path, describer, options, progress)
     except DamagedError:
         repaired = Collection.repair(path)
@@ -144,9 +189,19 @@ def _sync(
         local = options.local.extractor
         collection = collection.enable_local(local.provenance, local.dim)
     with collection.writer() as writer:
-        plan = plan_update(collection.records(), folder, known_contents=writer.known_contents())
+        if options.excludes is not None:
+            keep_excludes(path, options.excludes)
+        records = collection.records()
+        plan = plan_update(
+            records,
+            folder,
+            known_contents=writer.known_contents(),
+            rehash=options.rehash,
+            only=options.only,
+        )
         change = _Change(collection, writer, plan, options, progress)
-        change.run(describer, folder.photos)
+        added = find_added(records) if collection.local_provenance and not options.only else ()
+        change.run(describer, (*folder.photos, *added))
     return change.summarise(folder)
 
 
@@ -218,7 +273,7 @@ def remove_photos(collection_path: str | Path, ids: str | Path | Iterable[str | 
             )
         unchanged = sum(not record.error and record.id not in wanted for record in records)
         plan = Plan(pending=(), gone=wanted, unchanged=unchanged, sizes_px={})
-        change = _Change(collection, writer, plan, IndexOptions(), silent)
+        change = _Change(collection, writer, plan, IndexOptions(prune=True), silent)
         change.run(None, ())
     return change.summarise(PhotoFolder(collection.photo_root, ()))
 
@@ -235,7 +290,7 @@ def refresh_index(collection: Collection, kind: str | None = None) -> str:
     vectors = snapshot.descriptors.vectors
     folder = collection.path / INDEX_FOLDER
     saved = LiveIndex.load(folder)
-    kind = kind or (saved.kind if saved and saved.kind != "exact" else "auto")
+    kind = kind or LiveIndex.read_kind(folder) or "auto"
     kind = choose_index(vectors) if kind == "auto" else kind
     if saved is None or saved.kind != kind or saved.is_stale(snapshot.keys):
         LiveIndex.build(kind, vectors, snapshot.keys, snapshot.version).save(folder)
@@ -259,14 +314,15 @@ class _Change:
         self._options, self._progress = options, progress
         self._update = Update(plan, writer, progress)
         self._local: LocalUpdate | None = None
+        self._num_removed = 0
         self._kind = ""
 
     def run(self, describer: Describer | None, photos: Sequence[Photo]) -> None:
         """Do it; a plan without new photos needs no describer."""
         if describer is not None:
             self._update.run(describer)
-        elif self._plan.gone:
-            self._writer.remove(self._plan.gone)
+        if self._plan.gone:
+            self._remove_gone()
         self._writer.tidy()
         self._progress("build index", 0, 1)
         self._kind = refresh_index(self._collection, self._options.index)
@@ -282,14 +338,41 @@ class _Change:
             num_photos=len(records) - len(broken),
             described=self._update.num_described,
             duplicates=self._update.num_duplicates,
-            unchanged=self._plan.unchanged,
-            removed=len(self._plan.gone),
-            skipped=(*broken, *(skipped_place(problem, folder) for problem in folder.problems)),
+            unchanged=self._plan.unchanged + self._update.num_reread,
+            removed=self._num_removed,
+            skipped=(
+                *broken,
+                *(skipped_place(problem, folder) for problem in folder.problems),
+                *(SkippedPhoto(photo_id, reason) for photo_id, reason in self._plan.unseen),
+                *(SkippedPhoto(photo.id, reason) for photo, reason in self._update.unread),
+            ),
             index=self._kind,
             seconds=time.perf_counter() - self._start,
             local_described=local.num_described if local else 0,
             local_skipped=tuple(SkippedPhoto(p.id, reason) for p, reason in local.failed) if local else (),
+            kept=len(self._plan.gone) - self._num_removed,
+            left_out=(*folder.left_out, *self._drawn()),
         )
+
+    def _drawn(self) -> Iterator[LeftOut]:
+        if drawn := self._plan.drawn:
+            yield LeftOut("drawn by meisho", len(drawn), drawn[0])
+
+    def _remove_gone(self) -> None:
+        """Remove what is gone; where that is a large share and nobody asked for it, only what is not lost.
+
+        A photo that was moved is there under its new name by now, so its content is never without a record.
+        """
+        gone = {*self._plan.gone}
+        records = [record for record in self._collection.records() if not record.error]
+        if not (self._options.prune or self._options.only):
+            left = {record.content_sha256 for record in records if record.id not in gone}
+            lost = [r for r in records if r.id in gone and r.content_sha256 not in left]
+            lost = [r for r in lost if not is_photo_file(self._collection.photo_root / r.file)]
+            if len(lost) > max(1, LARGE_SHARE * len(records)):
+                gone -= {record.id for record in lost}
+        self._writer.remove([photo_id for photo_id in self._plan.gone if photo_id in gone])
+        self._num_removed = len(gone)
 
     def _describe_local(self, photos: Sequence[Photo]) -> None:
         """Find the local features that are missing, where the collection holds some.
@@ -308,6 +391,20 @@ class _Change:
         self._local = LocalUpdate(pending, self._writer, self._progress)
         self._local.run(describer)
         self._writer.tidy()
+
+
+def count_left_out(left_out: Sequence[LeftOut]) -> str:
+    """Say in one line what was left out, the most first."""
+    by_count = sorted(left_out, key=lambda each: -each.count)
+    shown = "; ".join(f"{each.count:,} {each.reason}" for each in by_count[:SHOWN])
+    return f"{shown}; and others" if len(by_count) > SHOWN else shown
+
+
+def _choose_excludes(path: Path, options: IndexOptions) -> tuple[str, ...]:
+    if options.excludes is not None:
+        return options.excludes
+    kept = read_metadata(path).excludes if is_collection(path) else None
+    return DEFAULT_EXCLUDES if kept is None else kept
 
 
 def skipped_place(problem: ImageError, folder: PhotoFolder) -> SkippedPhoto:

@@ -13,10 +13,10 @@ Layout of the directory::
     writer.json            names that process, for error messages
     readers.lock           share-locked by every reader, so that no file is deleted while it is being read
 
-The format version is 3. Collections of versions 1 and 2, without digests, are read, and become version 3 when
-they are written to for the first time. The table of local features is opened only to read or write them. Files
-derived from a collection, such as an index, may lie next to these; they record the `version` they were built
-from.
+The format version is 3. Collections of versions 1 and 2, without digests, are read, and become version 3
+when they are written to for the first time. The table of local features is opened only to read or write them.
+Files derived from a collection, such as an index, may lie next to these; they record the `version` they were
+built from.
 
 What is read is what was written, or it is an error: each row carries a digest (`meisho.store.digests`), and
 so do collection.json and, in commits.json, the files that say which rows there are (`meisho.store.commits`).
@@ -36,24 +36,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, TypeVar
 
+import numpy as np
+
+from meisho.arrays import read_only
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, DamagedError, InputError, MismatchError
 from meisho.files import is_leftover
 from meisho.store import tables
-from meisho.store.commits import COMMITS_FILE, check_commits, note_commits
-from meisho.store.damage import DAMAGE_FILE, forget_damage
-from meisho.store.digests import with_digests
+from meisho.store.commits import COMMITS_FILE, check_commits, find_damaged_commits, note_commits
+from meisho.store.damage import DAMAGE_FILE, forget_damage, is_noted, note_damage
+from meisho.store.digests import damaged_rows, refuse_damaged, with_digests
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
 from meisho.store.locks import LOCK_FILE, OWNER_FILE, READERS_FILE, announce_reading, hold_lock
 from meisho.store.metadata import (
     COPY_FILE,
     FORMAT_VERSION,
+    INDEX_FOLDER,
     METADATA_FILE,
     Metadata,
+    find_damaged_metadata,
     is_collection,
     read_metadata,
-    restore_metadata,
     write_metadata,
 )
 from meisho.store.records import (
@@ -66,13 +70,16 @@ from meisho.store.records import (
     records_of_rows,
     resolve_log,
 )
-from meisho.store.repair import repair_table
-from meisho.store.snapshot import Snapshot, UInt64Array
+from meisho.store.repair import find_damaged_rows, put_back_added, repair_table
+from meisho.store.snapshot import Snapshot, UInt64Array, forget_snapshot
 from meisho.store.tables import ADDED, DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa, pc
 from meisho.store.vectors import descriptors_schema, gather_vectors
 from meisho.store.writer import CollectionWriter
 
 T = TypeVar("T")
+
+READ_ALONG_BYTES = 2**30
+"""Local features up to this size are compared with their digests by each update: about 1.5 s per GB."""
 
 READ_ATTEMPTS = 5
 """A reader retries when a writer has deleted the version that it was about to read."""
@@ -132,7 +139,7 @@ class Collection:
         path = Path(path).absolute()
         metadata = read_metadata(path)
         for name in (PHOTOS, DESCRIPTORS):
-            _check_schema(tables.open_latest(path, name), path, metadata.dim)
+            _check_schema(tables.open_latest(path, name), path, metadata)
         return cls(path, metadata)
 
     @property
@@ -308,10 +315,42 @@ class Collection:
         """
         collection = cls(Path(path).absolute(), read_metadata(path))
         with hold_lock(collection.path):
-            done = [restore_metadata(collection.path)]
-            done += [repair_table(collection.path, *each) for each in collection.schemas.items()]
+            note_damage(collection.path, DamagedError("a repair was begun"))  # a kill does not end it
+            done = [f"{line}, and is restored" for line in collection.find_damaged_files()]
+            write_metadata(collection.path, collection.metadata)
+            for name, schema in collection.schemas.items():
+                done.append(repair_table(collection.path, name, schema))
+                if name == PHOTOS and done[-1]:
+                    done.append(put_back_added(collection.path))
+                note_commits(collection.path, name)
+            forget_snapshot(collection.path / INDEX_FOLDER)
             forget_damage(collection.path)
         return tuple(filter(None, done))
+
+    def find_damaged_files(self) -> tuple[str, ...]:
+        """Say which of collection.json, its copy and commits.json is damaged.
+
+        An older format has the first alone.
+        """
+        metadata = find_damaged_metadata(self.path)
+        is_old = self.metadata.format_version < FORMAT_VERSION
+        return metadata if is_old else (*metadata, *find_damaged_commits(self.path))
+
+    def refuse_unseen_damage(self) -> None:
+        """Look for damage where an update would not meet it: in the small files and the local features.
+
+        Local features of more than `READ_ALONG_BYTES` are left to `meisho check`, and to whoever reads them.
+
+        Raises:
+            DamagedError: There is some, or somebody noted that there is.
+        """
+        damaged = self.find_damaged_files()
+        if damaged or is_noted(self.path):
+            raise DamagedError(f"{self.path}: {', '.join(damaged) or 'somebody met damage in it'}")
+        if self.local_dim is not None and self.local_size_bytes <= READ_ALONG_BYTES:
+            _, rows = self._read(lambda _: find_damaged_rows(self.path, LOCAL_FEATURES, LOCAL_SCHEMA))
+            if len(rows):
+                raise damaged_rows(self.path, LOCAL_FEATURES, rows["sequence"].to_pylist())
 
     @property
     def schemas(self) -> dict[str, pa.Schema]:
@@ -326,10 +365,14 @@ class Collection:
             return
         with tables.plain_errors(self.path, "bring it to the present format"):
             for name, schema in self.schemas.items():
-                stored = tables.read_batches(tables.open_pinned(self.path, name), schema.names)
-                tables.rewrite(self.path, name, schema, map(with_digests, stored))
+                tables.rewrite(self.path, name, schema, self._read_upgraded(name, schema))
                 note_commits(self.path, name)
             write_metadata(self.path, replace(metadata, format_version=FORMAT_VERSION))
+
+    def _read_upgraded(self, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
+        for rows in tables.read_batches(tables.open_pinned(self.path, name), schema.names):
+            refuse_damaged(rows, self.path, name)  # a kill may have come after this table had its digests
+            yield with_digests(rows)
 
     def _read(self, read: Callable[[Table], T]) -> T:
         """Read from the photo table at one version; retry if a writer has deleted that version."""
@@ -363,9 +406,11 @@ class Collection:
         ids = tuple(decode_texts(log["id"]))
         keys = photo_keys(ids, log["content_sha256"].to_pylist())
         files = tuple(decode_texts(log["file"]))
+        _, first, content = np.unique(sequences, return_index=True, return_inverse=True)
         del log, stored, rows  # free the memory before reading the vectors
         vectors = gather_vectors(descriptors, sequences, self.dim, self.path)
-        return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version, files)
+        contents = read_only(first[content], np.int64)
+        return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version, files, contents)
 
 
 def _check_vacant(path: Path) -> None:
@@ -391,11 +436,14 @@ def _check_vacant(path: Path) -> None:
         )
 
 
-def _check_schema(table: Table, path: Path, dim: int) -> None:
+def _check_schema(table: Table, path: Path, metadata: Metadata) -> None:
+    dim = metadata.dim
     expected: pa.Schema = PHOTOS_SCHEMA if table.name == PHOTOS else descriptors_schema(dim)
-    needed = {*expected.names} - {*ADDED.names}
-    fits = {*table.schema.names} >= needed and (
-        table.name != DESCRIPTORS or table.schema.field("vector").type.list_size == dim
+    needed = {*expected.names} - {*(ADDED.names if metadata.format_version < FORMAT_VERSION else ())}
+    with tables.plain_errors(path, f"read the {table.name} table"):
+        schema = table.schema
+    fits = {*schema.names} >= needed and (
+        table.name != DESCRIPTORS or getattr(schema.field("vector").type, "list_size", 0) == dim
     )
     if not fits:
         raise DamagedError(

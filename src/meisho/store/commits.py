@@ -31,6 +31,7 @@ def check_commits(path: Path, table: str) -> None:
         DamagedError: One has changed.
     """
     noted = _read(path)
+    _refuse_older(path, table, noted)
     for file in _small_files(path, table):
         name = str(file.relative_to(path))
         try:
@@ -43,6 +44,27 @@ def check_commits(path: Path, table: str) -> None:
                 "run 'meisho index' to put it right",
                 table=table,
             )
+
+
+def find_damaged_commits(path: Path) -> tuple[str, ...]:
+    """Say whether commits.json itself is damaged; what it noted is not compared with anything then."""
+    try:
+        read_sealed(path / COMMITS_FILE)
+    except (OSError, ValueError):
+        return (f"{COMMITS_FILE} is damaged",)
+    return ()
+
+
+def _refuse_older(path: Path, table: str, noted: dict[str, object]) -> None:
+    """Refuse a table that has lost its newest commit: an older one would be read in its place."""
+    newest = read_commit(path, table)
+    versions = [Path(name).name for name in noted if name.startswith(f"{table}.lance/_versions/")]
+    if any(len(name) == len(newest) and name < newest for name in versions):  # a newer one sorts first
+        raise DamagedError(
+            f"{path}: the newest commit of its {table.replace('_', ' ')} is gone from the disk, so that "
+            "older rows would be read; run 'meisho index' to put it right",
+            table=table,
+        )
 
 
 def _small_files(path: Path, table: str) -> list[Path]:

@@ -2,7 +2,7 @@
 
 LanceDB does not checksum its data files: a flipped bit changes what is read, without an error. So each row
 carries one number, the XXH3 (64 bits, github.com/Cyan4973/xxHash) of all its other fields, written with it
-and compared whenever the row is read. Collections of an older format have none yet, and are believed.
+and compared whenever the row is read. Tables of an older format have no such column yet, and are believed.
 """
 
 from collections.abc import Iterator
@@ -26,11 +26,11 @@ def with_digests(rows: pa.Table) -> pa.Table:
 
 def find_damaged(rows: pa.Table) -> BoolArray:
     """Return (N,) whether each row differs from what was written, as far as its digest tells."""
-    if rows[DIGEST.name].null_count == len(rows):
+    if DIGEST.name not in rows.column_names:
         return np.zeros(len(rows), np.bool_)
     written = pc.fill_null(rows[DIGEST.name], 0).to_numpy()
-    known = rows[DIGEST.name].is_valid().to_numpy()
-    damaged: BoolArray = known & (digest_rows(rows.drop_columns([DIGEST.name])) != written)
+    is_there = rows[DIGEST.name].is_valid().to_numpy()
+    damaged: BoolArray = ~is_there | (digest_rows(rows.drop_columns([DIGEST.name])) != written)
     return damaged
 
 

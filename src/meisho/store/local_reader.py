@@ -93,14 +93,14 @@ class LocalFeatureReader:
             self._sequences = np.full(len(self._ids), NONE, np.int64)
             self._sequences[known] = stored["sequence"].to_numpy()[places]
             self._row_ids = np.zeros(len(self._ids), np.int64)
-            self._row_ids[known] = stored["_rowid"].to_numpy()[places]
+            self._row_ids[known] = stored[tables.ROW_ID].to_numpy()[places]
         if not known.all():
             self._check_strangers(stored.filter(pc.invert(pc.is_in(stored["content_sha256"], contents))))
 
     def _check_strangers(self, stored: pa.Table) -> None:
         """Check rows of contents that no photo has: such a content may have changed on the disk."""
         for first in range(0, len(stored), tables.BATCH_ROWS):
-            row_ids = stored["_rowid"].to_numpy()[first : first + tables.BATCH_ROWS]
+            row_ids = stored[tables.ROW_ID].to_numpy()[first : first + tables.BATCH_ROWS]
             with tables.plain_errors(self._path, "read its local features"):
                 rows = tables.take_rows(self._table, row_ids)
             self._refuse_damaged(rows)

@@ -38,6 +38,7 @@ class Metadata:
         created_by: Name and version of the program that made it.
         local_provenance: Extractor and options that made the local features; None if there are none.
         local_dim: Dimensions of a local feature's descriptor; None if there are none.
+        excludes: Patterns of what is left out of the photo folder; None for the default ones.
     """
 
     photo_root: Path
@@ -47,6 +48,7 @@ class Metadata:
     created_by: str = f"meisho {__version__}"
     local_provenance: Provenance | None = None
     local_dim: int | None = None
+    excludes: tuple[str, ...] | None = None
 
     def with_local_features(self, provenance: Provenance, dim: int) -> Self:
         """Return this metadata for a collection that also holds local features."""
@@ -73,9 +75,24 @@ def write_metadata(directory: Path, metadata: Metadata) -> None:
         write_sealed(directory / name, values, sync=True)
 
 
+def keep_excludes(directory: Path, excludes: tuple[str, ...]) -> None:
+    """Record the patterns of what is left out of the photo folder; only the writer may call this.
+
+    Raises:
+        CollectionError: It cannot be written.
+    """
+    metadata = read_metadata(directory)
+    if metadata.excludes == excludes:
+        return
+    try:
+        write_metadata(directory, replace(metadata, excludes=excludes))
+    except OSError as error:
+        raise CollectionError(f"{directory}: cannot record what is left out: {error.strerror}") from error
+
+
 def is_collection(directory: Path) -> bool:
     """Return whether `directory` holds a finished collection; it may still be damaged."""
-    return (directory / METADATA_FILE).is_file()
+    return (directory / METADATA_FILE).is_file() or (directory / COPY_FILE).is_file()
 
 
 def read_metadata(directory: Path) -> Metadata:
@@ -95,14 +112,6 @@ def read_metadata(directory: Path) -> Metadata:
             raise error from None
         _logger.warning("%s is read instead", directory / COPY_FILE)
         return metadata
-
-
-def restore_metadata(directory: Path) -> str:
-    """Write collection.json anew from its copy, or the copy from it, where one is damaged; says so."""
-    if not (damaged := find_damaged_metadata(directory)):
-        return ""
-    write_metadata(directory, read_metadata(directory))
-    return f"{damaged[0]}; it is restored"
 
 
 def find_damaged_metadata(directory: Path) -> tuple[str, ...]:
@@ -128,6 +137,8 @@ def _read_file(file: Path) -> Metadata:
     advice = f"restore it from a backup, or delete {file.parent} and index again"
     try:
         fields = Fields(read_sealed(file), f"{file}: damaged", DamagedError, advice)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{file}: is gone; {advice}") from error
     except OSError as error:
         raise CollectionError(f"{file}: cannot be read: {error.strerror}; check its permissions") from error
     except ValueError as error:
@@ -146,7 +157,12 @@ def _read_file(file: Path) -> Metadata:
         created_by=fields.text("created_by"),
         local_provenance=Provenance.read(fields.table("local_provenance")) if has_local else None,
         local_dim=fields.integer("local_dim", low=1, high=_MOST_DIM) if has_local else None,
+        excludes=_read_excludes(fields),
     )
+
+
+def _read_excludes(fields: Fields) -> tuple[str, ...] | None:
+    return tuple(fields.texts("excludes")) if fields.has("excludes") else None
 
 
 def _check_is_collection(path: Path) -> None:

@@ -7,37 +7,39 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from meisho.arrays import Int64Array
 from meisho.errors import CollectionError, DamagedError
 from meisho.store import tables
 from meisho.store.commits import check_commits, note_commits
-from meisho.store.digests import find_damaged
-from meisho.store.tables import DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa
+from meisho.store.digests import find_damaged, with_digests
+from meisho.store.metadata import INDEX_FOLDER
+from meisho.store.records import PhotoRecord, decode_texts, read_log, rows_of_records
+from meisho.store.snapshot import read_saved_files
+from meisho.store.tables import PHOTOS, ROW_ID, Table, pa
+from meisho.texts import count
 
 _AT_ONCE = 64
-_WHAT = {PHOTOS: "photo record", DESCRIPTORS: "descriptor", LOCAL_FEATURES: "photo's local features"}
 
 
-def find_damaged_rows(path: Path, name: str, schema: pa.Schema) -> tuple[int, list[int]]:
+def find_damaged_rows(path: Path, name: str, schema: pa.Schema) -> tuple[int, pa.Table]:
     """Read a whole table of the collection at `path`.
 
     Returns:
-        How many rows it has, and the sequence numbers of those that are damaged.
+        How many rows it has, and those that are damaged: their "sequence", as it is read, and `ROW_ID`.
 
     Raises:
         CollectionError: It cannot be read.
     """
     check_commits(path, name)
     table = tables.open_pinned(path, name)
-    damaged: list[int] = []
+    damaged = [pa.schema([("sequence", pa.int64()), (ROW_ID, pa.uint64())]).empty_table()]
     num_rows = 0
     with tables.plain_errors(path, f"read the {name} table"):
-        for rows in tables.read_batches(table, schema.names):
+        for rows in tables.read_batches(table, schema.names, row_ids=True):
             num_rows += len(rows)
-            damaged += rows["sequence"].filter(pa.array(find_damaged(rows))).to_pylist()
-    return num_rows, damaged
+            wrong = find_damaged(rows.drop_columns([ROW_ID]))
+            damaged.append(rows.select(["sequence", ROW_ID]).filter(pa.array(wrong)).cast(damaged[0].schema))
+    return num_rows, pa.concat_tables(damaged)
 
 
 def repair_table(path: Path, name: str, schema: pa.Schema) -> str:
@@ -50,9 +52,10 @@ def repair_table(path: Path, name: str, schema: pa.Schema) -> str:
         _, damaged = find_damaged_rows(path, name, schema)
     except CollectionError:
         return _salvage(path, name, schema)
-    if damaged:
+    if len(damaged):
         with tables.plain_errors(path, f"drop damaged rows of the {name} table"):
-            tables.delete_sequences(tables.open_latest(path, name), np.array(damaged, np.int64))
+            # not by sequence: a flipped bit may have made it that of a sound row
+            tables.delete_rows(tables.open_latest(path, name), ROW_ID, damaged[ROW_ID].to_numpy())
             note_commits(path, name)
     return _say(name, len(damaged))
 
@@ -62,7 +65,7 @@ def _salvage(path: Path, name: str, schema: pa.Schema) -> str:
     try:
         table = tables.open_pinned(path, name)
         with tables.plain_errors(path, f"write the {name} table anew"):
-            row_ids = tables.read_row_ids(table, ["sequence"])["_rowid"].to_numpy()
+            row_ids = tables.read_row_ids(table, ["sequence"])[ROW_ID].to_numpy()
             tables.rewrite(path, name, schema, _read_sound(path, table, row_ids, schema))
             note_commits(path, name)
             num_lost = len(row_ids) - tables.open_latest(path, name).count_rows()
@@ -72,7 +75,7 @@ def _salvage(path: Path, name: str, schema: pa.Schema) -> str:
             shutil.rmtree(path / f"{name}.lance", ignore_errors=True)
             tables.create_table(path, name, schema)
             note_commits(path, name)
-        return f"the {name.replace('_', ' ')} could not be read at all, and are made anew"
+        return f"the {name.replace('_', ' ')} could not be read at all: all made anew"
 
 
 def _read_sound(path: Path, table: Table, row_ids: Int64Array, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -91,12 +94,36 @@ def _read_few(path: Path, table: Table, row_ids: Int64Array, schema: pa.Schema) 
             yield from _read_few(path, table, row_ids[:half], schema)
             yield from _read_few(path, table, row_ids[half:], schema)
         return
-    rows = tables.fill_columns(rows, schema.names)
-    yield rows.filter(pa.array(~find_damaged(rows)))
+    sound = rows.filter(pa.array(~find_damaged(rows)))
+    yield with_digests(tables.fill_columns(sound, schema.names))  # the digest that it has, if it has one
 
 
 def _say(name: str, num_rows: int) -> str:
     if not num_rows:
         return ""
-    dropped = f"{num_rows:,} of the {name.replace('_', ' ')} were damaged, and are made anew"
-    return f"{dropped} (photos added or removed by hand may be among them)" if name == PHOTOS else dropped
+    were = "was" if num_rows == 1 else "were"
+    return f"{count(num_rows, 'row')} of the {name.replace('_', ' ')} {were} damaged: made anew"
+
+
+def put_back_added(path: Path) -> str:
+    """Put back photos from outside the photo folder whose records were dropped; returns a sentence, or "".
+
+    The saved snapshot names them, and no other place does. Their new records wait to be described.
+    """
+    with tables.plain_errors(path, "read its photos"):
+        log = read_log(tables.open_latest(path, PHOTOS), path)
+    if (saved := read_saved_files(path / INDEX_FOLDER)) is None:
+        return "photos added by hand may have been lost, as no sound snapshot names them: add them again"
+    known = {*decode_texts(log["id"])}
+    lost = [
+        PhotoRecord(photo_id, "", 0, 0, 0, 0, error="its record was damaged; index again", file=file)
+        for photo_id, file in saved.items()
+        if Path(file).is_absolute() and photo_id not in known
+    ]
+    if not lost:
+        return ""
+    first_sequence = 1 + max(log["sequence"].to_pylist(), default=-1)
+    with tables.plain_errors(path, "put photos back"):
+        tables.open_latest(path, PHOTOS).add(rows_of_records(lost, first_sequence=first_sequence))
+        note_commits(path, PHOTOS)
+    return f"{count(len(lost), 'photo')} added by hand: put back, as the saved snapshot names them"

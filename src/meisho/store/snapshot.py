@@ -5,7 +5,7 @@ LanceDB nor pyarrow. It names the commit it was taken from; if the tables have a
 read instead. Layout, in the folder `index/` of the collection::
 
     snapshot.json          the record: commit, version, digests; written last
-    photos-<digest>.json   ids, files and keys of the rows
+    photos-<digest>.json   ids, files and keys of the rows; which rows are copies, of which earlier row
     vectors-<digest>.npy   (N, D) float32, mapped into memory when it is read
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from meisho.arrays import Float32Array, read_only
+from meisho.arrays import Float32Array, Int64Array, read_only
 from meisho.config import build
 from meisho.descriptors import Descriptors, Provenance
 from meisho.documents import Fields, parse_json
@@ -30,7 +30,7 @@ from meisho.sealed import read_sealed, write_sealed
 UInt64Array = NDArray[np.uint64]
 
 _RECORD = "snapshot.json"
-_FORMAT = 1
+_FORMAT = 2
 _PIECE_BYTES = 2**24
 _DAMAGE = (
     ArithmeticError,
@@ -57,12 +57,14 @@ class Snapshot:
         keys: (N,) uint64, read-only; two rows have the same key only if both id and content are the same.
         version: `Collection.version` at that moment.
         files: N files of the photos: paths relative to the photo folder, or absolute if they lie elsewhere.
+        contents: (N,) int64, read-only; the content of each photo, named by the first row that has it.
     """
 
     descriptors: Descriptors
     keys: UInt64Array
     version: int
     files: tuple[str, ...]
+    contents: Int64Array
 
 
 @dataclass(frozen=True)
@@ -191,11 +193,31 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         return None
 
 
+def read_saved_files(folder: Path) -> dict[str, str] | None:
+    """Read id -> file of the photos of a saved snapshot of any commit; None where there is no sound one."""
+    try:
+        record = build(Fields(read_sealed(folder / _RECORD), _RECORD, InputError), _Record)
+        photos = (folder / record.photos).read_bytes()
+        if hashlib.sha256(photos).hexdigest() != record.photos_sha256:
+            return None
+        value = parse_json(photos, source=record.photos, error=InputError)
+        return dict(zip(value.texts("ids"), value.texts("files"), strict=True))
+    except _DAMAGE:
+        return None
+
+
+def forget_snapshot(folder: Path) -> None:
+    """Let a saved snapshot be of no commit: one of a table that was made anew may have the same name."""
+    (folder / _RECORD).unlink(missing_ok=True)
+
+
 def _pack_photos(snapshot: Snapshot) -> bytes:
+    copies = np.flatnonzero(snapshot.contents != np.arange(len(snapshot.contents)))
     value = {
         "ids": snapshot.descriptors.ids,
         "files": snapshot.files,
         "keys": [f"{key:x}" for key in snapshot.keys.tolist()],
+        "copies": np.stack([copies, snapshot.contents[copies]], axis=1).tolist(),
     }
     return json.dumps(value).encode()  # ASCII keeps file names that are not UTF-8
 
@@ -208,7 +230,19 @@ def _unpack_photos(photos: bytes, vectors: Float32Array, version: int, provenanc
         raise ValueError(f"{len(keys)} keys and {len(files)} files for {len(descriptors)} photos")
     if len({*keys.tolist()}) < len(keys):
         raise ValueError("keys that are equal")
-    return Snapshot(descriptors, read_only(keys, np.uint64), version, tuple(files))
+    contents = _unpack_copies(value.values["copies"], len(keys))
+    return Snapshot(descriptors, read_only(keys, np.uint64), version, tuple(files), contents)
+
+
+def _unpack_copies(copies: object, num_photos: int) -> Int64Array:
+    """Return (N,) for each photo the first of the same content, from pairs of a copy and its first."""
+    pairs = np.array(copies, np.int64).reshape(-1, 2)
+    rows, firsts = pairs.T
+    if len(pairs) and not (firsts.min() >= 0 and (firsts < rows).all() and rows.max() < num_photos):
+        raise ValueError("a copy that is not of an earlier photo")
+    contents = np.arange(num_photos)
+    contents[rows] = firsts
+    return read_only(contents, np.int64)
 
 
 def _digest_rows(vectors: Float32Array) -> str:

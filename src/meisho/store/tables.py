@@ -29,7 +29,9 @@ LOCAL_FEATURES = "local_features"
 DIGEST = pa.field("digest", pa.uint64())
 """The last column of every table, see `meisho.store.digests`."""
 ADDED = pa.schema([pa.field("ctime_ns", pa.int64()), DIGEST])
-"""Columns that tables of format 1 and 2 do not have; null in their rows."""
+"""Columns that tables of format 1 and 2 do not have."""
+ROW_ID = "_rowid"
+"""Where a row stands in its table, as LanceDB numbers it until fragments are merged."""
 _PANICS = {"PanicException", "RustPanic"}
 _REPAIR = "if this happens again, part of it is damaged: run 'meisho index' to make that part anew"
 BATCH_ROWS = 1024
@@ -91,31 +93,35 @@ def open_pinned(path: Path, name: str) -> Table:
 def read_columns(table: Table, columns: Sequence[str]) -> pa.Table:
     """Read whole columns into memory; the order of the rows is not defined.
 
-    A column of `ADDED` that the table does not have yet is all null.
+    A column of `ADDED` that the table does not have yet is all null, but digests are left out.
 
     Raises:
         ValueError: There are fewer rows than the table says.
     """
     rows = table.search().select(_present(table, columns)).to_arrow()
-    if len(rows) != (expected := table.count_rows()):
-        raise ValueError(f"{len(rows)} rows of the {table.name} table were read, it says {expected}")
+    _check_count(table, len(rows), table.count_rows())
     return fill_columns(rows, columns)
 
 
-def read_batches(table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """Read columns like `read_columns`, `BATCH_ROWS` at a time."""
+def read_batches(table: Table, columns: Sequence[str], *, row_ids: bool = False) -> Iterator[pa.Table]:
+    """Read columns like `read_columns`, `BATCH_ROWS` at a time; with `ROW_ID` where it is asked for."""
     num_rows = 0
-    for batch in table.search().select(_present(table, columns)).to_batches(BATCH_ROWS):
+    query = table.search().select(_present(table, columns)).with_row_id(row_ids)
+    for batch in query.to_batches(BATCH_ROWS):
         num_rows += len(batch)
         yield fill_columns(pa.Table.from_batches([batch]), columns)
-    if num_rows != (expected := table.count_rows()):
-        raise ValueError(f"{num_rows} rows of the {table.name} table were read, it says {expected}")
+    _check_count(table, num_rows, table.count_rows())
+
+
+def _check_count(table: Table, num_read: int, expected: int) -> None:
+    if num_read != expected:
+        raise ValueError(f"{num_read} rows of the {table.name} table were read, it says {expected}")
 
 
 def fill_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
-    """Return rows with these columns; those of `ADDED` that are not there become null."""
+    """Return rows with these columns; one of `ADDED` that is not there becomes null, a digest stays away."""
     for name in columns:
-        if name not in rows.column_names:
+        if name not in (*rows.column_names, DIGEST.name):
             rows = rows.append_column(ADDED.field(name), pa.nulls(len(rows), ADDED.field(name).type))
     return rows
 
@@ -138,8 +144,10 @@ def read_next_sequence(table: Table) -> int:
 
 
 def read_row_ids(table: Table, columns: Sequence[str]) -> pa.Table:
-    """Read whole columns and `_rowid`, the row ids for `take_rows`; the order of the rows is not defined."""
-    return fill_columns(table.search().select(_present(table, columns)).with_row_id(True).to_arrow(), columns)
+    """Read whole columns and `ROW_ID`, the row ids for `take_rows`; the order of the rows is not defined."""
+    rows = table.search().select(_present(table, columns)).with_row_id(True).to_arrow()
+    _check_count(table, len(rows), table.count_rows())
+    return rows
 
 
 def take_rows(table: Table, row_ids: Int64Array) -> pa.Table:
@@ -149,13 +157,15 @@ def take_rows(table: Table, row_ids: Int64Array) -> pa.Table:
         table: Pinned at the version whose ids were read: merging fragments renumbers rows.
         row_ids: Distinct ids from `read_row_ids`.
     """
-    return fill_columns(table.take_row_ids(row_ids.tolist()).to_arrow(), [DIGEST.name])
+    rows = table.take_row_ids(row_ids.tolist()).to_arrow()
+    _check_count(table, len(rows), len(row_ids))
+    return rows
 
 
-def delete_sequences(table: Table, sequences: Int64Array, *, at_once: int = 10_000) -> None:
-    """Delete rows by sequence number, `at_once` per commit."""
-    for start in range(0, len(sequences), at_once):
-        table.delete(f"sequence IN ({','.join(map(str, sequences[start : start + at_once]))})")
+def delete_rows(table: Table, column: str, numbers: Int64Array, *, at_once: int = 10_000) -> None:
+    """Delete the rows that have these numbers in a column, `at_once` per commit."""
+    for start in range(0, len(numbers), at_once):
+        table.delete(f"{column} IN ({','.join(map(str, numbers[start : start + at_once]))})")
 
 
 def is_worth_tidying(table: Table) -> bool:

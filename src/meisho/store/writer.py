@@ -275,4 +275,4 @@ def _drop_others(table: Table, contents: set[str], needed: pa.ChunkedArray) -> N
     unneeded = stored.filter(pc.invert(pc.is_in(stored["content_sha256"], value_set=needed)))
     # Forget them first: if deleting fails half-way, a content may be stored twice but is never missing.
     contents.difference_update(unneeded["content_sha256"].to_pylist())
-    tables.delete_sequences(table, unneeded["sequence"].to_numpy())
+    tables.delete_rows(table, "sequence", unneeded["sequence"].to_numpy())

@@ -1,5 +1,6 @@
 """Drawing a whole city to files."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -62,6 +63,8 @@ def build_toycity(
     root = Path(root)
     parameters = Parameters(landmarks, views, distractors, seed, DRAWING)
     _check(parameters)
+    if _is_built(root, parameters):
+        return
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.parent / f".{root.name}.lock"):
         if _is_built(root, parameters):
@@ -93,7 +96,7 @@ def _is_built(root: Path, parameters: Parameters) -> bool:
                 f"delete {root} or choose another folder"
             )
         return True
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if os.path.lexists(root) and (not root.is_dir() or any(root.iterdir())):
         raise DatasetError(f"{root}: is neither empty nor a toy city; choose another folder")
     return False
 

@@ -33,6 +33,16 @@ def is_any_process(flag: Tensor) -> bool:
     return bool(flag if shard is None else class_shard.sum_over_ranks(flag.float(), shard))
 
 
+def leave_together() -> None:
+    """Leave the group of processes once all have come here.
+
+    Gloo's threads abort a process that leaves while another still talks to it.
+    """
+    if this_shard() is not None:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def gather_values(value: T) -> list[T]:
     """Return what each process gives, in their order; all of them call it."""
     shard = this_shard()

@@ -24,14 +24,14 @@ import torch
 
 from meisho.config import config_toml, config_values
 from meisho.documents import Fields, read_json, shorten
-from meisho.errors import ImageError, InputError, MismatchError
+from meisho.errors import DivergedError, ImageError, InputError, InterruptedRunError, MismatchError
 from meisho.files import remove_leftovers, write_text
 from meisho.outputs import FIGURE, RUN, SKIPPED, check_outputs
 from meisho.progress import Progress, silent
 from meisho.texts import count
 from meisho.training.accelerator import Accelerator, make_accelerator
 from meisho.training.data import TrainingData, digest_dataset, load_training_data
-from meisho.training.distribution import is_first_process
+from meisho.training.distribution import is_first_process, leave_together
 from meisho.training.history import EpochRecord
 from meisho.training.loading import cache_options
 from meisho.training.local_task import LocalTask
@@ -117,12 +117,21 @@ def train(
         if accelerator.is_main_process:
             start = describe_start(recipe, accelerator, loop.progress.step)
             _write_facts(folder, recipe, facts, start, resume=resume)
-        loop.run()
+        _run_to_the_end(loop)
         epoch, best = loop.progress.best_epoch, loop.progress.best
         best, whitened = math.nan if best is None else best, math.nan
         if accelerator.is_main_process and recipe.kind == "descriptors":
             whitened = whiten_best(recipe, data, folder, best_epoch=epoch, best_map=best, say=say)
+    leave_together()
     return TrainingResult(folder, folder / "best", epoch, best, whitened, tuple(loop.progress.history))
+
+
+def _run_to_the_end(loop: Loop) -> None:
+    try:
+        loop.run()
+    except (InterruptedRunError, DivergedError):  # which all processes raise after the same step
+        leave_together()
+        raise
 
 
 def make_task(recipe: Recipe, data: TrainingData) -> Task:

@@ -1,7 +1,7 @@
 """Pages: a report or a search as one HTML file that opens offline."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.photo_pair import PhotoPair
 from meisho.photos import Photo
 from meisho.ranking import NO_ROW, Ranking
+from meisho.run.found import Answer
 from meisho.texts import count
 from meisho.web.bars import Scale, describe_bars, make_bars, scale_of
 from meisho.web.tiles import PagePhotos, Tile, Verdict
@@ -101,7 +102,7 @@ def write_report_page(
 def write_search_page(
     path: str | Path,
     query: Photo,
-    answers: Sequence[tuple[Photo, float]],
+    answers: Sequence[Answer],
     *,
     collection: str | Path,
     num_database: int,
@@ -114,7 +115,7 @@ def write_search_page(
     Args:
         path: The HTML file; thumbnails are inside it.
         query: The photo that was asked with.
-        answers: Photos and scores.
+        answers: What was found; copies are named below their answer.
         collection: Where they were found.
         num_database: How many photos it holds.
         pairs: The query and each answer, when they were compared; see `write_report_page`.
@@ -123,8 +124,17 @@ def write_search_page(
     """
     photos = PagePhotos(Path(path))
     tiles = [
-        photos.answer(photo, "same" if pairs and pairs[rank - 1].same_place else "plain", rank, score)
-        for rank, (photo, score) in enumerate(answers, start=1)
+        replace(
+            photos.answer(
+                Photo(answer.id, answer.path),
+                "same" if pairs and pairs[rank - 1].same_place else "plain",
+                rank,
+                answer.score,
+            ),
+            note=f"query turned by {answer.turned}°" if answer.turned else "",
+            copies=tuple(copy.id for copy in answer.copies),
+        )
+        for rank, answer in enumerate(answers, start=1)
     ]
     if pairs is not None:
         tiles = photos.add_matches(tiles, pairs, "matches")

@@ -38,6 +38,7 @@ class Tile:
         evidence: What was found when it was compared with the query, or "".
         same_place: Whether that says that both show the same place.
         drawing: Link to the picture of its matches, or "".
+        copies: Ids of the photos that are copies of it.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Tile:
     evidence: str = ""
     same_place: bool = False
     drawing: str = ""
+    copies: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

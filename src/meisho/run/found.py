@@ -1,0 +1,122 @@
+"""Found: the answers to queries, each with its copies below it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from meisho.photo_pair import PhotoPair, StoredPairs
+from meisho.photos import Photo
+from meisho.ranking import NO_ROW, Ranking
+from meisho.run.turning import POSITIONS
+from meisho.texts import count
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One database photo that was found.
+
+    Attributes:
+        id: Its id in the collection.
+        path: Its file.
+        score: Higher is better; without a reranker the dot product of the descriptors.
+        num_inliers: Matches with the query that agree on one geometry; None where nothing was verified.
+        same_place: Whether those are enough to say that both show the same place; None likewise.
+        copies: Photos of the collection that stand below it: the same content under another name and, where
+            they were asked for, near copies.
+        turned: Degrees, clockwise, by which the query was turned when it found this; 0 where it was not.
+    """
+
+    id: str
+    path: Path
+    score: float
+    num_inliers: int | None = None
+    same_place: bool | None = None
+    copies: tuple[Photo, ...] = ()
+    turned: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found: one list of answers per query, best first, by `found[0]` or in a loop.
+
+    Attributes:
+        queries: Q photos that were asked with.
+        ranking: The answers as rows of the database.
+        paths: (N,) files of the database photos, by row.
+        version: Version of the collection that answered.
+        pairs: Compares queries with answers as the reranker did, for who wants to see why; None where no
+            local features were looked at. Of turned queries, it knows each position as a query of its own.
+        below: For each query, the rows that stand below an answer, by its row.
+        positions: For each query, the position in which an answer was found, by its row, as a place in
+            `meisho.run.turning.POSITIONS`; None where the queries were not turned.
+    """
+
+    queries: tuple[Photo, ...]
+    ranking: Ranking
+    paths: Sequence[Path]
+    version: int
+    pairs: StoredPairs | None = None
+    below: Sequence[Mapping[int, tuple[int, ...]]] = ()
+    positions: Sequence[Mapping[int, int]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __iter__(self) -> Iterator[list[Answer]]:
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, query_row: int) -> list[Answer]:
+        """Return the answers to one query, best first."""
+        if not -len(self) <= query_row < len(self):
+            raise IndexError(query_row)  # what ends a loop over a sequence
+        rows, scores = self._rows(query_row), self.ranking.scores[query_row].tolist()
+        answers = [self._answer(query_row, row, score) for row, score in zip(rows, scores, strict=False)]
+        if self.pairs is None:
+            return answers
+        return [
+            replace(answer, num_inliers=pair.verification.num_inliers, same_place=pair.same_place)
+            for answer, pair in zip(answers, self.compare(query_row), strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        answers = f"up to {count(self.ranking.depth, 'answer')} each"
+        return f"Found({count(len(self), 'query')}, {answers}, version {self.version})"
+
+    def compare(self, query_row: int) -> list[PhotoPair]:
+        """Compare one query with each of its answers by local features; empty where none were looked at.
+
+        Of a query that was asked in four positions, each pair holds it as it was turned.
+        """
+        if self.pairs is None:
+            return []
+        rows = self._rows(query_row)
+        found: dict[int, PhotoPair] = {}
+        for position in range(len(POSITIONS)) if self.positions is not None else (0,):
+            chosen = [row for row in rows if self._position(query_row, row) == position]
+            asked = query_row % len(self) * (1 if self.positions is None else len(POSITIONS)) + position
+            pairs = self.pairs.compare(
+                asked, np.array(chosen, np.int64), [self._photo(row) for row in chosen]
+            )
+            found |= zip(chosen, pairs, strict=True)
+        return [found[row] for row in rows]
+
+    def _answer(self, query_row: int, row: int, score: float) -> Answer:
+        below = self.below[query_row].get(row, ()) if self.below else ()
+        return Answer(
+            self.ranking.database_ids[row],
+            self.paths[row],
+            score,
+            copies=tuple(map(self._photo, below)),
+            turned=POSITIONS[self._position(query_row, row)],
+        )
+
+    def _rows(self, query_row: int) -> list[int]:
+        return [row for row in self.ranking.ranks[query_row].tolist() if row != NO_ROW]
+
+    def _position(self, query_row: int, row: int) -> int:
+        return 0 if self.positions is None else self.positions[query_row][row]
+
+    def _photo(self, row: int) -> Photo:
+        return Photo(self.ranking.database_ids[row], self.paths[row])
