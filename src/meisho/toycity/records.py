@@ -192,8 +192,9 @@ def read_records(root: Path) -> Records:
     path = root / RECORDS_NAME
     if not path.exists():
         raise DatasetError(f"{root}: no toy city here; run 'meisho demo' or call build_toycity(root)")
+    advice = f"delete {root} and build it again"
     try:
-        data: dict[str, Any] = dict(read_json(path, error=DatasetError).values)
+        data: dict[str, Any] = dict(read_json(path, error=DatasetError, advice=advice).values)
         if data["format"] != FORMAT:
             raise DatasetError(
                 f"{path}: format {shorten(data['format'])}, this version reads {FORMAT}; delete {root} and "

@@ -28,6 +28,7 @@ STATE_FOLDER = "state"
 """In a run's folder."""
 
 STATE_NAME = "state.json"
+_ADVICE = "this is not the state of this run; was a file removed?"
 FORMAT = 3
 
 
@@ -139,7 +140,7 @@ def load_state(folder: Path, state: RunState) -> tuple[Position, int]:
     """
     path = folder / STATE_NAME
     try:
-        content: dict[str, Any] = dict(read_json(path, error=InputError, nan=True).values)
+        content: dict[str, Any] = dict(read_json(path, error=InputError, advice=_ADVICE, nan=True).values)
         _check_ranks(path, content["format"], len(content["tensors"]), state)
         tensors = load_file(folder / content["tensors"][state.rank])
         for name, network in state.networks.items():
@@ -163,7 +164,7 @@ def saved_step(folder: Path) -> int | None:
     path = folder / STATE_FOLDER / STATE_NAME
     if not path.is_file():
         return None
-    return read_json(path, error=InputError, nan=True).table("progress").integer("step")
+    return read_json(path, error=InputError, advice=_ADVICE, nan=True).table("progress").integer("step")
 
 
 _FILE_NAME = re.compile(r"state-\d+-\d+-\d+\.safetensors")
