@@ -12,7 +12,7 @@ from meisho.ranking import NO_ROW, Ranking
 NEAR_BITS = 8
 """Perceptual hashes of two answers that differ in at most so many of their 64 bits are of near copies.
 
-By what was measured in `meisho.datasets.duplicates`, all photos that were saved anew or made smaller differ in
+By what was measured in `meisho.datasets.duplicates`, photos that were saved anew or made smaller differ in
 at most 8 bits, and different photos in no fewer than 10.
 """
 
