@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
 from meisho.errors import ConfigError, ImageError, InputError
+from meisho.image_files import MAX_PIXELS
 from meisho.images import (
-    MAX_PIXELS,
     ImageOptions,
     load_image,
     load_sized_image,

@@ -14,9 +14,7 @@ def to_resizable(image: Image.Image) -> Image.Image:
     """Return the image in a mode whose pixels can be averaged: L, LA, RGB, RGBA or CMYK."""
     if image.mode in ("L", "RGB") and "transparency" in image.info:
         return drop_empty_alpha(image.convert("RGBA"))  # one colour is marked as transparent
-    if image.mode in ("LA", "RGBA"):
-        return drop_empty_alpha(image)
-    if image.mode in ("L", "RGB", "CMYK"):
+    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
         return image
     if image.mode.startswith(("I", "F")):
         return _scale_to_8_bits(image)

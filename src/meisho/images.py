@@ -15,28 +15,20 @@ What is decided here, once:
 
 import io
 import math
-import struct
-import threading
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps
 
 from meisho.arrays import UInt8Array, read_only
-from meisho.colours import to_resizable, to_rgb
+from meisho.colours import drop_empty_alpha, to_resizable, to_rgb
 from meisho.errors import ConfigError, ImageError, InputError
+from meisho.image_files import UPRIGHT, find_orientation, open_photo, plain_errors, upright_size
 from meisho.jpeg import decode_jpeg
 from meisho.memory import Admit, refuse_cost
-from meisho.photos import Box, Photo, explain_os_error, open_photo_file
-from meisho.png import SIGNATURE, keep_picture
-from meisho.tiff import MAGICS, DeepTiff, is_deep
-
-MAX_PIXELS = 300_000_000
-"""A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
+from meisho.photos import Box, Photo
 
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -46,18 +38,10 @@ INTERPOLATIONS = {
 }
 """Names for `ImageOptions.interpolation`; all of them average over the source pixels when they shrink."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # EXIF orientation -> what turns the photo upright; 1 and everything else: nothing
 _DRAFT_HEADROOM = 2  # 1/4 of 12 MP for 384 px: 50 dB to full decoding; 1/8, headroom 1.3: 38 dB, visible
+_SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+_MIRRORED_X = {UPRIGHT[orientation] for orientation in (2, 3, 6, 7)}  # left and right of the upright photo
+_MIRRORED_Y = {UPRIGHT[orientation] for orientation in (3, 4, 7, 8)}  # change places as it is stored
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # 4 for all others
 _REDUCING_GAP = 3.0  # 12 MP to 384 px: 21 ms and 53 dB to the exact filter, which takes 65 ms
 
@@ -148,8 +132,10 @@ def _as_photo(source: PhotoLike, name: str) -> Photo:
     if isinstance(source, str | Path):
         return Photo(str(source), Path(source))
     if isinstance(source, Image.Image):
-        with _translate_errors(Path(name)):
-            source = np.asarray(to_rgb(to_resizable(ImageOps.exif_transpose(source))))
+        with plain_errors(Path(name)):
+            source = ImageOps.exif_transpose(source)
+            source = drop_empty_alpha(source) if source.mode in ("LA", "RGBA") else source
+            source = np.asarray(to_rgb(to_resizable(source)))
     if isinstance(source, bytes) and source:
         return Photo(name, Path(name), content=source)
     if (
@@ -189,8 +175,8 @@ def load_sized_image(photo: Photo, options: ImageOptions, *, admit: Admit = refu
     Raises:
         ImageError: The photo cannot be read, or the box lies outside it; the message says why.
     """
-    with _translate_errors(photo.path), _open_photo(photo) as image:
-        size = _upright_size(image)
+    with plain_errors(photo.path), open_photo(photo) as image:
+        size = upright_size(image)
         crop = _whole_pixels(photo.box, size, photo.path)
         working = working_size(crop[2] - crop[0], crop[3] - crop[1], options)
         admit(photo.path, _estimate_bytes(image, _reduction(image, crop, working)))
@@ -218,8 +204,8 @@ def read_size(photo: Photo) -> tuple[int, int]:
     Raises:
         ImageError: The header cannot be read.
     """
-    with _translate_errors(photo.path), _open_photo(photo) as image:
-        return _upright_size(image)
+    with plain_errors(photo.path), open_photo(photo) as image:
+        return upright_size(image)
 
 
 def make_thumbnail(photo: Photo, max_side_px: int = 256, *, quality: int = 80) -> bytes:
@@ -233,8 +219,8 @@ def make_thumbnail(photo: Photo, max_side_px: int = 256, *, quality: int = 80) -
     Raises:
         ImageError: The photo cannot be read.
     """
-    with _translate_errors(photo.path), _open_photo(photo) as image:
-        width, height = _upright_size(image)
+    with plain_errors(photo.path), open_photo(photo) as image:
+        width, height = upright_size(image)
         scale = min(1.0, max_side_px / max(width, height))
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
         whole = (0, 0, width, height)
@@ -244,61 +230,6 @@ def make_thumbnail(photo: Photo, max_side_px: int = 256, *, quality: int = 80) -
         jpeg = io.BytesIO()
         picture.save(jpeg, "JPEG", quality=quality)
         return jpeg.getvalue()
-
-
-@contextmanager
-def _open_photo(photo: Photo) -> Iterator[Image.Image]:
-    """Open a photo's header by its content, whatever its ending, and check its size; no pixel is decoded."""
-    with ExitStack() as stack:
-        if isinstance(photo.content, np.ndarray):
-            image = Image.fromarray(photo.content)
-        elif photo.content is not None:
-            image = stack.enter_context(_open_image(io.BytesIO(photo.content), photo.path))
-        else:
-            file = stack.enter_context(open_photo_file(photo.path))
-            image = stack.enter_context(_open_image(file, photo.path))
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
-        yield image
-
-
-def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image:
-    head = file.read(64)
-    file.seek(0)
-    brand = head[8:12] if head[4:8] == b"ftyp" else b""
-    if head.startswith(SIGNATURE):
-        return Image.open(keep_picture(file.read()), formats=("PNG",))
-    if head.startswith(MAGICS):
-        deep = is_deep(file)
-        file.seek(0)
-        if deep:
-            return DeepTiff(file)
-    if brand not in _HEIF_BRANDS or b"avif" in head:
-        return Image.open(file, formats=_FORMATS)
-    try:
-        from pillow_heif import HeifImageFile
-    except ImportError as error:
-        reason = "HEIC photos need the package pillow-heif; run: pip install 'meisho[heic]'"
-        raise ImageError(path, reason) from error
-    image: Image.Image = HeifImageFile(file)
-    return image
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    if _orientation(image) in (5, 6, 7, 8):
-        return image.height, image.width
-    return image.width, image.height
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where it is missing, broken or has been applied by Pillow."""
-    if image.format == "TIFF":
-        return 1  # Pillow turns a TIFF upright when it is loaded and gives the upright size before
-    try:
-        orientation = image.getexif().get(0x0112)
-    except Exception:  # broken EXIF raises nearly anything, and says nothing about the pixels
-        return 1
-    return orientation if orientation in _UPRIGHT else 1
 
 
 def _whole_pixels(box: Box | None, size: tuple[int, int], path: Path) -> tuple[int, int, int, int]:
@@ -329,28 +260,40 @@ def _render(
 ) -> Image.Image:
     """Decode an opened photo of upright `size` and bring `crop` of it to the `working` size, RGB.
 
-    A JPEG reduced by s holds ceil(side / s) pixels, the last of them partly beyond the border, which is the
-    left or upper border if the photo is turned: so edges are divided by s, not scaled to the reduced size.
+    It is turned upright last, when it is small. A JPEG reduced by s holds ceil(side / s) pixels, the last of
+    them partly beyond the right or lower border: so edges are divided by s, not scaled to the reduced size.
     """
-    orientation = _orientation(image)
+    turn = UPRIGHT.get(find_orientation(image))
     reduction = _reduction(image, crop, working)
-    if image.format in ("JPEG", "MPO"):
-        picture = decode_jpeg(image, image.size, reduction)
-    else:
-        image.load()
-        picture = image
-    if orientation in _UPRIGHT:
-        picture = picture.transpose(_UPRIGHT[orientation])
-    beyond_x = -size[0] % reduction if orientation in (2, 3, 6, 7) else 0
-    beyond_y = -size[1] % reduction if orientation in (3, 4, 7, 8) else 0
-    shifts = (beyond_x, beyond_y, beyond_x, beyond_y)
-    x0, y0, x1, y1 = ((edge + shift) / reduction for edge, shift in zip(crop, shifts, strict=True))
+    picture = _decode(image, reduction)
+    x0, y0, x1, y1 = (edge / reduction for edge in _turn_back(crop, size, turn))
     left, top = math.floor(x0), math.floor(y0)
     whole = (left, top, min(math.ceil(x1), picture.width), min(math.ceil(y1), picture.height))
     # cut out first: resizing alone would blend in what lies outside
     part = picture if whole == (0, 0, *picture.size) else picture.crop(whole)
     box = (x0 - left, y0 - top, min(x1 - left, part.width), min(y1 - top, part.height))
-    return to_rgb(to_resizable(part).resize(working, resampling, box, _REDUCING_GAP))
+    stored = working[::-1] if turn in _SIDEWAYS else working
+    small = to_rgb(to_resizable(part).resize(stored, resampling, box, _REDUCING_GAP))
+    return small if turn is None else small.transpose(turn)
+
+
+def _decode(image: Image.Image, reduction: int) -> Image.Image:
+    """Return the pixels of an opened photo as they are stored, a JPEG at 1/`reduction` of its size."""
+    if image.format in ("JPEG", "MPO"):
+        return decode_jpeg(image, image.size, reduction)
+    image.load()
+    return drop_empty_alpha(image) if image.mode in ("LA", "RGBA") else image
+
+
+def _turn_back(
+    box: tuple[int, int, int, int], size: tuple[int, int], turn: Image.Transpose | None
+) -> tuple[int, int, int, int]:
+    """Return where a box of the upright photo of `size` = (width, height) lies in the stored one."""
+    (x0, y0, x1, y1), (width, height) = box, size
+    across = (width - x1, width - x0) if turn in _MIRRORED_X else (x0, x1)
+    down = (height - y1, height - y0) if turn in _MIRRORED_Y else (y0, y1)
+    first, second = (down, across) if turn in _SIDEWAYS else (across, down)
+    return first[0], second[0], first[1], second[1]
 
 
 def _estimate_bytes(image: Image.Image, reduction: int) -> int:
@@ -380,68 +323,3 @@ def _outline_box(picture: Image.Image, crop: tuple[int, int, int, int], scale: f
     for inset, colour in ((0, "black"), (1, "yellow"), (2, "yellow"), (3, "black")):
         if x1 - x0 > 2 * inset + 1 and y1 - y0 > 2 * inset + 1:
             draw.rectangle((x0 + inset, y0 + inset, x1 - 1 - inset, y1 - 1 - inset), outline=colour)
-
-
-@contextmanager
-def _translate_errors(path: Path) -> Iterator[None]:
-    """Turn whatever Pillow and its plug-ins raise into an ImageError that names the photo."""
-    try:
-        with _pillow_settings.applied():
-            yield
-    except ImageError:
-        raise
-    except Exception as error:  # damaged files make the decoders raise nearly every type there is
-        raise ImageError(path, _reason(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    """Say in one line why a photo could not be read."""
-    if isinstance(error, Image.DecompressionBombError):
-        return f"more than {MAX_PIXELS // 1_000_000} megapixels: refused as a decompression bomb"
-    if isinstance(error, UnidentifiedImageError):
-        return "not a photo in a known format, or its header is damaged"
-    if isinstance(error, MemoryError):
-        return "not enough memory to decode it"
-    if isinstance(error, OSError) and error.strerror:
-        return explain_os_error(error)
-    if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError):
-        return f"damaged: {type(error).__name__}: {error}".splitlines()[0][:200]
-    return " ".join(str(error).split())[:200] or f"damaged: {type(error).__name__}"
-
-
-class _PillowSettings:
-    """What reading needs of Pillow's process-wide settings, set while any thread reads and then put back.
-
-    Not more than MAX_PIXELS (Pillow raises at twice its own limit), no half-decoded files, no warnings. The
-    first thread in sets them and the last one out restores them, because the settings know no threads.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._num_readers = 0
-        self._restore = ExitStack()
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        with self._lock:
-            if self._num_readers == 0:
-                self._set()
-            self._num_readers += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._num_readers -= 1
-                if self._num_readers == 0:
-                    self._restore.close()
-
-    def _set(self) -> None:
-        self._restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-        self._restore.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
-        self._restore.enter_context(warnings.catch_warnings())
-        Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
-        warnings.simplefilter("ignore")
-
-
-_pillow_settings = _PillowSettings()

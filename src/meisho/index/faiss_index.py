@@ -98,7 +98,7 @@ class _FaissIndex:
         while len(too_few) and (count := 2 * count) <= _EXACT_FROM_SHARE * self._size:
             rows[too_few], scores[too_few], level = self._search_among(queries[too_few], count, top)
             too_few = too_few[level]
-        short: BoolArray = (rows < 0).any(axis=1)
+        short: BoolArray = np.asarray((rows < 0).any(axis=1))
         short[too_few] = True
         if short.any():
             rows[short], scores[short] = self._search_exactly(queries[short], top)

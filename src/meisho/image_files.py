@@ -1,0 +1,172 @@
+"""Image files: opened by their content, whatever their ending; refused with the true reason."""
+
+import io
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from meisho.errors import ImageError
+from meisho.photos import RAW_SUFFIXES, Photo, explain_os_error, open_photo_file
+from meisho.png import SIGNATURE, keep_picture
+from meisho.tiff import MAGICS, DeepTiff, is_deep
+
+MAX_PIXELS = 300_000_000
+"""A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
+
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF orientation -> what turns the photo upright; 1 and everything else: nothing
+
+
+@contextmanager
+def open_photo(photo: Photo) -> Iterator[Image.Image]:
+    """Open a photo's header by its content, whatever its ending, and check its size; no pixel is decoded."""
+    with ExitStack() as stack:
+        if isinstance(photo.content, np.ndarray):
+            image = Image.fromarray(photo.content)
+        elif photo.content is not None:
+            image = stack.enter_context(_open_image(io.BytesIO(photo.content), photo.path))
+        else:
+            file = stack.enter_context(open_photo_file(photo.path))
+            is_raw = photo.path.suffix.lower() in RAW_SUFFIXES
+            readable = _find_preview(photo.path) if is_raw else file
+            image = stack.enter_context(_open_image(readable, photo.path))
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        yield image
+
+
+def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image:
+    head = file.read(64)
+    file.seek(0)
+    brand = head[8:12] if head[4:8] == b"ftyp" else b""
+    if head.startswith(SIGNATURE):
+        return Image.open(keep_picture(file.read()), formats=("PNG",))
+    if head.startswith(MAGICS):
+        deep = is_deep(file)
+        file.seek(0)
+        if deep:
+            return DeepTiff(file)
+    if brand not in _HEIF_BRANDS or b"avif" in head:
+        return Image.open(file, formats=_FORMATS)
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError as error:
+        reason = "HEIC photos need the package pillow-heif; run: pip install 'meisho[heic]'"
+        raise ImageError(path, reason) from error
+    image: Image.Image = HeifImageFile(file)
+    return image
+
+
+def _find_preview(path: Path) -> io.BytesIO:
+    """Return the JPEG that a RAW photo holds, as the camera made it."""
+    try:
+        import rawpy
+    except ImportError as error:
+        reason = "RAW photos need the package rawpy; run: pip install 'meisho[raw]'"
+        raise ImageError(path, reason) from error
+    try:
+        with rawpy.imread(str(path)) as raw:
+            preview = raw.extract_thumb()
+    except rawpy.LibRawError as error:
+        raise ImageError(path, f"no picture can be read of this RAW photo ({error})") from error
+    if preview.format != rawpy.ThumbFormat.JPEG:
+        raise ImageError(path, "this RAW photo holds no JPEG; develop it to one")
+    return io.BytesIO(bytes(preview.data))
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return (width, height), px, of an opened photo once it is turned upright."""
+    if find_orientation(image) in (5, 6, 7, 8):
+        return image.height, image.width
+    return image.width, image.height
+
+
+def find_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where it is missing, broken or has been applied by Pillow."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns a TIFF upright when it is loaded and gives the upright size before
+    try:
+        orientation = image.getexif().get(0x0112)
+    except Exception:  # broken EXIF raises nearly anything, and says nothing about the pixels
+        return 1
+    return orientation if orientation in UPRIGHT else 1
+
+
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Turn whatever Pillow and its plug-ins raise into an ImageError that names the photo."""
+    try:
+        with _pillow_settings.applied():
+            yield
+    except ImageError:
+        raise
+    except Exception as error:  # damaged files make the decoders raise nearly every type there is
+        raise ImageError(path, _reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line why a photo could not be read."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MAX_PIXELS // 1_000_000} megapixels: refused as a decompression bomb"
+    if isinstance(error, UnidentifiedImageError):
+        return "not a photo in a known format, or its header is damaged"
+    if isinstance(error, MemoryError):
+        return "not enough memory to decode it"
+    if isinstance(error, OSError) and error.strerror:
+        return explain_os_error(error)
+    if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError):
+        return f"damaged: {type(error).__name__}: {error}".splitlines()[0][:200]
+    return " ".join(str(error).split())[:200] or f"damaged: {type(error).__name__}"
+
+
+class _PillowSettings:
+    """What reading needs of Pillow's process-wide settings, set while any thread reads and then put back.
+
+    Not more than MAX_PIXELS (Pillow raises at twice its own limit), no half-decoded files, no warnings. The
+    first thread in sets them and the last one out restores them, because the settings know no threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_readers = 0
+        self._restore = ExitStack()
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        with self._lock:
+            if self._num_readers == 0:
+                self._set()
+            self._num_readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._num_readers -= 1
+                if self._num_readers == 0:
+                    self._restore.close()
+
+    def _set(self) -> None:
+        self._restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        self._restore.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+        self._restore.enter_context(warnings.catch_warnings())
+        Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        warnings.simplefilter("ignore")
+
+
+_pillow_settings = _PillowSettings()
