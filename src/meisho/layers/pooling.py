@@ -31,7 +31,7 @@ class GeM(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Pool (B, C, H, W) features of any float type -> (B, C) float32."""
-        return _power_mean(features.float().clamp(min=GEM_EPS), self.p, dim=(-2, -1))
+        return _power_mean(features.float().clamp(min=GEM_EPS), self.p, dim=(-2, -1)).flatten(1)
 
     def extra_repr(self) -> str:
         """Show the power when the module is printed."""
@@ -78,17 +78,16 @@ def pool_scales(descriptors: Tensor, p: float = 1.0) -> Tensor:
     if p == 1:
         return descriptors.mean(dim=0)
     smallest = descriptors.amin(dim=(0, 2)).unsqueeze(-1)
-    return _power_mean(descriptors - smallest, p, dim=(0,)) + smallest
+    return _power_mean(descriptors - smallest, p, dim=(0,)).squeeze(0) + smallest
 
 
 def _power_mean(values: Tensor, p: Tensor | float, *, dim: tuple[int, ...]) -> Tensor:
-    """Return (mean(values^p))^(1/p) of values of 0 or more over the dimensions `dim`.
+    """Return (mean(values^p))^(1/p) of values of 0 or more over the dimensions `dim`, which stay with size 1.
 
     Values are divided by their largest first: of powers, only those of 0 to 1 stay finite for any p.
     """
     largest = values.detach().amax(dim=dim, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
-    powers = (values / largest).pow(p)
-    return powers.mean(dim=dim).pow(1 / p) * largest.squeeze(dim)
+    return (values / largest).pow(p).mean(dim=dim, keepdim=True).pow(1 / p) * largest
 
 
 class AveragePooling(nn.Module):
