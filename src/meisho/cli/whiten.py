@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from meisho.cli.app import app, print_json, print_skipped, say, strong
+from meisho.cli.app import app, note, print_json, print_skipped, say, strong
 from meisho.cli.bars import progress_bars
 from meisho.cli.checks import check_output
 from meisho.cli.options import Json, ModelChoice, expand_options
@@ -28,7 +28,7 @@ def whiten(
         int | None, typer.Option(metavar="N", min=1, help="Dimensions to keep. Default: all.")
     ] = None,
     shrinkage: Annotated[
-        float | None, typer.Option(metavar="X", min=0, help="Shrinkage. Default: 0 (PCA), 10 (learned).")
+        float | None, typer.Option(metavar="X", min=0, help="Shrinkage. Default: 1 (PCA), 10 (learned).")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -44,11 +44,15 @@ def whiten(
     options = WhiteningOptions(learned=learned, dim=dim, shrinkage=shrinkage)
     describer = choice.describer()
     with progress_bars() as report_progress:
-        whitening, skipped = fit_whitening(photos, describer, options, progress=report_progress)
+        fitted = fit_whitening(photos, describer, options, progress=report_progress)
+    whitening, skipped = fitted.whitening, fitted.skipped
     to.parent.mkdir(parents=True, exist_ok=True)
     whitening.save(to)
+    for doubt in fitted.doubts:
+        note(f"{doubt}: searches may get worse; measure with 'meisho evaluate' before use")
     if as_json:
-        print_json({"whitening": str(to), "kind": whitening.kind, "dim": whitening.dim, "skipped": skipped})
+        facts = {"whitening": str(to), "kind": whitening.kind, "dim": whitening.dim}
+        print_json({**facts, "doubts": fitted.doubts, "skipped": skipped})
         return
     print_skipped(skipped)
     say(f"{whitening.kind} whitening, {describer.dim} to {whitening.dim} dimensions, in ", strong(to))
