@@ -117,7 +117,7 @@ def test_search_finds_the_photo_itself_and_its_twin(run, photos, tmp_path):
         (("info", "nowhere"), 4, "nowhere"),
         (("evaluate", "folder"), 2, "--root"),
         (("evaluate", "oxfrod5k", "--root", "."), 2, "roxford5k"),
-        (("evaluate", "--compare", "a", "b"), 2, "no report"),
+        (("evaluate", "--compare", "a", "b"), 2, "No such file"),
         (("index", ".", "--to", "c", "--model", "timm:resnet43"), 2, "resnet"),
         (("index", ".", "--to", "c", "--scales", "1,x"), 2, "--scales"),
         (("index", ".", "--to", "c", "--model", "random"), 2, "baseline"),
@@ -267,8 +267,10 @@ def test_benchmark_without_photos_says_what_is_missing(run, shared_data, tmp_pat
 def test_whitening_is_learned_and_used(run, photos, tmp_path):
     whitening = tmp_path / "new folder" / "w.safetensors"
     (photos / "broken.jpg").write_bytes(b"x")
-    code, out, _ = run("whiten", photos, "--to", whitening, "--dim", 4, *SMALL)
+    assert run("whiten", photos, "--to", whitening, "--dim", 40, *SMALL)[0] == 2  # of so few photos
+    code, out, err = run("whiten", photos, "--to", whitening, "--dim", 4, *SMALL)
     assert code == 0
+    assert "4 of 1280 dimensions are kept, fewer than 256" in " ".join(err.split())
     assert "pca whitening, 1280 to 4 dimensions" in out
     collection = tmp_path / "white.meisho"
     assert run("index", photos, "--to", collection, *SMALL, "--whitening", whitening)[0] == 0

@@ -5,7 +5,7 @@ import pytest
 
 from meisho.descriptors import Descriptors, Provenance, normalize_rows
 from meisho.errors import InputError, MismatchError, WeightsError
-from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
+from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening, whitening_doubts
 
 SOURCE = Provenance.from_options("timm:resnet34", {"p": 3.0, "whitening": None}, "ab" * 32)
 
@@ -25,7 +25,9 @@ def without_normalisation(whitening, vectors):
 
 def test_pca_whitening_gives_an_identity_covariance():
     descriptors = describe(correlated_vectors(np.random.default_rng(0)))
-    whitened = without_normalisation(fit_pca_whitening(descriptors), descriptors.vectors.astype(np.float64))
+    whitened = without_normalisation(
+        fit_pca_whitening(descriptors, shrinkage=0), descriptors.vectors.astype(np.float64)
+    )
     np.testing.assert_allclose(whitened.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(whitened.T @ whitened / len(whitened), np.eye(6), atol=1e-4)
 
@@ -33,7 +35,7 @@ def test_pca_whitening_gives_an_identity_covariance():
 def test_pca_whitening_worked_by_hand():
     # x varies by ±2 (variance 4), y by ±1 (variance 1) about (5, 7): first x / 2, then y / 1
     descriptors = describe([[3, 6], [7, 6], [3, 8], [7, 8]])
-    whitening = fit_pca_whitening(descriptors)
+    whitening = fit_pca_whitening(descriptors, shrinkage=0)
     np.testing.assert_allclose(whitening.mean, [5, 7])
     np.testing.assert_allclose(np.abs(whitening.projection), [[0.5, 0], [0, 1]], atol=1e-6)
     np.testing.assert_allclose(np.abs(whitening.transform(descriptors.vectors)), np.full((4, 2), 0.5**0.5))
@@ -53,19 +55,94 @@ def test_pca_shrinkage_makes_the_map_gentler():
     np.testing.assert_allclose(np.abs(projection).max(axis=1), [6.5**-0.5, 3.5**-0.5], rtol=1e-6)
 
 
-def test_directions_without_variance_are_left_out():
+def test_directions_without_variance_are_left_out_without_shrinkage_and_kept_with_it():
     vectors = np.random.default_rng(0).standard_normal((50, 3))
-    whitening = fit_pca_whitening(describe(np.c_[vectors, np.full(50, 2.0)]))
-    assert whitening.dim == 3
-    few = fit_pca_whitening(describe(np.random.default_rng(0).standard_normal((5, 30))))
-    assert few.dim == 4  # five points span four directions about their mean
+    descriptors = describe(np.c_[vectors, np.full(50, 2.0)])
+    assert fit_pca_whitening(descriptors, shrinkage=0).dim == 3
+    whitening = fit_pca_whitening(descriptors)
+    assert whitening.dim == 4
+    variances = np.var(vectors, axis=0).sum() / 4  # the mean eigenvalue, which the last direction has alone
+    assert np.linalg.norm(whitening.projection[3]) == pytest.approx(variances**-0.5, rel=1e-4)
+
+
+@pytest.mark.parametrize("num", [3, 5, 30])
+def test_few_descriptors_do_not_become_equidistant(num):
+    vectors = np.random.default_rng(0).standard_normal((num, 30))
+    vectors[1] = vectors[0] + 0.1 * vectors[1]  # two photos of one thing
+    descriptors = describe(normalize_rows(vectors))
+    whitened = fit_pca_whitening(descriptors).transform(descriptors.vectors)
+    scores = (whitened @ whitened.T)[np.triu_indices(num, 1)]
+    assert scores[0] > 0.1 + scores[1:].max()
+    with pytest.raises(InputError, match="all at one distance; set shrinkage"):
+        fit_pca_whitening(descriptors, shrinkage=0)
+
+
+def test_more_dimensions_than_few_descriptors_vary_in_are_refused():
+    descriptors = describe(np.random.default_rng(0).standard_normal((20, 40)))
+    for dim in (20, 39):
+        with pytest.raises(InputError, match=rf"20 descriptors vary in 19 directions, too few for dim={dim}"):
+            fit_pca_whitening(descriptors, dim=dim)
+    assert fit_pca_whitening(descriptors, dim=19).dim == 19
+    assert fit_pca_whitening(descriptors).dim == fit_pca_whitening(descriptors, dim=40).dim == 40
+
+
+def test_with_much_shrinkage_descriptors_stay_what_they_are():
+    descriptors = describe(normalize_rows(np.random.default_rng(0).standard_normal((20, 6)) + 1))
+    whitened = fit_pca_whitening(descriptors, shrinkage=1e5).transform(descriptors.vectors)
+    before = descriptors.vectors @ descriptors.vectors.T
+    np.testing.assert_allclose(whitened @ whitened.T, before, atol=1e-3)
+
+
+NO_FIT = {  # descriptors, options, what is said
+    "one": (np.ones((1, 3)), {}, "at least 2"),
+    "all the same": (np.ones((5, 3)), {}, "all the same"),
+    "all zero": (np.zeros((5, 3)), {}, "all the same"),
+    "NaN": (np.array([[1, np.nan], [0, 1], [1, 1]]), {}, "NaN or infinity"),
+    "infinity": (np.array([[1, np.inf], [0, 1], [1, 1]]), {}, "NaN or infinity"),
+    "dim 0": (np.eye(3), {"dim": 0}, "between 1 and 3"),
+    "dim above all": (np.eye(3), {"dim": 4}, "between 1 and 3"),
+    "shrinkage below 0": (np.eye(3), {"shrinkage": -1.0}, "at least 0"),
+    "shrinkage NaN": (np.eye(3), {"shrinkage": np.nan}, "at least 0"),
+    "shrinkage infinite": (np.eye(3), {"shrinkage": np.inf}, "at least 0"),
+}
+
+
+@pytest.mark.parametrize("name", NO_FIT)
+def test_what_cannot_be_whitened_is_refused_in_words(name):
+    vectors, options, message = NO_FIT[name]
+    rows = np.zeros(1, np.int64), np.full(1, len(vectors) - 1, np.int64)
+    with pytest.raises(InputError, match=message):
+        fit_pca_whitening(describe(vectors), **options)
+    with pytest.raises(InputError, match=message.replace("all the same", "all the same|pairs")):
+        fit_learned_whitening(describe(vectors), *rows, **options)
+
+
+DOUBTS = {  # photos, of 1,280 dimensions, options, whether something is said
+    "as many as can be": (5000, {}, False),
+    "enough": (40, {}, False),
+    "very few": (9, {}, True),
+    "few dimensions": (4000, {"dim": 64}, True),
+    "many dimensions": (4000, {"dim": 512}, False),
+    "the default, said": (40, {"shrinkage": 10.0}, False),
+    "little shrinkage": (2000, {"shrinkage": 0.1}, True),
+    "little shrinkage, many photos": (20_000, {"shrinkage": 0.1}, False),
+}
+
+
+@pytest.mark.parametrize("name", DOUBTS)
+@pytest.mark.parametrize("learned", [False, True])
+def test_what_is_known_to_hurt_is_said(name, learned):
+    num, options, is_said = DOUBTS[name]
+    doubts = whitening_doubts(num, 1280, learned=learned, **options)
+    assert (len(doubts) > (not learned)) == is_said
+    assert learned or "without labels" in doubts[0]
 
 
 def test_learned_whitening_makes_differences_within_pairs_white():
     rng = np.random.default_rng(0)
     descriptors = describe(correlated_vectors(rng))
     queries, positives = np.arange(0, 400, 2), np.arange(1, 400, 2)
-    whitening = fit_learned_whitening(descriptors, queries, positives)
+    whitening = fit_learned_whitening(descriptors, queries, positives, shrinkage=0)
     vectors = descriptors.vectors.astype(np.float64)
     differences = (vectors[queries] - vectors[positives]) @ whitening.projection.T
     np.testing.assert_allclose(differences.T @ differences / 200, np.eye(6), atol=1e-3)
@@ -83,7 +160,7 @@ def test_learned_whitening_agrees_with_the_formula_by_an_unsymmetric_solver():
     turned = inverse @ (columns - mean[:, None])
     values, directions = np.linalg.eig(turned @ turned.T)
     slow = directions[:, np.argsort(-values)].T @ inverse
-    whitening = fit_learned_whitening(describe(vectors), queries, positives)
+    whitening = fit_learned_whitening(describe(vectors), queries, positives, shrinkage=0)
     np.testing.assert_allclose(whitening.mean, mean, rtol=1e-5)
     np.testing.assert_allclose(
         np.abs(whitening.projection), np.abs(slow), rtol=1e-3, atol=1e-4
@@ -95,7 +172,9 @@ def test_learned_whitening_finds_what_pairs_share():
     place = np.repeat(rng.standard_normal((60, 8)), 2, axis=0)
     nuisance = 6 * rng.standard_normal((120, 3))
     descriptors = describe(np.c_[place + 0.05 * rng.standard_normal((120, 8)), nuisance])
-    whitening = fit_learned_whitening(descriptors, np.arange(0, 80, 2), np.arange(1, 80, 2), dim=8)
+    whitening = fit_learned_whitening(
+        descriptors, np.arange(0, 80, 2), np.arange(1, 80, 2), dim=8, shrinkage=0
+    )
 
     def found(vectors):
         scores = (
@@ -110,7 +189,7 @@ def test_too_few_pairs_are_explained_and_shrinkage_helps():
     descriptors = describe(np.random.default_rng(0).standard_normal((20, 10)))
     queries, positives = np.array([0, 1]), np.array([2, 3])
     with pytest.raises(InputError, match="shrinkage"):
-        fit_learned_whitening(descriptors, queries, positives)
+        fit_learned_whitening(descriptors, queries, positives, shrinkage=0)
     whitening = fit_learned_whitening(descriptors, queries, positives, shrinkage=0.1)
     assert np.isfinite(whitening.transform(descriptors.vectors)).all()
 
@@ -125,13 +204,7 @@ def test_rows_that_do_not_pair_are_refused(queries, positives, message):
         fit_learned_whitening(descriptors, np.array(queries, np.int64), np.array(positives, np.int64))
 
 
-def test_what_cannot_be_fitted_is_refused():
-    with pytest.raises(InputError, match="at least 2"):
-        fit_pca_whitening(describe(np.ones((1, 3))))
-    with pytest.raises(InputError, match="all the same"):
-        fit_pca_whitening(describe(np.ones((5, 3))))
-    with pytest.raises(InputError, match="between 1 and 3"):
-        fit_pca_whitening(describe(np.eye(3)), dim=4)
+def test_a_map_that_does_not_fit_or_is_not_finite_is_refused():
     with pytest.raises(InputError, match="do not fit"):
         Whitening(np.zeros(3, np.float32), np.zeros((2, 4), np.float32), "pca", SOURCE)
     with pytest.raises(InputError, match="NaN"):
@@ -180,5 +253,5 @@ def test_whitened_descriptors_say_so_and_are_normalised():
 
 
 def test_a_vector_at_the_mean_stays_finite():
-    whitening = fit_pca_whitening(describe([[3, 6], [7, 6], [3, 8], [7, 8]]))
+    whitening = fit_pca_whitening(describe([[3, 6], [7, 6], [3, 8], [7, 8]]), shrinkage=0)
     assert whitening.transform(np.array([[5, 7]], np.float32)).tolist() == [[0, 0]]

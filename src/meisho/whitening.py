@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -21,6 +22,18 @@ from meisho.outputs import WHITENING, check_output
 
 Kind = Literal["pca", "learned"]
 _NO_WHITENING = "not a whitening file"
+PCA_SHRINKAGE = 1.0
+"""The best of 0, 0.1, 1, 10 and 100 on 100 to 790 photos of 1,280 dimensions (benchmarks/bench_whiten.py)."""
+LEARNED_SHRINKAGE = 10.0
+"""The best of 0.1, 1 and 10 with a few hundred photos (docs/LOG.md); less needs far more pairs."""
+
+_UNLABELLED = (
+    "fitted without labels, which raised mAP by 0.5 to 2 points on one set of photos and lowered it by 0 to "
+    "3 on another (those learned from 40 photos or more, by --learned, raised both)"
+)
+_FEW_PHOTOS = 10
+_LEAST_SHARE = 0.2
+_MANY_PER_DIM = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +41,7 @@ class Whitening:
     """x -> projection (x - mean), then L2 normalisation.
 
     Attributes:
-        mean: (D,) float32, read-only.
+        mean: (D,) float32, read-only; what is taken away.
         projection: (D', D) float32, read-only; rows by decreasing eigenvalue.
         kind: "pca" or "learned".
         source: Provenance of the descriptors that it was fitted on; it applies to no others.
@@ -126,30 +139,74 @@ class Whitening:
             raise WeightsError(f"{path}: {_NO_WHITENING} ({one_line(error)})") from error
 
 
-def fit_pca_whitening(
-    descriptors: Descriptors, *, dim: int | None = None, shrinkage: float = 0.0
-) -> Whitening:
-    """Fit a whitening that gives `descriptors` an identity covariance [Jégou & Chum 2012].
+def whitening_doubts(
+    num: int, full_dim: int, *, learned: bool = False, dim: int | None = None, shrinkage: float | None = None
+) -> tuple[str, ...]:
+    """Say in which ways a whitening is known to harm retrieval on other photos (benchmarks/bench_whiten.py).
 
-    The covariance divides by N. Directions without variance are left out, so D' may be less than `dim`.
+    Args:
+        num: N photos that it is fitted on.
+        full_dim: D of their descriptors.
+        learned: Whether from pairs, instead of by PCA.
+        dim: As asked for.
+        shrinkage: As asked for.
+    """
+    least_dim, many = math.ceil(full_dim * _LEAST_SHARE), _MANY_PER_DIM * full_dim
+    usual = LEARNED_SHRINKAGE if learned else PCA_SHRINKAGE
+    doubts = [] if learned else [_UNLABELLED]
+    if num < _FEW_PHOTOS:
+        doubts.append(f"fitted on {num} photos, fewer than {_FEW_PHOTOS}")
+    if dim is not None and dim < least_dim:
+        doubts.append(f"{dim} of {full_dim} dimensions are kept, fewer than {least_dim}")
+    if shrinkage is not None and shrinkage < usual and num < many:
+        doubts.append(f"a shrinkage of {shrinkage:g}, below {usual:g}, asks for {many:,} photos, not {num:,}")
+    return tuple(doubts)
+
+
+def check_whitening_dim(dim: int | None, num: int, full_dim: int) -> None:
+    """Check that N descriptors of D dimensions can be whitened to D' of them.
+
+    Raises:
+        InputError: They cannot: N photos vary in at most N - 1 directions.
+    """
+    if dim is not None and not 1 <= dim <= full_dim:
+        raise InputError(f"whitening: dim={dim} must be between 1 and {full_dim}")
+    if dim is not None and num - 1 < dim < full_dim:
+        raise InputError(_too_few(num, num - 1, dim))
+
+
+def fit_pca_whitening(
+    descriptors: Descriptors, *, dim: int | None = None, shrinkage: float | None = None
+) -> Whitening:
+    """Fit a whitening that gives `descriptors` an identity covariance, but for shrinkage [Jégou & Chum 2012].
+
+    The covariance divides by N. N descriptors vary in at most N - 1 directions. With shrinkage the other
+    directions are kept too, as if they varied by the shrinkage alone: other photos do vary there. Without it
+    they are left out, and N must be larger than the number of directions, plus one: descriptors that are
+    whitened in all directions they vary in, and no others, are all at one distance.
 
     Args:
         descriptors: N descriptors of D dimensions, N ≥ 2.
-        dim: D', how many directions of largest variance to keep; None keeps all that vary.
-        shrinkage: Added to each eigenvalue, as a fraction of the mean eigenvalue. A larger value makes the
-            map gentler, which helps with few descriptors.
+        dim: D', how many directions of largest variance to keep; None keeps all.
+        shrinkage: Added to each eigenvalue, as a fraction of the mean eigenvalue; None: `PCA_SHRINKAGE`. A
+            larger value makes the map gentler, which helps with few descriptors; of the mean, too, only the
+            part 1 / (1 + shrinkage / `PCA_SHRINKAGE`) is taken away: half of it by default.
 
     Raises:
-        InputError: There are too few descriptors, or they do not vary.
+        InputError: There are too few descriptors for `dim` or for no shrinkage, or they do not vary.
     """
-    _check_enough(descriptors, dim)
+    shrinkage = PCA_SHRINKAGE if shrinkage is None else shrinkage
+    _check_enough(descriptors, dim, shrinkage)
     vectors = descriptors.vectors.astype(np.float64)
     mean = vectors.mean(axis=0)
     centred = vectors - mean
     values, directions = _principal_directions(centred.T @ centred / len(centred))
-    kept = min(dim or len(values), len(values))
+    varying = int(np.count_nonzero(values))
+    _check_varying(len(vectors), varying, dim, shrinkage, descriptors.dim)
+    kept = dim or (len(values) if shrinkage else varying)
     scale = 1 / np.sqrt(values[:kept] + shrinkage * values.sum() / len(mean))
     projection = directions[:kept] * scale[:, None]
+    mean = mean / (1 + shrinkage / PCA_SHRINKAGE)
     return Whitening(mean.astype(np.float32), projection.astype(np.float32), "pca", descriptors.provenance)
 
 
@@ -159,7 +216,7 @@ def fit_learned_whitening(
     positive_rows: Int64Array,
     *,
     dim: int | None = None,
-    shrinkage: float = 0.0,
+    shrinkage: float | None = None,
 ) -> Whitening:
     """Fit a discriminative whitening from pairs of photos of the same thing.
 
@@ -173,14 +230,16 @@ def fit_learned_whitening(
         query_rows: (P,) row of one photo of each pair.
         positive_rows: (P,) row of the other photo.
         dim: D', how many directions to keep; None keeps all.
-        shrinkage: Added to the diagonal of the within-pair covariance, as a fraction of its mean. It must be
-            above 0 if there are fewer pairs than dimensions, and large if there are few landmarks: with 10
-            landmarks, 10 was best and 0.1 much worse than no whitening.
+        shrinkage: Added to the diagonal of the within-pair covariance, as a fraction of its mean; None:
+            `LEARNED_SHRINKAGE`. It must be above 0 if there are fewer pairs than dimensions, and large if
+            there are few landmarks: with 10 landmarks, 10 was best and 0.1 much worse than no whitening. Of
+            the mean, the part 1 / (1 + shrinkage / `LEARNED_SHRINKAGE`) is taken away.
 
     Raises:
         InputError: The rows do not pair, or there are too few of them.
     """
-    _check_enough(descriptors, dim)
+    shrinkage = LEARNED_SHRINKAGE if shrinkage is None else shrinkage
+    _check_enough(descriptors, dim, shrinkage)
     vectors = descriptors.vectors.astype(np.float64)
     _check_pairs(query_rows, positive_rows, len(vectors))
     mean = vectors[query_rows].mean(axis=0)  # only the queries, as in cirtorch
@@ -189,18 +248,42 @@ def fit_learned_whitening(
     within[np.diag_indices_from(within)] += shrinkage * np.trace(within) / len(within)
     whitener = _inverse_cholesky(within)
     turned = (vectors - mean) @ whitener.T
-    _, directions = _principal_directions(turned.T @ turned)
+    values, directions = _principal_directions(turned.T @ turned)
+    if dim and dim > (varying := int(np.count_nonzero(values))) and varying < descriptors.dim:
+        raise InputError(_too_few(len(vectors), varying, dim))
     projection = directions[: dim or len(directions)] @ whitener
+    mean = mean / (1 + shrinkage / LEARNED_SHRINKAGE)
     return Whitening(
         mean.astype(np.float32), projection.astype(np.float32), "learned", descriptors.provenance
     )
 
 
-def _check_enough(descriptors: Descriptors, dim: int | None) -> None:
+def _check_enough(descriptors: Descriptors, dim: int | None, shrinkage: float) -> None:
     if len(descriptors) < 2:
         raise InputError(f"whitening: needs at least 2 descriptors, got {len(descriptors)}")
-    if dim is not None and not 1 <= dim <= descriptors.dim:
-        raise InputError(f"whitening: dim={dim} must be between 1 and {descriptors.dim}")
+    if not np.isfinite(descriptors.vectors).all():
+        raise InputError("whitening: a descriptor holds NaN or infinity")
+    check_whitening_dim(dim, len(descriptors), descriptors.dim)
+    if not 0 <= shrinkage < 1e6:
+        raise InputError(f"whitening: shrinkage={shrinkage} must be at least 0 and below 1,000,000")
+
+
+def _check_varying(num: int, varying: int, dim: int | None, shrinkage: float, full: int) -> None:
+    """Refuse directions that nothing has been learned of, and a map that puts all at one distance."""
+    if dim is not None and varying < dim < full:
+        raise InputError(_too_few(num, varying, dim))
+    if not shrinkage and num - 1 <= min(dim or varying, varying):
+        raise InputError(
+            f"whitening: {num} descriptors whitened in {varying} directions without shrinkage are all at one "
+            f"distance; set shrinkage, for example to {PCA_SHRINKAGE:g}, give fewer dimensions or more photos"
+        )
+
+
+def _too_few(num: int, varying: int, dim: int) -> str:
+    return (
+        f"whitening: {num} descriptors vary in {varying} directions, too few for dim={dim}; give at most "
+        f"{varying}, no dim at all, or more photos"
+    )
 
 
 def _check_pairs(query_rows: Int64Array, positive_rows: Int64Array, count: int) -> None:
@@ -214,12 +297,12 @@ def _check_pairs(query_rows: Int64Array, positive_rows: Int64Array, count: int) 
 
 
 def _principal_directions(covariance: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return eigenvalues, largest first, and directions as rows; those without variance are left out."""
+    """Return eigenvalues, largest first, 0 for directions without variance, and all directions as rows."""
     values, columns = np.linalg.eigh(covariance)
     varies = values > max(values[-1], 0) * len(values) * np.finfo(np.float64).eps
     if not varies.any():
         raise InputError("whitening: the descriptors are all the same; there is nothing to whiten")
-    return values[varies][::-1], columns[:, varies][:, ::-1].T
+    return np.where(varies, values, 0)[::-1], columns[:, ::-1].T
 
 
 def _inverse_cholesky(covariance: Float64Array) -> Float64Array:

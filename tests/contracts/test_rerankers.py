@@ -11,8 +11,10 @@ import meisho.rerank.base
 from meisho.errors import InputError
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.base import RERANKERS, Refiner
-from meisho.rerank.chain import load_reranker_class
+from meisho.rerank.chain import build_chain, load_reranker_class
+from meisho.rerank.diffusion import raise_similarities
 from meisho.rerank.evidence import Evidence, LocalFeaturesInMemory
+from meisho.rerank.expansion import weigh_neighbors
 from meisho.rerank.neighbors import rank_by_vectors
 from rerank.places import make_evidence, make_ranking
 
@@ -237,3 +239,55 @@ def test_options_are_fields_that_cannot_be_changed_later(reranker):
 def test_the_interface_fits_into_few_lines_beside_its_docstring():
     lines = Path(meisho.rerank.base.__file__).read_text().splitlines()
     assert len(lines) - len(meisho.rerank.base.__doc__.splitlines()) < 80
+
+
+EXTREMES = [
+    "alpha-qe:alpha=0",
+    "alpha-qe:alpha=100",
+    "alpha-qe:alpha=1e30",
+    "dba:alpha=0",
+    "dba:alpha=100",
+    "dba:alpha=1e30",
+    "discriminative-qe:cost=1e9",
+    "discriminative-qe:cost=1e-300",
+    "diffusion:gamma=1e-300",
+    "diffusion:gamma=1e6",
+    "diffusion:gamma=1e300",
+    "diffusion:alpha=0",
+    "diffusion:alpha=0.999999999",
+    "offline-diffusion:gamma=1e300",
+    "offline-diffusion:alpha=0.999999999",
+    "superglobal:beta=0",
+    "superglobal:beta=1e6",
+    "k-reciprocal:lambda_value=0",
+    "k-reciprocal:lambda_value=1",
+    "asmk:alpha=1e-300",
+    "asmk:alpha=1e300",
+    "asmk:threshold=-1",
+    "asmk:threshold=0.999999",
+    "asmk:weight=1e30",
+]
+"""Arguments at the edge of what is allowed: scores stay finite, and so does the order."""
+
+
+@pytest.mark.parametrize("exponent", [0.0, 3.0, 100.0, 1e30, 1e300])
+def test_powers_of_similarities_just_above_1_are_finite_and_keep_their_order(exponent):
+    similarities = np.array([-1, 0, 1e-30, 0.5, 1, 1.0000001, 1.000001], np.float32)
+    for powers in (
+        weigh_neighbors(similarities, min(exponent, 1e30)),
+        raise_similarities(similarities, exponent),
+    ):
+        assert np.isfinite(powers).all() and powers.max() <= 2
+        assert (np.diff(powers) >= 0).all() and powers[4] == 1
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("text", EXTREMES)
+@pytest.mark.parametrize("world", ["queries in the database", "all alike", "zero vectors", "not unit length"])
+def test_extreme_arguments_give_finite_scores(text, world):
+    queries, database = WORLDS[world]
+    evidence = evidence_of(np.float32(queries), np.float32(database))
+    ranking = ranking_by_vectors(np.float32(queries), np.float32(database))
+    reranker = build_chain(text).steps[0].reranker
+    reranked = reranker.rerank(ranking, evidence)
+    assert np.isfinite(reranked.scores[reranked.ranks != NO_ROW]).all()

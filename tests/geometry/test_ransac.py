@@ -313,11 +313,45 @@ def test_an_implausible_map_is_answered_by_no_inliers_unless_asked_for():
     assert verify(query, database, RansacOptions(**options, plausible_only=False)).num_inliers == 60
 
 
-@pytest.mark.parametrize("model", ["homography", "fundamental"])
-@pytest.mark.parametrize("method", ["magsac", "poselib", "degensac"])
-def test_a_photo_and_its_copy_agree_on_every_match(model, method):
-    points = np.random.default_rng(0).uniform(0, 500, (200, 2))
-    assert verify(points, points, RansacOptions(model=model, method=method)).num_inliers == 200
+def moved(shift, factor=1.0):
+    return lambda points: factor * points + np.array(shift)
+
+
+EXACT = {  # what takes a point of the query to that of the database
+    "a copy": moved((0, 0)),
+    "a shift to the side": moved((40, 0)),
+    "a shift down": moved((0, -120)),
+    "a slanting shift": moved((40, 25)),
+    "twice as large": moved((0, 0), 2.0),
+    "half a turn": lambda points: 500 - points,
+    "a quarter turn": lambda points: np.column_stack([500 - points[:, 1], points[:, 0]]),
+    "a copy in whole pixels": np.floor,
+    "a slanting plane": lambda points: project(H_TRUE, points),
+}
+
+
+@every_way
+@pytest.mark.parametrize("count", [7, 8, 10, 60, 300])
+@pytest.mark.parametrize("name", EXACT)
+def test_exact_matches_agree_at_any_number(model, method, name, count):
+    points = np.random.default_rng(count).uniform(0, 500, (count, 2))
+    found = verify(points, EXACT[name](points), RansacOptions(model=model, method=method))
+    if model == "affine" and name == "a slanting plane":
+        assert found.num_inliers >= 0.2 * count
+    else:
+        assert found.num_inliers == count
+
+
+@every_way
+def test_few_matches_at_random_prove_little(model, method):
+    rng = np.random.default_rng(5)
+    found = [
+        verify(
+            *rng.uniform(0, 500, (2, 9, 2)), RansacOptions(model, method, reproj_threshold_px=2)
+        ).num_inliers
+        for _ in range(20)
+    ]
+    assert np.mean(found) < 8
 
 
 @pytest.mark.parametrize("method", ["magsac", "poselib", "degensac"])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from meisho.extractors.numpy_pooling import pool_gem
 from meisho.layers.pooling import (
     GEM_EPS,
     POOLINGS,
@@ -121,3 +122,53 @@ def test_every_pooling_has_a_name_and_does_not_write_into_features(name):
     before = features.clone()
     assert POOLINGS[name](3.0)(features).shape == (2, 4)
     assert torch.equal(features, before)
+
+
+MAPS = {
+    "zeros": np.zeros((2, 4, 5)),
+    "ones": np.ones((2, 4, 5)),
+    "tiny": np.full((2, 4, 5), 1e-30),
+    "one place": np.eye(20)[3].reshape(1, 4, 5),
+    "large": np.linspace(1e3, 1e4, 40).reshape(2, 4, 5),
+    "huge": np.linspace(1e29, 1e30, 40).reshape(2, 4, 5),
+    "negative": np.full((2, 4, 5), -3.0),
+    "1 x 1": np.full((2, 1, 1), 7.0),
+}
+EXTREME_POWERS = (0.01, 1.0, 3.0, 7.0, 38.0, 50.0, 1e3, 1e6, np.inf)
+
+
+@pytest.mark.parametrize("p", EXTREME_POWERS)
+@pytest.mark.parametrize("name", MAPS)
+def test_gem_is_finite_and_lies_between_mean_and_maximum_at_any_power(name, p):
+    features = np.maximum(MAPS[name], GEM_EPS).astype(np.float32)
+    pooled = pool_gem(MAPS[name].astype(np.float32), p)
+    by_torch = GeM(p)(torch.tensor(MAPS[name], dtype=torch.float32)[None])[0].numpy()
+    np.testing.assert_allclose(pooled, by_torch, rtol=1e-3)
+    places = features.shape[1] * features.shape[2]
+    largest, exact = features.max(axis=(1, 2)), np.float64(p)
+    assert np.isfinite(pooled).all() and (pooled <= largest * 1.0001).all()
+    low = largest * places ** (-1 / exact) if p >= 1 else features.min(axis=(1, 2))
+    assert (pooled >= low * 0.999).all()  # with p to infinity, it is the maximum
+    if p >= 1:
+        assert (pooled >= features.mean(axis=(1, 2)) * 0.999).all()
+
+
+@pytest.mark.parametrize("p", [p for p in EXTREME_POWERS if np.isfinite(p)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", MAPS)
+def test_gradients_of_gem_are_finite_at_any_power(name, dtype, p):
+    features = torch.tensor(MAPS[name], dtype=torch.float32).clamp(max=6e4).to(dtype)[None].requires_grad_()
+    pooling = GeM(p, learned=True)
+    pooling(features).sum().backward()
+    assert torch.isfinite(features.grad).all()
+    assert torch.isfinite(pooling.p.grad)
+
+
+@pytest.mark.parametrize("p", [1.5, 3.0, 50.0, 1e4])
+def test_pooled_scales_stay_between_the_mean_and_the_maximum(p):
+    descriptors = torch.tensor([[[0.1, 0.2, 0.01]], [[0.3, 0.1, 0.02]]])
+    pooled = pool_scales(descriptors, p)
+    assert (pooled >= descriptors.mean(dim=0) - 1e-6).all()
+    assert (pooled <= descriptors.amax(dim=0) + 1e-6).all()
+    assert p < 1e4 or torch.allclose(pooled, pool_scales(descriptors, np.inf), rtol=1e-3)
+    assert torch.isfinite(pool_scales(torch.full((2, 1, 3), 0.5), p)).all()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from meisho.cli.app import app, print_json, print_skipped, say, strong
+from meisho.cli.app import app, note, print_json, print_skipped, say, strong
 from meisho.cli.bars import progress_bars
 from meisho.cli.checks import check_number
 from meisho.cli.options import MANY, Json, ModelChoice, expand_options
@@ -34,7 +34,7 @@ def whiten(
             metavar="X",
             min=0,
             max=1e6,
-            help="Shrinkage. Default: 0 (PCA), 10 (learned).",
+            help="Shrinkage. Default: 1 (PCA), 10 (learned).",
             callback=check_number,
         ),
     ] = None,
@@ -52,11 +52,15 @@ def whiten(
     options = WhiteningOptions(learned=learned, dim=dim, shrinkage=shrinkage)
     describer = choice.describer()
     with progress_bars() as report_progress:
-        whitening, skipped = fit_whitening(photos, describer, options, progress=report_progress)
+        fitted = fit_whitening(photos, describer, options, progress=report_progress)
+    whitening, skipped = fitted.whitening, fitted.skipped
     to.parent.mkdir(parents=True, exist_ok=True)
     whitening.save(to)
+    for doubt in fitted.doubts:
+        note(f"{doubt}: searches may get worse; measure with 'meisho evaluate' before use")
     if as_json:
-        print_json({"whitening": str(to), "kind": whitening.kind, "dim": whitening.dim, "skipped": skipped})
+        facts = {"whitening": str(to), "kind": whitening.kind, "dim": whitening.dim}
+        print_json({**facts, "doubts": fitted.doubts, "skipped": skipped})
         return
     print_skipped(skipped)
     say(f"{whitening.kind} whitening, {describer.dim} to {whitening.dim} dimensions, in ", strong(to))

@@ -14,9 +14,9 @@ _REGION_P, _REGION_SIDE = np.float32(2.5), 5
 def pool_gem(features: Float32Array, p: float) -> Float32Array:
     """Pool (C, H, W) -> (C,) by the generalised mean; see `layers.pooling.GeM`."""
     features = np.maximum(features, GEM_EPS)
-    largest = features.max(axis=(1, 2), keepdims=True)  # powers of 0 to 1 stay finite for any p
+    largest = features.max(axis=(1, 2), keepdims=True)
     powers = np.power(features / largest, np.float32(p))
-    pooled: Float32Array = largest[:, 0, 0] * np.power(powers.mean(axis=(1, 2)), np.float32(1 / p))
+    pooled: Float32Array = np.power(powers.mean(axis=(1, 2)), np.float32(1 / p)) * largest[:, 0, 0]
     return pooled
 
 

@@ -150,8 +150,27 @@ def verify(
     nothing = Verification(options.model, None, np.zeros(len(query), np.bool_))
     if len(query) < MIN_MATCHES[options.model]:
         return nothing
-    matrix = _ESTIMATORS[options.method, options.model](query, database, threshold_px, options)
-    if matrix is None or not np.isfinite(matrix).all():
+    estimates = [_ESTIMATORS[options.method, options.model]]
+    if options.model == "fundamental":
+        estimates.append(_fundamental_of_plane)
+    for estimate in estimates:
+        matrix = estimate(query, database, threshold_px, options)
+        found = nothing if matrix is None else _judge(query, database, matrix, threshold_px, options)
+        if found.query_to_database is not None:
+            return found
+    return nothing
+
+
+def _judge(
+    query: Float64Array,
+    database: Float64Array,
+    matrix: Float64Array,
+    threshold_px: float,
+    options: RansacOptions,
+) -> Verification:
+    """Return the inliers of a model; none where they do not determine it, or it is not plausible."""
+    nothing = Verification(options.model, None, np.zeros(len(query), np.bool_))
+    if not np.isfinite(matrix).all():
         return nothing
     inliers = matching_errors_px(query, database, matrix, options.model) <= threshold_px
     if not _is_determined(query[inliers], database[inliers], options.model):
@@ -328,20 +347,22 @@ def _fundamental_by_degensac(
     F, _ = pydegensac.findFundamentalMatrix(
         query, database, threshold_px, options.confidence, options.max_iterations, seed=options.seed
     )
-    found = _scaled_to_unit(F)
-    return _fundamental_of_plane(query, database, threshold_px, options) if found is None else found
+    return _scaled_to_unit(F)
 
 
 def _fundamental_of_plane(
     query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
 ) -> Float64Array | None:
-    """Return a fundamental matrix of photos related by a homography; DEGENSAC finds none for copies.
+    """Return a fundamental matrix of photos related by a homography: copies and few matches often give none.
 
     Any [e]x H is such a matrix [Hartley & Zisserman 2004, section 13.1]; the epipole e is taken at infinity,
     to the side.
     """
-    H = _homography_by_degensac(query, database, threshold_px, options)
-    if H is None or np.mean(matching_errors_px(query, database, H, "homography") <= threshold_px) < 0.5:
+    H = _ESTIMATORS[options.method, "homography"](query, database, threshold_px, options)
+    if H is None or not np.isfinite(H).all():
+        return None
+    agree = np.count_nonzero(matching_errors_px(query, database, H, "homography") <= threshold_px)
+    if agree < max(MIN_MATCHES["fundamental"], len(query) / 2):
         return None
     return _scaled_to_unit(np.array([[0.0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ H)
 

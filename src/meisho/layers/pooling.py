@@ -31,11 +31,22 @@ class GeM(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Pool (B, C, H, W) features of any float type -> (B, C) float32."""
-        return _power_mean(features.float().clamp(min=GEM_EPS), self.p, dim=(-2, -1)).flatten(1)
+        return generalised_mean(features.float().clamp(min=GEM_EPS), self.p)
 
     def extra_repr(self) -> str:
         """Show the power when the module is printed."""
         return f"p={float(self.p):g}, learned={isinstance(self.p, nn.Parameter)}"
+
+
+def generalised_mean(features: Tensor, p: Tensor | float) -> Tensor:
+    """Return the generalised mean over the places of positive float32 features: (B, C, H, W) -> (B, C).
+
+    Each map is divided by its maximum first, or its powers would leave float32: 10^p above p = 38, and
+    `GEM_EPS`^p above p = 7. With p → ∞ the mean goes to the maximum.
+    """
+    largest = features.detach().amax(dim=(-2, -1), keepdim=True)
+    powers = (features / largest).pow(p)
+    return powers.mean(dim=(-2, -1)).pow(1 / p) * largest[..., 0, 0]
 
 
 class RegionalGeM(GeM):
@@ -78,16 +89,9 @@ def pool_scales(descriptors: Tensor, p: float = 1.0) -> Tensor:
     if p == 1:
         return descriptors.mean(dim=0)
     smallest = descriptors.amin(dim=(0, 2)).unsqueeze(-1)
-    return _power_mean(descriptors - smallest, p, dim=(0,)).squeeze(0) + smallest
-
-
-def _power_mean(values: Tensor, p: Tensor | float, *, dim: tuple[int, ...]) -> Tensor:
-    """Return (mean(values^p))^(1/p) of values of 0 or more over the dimensions `dim`, which stay with size 1.
-
-    Values are divided by their largest first: of powers, only those of 0 to 1 stay finite for any p.
-    """
-    largest = values.detach().amax(dim=dim, keepdim=True).clamp(min=torch.finfo(values.dtype).tiny)
-    return (values / largest).pow(p).mean(dim=dim, keepdim=True).pow(1 / p) * largest
+    above = descriptors - smallest
+    largest = above.amax(dim=0).clamp(min=GEM_EPS)  # the powers stay within float32
+    return (above / largest).pow(p).mean(dim=0).pow(1 / p) * largest + smallest
 
 
 class AveragePooling(nn.Module):

@@ -179,7 +179,7 @@ class AsmkReranker(Reranker):
         rest = np.setdiff1d(np.flatnonzero(ranks != NO_ROW), places)
         key = similarities[ranks[places]]
         if self.order == "combined":
-            roots = (np.sign(key) * np.abs(key) ** (1 / self.alpha)).astype(np.float32)
+            roots = (np.sign(key) * np.abs(key) ** min(1 / self.alpha, 1e30)).astype(np.float32)
             key = scores[places] + np.float32(self.weight) * roots
         best = np.lexsort((ranks[places], -scores[places], -key))
         order = np.concatenate([places[best], rest])

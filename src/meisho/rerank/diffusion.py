@@ -208,9 +208,16 @@ def build_graph(lists: NeighborLists, rows: Int64Array, gamma: float) -> csr_arr
     found, scores = lists.find(rows)
     columns = np.minimum(np.searchsorted(rows, found), len(rows) - 1)
     owners, places = np.nonzero(rows[columns] == found) if len(rows) else np.nonzero(found >= 0)
-    weights = np.maximum(scores[owners, places], 0).astype(np.float64) ** gamma
+    weights = raise_similarities(scores[owners, places], gamma)
     forward = csr_array((weights, (owners, columns[owners, places])), (len(rows), len(rows)))
     return forward.minimum(forward.T).tocsr()
+
+
+def raise_similarities(similarities: Float32Array, gamma: float) -> Float64Array:
+    """Return max(similarity, 0)^gamma of unit vectors; one of 1.0000001 has powers that know no bound."""
+    with np.errstate(over="ignore"):
+        affinities: Float64Array = np.minimum(np.maximum(similarities, 0).astype(np.float64) ** gamma, 2)
+    return affinities
 
 
 def normalize_graph(graph: csr_array) -> csr_array:
@@ -241,9 +248,7 @@ def _whole_graph(evidence: Evidence, *, k: int, gamma: float) -> csr_array:
 
 
 def _affinities(query: Float32Array, database: Float32Array, rows: Int64Array, gamma: float) -> Float64Array:
-    similarities = score_pairs(query[None], database, rows[None])[0].astype(np.float64)
-    affinities: Float64Array = np.maximum(similarities, 0) ** gamma
-    return affinities
+    return raise_similarities(score_pairs(query[None], database, rows[None])[0], gamma)
 
 
 def _add_up(solutions: list[_Sparse], weights: Float64Array) -> tuple[Int64Array, Float64Array]:

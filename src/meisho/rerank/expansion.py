@@ -258,7 +258,8 @@ def choose_neighbors(ranking: Ranking, evidence: Evidence, k: int, verified_only
 
 def weigh_neighbors(similarities: Float32Array, alpha: float) -> Float32Array:
     """Return max(similarity, 0)^α of (Q, k) similarities; 0 where one is -inf: there is no neighbour."""
-    weights: Float32Array = np.maximum(similarities, 0) ** np.float32(alpha)
+    with np.errstate(over="ignore"):  # unit vectors may have 1.0000001, whose powers know no bound
+        weights: Float32Array = np.minimum(np.maximum(similarities, 0) ** np.float32(alpha), 2)
     weights[similarities == -np.inf] = 0  # 0^0 is 1
     return weights
 

@@ -1,6 +1,6 @@
 """Whitening runs: photos -> descriptors -> a whitening fitted on them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,13 @@ from meisho.ground_truth import GradedGroundTruth
 from meisho.photos import PhotoFolder, find_photos
 from meisho.progress import Progress, silent
 from meisho.run.summary import SkippedPhoto, skipped_place
-from meisho.whitening import Whitening, fit_learned_whitening, fit_pca_whitening
-
-LEARNED_SHRINKAGE = 10.0
-"""The best of 0.1, 1 and 10 with a few hundred photos (docs/LOG.md); less needs far more pairs."""
+from meisho.whitening import (
+    Whitening,
+    check_whitening_dim,
+    fit_learned_whitening,
+    fit_pca_whitening,
+    whitening_doubts,
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class WhiteningOptions:
     Attributes:
         learned: Fit on pairs of photos of the same label instead of by PCA.
         dim: Dimensions that are kept; None keeps all.
-        shrinkage: See `meisho.whitening`; None: 0 for PCA, `LEARNED_SHRINKAGE` for a learned one.
+        shrinkage: See `meisho.whitening`; None: its default for PCA or for a learned one.
     """
 
     learned: bool = False
@@ -35,10 +38,25 @@ class WhiteningOptions:
     shrinkage: float | None = None
 
 
+@dataclass(frozen=True)
+class FittedWhitening:
+    """What came of a run.
+
+    Attributes:
+        whitening: The whitening.
+        skipped: The photos that cannot be read.
+        doubts: Ways in which it may harm retrieval, in words.
+    """
+
+    whitening: Whitening
+    skipped: tuple[SkippedPhoto, ...]
+    doubts: tuple[str, ...]
+
+
 def fit_whitening(
     source: Path, describer: Describer, options: WhiteningOptions, *, progress: Progress = silent
-) -> tuple[Whitening, tuple[SkippedPhoto, ...]]:
-    """Describe photos, fit a whitening on their descriptors, and say which photos cannot be read.
+) -> FittedWhitening:
+    """Describe photos, and fit a whitening on their descriptors.
 
     Args:
         source: A folder of photos; for a learned whitening a labelled folder or a CSV, see `meisho.datasets`.
@@ -53,18 +71,19 @@ def fit_whitening(
     folder = PhotoFolder(source, dataset.database) if dataset else find_photos(source)
     if not folder.photos:
         raise InputError(f"{source}: no photo found below it")
+    check_whitening_dim(options.dim, len(folder.photos), describer.dim)  # before the photos are described
     errors: list[ImageError] = []
     descriptors = describer.describe(folder.photos, progress=progress, on_error=errors.append)
     id_of = {photo.path: photo.id for photo in folder.photos}
     skipped = [skipped_place(problem, folder) for problem in folder.problems]
     skipped += [SkippedPhoto(id_of[error.path], error.reason) for error in errors]
+    doubts = whitening_doubts(len(descriptors), descriptors.dim, **asdict(options))
     if dataset is None:
-        shrinkage = options.shrinkage or 0.0
-        return fit_pca_whitening(descriptors, dim=options.dim, shrinkage=shrinkage), tuple(skipped)
-    queries, positives = _pairs(dataset, descriptors)
-    shrinkage = LEARNED_SHRINKAGE if options.shrinkage is None else options.shrinkage
-    whitening = fit_learned_whitening(descriptors, queries, positives, dim=options.dim, shrinkage=shrinkage)
-    return whitening, tuple(skipped)
+        whitening = fit_pca_whitening(descriptors, dim=options.dim, shrinkage=options.shrinkage)
+    else:
+        pairs = _pairs(dataset, descriptors)
+        whitening = fit_learned_whitening(descriptors, *pairs, dim=options.dim, shrinkage=options.shrinkage)
+    return FittedWhitening(whitening, tuple(skipped), doubts)
 
 
 def _pairs(dataset: Dataset, descriptors: Descriptors) -> tuple[Int64Array, Int64Array]:

@@ -336,13 +336,13 @@ class WhiteningRecipe:
     Attributes:
         kind: "none", "pca" or "learned".
         dim: Dimensions that are kept; None: all.
-        shrinkage: As for `meisho whiten`.
+        shrinkage: As for `meisho whiten`; None: 1 for PCA, 10 for a learned one.
         max_photos: Most photos that it is fitted on.
     """
 
     kind: Literal["none", "pca", "learned"] = "none"
     dim: int | None = None
-    shrinkage: float = 0.0
+    shrinkage: float | None = None
     max_photos: int = 20_000
 
 

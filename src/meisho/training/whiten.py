@@ -127,7 +127,8 @@ def fit_whitening(
         InputError: There are too few descriptors or pairs.
     """
     if recipe.kind == "pca":
-        return fit_pca_whitening(descriptors, dim=recipe.dim, shrinkage=recipe.shrinkage)
+        dim = recipe.dim and min(recipe.dim, max(1, len(descriptors) - 1))  # so few photos give no more
+        return fit_pca_whitening(descriptors, dim=dim, shrinkage=recipe.shrinkage)
     queries, positives = pair_rows(classes, rng)
     return fit_learned_whitening(descriptors, queries, positives, dim=recipe.dim, shrinkage=recipe.shrinkage)
 
