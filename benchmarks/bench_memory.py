@@ -1,6 +1,10 @@
-"""Peak memory of `meisho index` at 1,000 and 4,000 photos: no growth beyond the descriptors themselves.
+"""Peak memory: of one photo of each format, and of `meisho index` at 1,000 and 4,000 photos.
 
-python benchmarks/bench_memory.py [1000 4000]
+    python benchmarks/bench_memory.py [1000 4000]
+
+The first table is what decoding and resizing a photo of 6,000 × 4,000 px takes beside the process itself,
+bytes for each of its pixels, and what `meisho.images` reckons with (Linux only); the second shows no growth
+beyond the descriptors.
 """
 
 import os
@@ -44,7 +48,71 @@ def peak_mebibytes(photos: str, collection: str) -> float:
     return usage.ru_maxrss / 1024
 
 
+FORMATS = {
+    "JPEG": ("RGB", "a.jpg", {}),
+    "JPEG, progressive": ("RGB", "a.jpg", {"progressive": True}),
+    "JPEG, turned": ("RGB", "a.jpg", {"turn": 6}),
+    "JPEG, CMYK": ("CMYK", "a.jpg", {}),
+    "PNG": ("RGB", "a.png", {}),
+    "PNG, turned": ("RGB", "a.png", {"turn": 6}),
+    "PNG, alpha": ("RGBA", "a.png", {}),
+    "PNG, palette": ("P", "a.png", {}),
+    "PNG, 16-bit grey": ("I;16", "a.png", {}),
+    "TIFF, LZW": ("RGB", "a.tif", {"compression": "tiff_lzw"}),
+    "WebP": ("RGB", "a.webp", {}),
+    "BMP": ("RGB", "a.bmp", {}),
+    "GIF": ("P", "a.gif", {}),
+    "JPEG 2000": ("RGB", "a.jp2", {}),
+    "AVIF": ("RGB", "a.avif", {"speed": 10}),
+}
+WIDTH, HEIGHT = 6000, 4000
+ASK = """
+import sys
+from pathlib import Path
+from meisho.images import ImageOptions, load_sized_image
+from meisho.photos import Photo
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+reckoned = []
+load_sized_image(Photo("s", Path(sys.argv[2])), ImageOptions(384))
+before = peak()
+photo = Photo("a", Path(sys.argv[1]))
+load_sized_image(photo, ImageOptions(384), admit=lambda _, cost: reckoned.append(cost))
+print(peak() - before, *reckoned)
+"""
+
+
+def show_formats(folder: Path) -> None:
+    """Print what decoding takes, format by format."""
+    row = np.arange(WIDTH, dtype=np.uint32) * 255 // WIDTH
+    column = np.arange(HEIGHT, dtype=np.uint32)[:, None] * 255 // HEIGHT
+    grey = ((row + column) // 2).astype(np.uint8)
+    for name, (mode, file, options) in FORMATS.items():
+        deep = Image.fromarray(grey.astype(np.uint16) * 257)
+        picture = deep if mode == "I;16" else Image.merge("RGB", [Image.fromarray(grey)] * 3).convert(mode)
+        small = folder / f"small{Path(file).suffix}"
+        picture.resize((60, 40)).save(small)
+        options = dict(options)
+        if turn := options.pop("turn", 0):
+            exif = Image.Exif()
+            exif[0x0112] = turn
+            options["exif"] = exif
+        picture.save(folder / file, **options)
+        command = [sys.executable, "-c", ASK, str(folder / file), str(small)]
+        taken, reckoned = map(int, subprocess.check_output(command).split())
+        pixels = WIDTH * HEIGHT
+        print(
+            f"{name:18} {taken / pixels:5.1f} bytes per pixel; reckoned with {reckoned / pixels:5.1f}",
+            flush=True,
+        )
+
+
 def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        show_formats(Path(scratch))
     counts = [int(c) for c in sys.argv[1:]] or [1000, 4000]
     peaks = []
     with tempfile.TemporaryDirectory() as scratch:

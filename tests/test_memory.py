@@ -7,8 +7,9 @@ import threading
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from meisho.decoding import load_images
 from meisho.errors import ConfigError, ImageError
@@ -21,7 +22,7 @@ from meisho.memory import (
     parse_bytes,
     show_bytes,
 )
-from meisho.photos import Photo
+from meisho.photos import Box, Photo
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,25 @@ def test_large_photos_share_the_budget(tmp_path):
     photos = [draw(tmp_path / f"{number}.png", 3200) for number in range(6)]  # 82 MB each
     loaded = load_images(photos, ImageOptions(64), num_workers=2, memory_bytes=100 * 2**20)
     assert [(photo.id, image.size_px) for photo, image in loaded] == [(p.id, (3200, 3200)) for p in photos]
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_a_large_photo_that_is_turned_is_shrunk_before(tmp_path, orientation):
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (13, 17, 3), np.uint8))
+    picture = small.resize((4500, 4001), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "turned.png", exif=exif, compress_level=1)
+    ImageOps.exif_transpose(Image.open(tmp_path / "turned.png")).save(
+        tmp_path / "upright.png", compress_level=1
+    )
+    box = Box(301, 207, 3701, 3903)
+    images = [
+        load_image(Photo(name, tmp_path / name, box), ImageOptions(256)).astype(int)
+        for name in ("turned.png", "upright.png")
+    ]
+    assert np.abs(images[0] - images[1]).max() <= 3
 
 
 def test_a_progressive_jpeg_of_many_scans_is_refused(tmp_path):

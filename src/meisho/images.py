@@ -39,9 +39,7 @@ INTERPOLATIONS = {
 """Names for `ImageOptions.interpolation`; all of them average over the source pixels when they shrink."""
 
 _DRAFT_HEADROOM = 2  # 1/4 of 12 MP for 384 px: 50 dB to full decoding; 1/8, headroom 1.3: 38 dB, visible
-_SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
-_MIRRORED_X = {UPRIGHT[orientation] for orientation in (2, 3, 6, 7)}  # left and right of the upright photo
-_MIRRORED_Y = {UPRIGHT[orientation] for orientation in (3, 4, 7, 8)}  # change places as it is stored
+_LARGE_PIXELS = 2**24  # from here on a copy of all pixels, to turn them, takes more than 64 MB
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # 4 for all others
 _REDUCING_GAP = 3.0  # 12 MP to 384 px: 21 ms and 53 dB to the exact filter, which takes 65 ms
 
@@ -260,21 +258,32 @@ def _render(
 ) -> Image.Image:
     """Decode an opened photo of upright `size` and bring `crop` of it to the `working` size, RGB.
 
-    It is turned upright last, when it is small. A JPEG reduced by s holds ceil(side / s) pixels, the last of
-    them partly beyond the right or lower border: so edges are divided by s, not scaled to the reduced size.
+    A photo reduced by s holds ceil(side / s) pixels, the last of them partly beyond the border, which is the
+    left or upper border if the photo is turned: so edges are divided by s, not scaled to the reduced size.
     """
-    turn = UPRIGHT.get(find_orientation(image))
+    orientation = find_orientation(image)
     reduction = _reduction(image, crop, working)
     picture = _decode(image, reduction)
-    x0, y0, x1, y1 = (edge / reduction for edge in _turn_back(crop, size, turn))
+    if orientation in UPRIGHT:
+        picture, factor = _shrink_large(picture, _room(crop, working) // reduction)
+        picture, reduction = picture.transpose(UPRIGHT[orientation]), reduction * factor
+    beyond_x = -size[0] % reduction if orientation in (2, 3, 6, 7) else 0
+    beyond_y = -size[1] % reduction if orientation in (3, 4, 7, 8) else 0
+    shifts = (beyond_x, beyond_y, beyond_x, beyond_y)
+    x0, y0, x1, y1 = ((edge + shift) / reduction for edge, shift in zip(crop, shifts, strict=True))
     left, top = math.floor(x0), math.floor(y0)
     whole = (left, top, min(math.ceil(x1), picture.width), min(math.ceil(y1), picture.height))
     # cut out first: resizing alone would blend in what lies outside
     part = picture if whole == (0, 0, *picture.size) else picture.crop(whole)
     box = (x0 - left, y0 - top, min(x1 - left, part.width), min(y1 - top, part.height))
-    stored = working[::-1] if turn in _SIDEWAYS else working
-    small = to_rgb(to_resizable(part).resize(stored, resampling, box, _REDUCING_GAP))
-    return small if turn is None else small.transpose(turn)
+    return to_rgb(to_resizable(part).resize(working, resampling, box, _REDUCING_GAP))
+
+
+def _shrink_large(picture: Image.Image, room: int) -> tuple[Image.Image, int]:
+    """Average squares of a large picture that is about to be copied; returns it and by how much it shrank."""
+    if room < 2 or picture.width * picture.height < _LARGE_PIXELS:
+        return picture, 1
+    return to_resizable(picture).reduce(room), room
 
 
 def _decode(image: Image.Image, reduction: int) -> Image.Image:
@@ -283,17 +292,6 @@ def _decode(image: Image.Image, reduction: int) -> Image.Image:
         return decode_jpeg(image, image.size, reduction)
     image.load()
     return drop_empty_alpha(image) if image.mode in ("LA", "RGBA") else image
-
-
-def _turn_back(
-    box: tuple[int, int, int, int], size: tuple[int, int], turn: Image.Transpose | None
-) -> tuple[int, int, int, int]:
-    """Return where a box of the upright photo of `size` = (width, height) lies in the stored one."""
-    (x0, y0, x1, y1), (width, height) = box, size
-    across = (width - x1, width - x0) if turn in _MIRRORED_X else (x0, x1)
-    down = (height - y1, height - y0) if turn in _MIRRORED_Y else (y0, y1)
-    first, second = (down, across) if turn in _SIDEWAYS else (across, down)
-    return first[0], second[0], first[1], second[1]
 
 
 def _estimate_bytes(image: Image.Image, reduction: int) -> int:
@@ -310,8 +308,11 @@ def _estimate_bytes(image: Image.Image, reduction: int) -> int:
 
 def _reduction(image: Image.Image, crop: tuple[int, int, int, int], working: tuple[int, int]) -> int:
     """Return by how much a JPEG may be reduced, 1, 2, 4 or 8, so that the crop has enough pixels."""
-    if image.format not in ("JPEG", "MPO"):
-        return 1
+    return _room(crop, working) if image.format in ("JPEG", "MPO") else 1
+
+
+def _room(crop: tuple[int, int, int, int], working: tuple[int, int]) -> int:
+    """Return by how much a photo may be reduced, 1, 2, 4 or 8, so that the crop has enough for `working`."""
     room = min((crop[2] - crop[0]) / working[0], (crop[3] - crop[1]) / working[1]) / _DRAFT_HEADROOM
     return next((s for s in (8, 4, 2) if s <= room), 1)
 
