@@ -41,6 +41,7 @@ INTERPOLATIONS = {
 _DRAFT_HEADROOM = 2  # 1/4 of 12 MP for 384 px: 50 dB to full decoding; 1/8, headroom 1.3: 38 dB, visible
 _LARGE_PIXELS = 2**24  # from here on a copy of all pixels, to turn them, takes more than 64 MB
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # 4 for all others
+_CODEC_BYTES = {"WEBP": 16, "JPEG2000": 20, "AVIF": 10, "HEIF": 10}
 _REDUCING_GAP = 3.0  # 12 MP to 384 px: 21 ms and 53 dB to the exact filter, which takes 65 ms
 
 
@@ -297,11 +298,12 @@ def _decode(image: Image.Image, reduction: int) -> Image.Image:
 def _estimate_bytes(image: Image.Image, reduction: int) -> int:
     """Return what decoding an opened photo takes, bytes; measured by benchmarks/bench_memory.py.
 
-    The pixels as they are decoded and 4 bytes of each while they are worked on; and a progressive JPEG, whose
-    coefficients are all held at once, however far it is reduced.
+    The pixels as they are decoded and 4 bytes of each while they are worked on, or what the codec itself takes
+    where that is more; and a progressive JPEG, whose coefficients are all held at once, however far it is
+    reduced.
     """
     num_pixels = image.width * image.height
-    decoded = _PIXEL_BYTES.get(image.mode, 4) + 4
+    decoded = _CODEC_BYTES.get(image.format or "", _PIXEL_BYTES.get(image.mode, 4) + 4)
     coefficients = 2 * len(image.getbands()) * num_pixels if image.info.get("progressive") else 0
     return decoded * num_pixels // reduction**2 + coefficients
 
