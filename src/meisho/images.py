@@ -298,9 +298,8 @@ def _decode(image: Image.Image, reduction: int) -> Image.Image:
 def _estimate_bytes(image: Image.Image, reduction: int) -> int:
     """Return what decoding an opened photo takes, bytes; measured by benchmarks/bench_memory.py.
 
-    The pixels as they are decoded and 4 bytes of each while they are worked on, or what the codec itself takes
-    where that is more; and a progressive JPEG, whose coefficients are all held at once, however far it is
-    reduced.
+    The pixels as they are decoded and 4 bytes of each while they are worked on, or what the codec takes where
+    that is more; and a progressive JPEG, whose coefficients are all held at once, however far it is reduced.
     """
     num_pixels = image.width * image.height
     decoded = _CODEC_BYTES.get(image.format or "", _PIXEL_BYTES.get(image.mode, 4) + 4)
