@@ -62,7 +62,7 @@ def ids_of(photos):
 LEFT_OUT = [
     ("notes.txt", "not photos (.txt)"),
     ("clip.MP4", "not photos (.mp4)"),
-    ("a.CR2", "RAW photos (.cr2)"),
+    ("a.CR2", "RAW photos (.cr2), which need meisho[raw]"),
     ("README", "no ending, and not photos"),
     (".hidden.jpg", "hidden"),
     (".thumbs/a.jpg", "hidden"),
@@ -83,7 +83,8 @@ LEFT_OUT = [
 
 
 @pytest.mark.parametrize(("name", "reason"), LEFT_OUT)
-def test_what_is_left_out_is_counted_by_reason(tmp_path, name, reason):
+def test_what_is_left_out_is_counted_by_reason(tmp_path, name, reason, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rawpy", None)
     draw(tmp_path / "x.jpg")
     place = tmp_path / name
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +151,8 @@ def test_a_collection_inside_the_photo_folder_is_passed_over(photos):
     assert (len(found.photos), [each.reason for each in found.left_out]) == (6, ["a collection of meisho"])
 
 
-def test_a_folder_without_photos_says_what_was_left_out(tmp_path):
+def test_a_folder_without_photos_says_what_was_left_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rawpy", None)
     (tmp_path / "photos").mkdir()
     for number in range(3):
         (tmp_path / "photos" / f"{number}.cr2").write_bytes(b"raw")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import translate
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 from meisho.arrays import UInt8Array
@@ -29,7 +30,7 @@ RAW_SUFFIXES = frozenset({
     ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f",
 })
 # fmt: on
-"""Lower-case file endings of what cameras call RAW."""
+"""Lower-case file endings of what cameras call RAW; photos where the package rawpy is installed."""
 DEFAULT_EXCLUDES = (
     "@eaDir",  # thumbnails of Synology
     "@Recycle",
@@ -397,7 +398,7 @@ def _why_no_photo(path: str, suffix: str, status: os.stat_result) -> str | None:
     if suffix in PHOTO_SUFFIXES:
         return None
     if suffix in RAW_SUFFIXES:
-        return f"RAW photos ({suffix})"
+        return None if find_spec("rawpy") else f"RAW photos ({suffix}), which need meisho[raw]"
     if suffix:
         return f"not photos ({suffix})"
     is_photo = stat.S_ISREG(status.st_mode) and _starts_as_photo(path)

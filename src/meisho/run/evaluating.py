@@ -27,6 +27,7 @@ from meisho.rerank.costs import Cost, rerank_and_time
 from meisho.rerank.evidence import Evidence
 from meisho.run.finding import Finder, local_evidence, stored_pairs
 from meisho.run.indexing import IndexOptions, index_photos
+from meisho.run.kept_queries import describe_queries
 from meisho.searching import search
 from meisho.store.collection import Collection
 from meisho.store.metadata import read_metadata
@@ -66,8 +67,8 @@ def evaluate_dataset(
 ) -> Evaluation:
     """Index the database of a data set, ask its queries, and score the full ranking.
 
-    The database's descriptors stay in the collection: a second evaluation, or one after a kill, goes on
-    from there.
+    The descriptors of the database and of the queries stay in the collection: a second evaluation, or one
+    after a kill, goes on from there.
 
     Args:
         dataset: The data set.
@@ -219,14 +220,14 @@ class _Walk:
         return finder.descriptors.select([photo.id for photo in dataset.database])
 
     def _describe_queries(self, database: Descriptors) -> Descriptors:
-        """Describe the queries, but for those that are database photos too, with the same box."""
+        """Describe the queries, but for database photos with the same box, and those that were kept."""
         dataset = self.dataset
         row_of = {(photo.path, photo.box): row for row, photo in enumerate(dataset.database)}
         rows = [row_of.get((query.path, query.box)) for query in dataset.queries]
         new = [query for query, row in zip(dataset.queries, rows, strict=True) if row is None]
-        described = self.describer.describe(new, progress=self.progress, stage="describe queries")
+        described = describe_queries(new, self.describer, self.collection_path, progress=self.progress)
         vectors = np.empty((len(rows), database.dim), np.float32)
-        vectors[[row is None for row in rows]] = described.vectors
+        vectors[[row is None for row in rows]] = described
         known = [row for row in rows if row is not None]
         vectors[[row is not None for row in rows]] = database.vectors[known]
         return Descriptors(tuple(query.id for query in dataset.queries), vectors, database.provenance)
