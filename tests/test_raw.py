@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from meisho.errors import ImageError
 from meisho.images import ImageOptions, load_image, read_size
@@ -39,7 +40,7 @@ def write_dng(path):
     noise = np.random.default_rng(0).integers(200, 4000, (480, 640)).astype(np.uint16)
     with tifffile.TiffWriter(path) as dng:
         dng.write(
-            picture(),
+            np.asarray(Image.fromarray(picture()).convert("YCbCr")),
             photometric="ycbcr",
             compression="jpeg",
             subfiletype=1,
