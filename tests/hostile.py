@@ -113,7 +113,7 @@ def make_place(folder):
         (folder / f"junk.{name}").write_bytes(np.random.default_rng(len(name)).bytes(600))
     for name in ("empty", "junk.dir", "broken", "run", "report", "bundle"):
         (folder / name).mkdir()
-    (folder / "broken/model.json").write_text('{"backbone": 3, "options": [], "x": 1e999}')
+    (folder / "broken/model.json").write_text("[" * 5000)
     for name in ("run/run.json", "run/recipe.toml", "report/report.json"):
         (folder / name).write_text("[" * 5000)
     (folder / "bundle/bundle.json").write_text('{"models": 3}')
