@@ -69,3 +69,15 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_is_left_to_fill_in(page):
     assert "@@" not in (ROOT / page).read_text()
+
+
+def test_the_page_on_robustness_names_modules_and_tests_that_are_there():
+    rows = [
+        line.split("|") for line in (ROOT / "docs/robustness.md").read_text().splitlines() if line[:1] == "|"
+    ]
+    for _, _, _, modules, tests, _ in rows[2:]:
+        for name in re.findall(r"`([^`]+)`", modules):
+            places = (ROOT / "src/meisho" / f"{name}.py", ROOT / name)
+            assert any(place.exists() for place in places), name
+        for name in re.findall(r"`([^`]+)`", tests):
+            assert (ROOT / "tests" / name).is_file(), name
