@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw, ImageFile, ImageOps, UnidentifiedImageError
 from meisho.arrays import UInt8Array, read_only
 from meisho.colours import to_resizable, to_rgb
 from meisho.errors import ConfigError, ImageError, InputError
-from meisho.jpeg import decode_jpeg
+from meisho.jpeg import JPEG2000_MAGICS, decode_jpeg, refuse_deep_colours
 from meisho.memory import Admit, refuse_cost
 from meisho.photos import Box, Photo, explain_os_error, open_photo_file
 from meisho.png import SIGNATURE, keep_picture
@@ -46,7 +46,7 @@ INTERPOLATIONS = {
 }
 """Names for `ImageOptions.interpolation`; all of them average over the source pixels when they shrink."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "DIB", "PPM", "JPEG2000", "AVIF")
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -273,6 +273,8 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
         file.seek(0)
         if deep:
             return DeepTiff(file)
+    if head.startswith(JPEG2000_MAGICS):
+        refuse_deep_colours(file)
     if brand not in _HEIF_BRANDS or b"avif" in head:
         return Image.open(file, formats=_FORMATS)
     try:
