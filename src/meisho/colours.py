@@ -17,7 +17,9 @@ def to_resizable(image: Image.Image) -> Image.Image:
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
         return image
     if image.mode.startswith(("I", "F")):
-        return _scale_to_8_bits(image)
+        grey = _scale_to_8_bits(image)
+        clear = image.info.get("transparency")
+        return grey if clear is None else drop_empty_alpha(_hide(grey, image, clear))
     if image.mode == "1":
         return image.convert("L")
     return drop_empty_alpha(image.convert("RGBA")) if image.has_transparency_data else image.convert("RGB")
@@ -39,6 +41,14 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     for top, values in _bands(image):
         grey[top : top + len(values)] = np.clip(values, 0, white) * (255 / white) + 0.5
     return Image.fromarray(grey)
+
+
+def _hide(grey: Image.Image, deep: Image.Image, clear: float) -> Image.Image:
+    """Return LA, the grey with what has the value `clear` in the deep picture made transparent."""
+    alpha = np.empty((deep.height, deep.width), np.uint8)
+    for top, values in _bands(deep):
+        alpha[top : top + len(values)] = 255 * (values != clear)
+    return Image.merge("LA", (grey, Image.fromarray(alpha)))
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, Float32Array]]:

@@ -12,24 +12,16 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from meisho.errors import ImageError
+from meisho.jpeg import JPEG2000_MAGICS, refuse_deep_colours
 from meisho.photos import RAW_SUFFIXES, Photo, explain_os_error, open_photo_file
 from meisho.png import SIGNATURE, keep_picture
-from meisho.tiff import MAGICS, DeepTiff, is_deep
+from meisho.tiff import MAGICS, UPRIGHT, DeepTiff, is_deep
 
 MAX_PIXELS = 300_000_000
 """A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
 
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "DIB", "PPM", "JPEG2000", "AVIF")
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # EXIF orientation -> what turns the photo upright; 1 and everything else: nothing
 
 
 @contextmanager
@@ -61,6 +53,8 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
         file.seek(0)
         if deep:
             return DeepTiff(file)
+    if head.startswith(JPEG2000_MAGICS):
+        refuse_deep_colours(file)
     if brand not in _HEIF_BRANDS or b"avif" in head:
         return Image.open(file, formats=_FORMATS)
     try:

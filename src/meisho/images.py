@@ -25,10 +25,11 @@ from PIL import Image, ImageDraw, ImageOps
 from meisho.arrays import UInt8Array, read_only
 from meisho.colours import drop_empty_alpha, to_resizable, to_rgb
 from meisho.errors import ConfigError, ImageError, InputError
-from meisho.image_files import UPRIGHT, find_orientation, open_photo, plain_errors, upright_size
+from meisho.image_files import find_orientation, open_photo, plain_errors, upright_size
 from meisho.jpeg import decode_jpeg
 from meisho.memory import Admit, refuse_cost
 from meisho.photos import Box, Photo
+from meisho.tiff import UPRIGHT
 
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,

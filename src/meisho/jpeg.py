@@ -6,6 +6,7 @@ no pixel: one is appended where the file does not end in one.
 """
 
 import re
+from typing import IO
 
 import numpy as np
 import simplejpeg
@@ -14,6 +15,7 @@ from PIL import Image
 MAX_SCANS = 100
 """Progressive encoders write about 10; each costs the time of a whole photo, however few bytes it has."""
 
+JPEG2000_MAGICS = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")
 _END = b"\xff\xd9"
 _SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 _HARMLESS = re.compile(
@@ -45,6 +47,20 @@ def decode_jpeg(image: Image.Image, size: tuple[int, int], reduction: int) -> Im
     if image.mode == "CMYK":
         np.invert(pixels, out=pixels)  # stored as light, as Adobe does it, and as Pillow reads all of them
     return Image.frombuffer(image.mode, (width, height), pixels, "raw", image.mode, 0, 1)
+
+
+def refuse_deep_colours(file: IO[bytes]) -> None:
+    """Refuse a JPEG 2000 of colours beyond 8 bits, whose white Pillow shows as black; deep greys are right.
+
+    Raises:
+        ValueError: It is such a file.
+    """
+    head = file.read(1 << 16)
+    file.seek(0)
+    sizes = head[head.find(JPEG2000_MAGICS[0]) :][40:]  # from the number of components on
+    if int.from_bytes(sizes[:2], "big") > 1 and len(sizes) > 2 and (sizes[2] & 127) + 1 > 8:
+        depth = (sizes[2] & 127) + 1
+        raise ValueError(f"a JPEG 2000 of {depth} bits per colour is not supported; save it as 8 bits")
 
 
 def _decode(data: bytes, space: str, width: int, height: int) -> np.ndarray:

@@ -22,6 +22,10 @@ def keep_picture(data: bytes) -> io.BytesIO:
         if kind in _PICTURE:
             if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
                 raise ValueError(f"damaged: the checksum of its {kind.decode()} is wrong")
+            if kind == b"tRNS" and len(body) == 6 and kept[1][16:18] == b"\x10\x02":
+                raise ValueError(
+                    "a PNG of 16-bit RGB with one transparent colour is not supported; give it alpha"
+                )
             kept.append(chunk)
         elif (kind == b"eXIf" and len(body) < 1 << 16) or (kind in _TEXTS and _may_turn(body)):
             kept.append(_make_chunk(kind, body))

@@ -25,7 +25,7 @@ _COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # Photometric -> number of colours: white i
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _OFFSETS, _ORIENTATION, _SAMPLES, _ROWS, _COUNTS, _PLANAR, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _FORMAT = 322, 323, 338, 339
-_TURNS = {
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -34,6 +34,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""Orientation of EXIF and TIFF -> what turns the photo upright; 1 and everything else: nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class DeepTiff(ImageFile.ImageFile):
         """Decode the picture, once, and turn it upright."""
         if self._im is None and self.fp is not None:
             picture = _to_image(_unpack(self.fp, self._layout), self._layout)
-            if self._layout.orientation in _TURNS:
-                picture = picture.transpose(_TURNS[self._layout.orientation])
+            if self._layout.orientation in UPRIGHT:
+                picture = picture.transpose(UPRIGHT[self._layout.orientation])
             self._mode, self._im = picture.mode, picture.im
         return Image.Image.load(self)
 
@@ -89,6 +90,7 @@ def is_deep(file: IO[bytes]) -> bool:
     bits, numbers = set(_all(tags, _BITS, 1)), set(_all(tags, _FORMAT, 1))
     photometric = tags.get(_PHOTOMETRIC)
     planar = tags.get(_PLANAR, 1) == 2 and tags.get(_SAMPLES, 1) > 1
+    _refuse_unknown(tags, bits)
     is_plain = bits <= {1, 2, 4, 8} and numbers <= {1, 4}
     if is_plain and not (planar and (bits != {8} or photometric != 2 or tags.get(_SAMPLES) != 3)):
         return False
@@ -105,6 +107,16 @@ def is_deep(file: IO[bytes]) -> bool:
     if min(bits) not in ((16, 32, 64) if kind == "f" else (8, 16, 32)):
         raise ValueError(f"a TIFF of {said} per sample is not supported; save it as 8 or 16 bits")
     return True
+
+
+def _refuse_unknown(tags: TiffImagePlugin.ImageFileDirectory_v2, bits: set[int]) -> None:
+    photometric, compression = tags.get(_PHOTOMETRIC), tags.get(_COMPRESSION, 1)
+    if photometric in (8, 9, 10) and bits == {8}:  # the same numbers are other colours under another white
+        raise ValueError("a TIFF of CIELab colours is not supported; save it as RGB")
+    if compression not in TiffImagePlugin.COMPRESSION_INFO:
+        raise ValueError(f"a TIFF of compression {compression} is not supported; save it with LZW or none")
+    if photometric == 2 and max(bits) < 8:
+        raise ValueError(f"a colour TIFF of {max(bits)} bits per sample is not supported; save it as 8 bits")
 
 
 def _read_tags(file: IO[bytes]) -> TiffImagePlugin.ImageFileDirectory_v2:
@@ -132,6 +144,10 @@ def _read_layout(file: IO[bytes]) -> _Layout:
     samples, colours = tags.get(_SAMPLES, 1), _COLOURS[photometric]
     if min(width, height, *tile, samples - colours + 1) < 1:
         raise ValueError("damaged: a size in its header is 0, or it has fewer samples than colours")
+    if tile[0] * (tile[1] if is_tiled else min(tile[1], height)) * samples > 8 * max(width * height, 1 << 19):
+        raise ValueError(
+            "its strips or tiles are far larger than its picture: refused as a decompression bomb"
+        )
     extra = _all(tags, _EXTRA, 0)
     return _Layout(
         width=width,
@@ -147,7 +163,7 @@ def _read_layout(file: IO[bytes]) -> _Layout:
         offsets=_all(tags, 324 if is_tiled else _OFFSETS, 0),
         counts=_all(tags, 325 if is_tiled else _COUNTS, 0),
         alpha=extra[0] if samples > colours and extra[0] in (1, 2) else 0,
-        orientation=tags.get(_ORIENTATION, 1) if tags.get(_ORIENTATION, 1) in _TURNS else 1,
+        orientation=tags.get(_ORIENTATION, 1) if tags.get(_ORIENTATION, 1) in UPRIGHT else 1,
     )
 
 
@@ -233,7 +249,8 @@ def _decompress(data: bytes, row_bytes: int, rows: int, compression: int) -> UIn
     tags[_WIDTH], tags[_HEIGHT], tags[_ROWS] = row_bytes, rows, rows
     tags[_BITS], tags[_SAMPLES], tags[_PHOTOMETRIC], tags[_COMPRESSION] = 8, 1, 1, compression
     tags[_OFFSETS], tags[_COUNTS] = 0, len(data)  # Pillow counts the offset from behind the tags
-    return np.array(Image.open(io.BytesIO(head + tags.tobytes(8) + data), formats=("TIFF",)))
+    # not by Image.open, whose limit of pixels would count bytes here
+    return np.array(TiffImagePlugin.TiffImageFile(io.BytesIO(head + tags.tobytes(8) + data)))
 
 
 def _to_image(pixels: UInt8Array, layout: _Layout) -> Image.Image:
