@@ -9,7 +9,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from meisho.datasets.photo_facts import PhotoFacts, examine_photo
 from meisho.describing import Describer
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError
@@ -78,6 +77,8 @@ class _State:
 
     def hash_of(self, row: int) -> int | None:
         """Return the perceptual hash of the photo of a row; None where its file cannot be read."""
+        from meisho.datasets.photo_facts import PhotoFacts, examine_photo  # for --near alone
+
         if row not in self.hashes:
             self.hashes[row] = examine_photo(PhotoFacts(self.paths[row], "")).perceptual_hash
         return self.hashes[row]
