@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+PIECE_BYTES = 1 << 14
+
 
 @dataclass
 class Answer:
@@ -146,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         while answer.endless:
             self._body(replace(answer, endless=False, no_end=True), data)
         cut = data if answer.drop_after is None else data[: answer.drop_after]
-        size = 1 if answer.before_byte else 1 << 14
+        size = 1 if answer.before_byte else PIECE_BYTES
         for first in range(0, len(cut), size):
             self.faulty._wait_at_the_gate()
             if answer.before_byte:

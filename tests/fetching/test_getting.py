@@ -15,7 +15,7 @@ from meisho.fetching.manifest import read_manifest
 from meisho.fetching.record import hold_folder
 from meisho.fetching.selection import Selection, parse_classes, parse_shards, select_files
 
-from .server import Answer
+from .server import PIECE_BYTES, Answer
 from .sets import PublishedSet, make_archive
 
 
@@ -374,7 +374,9 @@ def test_an_interrupt_stops_the_threads_and_keeps_what_came(
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(parallel, "_GRACE_SECONDS", 0)  # the server is silent: they are not waited for
-    server.hold_after(20_000)
+    archives = [data for path, data in published.files.items() if path.startswith("train/")]
+    assert min(map(len, archives)) > PIECE_BYTES
+    server.hold_after(1)  # after the first piece of each, so that none is whole
     interrupter = threading.Thread(target=interrupt)
     interrupter.start()
     with pytest.raises(KeyboardInterrupt):
