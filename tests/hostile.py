@@ -95,14 +95,19 @@ def make_parameter(name, hint, default):
     return Parameter(name, option, kind, choices, words, default is inspect.Parameter.empty)
 
 
-def make_place(folder):
-    """Fill an empty folder with photos, a collection, labelled photos, and junk of every kind."""
+def draw_photos(folder):
+    """Draw four photos, in the folder photos and once more by label."""
     for number in range(4):
         colours = np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8)
         picture = Image.fromarray(colours).resize((80, 60))
         for place in (f"photos/{number}.jpg", f"labelled/{number // 2}/{number}.jpg"):
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             picture.save(folder / place)
+
+
+def make_place(folder):
+    """Fill an empty folder with photos, a collection, labelled photos, and junk of every kind."""
+    draw_photos(folder)
     names = [path for path in PATHS if path.endswith(".jpg") and "/" not in path and "junk" not in path]
     for name in names:
         shutil.copy(folder / "photos/0.jpg", folder / name)

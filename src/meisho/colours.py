@@ -27,9 +27,9 @@ def to_resizable(image: Image.Image) -> Image.Image:
 
 def drop_empty_alpha(image: Image.Image) -> Image.Image:
     """Return LA or RGBA without its alpha where that is 0 everywhere: it hides all and so means nothing."""
-    if image.getextrema()[-1] != (0, 0):
-        return image
-    return image.convert(image.mode[:-1])
+    if image.mode in ("LA", "RGBA") and image.getextrema()[-1] == (0, 0):
+        return image.convert(image.mode[:-1])
+    return image
 
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:

@@ -20,7 +20,7 @@ MeishoError                   exit code 1
 └── InterruptedRunError     130   training was asked to stop, and has saved its state
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,19 +89,9 @@ class CollectionError(MeishoError):
 
 
 class DamagedError(CollectionError):
-    """What is read from a collection is not what was written.
-
-    Args:
-        message: What is damaged, and what to do.
-        table: Name of the table whose rows are damaged; "" where it is something else.
-        sequences: Numbers of the damaged rows; empty where the table cannot be read at all.
-    """
+    """What is read from a collection is not what was written."""
 
     exit_code = 8
-
-    def __init__(self, message: str, *, table: str = "", sequences: Sequence[int] = ()) -> None:
-        super().__init__(message)
-        self.table, self.sequences = table, tuple(sequences)
 
 
 class MismatchError(CollectionError):
@@ -146,6 +136,18 @@ class InterruptedRunError(MeishoError):
     """Training was stopped by a signal, and has saved its state."""
 
     exit_code = 130
+
+
+def explain_os_error(error: OSError | ValueError) -> str:
+    """Say in one line why a file or folder could not be read."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def is_panic(error: BaseException) -> bool:
+    """Say whether LanceDB panicked: what it raises then is no Exception, and its class cannot be imported."""
+    return type(error).__name__ in ("PanicException", "RustPanic")
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from meisho.errors import ImageError
+from meisho.errors import ImageError, explain_os_error
 from meisho.jpeg import JPEG2000_MAGICS, refuse_deep_colours
-from meisho.photos import RAW_SUFFIXES, Photo, explain_os_error, open_photo_file
+from meisho.photos import RAW_SUFFIXES, Photo, open_photo_file
 from meisho.png import SIGNATURE, keep_picture
 from meisho.tiff import MAGICS, UPRIGHT, DeepTiff, is_deep
 

@@ -133,8 +133,7 @@ def _as_photo(source: PhotoLike, name: str) -> Photo:
         return Photo(str(source), Path(source))
     if isinstance(source, Image.Image):
         with plain_errors(Path(name)):
-            source = ImageOps.exif_transpose(source)
-            source = drop_empty_alpha(source) if source.mode in ("LA", "RGBA") else source
+            source = drop_empty_alpha(ImageOps.exif_transpose(source))
             source = np.asarray(to_rgb(to_resizable(source)))
     if isinstance(source, bytes) and source:
         return Photo(name, Path(name), content=source)
@@ -293,7 +292,7 @@ def _decode(image: Image.Image, reduction: int) -> Image.Image:
     if image.format in ("JPEG", "MPO"):
         return decode_jpeg(image, image.size, reduction)
     image.load()
-    return drop_empty_alpha(image) if image.mode in ("LA", "RGBA") else image
+    return drop_empty_alpha(image)
 
 
 def _estimate_bytes(image: Image.Image, reduction: int) -> int:

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from meisho.errors import ConfigError, ImageError
@@ -29,6 +30,7 @@ def count_memory_bytes() -> int:
     return min((size for size in found if size > 0), default=_FALLBACK_BYTES)
 
 
+@cache  # asked for each photo
 def default_decoding_bytes() -> int:
     """Return what decoding may take unless another size is asked for; at least enough for small photos."""
     return max(SMALL_BYTES, int(DECODING_SHARE * count_memory_bytes()))

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from meisho.errors import InputError
+from meisho.errors import InputError, explain_os_error
 from meisho.files import read_ends
 from meisho.marks import MARK, PICTURE_SUFFIXES
 
@@ -82,7 +82,7 @@ def check_output(to: Path, kind: Output, *, inputs: Iterable[Path] = ()) -> None
             raise InputError(f"{to}: is one of the inputs, which would be overwritten; name another file")
         is_there = os.path.lexists(to)
     except (OSError, ValueError) as error:
-        raise InputError(f"{to}: cannot be written: {_reason(error)}") from error
+        raise InputError(f"{to}: cannot be written: {explain_os_error(error)}") from error
     if is_there and not kind.wrote(to):
         raise InputError(
             f"{to}: is there already and is not {kind.what} that meisho wrote; name another file, or move it"
@@ -131,7 +131,7 @@ def check_output_folder(to: Path) -> None:
         there = next(folder for folder in (to.absolute(), *to.absolute().parents) if os.path.lexists(folder))
         is_folder = there.is_dir()
     except (OSError, ValueError) as error:
-        raise InputError(f"{to}: cannot be written to: {_reason(error)}") from error
+        raise InputError(f"{to}: cannot be written to: {explain_os_error(error)}") from error
     if not is_folder:
         raise InputError(f"{to}: {there} is {'a file, ' if there.is_file() else ''}not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
@@ -151,7 +151,3 @@ def _is_same(first: Path, second: Path) -> bool:
         return first.samefile(second)
     except (FileNotFoundError, NotADirectoryError):
         return False
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return ((isinstance(error, OSError) and error.strerror) or str(error)).lower()

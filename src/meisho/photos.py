@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from meisho.arrays import UInt8Array
-from meisho.errors import ConfigError, ImageError, InputError
+from meisho.errors import ConfigError, ImageError, InputError, explain_os_error
 
 # fmt: off
 PHOTO_SUFFIXES = frozenset({
@@ -270,17 +270,10 @@ def open_photo_file(path: Path) -> Iterator[io.BufferedReader]:
         ImageError: It is no regular file, or empty.
         OSError: It cannot be read.
     """
-    if reason := _why_not_a_file(path):
+    if reason := why_not_a_file(path):
         raise ImageError(path, reason)
     with path.open("rb") as file:
         yield file
-
-
-def explain_os_error(error: OSError | ValueError) -> str:
-    """Say in one line why a file or folder could not be read."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class _Walk:
@@ -293,6 +286,7 @@ class _Walk:
         self.problems: list[ImageError] = []
         self.unseen: list[str] = []
         self.left_out: dict[str, list[str]] = defaultdict(list)
+        self._reads_raw = find_spec("rawpy") is not None
         self._links: deque[str] = deque()
         self._walked: set[tuple[int, int]] = set()
 
@@ -344,7 +338,7 @@ class _Walk:
         path, suffix = entry.path, os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
         try:
             status = entry.stat()
-            reason = None if stat.S_ISDIR(status.st_mode) else _why_no_photo(path, suffix, status)
+            reason = None if stat.S_ISDIR(status.st_mode) else self._why_no_photo(path, suffix, status)
         except OSError as error:
             if suffix in PHOTO_SUFFIXES or not suffix or _is_link(path):
                 self._note_unseen(path, _explain_missing(path, error))
@@ -359,6 +353,21 @@ class _Walk:
             self.problems.append(ImageError(Path(path), reason))
         else:
             self.photos.append(Photo(self._id(path), Path(path)))
+
+    def _why_no_photo(self, path: str, suffix: str, status: os.stat_result) -> str | None:
+        """Say why a file is not taken for a photo, or None.
+
+        Raises:
+            OSError: It has no ending, and its first bytes cannot be read.
+        """
+        if suffix in PHOTO_SUFFIXES or (suffix in RAW_SUFFIXES and self._reads_raw):
+            return None
+        if suffix in RAW_SUFFIXES:
+            return f"RAW photos ({suffix}), which need meisho[raw]"
+        if suffix:
+            return f"not photos ({suffix})"
+        is_photo = stat.S_ISREG(status.st_mode) and _starts_as_photo(path)
+        return None if is_photo else "no ending, and not photos"
 
     def _note_unseen(self, place: str, reason: str) -> None:
         self.problems.append(ImageError(Path(place), reason))
@@ -389,28 +398,12 @@ def _explain_missing(path: str, error: OSError) -> str:
     return explain_os_error(error)
 
 
-def _why_no_photo(path: str, suffix: str, status: os.stat_result) -> str | None:
-    """Say why a file is not taken for a photo, or None.
-
-    Raises:
-        OSError: It has no ending, and its first bytes cannot be read.
-    """
-    if suffix in PHOTO_SUFFIXES:
-        return None
-    if suffix in RAW_SUFFIXES:
-        return None if find_spec("rawpy") else f"RAW photos ({suffix}), which need meisho[raw]"
-    if suffix:
-        return f"not photos ({suffix})"
-    is_photo = stat.S_ISREG(status.st_mode) and _starts_as_photo(path)
-    return None if is_photo else "no ending, and not photos"
-
-
 def _starts_as_photo(path: str) -> bool:
     with Path(path).open("rb") as file:
         return _HEAD.match(file.read(16)) is not None
 
 
-def _why_not_a_file(path: Path) -> str | None:
+def why_not_a_file(path: Path) -> str | None:
     """Say why a path cannot be opened as a file, or None."""
     try:
         status = path.stat()

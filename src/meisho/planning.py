@@ -1,13 +1,21 @@
 """Planning: what must be done to bring a collection in step with a set of photos, and what is gone."""
 
 import os
-import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from meisho.errors import explain_os_error
 from meisho.marks import is_our_drawing
-from meisho.photos import Box, Photo, PhotoFolder, explain_os_error, place_below, printable_id
+from meisho.photos import (
+    Box,
+    Photo,
+    PhotoFolder,
+    content_sha256,
+    place_below,
+    printable_id,
+    why_not_a_file,
+)
 from meisho.store.records import PhotoRecord
 
 Pending = tuple[Photo, PhotoRecord]
@@ -111,7 +119,7 @@ def plan_additions(
         now = _unfinished_record(photo, photo_root)
         before = sound.get(photo.id)
         if before is None or _state(before, _box_of(before.content_sha256)) != _state(
-            now, box_text(photo.box)
+            now, _box_text(photo.box)
         ):
             pending.append((photo, now))
         elif rehash or before.ctime_ns not in (0, now.ctime_ns):
@@ -158,7 +166,7 @@ def is_added_by_hand(record: PhotoRecord) -> bool:
 def find_added(records: Sequence[PhotoRecord]) -> tuple[Photo, ...]:
     """Return the photos that were added by hand and whose files are there."""
     added = (Photo(record.id, Path(record.file)) for record in records if is_added_by_hand(record))
-    return tuple(photo for photo in added if is_photo_file(photo.path))
+    return tuple(photo for photo in added if why_not_a_file(photo.path) is None)
 
 
 def why_not_sure(path: Path, *, by_hand: bool) -> str | None:
@@ -184,15 +192,6 @@ def why_not_sure(path: Path, *, by_hand: bool) -> str | None:
     return None
 
 
-def is_photo_file(path: Path) -> bool:
-    """Whether a file is there and holds something; False where nobody can look."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISREG(status.st_mode) and status.st_size > 0
-
-
 def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:
     size_bytes, mtime_ns, ctime_ns = size_and_times(photo.path)
     file = str(place_below(photo.path, photo_root))
@@ -212,9 +211,18 @@ def _state(record: PhotoRecord, box: str) -> tuple[str, str, int, int]:
     return record.file, box, record.size_bytes, record.mtime_ns
 
 
-def box_text(box: Box | None) -> str:
+def _box_text(box: Box | None) -> str:
     """Return what is added to a file's digest where only a part of the photo is used."""
     return f"#{box.x0!r},{box.y0!r},{box.x1!r},{box.y1!r}" if box else ""
+
+
+def name_content(photo: Photo) -> str:
+    """Return what a photo's descriptor belongs to: the digest of its file, and its box where it has one.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    return f"{content_sha256(photo.path)}{_box_text(photo.box)}"
 
 
 def _box_of(content: str) -> str:

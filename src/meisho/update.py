@@ -13,8 +13,8 @@ from meisho.errors import ImageError
 from meisho.images import read_size
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
-from meisho.photos import Photo, content_sha256
-from meisho.planning import Pending, Plan, box_text, size_and_times
+from meisho.photos import Photo
+from meisho.planning import Pending, Plan, name_content, size_and_times
 from meisho.progress import Progress
 from meisho.store.records import PhotoRecord
 from meisho.store.writer import CollectionWriter
@@ -88,7 +88,7 @@ class Update:
         met = set()
         for photo, unfinished in self.plan.pending:
             try:
-                content = f"{content_sha256(photo.path)}{box_text(photo.box)}"
+                content = name_content(photo)
             except ImageError as error:
                 self._cannot_read(photo, unfinished, error.reason)
                 continue
@@ -235,7 +235,7 @@ def _as_it_is_now(record: PhotoRecord, photo: Photo) -> PhotoRecord | None:
     if times == (record.size_bytes, record.mtime_ns, record.ctime_ns):
         return record
     try:
-        if f"{content_sha256(photo.path)}{box_text(photo.box)}" != record.content_sha256:
+        if name_content(photo) != record.content_sha256:
             return None
     except ImageError:
         return None

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import get_type_hints
 
-import numpy as np
 import pytest
 from PIL import Image
 
+from hostile import draw_photos
 from meisho import cli
 from meisho.cli.app import load_commands
 from meisho.describing import Describer
@@ -140,13 +140,7 @@ def test_every_option_that_is_a_path_is_read_or_stands_in_the_table():
 def made(tmp_path_factory):
     """A folder with photos, a collection, labelled photos and a recipe."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "photos").mkdir()
-    for number in range(4):
-        noise = np.random.default_rng(number).integers(0, 256, (6, 8, 3), np.uint8)
-        picture = Image.fromarray(noise).resize((80, 60))
-        for place in (f"photos/{number}.jpg", f"labelled/{number // 2}/{number}.jpg"):
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            picture.save(folder / place)
+    draw_photos(folder)
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(folder / "photos/0.jpg", folder / name)
     (folder / "recipe.toml").write_text(RECIPE)

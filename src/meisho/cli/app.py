@@ -24,7 +24,14 @@ from meisho import __version__
 from meisho.cli.checks import check_words
 from meisho.cli.terminal import NoReaderError, SafeConsole, abandon_output, open_streams, write_out
 from meisho.cores import rest_while_waiting
-from meisho.errors import CollectionError, InputError, InterruptedRunError, MeishoError
+from meisho.errors import (
+    CollectionError,
+    InputError,
+    InterruptedRunError,
+    MeishoError,
+    explain_os_error,
+    is_panic,
+)
 from meisho.texts import json_escaped, printable
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
@@ -111,7 +118,7 @@ def main() -> None:
         code = NO_READER
         abandon_output()
     except OSError as error:
-        code = code or report_error(f"the output cannot be written: {_reason(error)}", 1)
+        code = code or report_error(f"the output cannot be written: {explain_os_error(error)}", 1)
         abandon_output()
     sys.exit(code)
 
@@ -147,12 +154,12 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, _UsageError):
         return _explain_usage(error), InputError.exit_code
     if isinstance(error, OSError):  # a full disk, a forbidden folder
-        reason = _reason(error)
+        reason = explain_os_error(error)
         code = InputError.exit_code if error.errno == errno.ENAMETOOLONG else MeishoError.exit_code
         return (f"{error.filename}: {reason}" if error.filename else reason), code
     if isinstance(error, MemoryError):
         return "there is not enough memory; ask for less, or close other programs", MeishoError.exit_code
-    if type(error).__name__ == "PanicException":  # LanceDB's
+    if is_panic(error):
         advice = "the collection is damaged; restore it, or delete it and index again"
         return f"LanceDB panicked ({error}): {advice}", CollectionError.exit_code
     frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -161,10 +168,6 @@ def _explain(error: BaseException) -> tuple[str, int]:
         "a fault of meisho: please report it with what MEISHO_TRACEBACK=1 prints",
         MeishoError.exit_code,
     )
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _explain_usage(error: Any) -> str:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from meisho.errors import CollectionError, ImageError
+from meisho.errors import CollectionError, ImageError, explain_os_error
 from meisho.index.live import LiveIndex
 from meisho.photos import content_sha256
 from meisho.progress import Progress, silent
@@ -147,7 +147,7 @@ def _find_change(file: Path, record: PhotoRecord) -> str:
     try:
         status = file.stat()
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return explain_os_error(error)
     same = (status.st_size, status.st_mtime_ns) == (record.size_bytes, record.mtime_ns)
     return "" if same else "it was changed since it was described"
 

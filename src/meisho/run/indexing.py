@@ -21,8 +21,9 @@ from meisho.photos import (
     find_photos,
     place_below,
     printable_id,
+    why_not_a_file,
 )
-from meisho.planning import Plan, find_added, is_photo_file, plan_additions, plan_local_update, plan_update
+from meisho.planning import Plan, find_added, plan_additions, plan_local_update, plan_update
 from meisho.progress import Progress, silent
 from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
@@ -324,7 +325,7 @@ class _Change:
         if not (self._options.prune or self._options.only):
             left = {record.content_sha256 for record in records if record.id not in gone}
             lost = [r for r in records if r.id in gone and r.content_sha256 not in left]
-            lost = [r for r in lost if not is_photo_file(self._collection.photo_root / r.file)]
+            lost = [r for r in lost if why_not_a_file(self._collection.photo_root / r.file)]
             if len(lost) > max(1, LARGE_SHARE * len(records)):
                 gone -= {record.id for record in lost}
         self._writer.remove([photo_id for photo_id in self._plan.gone if photo_id in gone])

@@ -14,7 +14,8 @@ from meisho.describing import Describer
 from meisho.descriptors import Provenance
 from meisho.errors import InputError, MeishoError
 from meisho.files import write_bytes
-from meisho.photos import Photo, content_sha256
+from meisho.photos import Photo
+from meisho.planning import name_content
 from meisho.progress import Progress
 from meisho.store.metadata import INDEX_FOLDER
 
@@ -43,7 +44,7 @@ def describe_queries(
         ImageError: A query cannot be read.
     """
     file = collection / INDEX_FOLDER / _FILE
-    names = [_digest(f"{content_sha256(query.path)} {query.box}") for query in queries]
+    names = [_digest(name_content(query)) for query in queries]
     kept = _read(file, describer.provenance, describer.dim)
     new = [query for query, name in zip(queries, names, strict=True) if name not in kept]
     described = describer.describe(new, progress=progress, stage="describe queries")

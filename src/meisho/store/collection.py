@@ -317,11 +317,11 @@ class Collection:
     def find_damaged_files(self) -> tuple[str, ...]:
         """Say which of collection.json, its copy and commits.json is damaged.
 
-        An older format has the first alone.
+        An older format has the first alone, and without that it is no collection.
         """
-        metadata = find_damaged_metadata(self.path)
-        is_old = self.metadata.format_version < FORMAT_VERSION
-        return metadata if is_old else (*metadata, *find_damaged_commits(self.path))
+        if self.metadata.format_version < FORMAT_VERSION:
+            return ()
+        return (*find_damaged_metadata(self.path), *find_damaged_commits(self.path))
 
     def refuse_unseen_damage(self) -> None:
         """Look for damage where an update would not meet it: in the small files and the local features.
@@ -435,6 +435,5 @@ def _check_schema(table: Table, path: Path, metadata: Metadata) -> None:
     if not fits:
         raise DamagedError(
             f"{path}: the {table.name} table does not have the columns that {METADATA_FILE} promises "
-            f"(dimension {dim}); run 'meisho index' to make it anew",
-            table=table.name,
+            f"(dimension {dim}); run 'meisho index' to make it anew"
         )

@@ -19,9 +19,11 @@ COMMITS_FILE = "commits.json"
 
 def note_commits(path: Path, table: str) -> None:
     """Note the newest commit of a table; only the writer may call this."""
-    noted = {name: value for name, value in _read(path).items() if not name.startswith(f"{table}.lance/")}
+    noted = _read(path)
+    others = {name: value for name, value in noted.items() if not name.startswith(f"{table}.lance/")}
     files = {str(file.relative_to(path)): _digest(file) for file in _small_files(path, table)}
-    write_sealed(path / COMMITS_FILE, {**noted, **files})
+    if (now := {**others, **files}) != noted:
+        write_sealed(path / COMMITS_FILE, now)
 
 
 def check_commits(path: Path, table: str) -> None:
@@ -41,8 +43,7 @@ def check_commits(path: Path, table: str) -> None:
         if not same:
             raise DamagedError(
                 f"{file}: changed on the disk since it was written, so that rows may be missing; "
-                "run 'meisho index' to put it right",
-                table=table,
+                "run 'meisho index' to put it right"
             )
 
 
@@ -62,8 +63,7 @@ def _refuse_older(path: Path, table: str, noted: dict[str, object]) -> None:
     if any(len(name) == len(newest) and name < newest for name in versions):  # a newer one sorts first
         raise DamagedError(
             f"{path}: the newest commit of its {table.replace('_', ' ')} is gone from the disk, so that "
-            "older rows would be read; run 'meisho index' to put it right",
-            table=table,
+            "older rows would be read; run 'meisho index' to put it right"
         )
 
 

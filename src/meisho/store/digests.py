@@ -49,9 +49,7 @@ def damaged_rows(path: Path, table: str, sequences: list[int]) -> DamagedError:
     """Return the error that names damaged rows of a table."""
     return DamagedError(
         f"{path}: {count(len(sequences), 'row')} of its {table.replace('_', ' ')} changed on the disk since "
-        f"written, the first is row {sequences[0]}; run 'meisho index' to describe those photos anew",
-        table=table,
-        sequences=sequences,
+        f"written, the first is row {sequences[0]}; run 'meisho index' to describe those photos anew"
     )
 
 

@@ -115,13 +115,8 @@ def read_metadata(directory: Path) -> Metadata:
 
 
 def find_damaged_metadata(directory: Path) -> tuple[str, ...]:
-    """Say which of collection.json and its copy is damaged; an older format has no copy.
-
-    Raises:
-        DamagedError: Both are.
-    """
-    is_old = read_metadata(directory).format_version < FORMAT_VERSION
-    names = (METADATA_FILE,) if is_old else (METADATA_FILE, COPY_FILE)
+    """Say which of collection.json and its copy is damaged, of a collection of the present format."""
+    names = (METADATA_FILE, COPY_FILE)
     return tuple(f"{name} is damaged" for name in names if not _is_sound(directory / name))
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from meisho.arrays import Int64Array
-from meisho.errors import CollectionError, DamagedError, MissingDependencyError
+from meisho.errors import CollectionError, DamagedError, MissingDependencyError, is_panic
 
 try:
     import lancedb
@@ -32,7 +32,6 @@ ADDED = pa.schema([pa.field("ctime_ns", pa.int64()), DIGEST])
 """Columns that tables of format 1 and 2 do not have."""
 ROW_ID = "_rowid"
 """Where a row stands in its table, as LanceDB numbers it until fragments are merged."""
-_PANICS = {"PanicException", "RustPanic"}
 _REPAIR = "if this happens again, part of it is damaged: run 'meisho index' to make that part anew"
 BATCH_ROWS = 1024
 SMALL_TABLE_BYTES = 64 * 1024**2
@@ -46,9 +45,9 @@ def plain_errors(path: Path, doing: str) -> Iterator[None]:
     """Turn errors of LanceDB and the operating system into a CollectionError that says what to do."""
     try:
         yield
-    except BaseException as error:  # a panic of LanceDB is no Exception, and its class cannot be imported
+    except BaseException as error:
         plain = isinstance(error, OSError | RuntimeError | ValueError | pa.ArrowException)
-        if not plain and type(error).__name__ not in _PANICS:
+        if not plain and not is_panic(error):
             raise
         reason = re.sub(r",? \S+\.rs:\d+:\d+", "", str(error)).strip()
         advice = _advice(reason)

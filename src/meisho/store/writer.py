@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meisho.arrays import Float32Array
+from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import CollectionError, InputError
 from meisho.local_features import LocalFeatures
 from meisho.store import tables
@@ -172,8 +172,10 @@ class CollectionWriter:
         """
         self._check_open()
         with tables.plain_errors(self._path, "tidy it"):
-            rewritten = self._drop_replaced_records()
-            self._drop_unneeded()
+            log = read_log(self._photos, self._path)
+            rows, positions = resolve_log(log)
+            rewritten = self._drop_replaced_records(log, rows, positions)
+            self._drop_unneeded(log.take(rows))
             for table in self._open_tables():
                 note_commits(self._path, table.name)
             if rewritten or tables.is_worth_tidying(self._photos):
@@ -192,9 +194,7 @@ class CollectionWriter:
         if self._local_dim is not None:
             yield self._local.table
 
-    def _drop_replaced_records(self) -> bool:
-        log = read_log(self._photos, self._path)
-        rows, positions = resolve_log(log)
+    def _drop_replaced_records(self, log: pa.Table, rows: Int64Array, positions: Int64Array) -> bool:
         if len(log) - len(rows) <= 1 + len(rows) // 10:
             return False
         kept = log.take(rows).set_column(1, PHOTOS_SCHEMA.field("position"), pa.array(positions))
@@ -204,10 +204,8 @@ class CollectionWriter:
         self._photos.add(with_digests(kept).cast(PHOTOS_SCHEMA), mode="overwrite")
         return True
 
-    def _drop_unneeded(self) -> None:
-        log = read_log(self._photos, self._path)
-        log = log.take(resolve_log(log)[0])
-        needed = log.filter(pc.equal(pc.binary_length(log["error"]), 0))["content_sha256"]
+    def _drop_unneeded(self, valid: pa.Table) -> None:
+        needed = valid.filter(pc.equal(pc.binary_length(valid["error"]), 0))["content_sha256"]
         _drop_others(self._descriptors, self._contents, needed)
         if self._local_dim is not None:
             _drop_others(self._local.table, self._local.contents, needed)
