@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 
 import huggingface_hub
@@ -275,3 +276,20 @@ def test_a_hub_without_the_file_is_told(hub, mirror):
     hub(mirror)
     with pytest.raises(WeightsError, match=r"timm/test_resnet.*model\.safetensors"):
         load_extractor("timm:test_resnet")
+
+
+def test_a_type_of_a_very_long_name_is_refused_at_once(tmp_path):
+    for name, pickle in {
+        "global": b"c" + b"a" * 200_000 + b"\nb\n.",
+        "global without an end": b"c" + b"a" * 200_000,
+        "stack": b"\x80\x04X" + (200_000).to_bytes(4, "little") + b"a" * 200_000 + b"\x8c\x01b\x93.",
+    }.items():
+        old, new = tmp_path / f"{name}.pth", tmp_path / f"{name}.zip.pth"
+        old.write_bytes(pickle)
+        with zipfile.ZipFile(new, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle)
+            archive.writestr("archive/version", "3")
+        for path in (old, new):
+            with pytest.raises(WeightsError, match="or a weights-only checkpoint") as caught:
+                read_state_dict(path)
+            assert len(str(caught.value)) < 1000, name

@@ -17,6 +17,7 @@ from pathlib import Path
 from meisho.datasets.base import Dataset
 from meisho.datasets.photo_files import photo_name, photos_below
 from meisho.datasets.table import read_bytes
+from meisho.documents import one_line
 from meisho.errors import ConfigError, DatasetError
 from meisho.ground_truth import GroundTruth, database_rows
 from meisho.photos import Box, Photo
@@ -126,8 +127,8 @@ def _read_query(file: Path) -> _Query:
         box = Box(*(float(corner) for corner in corners))
     except (ValueError, TypeError, ConfigError) as error:
         raise DatasetError(
-            f"{file}:1: {' '.join(words)!r:.100} is not a photo name and a box x0 y0 x1 y1 ({error}); "
-            "unpack the published file again"
+            f"{file}:1: {' '.join(words)!r:.100} is not a photo name and a box x0 y0 x1 y1 "
+            f"({one_line(error)}); unpack the published file again"
         ) from error
     good, ok, junk = (_read_names(file.with_name(f"{stem}_{part}.txt")) for part in ("good", "ok", "junk"))
     if (good | ok) & junk:

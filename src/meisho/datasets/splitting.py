@@ -33,6 +33,7 @@ from meisho.errors import DatasetError, InputError
 from meisho.files import replacing
 from meisho.outputs import PHOTO_TABLE, SPLIT, check_output
 from meisho.tables import require_name
+from meisho.texts import printable
 
 Kind = Literal["image", "landmark", "none"]
 KINDS: tuple[Kind, ...] = ("image", "landmark", "none")
@@ -275,8 +276,10 @@ def write_split(split: Split, folder: Path, *, overwrite: bool = False) -> tuple
 
     Raises:
         InputError: A file is there already, or would replace the table that was split.
+        DatasetError: A name is not UTF-8 text.
     """
     paths = list_files(split.kind, folder, overwrite=overwrite, inputs=[split.labels.source])
+    _refuse_names_without_text(split.labels)
     cells = _label_cells(split)
     roles = np.full(len(split.labels), "database", "U8")
     roles[split.queries] = "query"
@@ -288,6 +291,20 @@ def write_split(split: Split, folder: Path, *, overwrite: bool = False) -> tuple
             _write_table(parts[1], split, split.validation, cells, shown)
         parts[-1].write_text(json.dumps(_describe(split), indent=2) + "\n", encoding="utf-8")
     return paths
+
+
+def _refuse_names_without_text(labels: Labels) -> None:
+    """Refuse names that a table, which is UTF-8 text, cannot hold.
+
+    Raises:
+        DatasetError: There is one.
+    """
+    for name in (*labels.class_names, *labels.names):
+        if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
+            raise DatasetError(
+                f"{labels.root}: the name {printable(name)} is not UTF-8 text, and a table cannot hold it; "
+                "rename the file or folder"
+            )
 
 
 def _write_table(

@@ -77,8 +77,9 @@ def load_checkpoint(path: str, *, device: str = "auto", **options: object) -> Gl
     options = {**saved, "weights": str(folder / "model.safetensors"), **options}
     try:
         return load_timm(name, device=device, **options)
-    except ConfigError as error:
-        raise ConfigError(f"{folder / 'model.json'} and the options given: {error}") from error
+    except InputError as error:
+        kind = ConfigError if isinstance(error, ConfigError) else InputError
+        raise kind(f"{folder / 'model.json'} and the options given: {error}") from error
 
 
 def _read_model(folder: Path) -> tuple[str, dict[str, object]]:

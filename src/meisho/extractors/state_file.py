@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from meisho.documents import one_line
 from meisho.errors import WeightsError
 
 StateArrays = dict[str, NDArray[np.generic]]
@@ -98,7 +99,7 @@ class _StateUnpickler(pickle._Unpickler):
             ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
         }
         if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+            raise pickle.UnpicklingError(f"it asks for {one_line(f'{module}.{name}', 80)}")
         return allowed[module, name]
 
     def persistent_load(self, pid: object) -> _Storage:

@@ -1,11 +1,14 @@
 """Weights: where a backbone's state dict comes from, how its keys are made to fit, and its digest."""
 
+import io
+import pickletools
 import re
 import urllib.error
 import urllib.request
 import warnings
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors.torch import load_file
@@ -21,6 +24,8 @@ StateDict = dict[str, Tensor]
 _REFUSED_TYPE = re.compile(
     r"(?:Unsupported (?:global|class|operand|type)[^A-Za-z0-9_]*(?:GLOBAL)?|GLOBAL) ?([\w.]+)"
 )
+_LONGEST_NAME = 1000
+_PICKLES_OF_OLD_CHECKPOINT = 5  # a number, the version, facts of the system, the object, keys of storages
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _HUB_SECONDS = 5.0
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
@@ -52,9 +57,37 @@ def _read_checkpoint(path: Path) -> object:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             check_growth(archive, path.stat().st_size)
+            for name in archive.namelist():
+                if name.endswith("/data.pkl"):
+                    _refuse_long_names(io.BytesIO(archive.read(name)))
+    else:
+        with path.open("rb") as file:
+            _refuse_long_names(file)
     with warnings.catch_warnings(action="ignore"):  # of what older torch wrote; it is read all the same
         content: object = torch.load(path, map_location="cpu", weights_only=True)
     return content
+
+
+def _refuse_long_names(file: IO[bytes]) -> None:
+    """Refuse pickles that name a type by a text so long that torch would take minutes to say no to it.
+
+    Args:
+        file: The pickle of a checkpoint, or the several with which an old one begins.
+
+    Raises:
+        ValueError: One does, or is damaged.
+    """
+    for _ in range(_PICKLES_OF_OLD_CHECKPOINT):
+        longest = 0  # of the texts so far: STACK_GLOBAL takes its names from them
+        for opcode, argument, _place in pickletools.genops(file):
+            length = len(argument) if isinstance(argument, str) else 0
+            longest = max(longest, length)
+            named = {"GLOBAL": length, "INST": length, "STACK_GLOBAL": longest}.get(opcode.name, 0)
+            if named > _LONGEST_NAME:
+                raise ValueError("it names a type by a text of thousands of letters")
+        if not file.read(1):
+            return
+        file.seek(-1, io.SEEK_CUR)
 
 
 def true_reason(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from meisho.arrays import Float64Array
 from meisho.datasets.photo_files import photo_name
-from meisho.documents import read_json, shorten
+from meisho.documents import one_line, read_json, shorten
 from meisho.errors import ConfigError, DatasetError
 from meisho.photos import Box
 from meisho.toycity.camera import Camera
@@ -203,7 +203,7 @@ def read_records(root: Path) -> Records:
         return Records(Parameters(**data["parameters"]), *parse_parts(data))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         raise DatasetError(
-            f"{path}: not a toy city's records ({error}); delete {root} and build it again"
+            f"{path}: not a toy city's records ({one_line(error)}); delete {root} and build it again"
         ) from error
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from meisho.datasets.photo_files import list_errors
+from meisho.documents import one_line
 from meisho.errors import DatasetError, ImageError
 from meisho.files import replacing
 from meisho.training.distribution import gather_values, is_first_process
@@ -34,11 +35,22 @@ class SkippedPhotos:
         return len(self._errors)
 
     def resume(self) -> None:
-        """Take over those that the folder tells of."""
-        if self._path.is_file():
+        """Take over those that the folder tells of.
+
+        Raises:
+            DatasetError: The table is damaged.
+        """
+        if not self._path.is_file():
+            return
+        try:
             with self._path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-                errors = [ImageError(Path(row["path"]), row["reason"]) for row in csv.DictReader(file)]
-            self._errors = {error.path: error for error in errors}
+                errors = [ImageError(Path(row["path"]), row["reason"] or "") for row in csv.DictReader(file)]
+        except (OSError, LookupError, TypeError, ValueError, csv.Error) as error:
+            raise DatasetError(
+                f"{self._path}: cannot be read ({one_line(error)}); remove it: what it lists will be "
+                "found anew"
+            ) from error
+        self._errors = {error.path: error for error in errors}
 
     def note(self, errors: Iterable[ImageError]) -> None:
         """Say and keep what is new; each process calls this with what it could not read.

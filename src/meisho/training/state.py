@@ -142,7 +142,7 @@ def load_state(folder: Path, state: RunState) -> tuple[Position, int]:
     try:
         content: dict[str, Any] = dict(read_json(path, error=InputError, advice=_ADVICE, nan=True).values)
         _check_ranks(path, content["format"], len(content["tensors"]), state)
-        tensors = load_file(folder / content["tensors"][state.rank])
+        tensors = _read_tensors(folder / content["tensors"][state.rank])
         for name, network in state.networks.items():
             network.load_state_dict(_below(tensors, f"{name}."))
         _restore_optimiser(state.optimiser, tensors, content["groups"])
@@ -152,11 +152,18 @@ def load_state(folder: Path, state: RunState) -> tuple[Position, int]:
         history = [EpochRecord(**record) for record in values.pop("history")]
         meter = Meter(**values.pop("meter"))
         return Position(**values, meter=meter, history=history), int(content["num_updates"])
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{path}: is not the state of this run ({one_line(error)}); was the recipe changed, "
             "or a file removed?"
         ) from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: is damaged ({one_line(error)}); start the run anew") from error
 
 
 def saved_step(folder: Path) -> int | None:
