@@ -11,6 +11,7 @@ import numpy as np
 from meisho.arrays import Float32Array, read_only
 from meisho.documents import Fields, parse_json
 from meisho.errors import InputError
+from meisho.stored_vectors import StoredVectors
 from meisho.texts import count
 
 UNIT_TOLERANCE = 1e-3
@@ -108,24 +109,27 @@ class Descriptors:
 
     Attributes:
         ids: (N,) ids of the photos, unique, in database order.
-        vectors: (N, D) float32, read-only; L2-normalised when an extractor made them.
+        vectors: (N, D) float32, read-only; L2-normalised when an extractor made them. Of a large collection
+            a `meisho.stored_vectors.StoredVectors`, which reads from its file what is asked for.
         provenance: Where they came from.
 
     Raises:
         InputError: The shapes do not fit, or an id stands twice.
     """
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     vectors: Float32Array
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        vectors = read_only(self.vectors, np.float32)
+        vectors: Any = self.vectors
+        if not isinstance(vectors, StoredVectors):
+            vectors = read_only(vectors, np.float32)
         if vectors.ndim != 2 or len(vectors) != len(self.ids):
             raise InputError(
                 f"descriptors: {len(self.ids)} ids need vectors (N, D), got shape {vectors.shape}"
             )
-        if len(set(self.ids)) != len(self.ids):
+        if isinstance(self.ids, tuple) and len(set(self.ids)) != len(self.ids):
             twice = next(i for i in self.ids if self.ids.count(i) > 1)
             raise InputError(f"descriptors: the id {twice!r} appears more than once")
         object.__setattr__(self, "vectors", vectors)

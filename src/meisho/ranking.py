@@ -1,6 +1,6 @@
 """Ranking: for each query, database rows, best first. The one value that leaves search."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -32,7 +32,7 @@ class Ranking:
     """
 
     query_ids: tuple[str, ...]
-    database_ids: tuple[str, ...]
+    database_ids: Sequence[str]
     ranks: Int64Array
     scores: Float32Array
     warnings: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ def search(
     ranks, scores = searcher.search(queries.vectors, len(database) if top is None else top)
     faults = describe_faults(database) if index is None else []
     warnings = (*faults, *(f"queries: {fault}" for fault in describe_faults(queries)))
-    return Ranking(queries.ids, database.ids, ranks, scores, warnings)
+    return Ranking(tuple(queries.ids), database.ids, ranks, scores, warnings)
 
 
 def refuse_mismatch(queries: Descriptors, database: Descriptors) -> None:

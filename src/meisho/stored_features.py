@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from meisho.arrays import Int64Array
+from meisho.arrays import Int64Array, UInt64Array
 from meisho.local_features import LocalFeatures
 from meisho.recent import Recent
-from meisho.store.snapshot import UInt64Array
 
 if TYPE_CHECKING:  # it imports LanceDB, which who only asks does without
     from meisho.store.collection import Collection

@@ -26,7 +26,7 @@ def test_a_sound_collection_exits_with_0(collection, run):
 
 
 def test_what_is_damaged_is_named_and_index_makes_it_anew(collection, run):
-    (vectors,) = (collection / "index").glob("vectors-*.npy")
+    (vectors,) = (collection / "index").glob("vectors-*.bin")
     data = bytearray(vectors.read_bytes())
     data[-1] ^= 1
     vectors.write_bytes(data)

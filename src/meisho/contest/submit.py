@@ -104,4 +104,4 @@ def with_unread_photos(ranking: Ranking, database_ids: Sequence[str]) -> Ranking
     """Return a ranking over all these database photos; those that could not be read are never found."""
     known = {*ranking.database_ids}
     unread = tuple(photo_id for photo_id in database_ids if photo_id not in known)
-    return replace(ranking, database_ids=ranking.database_ids + unread)
+    return replace(ranking, database_ids=(*ranking.database_ids, *unread))

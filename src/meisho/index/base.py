@@ -13,6 +13,9 @@ A new structure is one file in this folder and one line in `INDEXES`. This one r
         def bind(self, vectors, rows):
             return MyIndex(check_vectors(vectors), rows)
 
+        def extend(self, vectors, rows):
+            return False
+
         def search(self, queries, top):
             queries = check_queries(queries, self.vectors.shape[1], top)
             rows = np.tile(self.rows[self.rows >= 0], (len(queries), 1))
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from meisho.arrays import Float32Array, Int64Array
+from meisho.stored_vectors import Vectors
 
 INDEXES: dict[str, str] = {
     "exact": "meisho.index.exact:ExactIndex",
@@ -61,12 +65,16 @@ class Index(Searcher, Protocol):
     """
 
     @classmethod
-    def build(cls, vectors: Float32Array) -> Self:
+    def build(cls, vectors: Vectors) -> Self:
         """Build over (N, D) float32 vectors; InputError where they hold NaN or infinity."""
         ...
 
-    def bind(self, vectors: Float32Array, rows: Int64Array) -> Self:
+    def bind(self, vectors: Vectors, rows: Int64Array) -> Self:
         """Return the same structure bound to other (N, D) vectors by `rows` (B,)."""
+        ...
+
+    def extend(self, vectors: Vectors, rows: Int64Array) -> bool:
+        """Take in rows (A,) of (N, D) vectors, behind those that it was built from; says whether it could."""
         ...
 
     def save(self, path: Path) -> None:

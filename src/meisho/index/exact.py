@@ -15,13 +15,16 @@ import numpy as np
 from meisho.arrays import BoolArray, Float32Array, Int64Array
 from meisho.index.files import read_checked, write_checked
 from meisho.index.scoring import (
+    blocks_of,
     check_queries,
     check_vectors,
+    multiply_all,
     row_lengths,
     score_all,
     score_pairs,
     sort_pairs,
 )
+from meisho.stored_vectors import Vectors
 
 _PRODUCT_BYTES = 128 * 2**20  # of scores held at a time
 _GROUP_ROWS = 64  # rows that share one maximum
@@ -38,19 +41,23 @@ class ExactIndex:
     whatever the batch.
     """
 
-    def __init__(self, vectors: Float32Array, rows: Int64Array | None = None) -> None:
+    def __init__(self, vectors: Vectors, rows: Int64Array | None = None) -> None:
         self._vectors = check_vectors(vectors)
         self._alive = None if rows is None else _mark(rows, len(vectors))
         self._size = len(vectors) if self._alive is None else int(self._alive.sum())
 
     @classmethod
-    def build(cls, vectors: Float32Array) -> Self:
+    def build(cls, vectors: Vectors) -> Self:
         """Build over (N, D) float32 vectors, which are not copied."""
         return cls(vectors)
 
-    def bind(self, vectors: Float32Array, rows: Int64Array) -> Self:
+    def bind(self, vectors: Vectors, rows: Int64Array) -> Self:
         """Return an exact index over those `rows` of other (N, D) vectors that are not -1."""
         return type(self)(vectors, rows)
+
+    def extend(self, vectors: Vectors, rows: Int64Array) -> bool:
+        """Return False: it holds nothing that could grow."""
+        return False
 
     def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
         """Find the `top` best rows of each of (Q, D) queries; see `Index.search`.
@@ -87,7 +94,7 @@ class ExactIndex:
         if len(queries) <= _FEW:  # reading the vectors takes most of the time: exact scores cost no more
             products, margins = score_all(queries, self._vectors), np.zeros(len(queries), np.float32)
         else:
-            products, margins = queries @ self._vectors.T, 4 * self._largest_error(queries)
+            products, margins = multiply_all(queries, self._vectors), 4 * self._largest_error(queries)
         if self._alive is not None:
             products[:, ~self._alive] = -np.inf
         bounds = _bound_below(products, top) - margins
@@ -106,7 +113,7 @@ class ExactIndex:
 
     @cached_property
     def _longest(self) -> float:
-        return float(row_lengths(self._vectors).max(initial=0))
+        return max((float(row_lengths(block).max()) for _, block in blocks_of(self._vectors)), default=0.0)
 
     def _rank(
         self, query: Float32Array, contenders: Int64Array | None, top: int

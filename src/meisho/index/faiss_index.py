@@ -1,10 +1,13 @@
 """Approximate search with FAISS: a small structure proposes candidates, exact scores decide.
 
 Two structures, both of which keep compressed vectors only; the exact scores of the candidates are computed
-from the caller's own vectors, so that neither memory nor the saved file holds the vectors twice.
+from the caller's own vectors, so that neither memory nor the saved file holds the vectors twice. They are
+read a block at a time, and need not fit into memory.
 
 Sources: inverted file and product quantiser, Jégou et al. 2011, "Product quantization for nearest neighbor
-search"; 4-bit codes scanned in registers, André et al. 2015, "Cache locality is not enough"; graph, Malkov
+search"; 4-bit codes scanned in registers, André et al. 2015, "Cache locality is not enough"; principal
+directions, turned at random so that each code bears as much as any other, Jégou et al. 2010, "Aggregating
+local descriptors into a compact image representation", section 3; graph, Malkov
 and Yashunin 2018, arXiv 1603.09320; the code is FAISS, Douze et al. 2024, arXiv 2401.08281. Vectors of
 unequal length get one more coordinate that makes them equally long, so that the largest dot product is the
 nearest vector: Bachrach et al. 2014, "Speeding up the Xbox recommender system using a Euclidean
@@ -23,20 +26,34 @@ from meisho.arrays import BoolArray, Float32Array, Int64Array
 from meisho.errors import CollectionError, MissingDependencyError
 from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_checked
-from meisho.index.scoring import check_queries, check_vectors, row_lengths, score_pairs, sort_pairs
+from meisho.index.scoring import (
+    check_queries,
+    check_vectors,
+    row_lengths,
+    score_pairs,
+    sort_pairs,
+)
+from meisho.stored_vectors import Vectors
+
+_Faiss = Any  # the module, and what it makes: it has no types
 
 _MIN_ROWS = 1000  # below, there is too little to train on and nothing to gain
-_CANDIDATES_PER_ANSWER = 4
-_MIN_CANDIDATES = 40
+_CANDIDATES_PER_ANSWER = 5
+_MIN_CANDIDATES = 200
 _LEVEL = 0.04
 """Candidates are too few where the last one's approximate score is less than this share below the k-th's.
 
 Rows that are nearly alike have the same code, so the structure cannot tell which of them are the best.
 """
 _EXACT_FROM_SHARE = 1 / 8  # of the rows as candidates: exact search is then no slower
-_MIN_SCANNED = 4096  # codes looked at for a query, about 0.03 ms
+_SCANNED_SHARE = 1 / 8  # of the lists that are looked at for a query; see docs/LOG.md
+_MIN_SCANNED = 4096  # codes that are looked at in any case, about 0.03 ms
+_MOST_CODES = 256  # for each vector, of 4 bits
 _BLOCK_ROWS = 16_384
 _ROWS_FOR_THREADS = 20_000  # below, threads wait for each other longer than they work
+_TRAINED_PER_LIST = 64
+_TURNED_BY = 65_536  # vectors that the principal directions are found from
+_EVEN = 1e-3  # lengths that differ by less are equal
 _SEED = 20_180_601
 
 
@@ -45,7 +62,7 @@ class _FaissIndex:
 
     kind: ClassVar[str]
 
-    def __init__(self, structure: Any, vectors: Float32Array, rows: Int64Array) -> None:
+    def __init__(self, structure: _Faiss, vectors: Vectors, rows: Int64Array) -> None:
         self._structure = structure  # None where there were too few vectors for one
         self._vectors = vectors
         self._rows = rows
@@ -53,7 +70,7 @@ class _FaissIndex:
         self._size = int(self._present.sum())
 
     @classmethod
-    def build(cls, vectors: Float32Array) -> Self:
+    def build(cls, vectors: Vectors) -> Self:
         """Build over (N, D) float32 vectors, the same way every time; fewer than 1,000 are searched exactly.
 
         Raises:
@@ -65,7 +82,23 @@ class _FaissIndex:
         structure = cls._make(vectors) if len(vectors) >= _MIN_ROWS else None
         return cls(structure, vectors, np.arange(len(vectors)))
 
-    def bind(self, vectors: Float32Array, rows: Int64Array) -> Self:
+    def extend(self, vectors: Vectors, rows: Int64Array) -> bool:
+        """Take in further rows (A,) of (N, D) vectors; see `Index.extend`.
+
+        It cannot where it has no structure, and where vectors are not of unit length.
+        """
+        built = self._structure
+        if built is None or built.d != vectors.shape[1]:
+            return False
+        blocks = [rows[first : first + _BLOCK_ROWS] for first in range(0, len(rows), _BLOCK_ROWS)]
+        if any(np.abs(row_lengths(vectors[block]) - 1).max() > _EVEN for block in blocks):
+            return False
+        with _threads(_import_faiss(), 1):
+            for block in blocks:
+                built.add(vectors[block])
+        return True
+
+    def bind(self, vectors: Vectors, rows: Int64Array) -> Self:
         """Return the same structure bound to other (N, D) vectors by `rows` (B,); see `Index`.
 
         Raises:
@@ -128,10 +161,10 @@ class _FaissIndex:
         return cls(structure, np.empty((0, 0), np.float32), rows)
 
     @classmethod
-    def _make(cls, vectors: Float32Array) -> Any:
+    def _make(cls, vectors: Vectors) -> _Faiss:
         raise NotImplementedError
 
-    def _parameters(self, count: int, selector: Any) -> Any:
+    def _parameters(self, count: int, selector: _Faiss) -> _Faiss:
         raise NotImplementedError
 
     def _propose(self, queries: Float32Array, count: int, top: int) -> tuple[Int64Array, BoolArray]:
@@ -154,38 +187,76 @@ class _FaissIndex:
 
 
 class IVFPQIndex(_FaissIndex):
-    """Inverted lists of product-quantised vectors; about D / 8 bytes for each vector."""
+    """Inverted lists of product-quantised vectors; D / 4 bytes for each vector, and at most 128."""
 
     kind = "ivfpq"
 
     @classmethod
-    def _make(cls, vectors: Float32Array) -> Any:
+    def _make(cls, vectors: Vectors) -> _Faiss:
         faiss = _import_faiss()
-        num_rows, dim = vectors.shape
+        num_rows = len(vectors)
         num_lists = 2 ** round(math.log2(2 * math.sqrt(num_rows)))
-        per_code = 4 if dim >= 128 else 1  # dimensions that share one 4-bit code
-        lift = _Lift(vectors, multiple_of=per_code)
-        structure = faiss.IndexIVFPQFastScan(
-            faiss.IndexFlatIP(lift.dim),
-            lift.dim,
+        lift = _Lift(vectors)
+        rows = np.random.default_rng(_SEED).permutation(num_rows)[: _TRAINED_PER_LIST * num_lists]
+        sample = lift.apply(vectors[np.sort(rows)])
+        turn = _fit_turn(sample, _choose_dim(lift.dim))
+        lists = faiss.IndexIVFPQFastScan(
+            faiss.IndexFlatIP(turn.d_out),
+            turn.d_out,
             num_lists,
-            lift.dim // per_code,
+            turn.d_out // _per_code(turn.d_out),
             4,
             faiss.METRIC_INNER_PRODUCT,
         )
-        structure.nprobe = min(num_lists, max(num_lists // 64, _MIN_SCANNED * num_lists // num_rows + 1))
-        for clustering in (structure.cp, structure.pq.cp):
+        scanned = max(_SCANNED_SHARE, _MIN_SCANNED / num_rows)
+        lists.nprobe = min(num_lists, math.ceil(scanned * num_lists))
+        for clustering in (lists.cp, lists.pq.cp):
             clustering.seed = _SEED
             clustering.min_points_per_centroid = 1  # else FAISS prints a warning
-        sample = np.random.default_rng(_SEED).permutation(num_rows)[: 64 * num_lists]
+        structure = faiss.IndexPreTransform(turn, lists)
         with _threads(faiss, 1 if num_rows < _ROWS_FOR_THREADS else None):
-            structure.train(lift.apply(vectors[np.sort(sample)]))
+            structure.train(sample)
+            del sample
             for block in _blocks(vectors):
                 structure.add(lift.apply(block))
         return structure
 
-    def _parameters(self, count: int, selector: Any) -> Any:
-        return _import_faiss().SearchParametersIVF(nprobe=self._structure.nprobe, sel=selector)
+    def _parameters(self, count: int, selector: _Faiss) -> _Faiss:
+        faiss = _import_faiss()
+        lists = faiss.downcast_index(self._structure.index)
+        inner = faiss.SearchParametersIVF(nprobe=lists.nprobe, sel=selector)
+        return faiss.SearchParametersPreTransform(index_params=inner)
+
+
+def _per_code(dim: int) -> int:
+    """Return how many dimensions share one 4-bit code."""
+    return 2 if dim >= 128 else 1
+
+
+def _choose_dim(dim: int) -> int:
+    """Return how many dimensions are coded: what `_MOST_CODES` hold, a multiple of those of one code."""
+    per_code = _per_code(dim)
+    return min(_MOST_CODES * per_code, math.ceil(dim / per_code) * per_code)
+
+
+def _fit_turn(sample: Float32Array, num_dims: int) -> _Faiss:
+    """Return what turns (S, D) vectors into their first principal directions, and those at random.
+
+    Nothing is subtracted, so that dot products stay what they were. Without the second turn, the codes of the
+    first directions would bear nearly all the error.
+    """
+    faiss = _import_faiss()
+    dim = sample.shape[1]
+    directions = np.zeros((dim, num_dims))
+    seen = sample[:_TURNED_BY]
+    _, vectors = np.linalg.eigh((seen.T @ seen).astype(np.float64))
+    directions[:, : min(dim, num_dims)] = vectors[:, ::-1][:, :num_dims]
+    random = np.random.default_rng(_SEED).standard_normal((num_dims, num_dims))
+    turn = faiss.LinearTransform(dim, num_dims, False)
+    matrix = (directions @ np.linalg.qr(random)[0]).T
+    faiss.copy_array_to_vector(np.ascontiguousarray(matrix, np.float32).ravel(), turn.A)
+    turn.is_trained = True
+    return turn
 
 
 class HNSWIndex(_FaissIndex):
@@ -194,9 +265,9 @@ class HNSWIndex(_FaissIndex):
     kind = "hnsw"
 
     @classmethod
-    def _make(cls, vectors: Float32Array) -> Any:
+    def _make(cls, vectors: Vectors) -> _Faiss:
         faiss = _import_faiss()
-        lift = _Lift(vectors, multiple_of=1)
+        lift = _Lift(vectors)
         structure = faiss.IndexHNSWSQ(lift.dim, faiss.ScalarQuantizer.QT_8bit, 32, faiss.METRIC_INNER_PRODUCT)
         with _threads(faiss, 1):  # several would link the graph in the order in which they get there
             structure.train(lift.apply(vectors[:: max(1, len(vectors) // 65_536)]))
@@ -204,18 +275,18 @@ class HNSWIndex(_FaissIndex):
                 structure.add(lift.apply(block))
         return structure
 
-    def _parameters(self, count: int, selector: Any) -> Any:
+    def _parameters(self, count: int, selector: _Faiss) -> _Faiss:
         return _import_faiss().SearchParametersHNSW(efSearch=max(64, count), sel=selector)
 
 
 class _Lift:
     """Makes vectors equally long: scaled to at most 1, the missing length put into one more coordinate."""
 
-    def __init__(self, vectors: Float32Array, *, multiple_of: int) -> None:
-        lengths = row_lengths(vectors)
+    def __init__(self, vectors: Vectors) -> None:
+        lengths = np.concatenate([row_lengths(block) for block in _blocks(vectors)])
         self._scale = np.float32(1 / max(float(lengths.max()), 1e-30))
-        self._uneven = float(lengths.min()) * self._scale < 1 - 1e-3
-        self.dim = math.ceil((vectors.shape[1] + self._uneven) / multiple_of) * multiple_of
+        self._uneven = float(lengths.min()) * self._scale < 1 - _EVEN
+        self.dim = vectors.shape[1] + int(self._uneven)
 
     def apply(self, vectors: Float32Array) -> Float32Array:
         """Return (N, dim) for (N, D)."""
@@ -226,17 +297,17 @@ class _Lift:
         return lifted
 
 
-def _blocks(vectors: Float32Array) -> Iterator[Float32Array]:
+def _blocks(vectors: Vectors) -> Iterator[Float32Array]:
     for first in range(0, len(vectors), _BLOCK_ROWS):
         yield vectors[first : first + _BLOCK_ROWS]
 
 
-def _select(present: BoolArray) -> Any:
+def _select(present: BoolArray) -> _Faiss:
     return _import_faiss().IDSelectorBitmap(np.packbits(present, bitorder="little"))
 
 
 @contextmanager
-def _threads(faiss: Any, count: int | None) -> Iterator[None]:
+def _threads(faiss: _Faiss, count: int | None) -> Iterator[None]:
     """Let FAISS use `count` threads inside; None changes nothing."""
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(before if count is None else count)
@@ -246,7 +317,7 @@ def _threads(faiss: Any, count: int | None) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def _import_faiss() -> Any:
+def _import_faiss() -> _Faiss:
     try:
         import faiss
     except ImportError as error:

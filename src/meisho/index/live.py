@@ -2,15 +2,14 @@
 
 import hashlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from meisho.arrays import Float32Array, Int64Array
+from meisho.arrays import UInt64Array, find_rows
 from meisho.config import build
 from meisho.documents import Fields
 from meisho.errors import CollectionError, InputError, MissingDependencyError
@@ -20,14 +19,19 @@ from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_checked
 from meisho.index.following import FollowingIndex
 from meisho.sealed import read_sealed, write_sealed
+from meisho.stored_vectors import Vectors
 from meisho.tables import load_named
 
-KeyArray = NDArray[np.uint64]
+KeyArray = UInt64Array
 
 STALE_FROM_SHARE = 0.2
-"""An index is stale when more rows than this share of those it was built from came or went since."""
+"""An index is stale when more than this share of its rows are gone."""
+
+GROWN_FROM_TIMES = 2
+"""An index is stale when there are more than so many times the rows that its structure was chosen for."""
 
 _RECORD = "index.json"
+_FORMAT = 2
 _logger = logging.getLogger(__name__)
 
 
@@ -38,7 +42,8 @@ class IndexRecord:
     Attributes:
         kind: Its name in `INDEXES`.
         version: Version of the collection that it was built from.
-        num_rows: Number of vectors that it was built from.
+        num_rows: Number of vectors that are in it.
+        num_first: How many of them it was built from; the others were taken in later.
         dim: Their dimension.
         keys_sha256: SHA-256 of their keys, in order.
         format: Version of these files.
@@ -47,9 +52,10 @@ class IndexRecord:
     kind: str
     version: int
     num_rows: int
+    num_first: int
     dim: int
     keys_sha256: str
-    format: int = 1
+    format: int = _FORMAT
 
     def path(self, folder: Path, suffix: str) -> Path:
         """Return where one part of the index stands; parts of different builds never share a name."""
@@ -65,7 +71,7 @@ class LiveIndex:
 
     Attributes:
         record: What the structure was built from.
-        built_keys: (B,) uint64, the keys of the vectors that it was built from.
+        built_keys: (B,) uint64, the keys of the vectors that are in it.
         structure: The index itself.
     """
 
@@ -74,7 +80,7 @@ class LiveIndex:
     structure: Index
 
     @classmethod
-    def build(cls, kind: str, vectors: Float32Array, keys: KeyArray, version: int) -> Self:
+    def build(cls, kind: str, vectors: Vectors, keys: KeyArray, version: int) -> Self:
         """Build from (N, D) vectors with their keys (N,), which are the collection's `version`.
 
         Raises:
@@ -84,8 +90,23 @@ class LiveIndex:
         """
         structure = _class_of(kind).build(vectors)
         keys = _check_keys(keys, len(vectors))
-        record = IndexRecord(kind, int(version), len(vectors), vectors.shape[1], _digest(keys))
+        size = len(vectors)
+        record = IndexRecord(kind, int(version), size, size, vectors.shape[1], _digest(keys))
         return cls(record, keys, structure)
+
+    def extend(self, vectors: Vectors, keys: KeyArray, version: int) -> Self:
+        """Take in those of the present vectors (N, D) with keys (N,) that it does not know.
+
+        The structure itself grows, so that `self` may not be used any more. Returns `self` where there is
+        nothing to take in, or where the structure cannot: they are then searched exactly.
+        """
+        keys = _check_keys(keys, len(vectors))
+        new = np.flatnonzero(find_rows(keys, self.built_keys) < 0)
+        if not len(new) or self.kind == "exact" or not self.structure.extend(vectors, new):
+            return self
+        built = np.concatenate([self.built_keys, keys[new]])
+        record = replace(self.record, version=int(version), num_rows=len(built), keys_sha256=_digest(built))
+        return type(self)(record, built, self.structure)
 
     @property
     def kind(self) -> str:
@@ -93,14 +114,18 @@ class LiveIndex:
         return self.record.kind
 
     def is_stale(self, keys: KeyArray) -> bool:
-        """Say whether it should be built again for the present keys (N,); see `STALE_FROM_SHARE`."""
+        """Say whether it should be built again for the present keys (N,).
+
+        See `STALE_FROM_SHARE` and `GROWN_FROM_TIMES`.
+        """
         if self.kind == "exact":
             return False
-        rows = _find_rows(self.built_keys, keys)
-        changed = int((rows < 0).sum()) + len(keys) - int((rows >= 0).sum())
-        return changed > STALE_FROM_SHARE * self.record.num_rows
+        gone = int((find_rows(self.built_keys, keys) < 0).sum())
+        return gone > STALE_FROM_SHARE * len(self.built_keys) or (
+            len(keys) > GROWN_FROM_TIMES * self.record.num_first
+        )
 
-    def follow(self, vectors: Float32Array, keys: KeyArray, version: int) -> FollowingIndex:
+    def follow(self, vectors: Vectors, keys: KeyArray, version: int) -> FollowingIndex:
         """Return an index over the present vectors (N, D) with keys (N,), the collection's `version`.
 
         Raises:
@@ -115,7 +140,7 @@ class LiveIndex:
                 f"index: built from descriptors of {self.record.dim} dimensions, "
                 f"but they have {vectors.shape[1]} now; build it again"
             )
-        rows = _find_rows(self.built_keys, keys)
+        rows = find_rows(self.built_keys, keys)
         present = np.zeros(len(keys), np.bool_)
         present[rows[rows >= 0]] = True
         added = np.flatnonzero(~present)
@@ -176,18 +201,6 @@ def _check_keys(keys: KeyArray, num_vectors: int) -> KeyArray:
     return keys
 
 
-def _find_rows(built_keys: KeyArray, keys: KeyArray) -> Int64Array:
-    """Return for each of (B,) built keys its row (B,) int64 in `keys` (N,), -1 where it is not there."""
-    if len(keys) == 0:
-        return np.full(len(built_keys), -1, np.int64)
-    order, built_order = np.argsort(keys), np.argsort(built_keys)  # both sorted: three times as fast as one
-    sorted_keys, sorted_built = keys[order], built_keys[built_order]
-    places = np.minimum(np.searchsorted(sorted_keys, sorted_built), len(keys) - 1)
-    rows = np.empty(len(built_keys), np.int64)
-    rows[built_order] = np.where(sorted_keys[places] == sorted_built, order[places], -1)
-    return rows
-
-
 def _digest(keys: KeyArray) -> str:
     return hashlib.sha256(keys.astype("<u8").tobytes()).hexdigest()
 
@@ -197,6 +210,6 @@ def _read_record(path: Path) -> IndexRecord:
         record = build(Fields(read_sealed(path), path.name, InputError), IndexRecord)
     except (OSError, InputError, ValueError) as error:
         raise CollectionError(f"{path}: the saved index cannot be read ({error}); build it again") from error
-    if record.format != 1 or record.kind not in INDEXES:
+    if record.format != _FORMAT or record.kind not in INDEXES:
         raise CollectionError(f"{path}: an index of kind {record.kind!r} by another version; build it again")
     return record

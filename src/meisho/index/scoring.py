@@ -7,22 +7,30 @@ matrix-matrix product), so products only choose which pairs are worth scoring. T
 scores.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.errors import InputError
+from meisho.stored_vectors import StoredVectors, Vectors
 
 _GATHER_BYTES = 64 * 2**20  # of vectors copied at a time
 _EINSUM_DIM = 4096  # beyond 8192 the order in which einsum adds depends on the shapes
 _LONGEST = 1e18  # lengths whose products still fit into float32
+_BLOCK_ROWS = 16_384
 
 
-def check_vectors(vectors: Float32Array) -> Float32Array:
+def check_vectors(vectors: Vectors) -> Vectors:
     """Return vectors (N, D) as C-contiguous float32, without a copy where they are.
+
+    Stored ones are returned as they are: they were looked at before they were written.
 
     Raises:
         InputError: They are not a matrix, or hold NaN, infinity, or values too large to multiply.
     """
+    if isinstance(vectors, StoredVectors):
+        return vectors
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if vectors.ndim != 2:
         raise InputError(f"index: vectors must be (N, D), got shape {vectors.shape}")
@@ -62,15 +70,30 @@ def row_lengths(vectors: Float32Array) -> Float32Array:
     return lengths
 
 
-def score_all(queries: Float32Array, vectors: Float32Array) -> Float32Array:
+def blocks_of(vectors: Vectors) -> Iterator[tuple[slice, Float32Array]]:
+    """Yield (N, D) vectors whole, or, where they are stored, as many at a time as memory bears."""
+    step = _BLOCK_ROWS if isinstance(vectors, StoredVectors) else max(1, len(vectors))
+    for first in range(0, len(vectors), step):
+        block = slice(first, first + step)
+        yield block, vectors[block]
+
+
+def multiply_all(queries: Float32Array, vectors: Vectors) -> Float32Array:
+    """Return the matrix product (Q, N) of (Q, D) and (N, D)."""
+    blocks = [queries @ block.T for _, block in blocks_of(vectors)]
+    return blocks[0] if len(blocks) == 1 else np.concatenate([queries[:, :0], *blocks], axis=1)
+
+
+def score_all(queries: Float32Array, vectors: Vectors) -> Float32Array:
     """Score (Q, D) queries against every one of (N, D) vectors: (Q, N) float32."""
     scores = np.empty((len(queries), len(vectors)), np.float32)
-    for row, query in enumerate(queries):
-        _multiply("nd,d->n", vectors, query, out=scores[row])
+    for part, block in blocks_of(vectors):
+        for row, query in enumerate(queries):
+            _multiply("nd,d->n", block, query, out=scores[row, part])
     return scores
 
 
-def score_pairs(queries: Float32Array, vectors: Float32Array, rows: Int64Array) -> Float32Array:
+def score_pairs(queries: Float32Array, vectors: Vectors, rows: Int64Array) -> Float32Array:
     """Score (Q, D) queries against their own candidates among (N, D) vectors.
 
     Args:

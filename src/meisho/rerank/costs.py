@@ -88,7 +88,7 @@ def count_kept_bytes(evidence: Evidence) -> int:
     """Count the bytes of the arrays in `Evidence.of_database` that are not the descriptors themselves."""
     arrays: dict[int, int] = {}
     database = evidence.database
-    known = {id(database), id(None if database is None else database.base)}
+    known = {id(database), id(getattr(database, "base", None))}
     _collect_arrays([*evidence.of_database.values()], arrays, known)
     return sum(arrays.values())
 

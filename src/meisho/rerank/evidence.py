@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from meisho.errors import InputError
 from meisho.local_features import LocalFeatures
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.verified import VerifiedPairs
+from meisho.stored_vectors import StoredVectors
 from meisho.texts import count
 
 
@@ -201,9 +202,11 @@ def _rank_lists(
     return Ranking(names, tuple(row_of), ranks, scores)
 
 
-def _unit_rows(vectors: Float32Array, what: str) -> Float32Array:
+def _unit_rows(vectors: Any, what: str) -> Float32Array:
     if isinstance(vectors, Descriptors):
         raise InputError(f"evidence: {what} is of the type Descriptors; give its vectors: {what}.vectors")
+    if isinstance(vectors, StoredVectors):
+        return cast(Float32Array, vectors)  # looked at before it was written
     array = np.asarray(vectors)
     if array.dtype.kind not in "buif":
         raise InputError(

@@ -1,12 +1,13 @@
 """Neighbour lists: the nearest database rows of database rows, found when first asked for, and kept."""
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.neighbors import find_neighbors
+from meisho.stored_vectors import StoredVectors
 
 _ROWS_AT_ONCE = 4096  # so that the copies of their vectors stay small
 
@@ -76,6 +77,8 @@ def lowest_products(queries: Float32Array, database: Float32Array) -> Float32Arr
     return -highest[:, 0] if len(database) else np.ones(len(queries), np.float32)
 
 
-def is_same_array(one: Float32Array, other: Float32Array) -> bool:
+def is_same_array(one: Any, other: Any) -> bool:
     """Return whether two arrays are the same memory; both must be alive, and C-contiguous."""
-    return one.shape == other.shape and one.ctypes.data == other.ctypes.data
+    if isinstance(one, StoredVectors) or isinstance(other, StoredVectors):
+        return one is other
+    return bool(one.shape == other.shape and one.ctypes.data == other.ctypes.data)

@@ -16,7 +16,8 @@ from meisho.store.damage import note_damage
 from meisho.store.metadata import INDEX_FOLDER, read_metadata
 from meisho.store.records import PhotoRecord
 from meisho.store.repair import find_damaged_rows
-from meisho.store.snapshot import Snapshot, holds_snapshot, load_snapshot, read_commit
+from meisho.store.snapshot import PhotoRows, read_commit
+from meisho.store.snapshot_files import holds_snapshot, is_sound, load_snapshot
 from meisho.store.tables import PHOTOS
 
 T = TypeVar("T")
@@ -74,12 +75,12 @@ def check_collection(
 def _check_all(collection: Collection, *, read_photos: bool) -> Iterator[Checked]:
     yield Checked("metadata", 3, collection.find_damaged_files())
     tables = [_check_table(collection, name) for name in collection.schemas]
-    stored = None if any(table.damaged for table in tables) else _read(collection.snapshot)
+    stored = None if any(table.damaged for table in tables) else _read(collection.list_photos)
     if isinstance(stored, str):  # each row is sound, but some are missing
         tables[1] = replace(tables[1], damaged=(stored,))
     yield from tables
     yield _check_index(collection)
-    yield _check_snapshot(collection, stored if isinstance(stored, Snapshot) else None)
+    yield _check_snapshot(collection, stored if isinstance(stored, PhotoRows) else None)
     records = _read(collection.records)
     yield _check_photos(collection, () if isinstance(records, str) else records, read_photos=read_photos)
 
@@ -109,26 +110,21 @@ def _check_index(collection: Collection) -> Checked:
     return Checked("index", int(is_there), () if sound or not is_there else (f"{folder} cannot be used",))
 
 
-def _check_snapshot(collection: Collection, stored: Snapshot | None) -> Checked:
+def _check_snapshot(collection: Collection, listed: PhotoRows | None) -> Checked:
     """Check the saved snapshot, against what the tables hold where that is known."""
     folder, commit = collection.path / INDEX_FOLDER, read_commit(collection.path)
     if not holds_snapshot(folder, commit):
         return Checked("snapshot", 0)
     saved = load_snapshot(folder, commit, collection.provenance, collection.dim)
-    if saved is None:
+    if saved is None or not is_sound(folder):
         return Checked("snapshot", 1, (f"the snapshot in {folder} is damaged",))
-    if stored is not None and not _is_same(saved, stored):
+    if listed is not None and not (
+        tuple(saved.descriptors.ids) == listed.ids
+        and tuple(saved.files) == listed.files
+        and np.array_equal(saved.keys, listed.keys)
+    ):
         return Checked("snapshot", 1, ("the saved snapshot is not what the tables hold",))
     return Checked("snapshot", 1)
-
-
-def _is_same(saved: Snapshot, stored: Snapshot) -> bool:
-    return (
-        saved.descriptors.ids == stored.descriptors.ids
-        and saved.files == stored.files
-        and np.array_equal(saved.keys, stored.keys)
-        and np.array_equal(saved.descriptors.vectors, stored.descriptors.vectors)
-    )
 
 
 def _check_photos(collection: Collection, records: Sequence[PhotoRecord], *, read_photos: bool) -> Checked:

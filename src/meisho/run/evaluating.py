@@ -25,7 +25,7 @@ from meisho.ranking import Ranking
 from meisho.rerank.chain import Chain
 from meisho.rerank.costs import Cost, rerank_and_time
 from meisho.rerank.evidence import Evidence
-from meisho.run.finding import Finder, local_evidence, stored_pairs
+from meisho.run.finding import local_evidence, stored_pairs
 from meisho.run.indexing import IndexOptions, index_photos
 from meisho.run.kept_queries import describe_queries
 from meisho.searching import search
@@ -216,8 +216,8 @@ class _Walk:
             raise ImageError(
                 path, f"{first.reason}; a score needs every photo of {dataset.name}, repair or replace it"
             )
-        finder = Finder.open(self.collection_path, extractor=self.describer.extractor)
-        return finder.descriptors.select([photo.id for photo in dataset.database])
+        database = Collection.open(self.collection_path).snapshot().descriptors
+        return database.select([photo.id for photo in dataset.database])
 
     def _describe_queries(self, database: Descriptors) -> Descriptors:
         """Describe the queries, but for database photos with the same box, and those that were kept."""

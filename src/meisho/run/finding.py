@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from meisho.arrays import UInt64Array
 from meisho.describing import Describer
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError
@@ -27,11 +28,12 @@ from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import GeometricReranker
 from meisho.rerank.verified import RememberedPairs, make_pair_memory
 from meisho.run.folding import Contents
-from meisho.run.found import Found
+from meisho.run.found import Found, Paths
 from meisho.run.question import Question
 from meisho.run.turning import turn_photos
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
-from meisho.store.snapshot import Snapshot, UInt64Array, load_snapshot, read_commit
+from meisho.store.snapshot import Snapshot, read_commit
+from meisho.store.snapshot_files import load_snapshot
 from meisho.stored_features import CollectionFeatures, StoredFeatures
 
 
@@ -68,7 +70,7 @@ class _State:
     metadata: Metadata
     snapshot: Snapshot
     index: Searcher
-    paths: tuple[Path, ...]
+    paths: Sequence[Path]
     contents: Contents
     kept: dict[Hashable, object] = field(default_factory=dict)
     hashes: dict[int, int | None] = field(default_factory=dict)
@@ -349,7 +351,7 @@ def _load_state(path: Path) -> _State:
         snapshot = Collection.open(path).snapshot()
     vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
     live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
-    paths = tuple(metadata.photo_root / file for file in snapshot.files)
+    paths = Paths(metadata.photo_root, snapshot.files)
     contents = Contents(snapshot.contents)
     return _State(mark, metadata, snapshot, live.follow(vectors, keys, version), paths, contents)
 

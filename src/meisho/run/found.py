@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -11,6 +12,31 @@ from meisho.photos import Photo
 from meisho.ranking import NO_ROW, Ranking
 from meisho.run.turning import POSITIONS
 from meisho.texts import count
+
+
+@dataclass(frozen=True)
+class Paths(Sequence[Path]):
+    """The files of N photos, each made when it is asked for.
+
+    Attributes:
+        root: The photo folder.
+        files: N files, relative to it or absolute.
+    """
+
+    root: Path
+    files: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, key: int) -> Path: ...
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Path, ...]: ...
+    def __getitem__(self, key: int | slice) -> Path | tuple[Path, ...]:
+        if isinstance(key, slice):
+            return tuple(self.root / file for file in self.files[key])
+        return self.root / self.files[key]
 
 
 @dataclass(frozen=True)

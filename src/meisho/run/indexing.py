@@ -28,7 +28,8 @@ from meisho.progress import Progress, silent
 from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
-from meisho.store.snapshot import read_commit, save_snapshot
+from meisho.store.snapshot import read_commit
+from meisho.store.snapshot_files import load_snapshot, save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest, require_name
 from meisho.update import LocalUpdate, Update
@@ -238,20 +239,23 @@ def remove_photos(collection_path: str | Path, ids: str | Path | Iterable[str | 
 def refresh_index(collection: Collection, kind: str | None = None) -> str:
     """Bring what is derived from a collection in step with it, and return the kind of the search structure.
 
-    The structure is built when it is missing, stale or of another kind; the snapshot, which is what a
-    `Finder` reads, names the commit, so it is saved each time. Only whoever writes to the collection may call
-    this.
+    First the snapshot, which is what a `Finder` reads: what was added is appended to it. Then the structure,
+    which takes in what was added; it is built when it is missing, stale or of another kind. Only whoever
+    writes to the collection may call this.
     """
     commit = read_commit(collection.path)
-    snapshot = collection.snapshot()
-    vectors = snapshot.descriptors.vectors
     folder = collection.path / INDEX_FOLDER
+    save_snapshot(folder, commit, collection.list_photos(), collection.read_vectors, collection.dim)
+    snapshot = load_snapshot(folder, commit, collection.provenance, collection.dim)
+    assert snapshot is not None  # it was written just now
+    vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
     saved = LiveIndex.load(folder)
     kind = kind or LiveIndex.read_kind(folder) or "auto"
     kind = choose_index(vectors) if kind == "auto" else kind
-    if saved is None or saved.kind != kind or saved.is_stale(snapshot.keys):
-        LiveIndex.build(kind, vectors, snapshot.keys, snapshot.version).save(folder)
-    save_snapshot(snapshot, folder, commit)
+    if saved is None or saved.kind != kind or saved.is_stale(keys):
+        LiveIndex.build(kind, vectors, keys, version).save(folder)
+    elif (extended := saved.extend(vectors, keys, version)) is not saved:
+        extended.save(folder)
     return kind
 
 

@@ -38,7 +38,7 @@ from typing import Self, TypeVar
 
 import numpy as np
 
-from meisho.arrays import read_only
+from meisho.arrays import Float32Array, Int64Array, UInt64Array
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, DamagedError, InputError, MismatchError
 from meisho.files import is_leftover
@@ -46,6 +46,7 @@ from meisho.store import tables
 from meisho.store.commits import COMMITS_FILE, check_commits, find_damaged_commits, note_commits
 from meisho.store.damage import DAMAGE_FILE, forget_damage, is_noted, note_damage
 from meisho.store.digests import damaged_rows, refuse_damaged, with_digests
+from meisho.store.listing import list_photos
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
 from meisho.store.locks import LOCK_FILE, OWNER_FILE, READERS_FILE, announce_reading, hold_lock
@@ -63,16 +64,15 @@ from meisho.store.metadata import (
 from meisho.store.records import (
     PHOTOS_SCHEMA,
     PhotoRecord,
-    decode_texts,
-    photo_keys,
     read_log,
     records_of_rows,
     resolve_log,
 )
 from meisho.store.repair import find_damaged_rows, put_back_added, repair_table
-from meisho.store.snapshot import Snapshot, UInt64Array, forget_snapshot
-from meisho.store.tables import ADDED, DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa, pc
-from meisho.store.vectors import descriptors_schema, gather_vectors
+from meisho.store.snapshot import PhotoRows, Snapshot
+from meisho.store.snapshot_files import forget_snapshot
+from meisho.store.tables import ADDED, DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa
+from meisho.store.vectors import descriptors_schema, find_vectors
 from meisho.store.writer import CollectionWriter
 
 T = TypeVar("T")
@@ -373,31 +373,42 @@ class Collection:
             check_commits(self.path, PHOTOS)
             return read(tables.open_pinned(self.path, PHOTOS))
 
-    def _read_snapshot(self, photos: Table) -> Snapshot:
-        log = read_log(photos, self.path)
-        version = int(pc.max(log["sequence"]).as_py()) + 1 if len(log) else 0
-        log = log.select(["id", "content_sha256", "error", "file"]).take(resolve_log(log)[0])
-        log = log.filter(pc.equal(pc.binary_length(log["error"]), 0))
-        # Open it after reading the records: descriptors are written first, so none can be missing.
+    def list_photos(self) -> PhotoRows:
+        """List all photos that have a descriptor, without reading it.
+
+        Memory: about 400 bytes per photo.
+
+        Raises:
+            CollectionError: It is damaged.
+        """
+        return self._read(lambda photos: list_photos(photos, self.path)[0])
+
+    def read_vectors(self, sequences: Int64Array) -> Iterator[tuple[Int64Array, Float32Array]]:
+        """Read vectors by their numbers, see `PhotoRows.sequences`, a batch of them at a time.
+
+        For whoever holds the writer's lock: others may find that they are gone.
+
+        Args:
+            sequences: (N,) numbers, in any order; may repeat.
+
+        Yields:
+            Places (B,) among the N, and their vectors (B, D) float32.
+
+        Raises:
+            DamagedError: Vectors are damaged, or not there.
+        """
         check_commits(self.path, DESCRIPTORS)
-        descriptors = tables.open_pinned(self.path, DESCRIPTORS)
-        stored = tables.read_columns(descriptors, ["sequence", "content_sha256"])
-        rows = pc.index_in(log["content_sha256"], value_set=stored["content_sha256"])
-        if rows.null_count:
-            lost = decode_texts(log["id"].filter(pc.is_null(rows)))
-            raise DamagedError(
-                f"{self.path}: {len(lost)} photos have a record but no descriptor, the first is {lost[0]!r}; "
-                "run 'meisho index' again to describe them anew"
-            )
-        sequences = stored["sequence"].to_numpy()[rows.to_numpy()]
-        ids = tuple(decode_texts(log["id"]))
-        keys = photo_keys(ids, log["content_sha256"].to_pylist())
-        files = tuple(decode_texts(log["file"]))
-        _, first, content = np.unique(sequences, return_index=True, return_inverse=True)
-        del log, stored, rows  # free the memory before reading the vectors
-        vectors = gather_vectors(descriptors, sequences, self.dim, self.path)
-        contents = read_only(first[content], np.int64)
-        return Snapshot(Descriptors(ids, vectors, self.provenance), keys, version, files, contents)
+        table = tables.open_pinned(self.path, DESCRIPTORS)
+        with tables.plain_errors(self.path, "read it"):
+            yield from find_vectors(table, sequences, self.dim, self.path)
+
+    def _read_snapshot(self, photos: Table) -> Snapshot:
+        listed, descriptors = list_photos(photos, self.path)
+        vectors = np.empty((len(listed.ids), self.dim), np.float32)
+        for places, found in find_vectors(descriptors, listed.sequences, self.dim, self.path):
+            vectors[places] = found
+        described = Descriptors(listed.ids, vectors, self.provenance)
+        return Snapshot(described, listed.keys, listed.version, listed.files, listed.contents)
 
 
 def _check_vacant(path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from meisho.arrays import Int64Array
+from meisho.arrays import Int64Array, UInt64Array
 from meisho.errors import CollectionError, DamagedError
 from meisho.local_features import LocalFeatures
 from meisho.store import tables
@@ -17,7 +17,6 @@ from meisho.store.digests import refuse_damaged
 from meisho.store.local_rows import local_features_of_rows
 from meisho.store.locks import announce_reading
 from meisho.store.records import encode_texts, photo_keys, read_log, resolve_log
-from meisho.store.snapshot import UInt64Array
 from meisho.store.tables import pa, pc
 
 T = TypeVar("T")

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from meisho.arrays import Int64Array, read_only
+from meisho.arrays import Int64Array, UInt64Array, read_only
 from meisho.errors import InputError
 from meisho.store import tables
 from meisho.store.digests import refuse_damaged, with_digests
-from meisho.store.snapshot import UInt64Array
 from meisho.store.tables import DIGEST, PHOTOS, Table, pa, pc
 
 PHOTOS_SCHEMA = pa.schema(

@@ -14,7 +14,7 @@ from meisho.store.commits import check_commits, note_commits
 from meisho.store.digests import find_damaged, with_digests
 from meisho.store.metadata import INDEX_FOLDER
 from meisho.store.records import PhotoRecord, decode_texts, read_log, rows_of_records
-from meisho.store.snapshot import read_saved_files
+from meisho.store.snapshot_files import read_saved_files
 from meisho.store.tables import PHOTOS, ROW_ID, Table, pa
 from meisho.texts import count
 

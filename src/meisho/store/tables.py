@@ -102,14 +102,22 @@ def read_columns(table: Table, columns: Sequence[str]) -> pa.Table:
     return fill_columns(rows, columns)
 
 
-def read_batches(table: Table, columns: Sequence[str], *, row_ids: bool = False) -> Iterator[pa.Table]:
-    """Read columns like `read_columns`, `BATCH_ROWS` at a time; with `ROW_ID` where it is asked for."""
+def read_batches(
+    table: Table, columns: Sequence[str], *, row_ids: bool = False, least_sequence: int | None = None
+) -> Iterator[pa.Table]:
+    """Read columns like `read_columns`, `BATCH_ROWS` at a time; with `ROW_ID` where it is asked for.
+
+    With `least_sequence`, only rows of that "sequence" and above, which is much sooner where they are few.
+    """
     num_rows = 0
     query = table.search().select(_present(table, columns)).with_row_id(row_ids)
+    condition = None if least_sequence is None else f"sequence >= {least_sequence}"
+    if condition:
+        query = query.where(condition)
     for batch in query.to_batches(BATCH_ROWS):
         num_rows += len(batch)
         yield fill_columns(pa.Table.from_batches([batch]), columns)
-    _check_count(table, num_rows, table.count_rows())
+    _check_count(table, num_rows, table.count_rows(condition))
 
 
 def _check_count(table: Table, num_read: int, expected: int) -> None:

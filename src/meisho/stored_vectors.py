@@ -1,0 +1,95 @@
+"""StoredVectors: the vectors of a large collection, which stay in their file until they are asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+from meisho.arrays import AnyArray, BoolArray, Float32Array, Int64Array, UInt64Array
+from meisho.errors import DamagedError
+from meisho.texts import count
+
+_BLOCK_ROWS = 16_384
+
+
+class StoredVectors:
+    """A matrix (N, D) float32 of which only what is asked for is in memory; indexed as an array is, by rows.
+
+    Each row is compared with its digest when it is read for the first time. `np.asarray` reads them all.
+
+    Args:
+        stored: (R, D) float16 or float32, mapped.
+        digests: (R,) uint64, the XXH3 of the bytes of each row.
+        rows: (N,) rows of `stored`, which are the rows of this; all R when None.
+        file: The file, for messages.
+    """
+
+    ndim = 2
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, stored: AnyArray, digests: UInt64Array, rows: Int64Array | None, file: Path) -> None:
+        self._stored, self._digests, self._rows, self._file = stored, digests, rows, file
+        self._sound: BoolArray = np.zeros(len(stored), np.bool_)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        return len(self), self._stored.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the matrix, were it in memory."""
+        return 4 * self.shape[0] * self.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._stored if self._rows is None else self._rows)
+
+    def __getitem__(self, key: slice | AnyArray) -> Float32Array:
+        """Read rows.
+
+        Raises:
+            DamagedError: Some are not what was written.
+        """
+        rows = np.arange(len(self._stored))[key] if self._rows is None else self._rows[key]
+        if len(new := np.unique(rows[~self._sound[rows]])):
+            self._compare(new)
+        vectors: Float32Array = self._stored[rows].astype(np.float32, copy=False)
+        return vectors
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> AnyArray:
+        """Read all; with `dtype` float32 or none."""
+        vectors = np.empty(self.shape, np.float32)
+        for first in range(0, len(self), _BLOCK_ROWS):
+            vectors[first : first + _BLOCK_ROWS] = self[first : first + _BLOCK_ROWS]
+        return vectors if dtype is None else vectors.astype(dtype, copy=False)
+
+    def compare_all(self) -> None:
+        """Compare every row with its digest.
+
+        Raises:
+            DamagedError: Some are not what was written.
+        """
+        rows = np.arange(len(self._stored)) if self._rows is None else self._rows
+        for first in range(0, len(rows), _BLOCK_ROWS):
+            self._compare(rows[first : first + _BLOCK_ROWS])
+
+    def _compare(self, rows: Int64Array) -> None:
+        wrong = rows[digest_vectors(self._stored[rows]) != self._digests[rows]]
+        if len(wrong):
+            raise DamagedError(
+                f"{self._file}: {count(len(wrong), 'vector')} changed on the disk since written, the first "
+                f"is row {wrong[0]}; run 'meisho index' to make the file anew"
+            )
+        self._sound[rows] = True
+
+
+def digest_vectors(vectors: AnyArray) -> UInt64Array:
+    """Return the XXH3 (N,) uint64 of the bytes of each of (N, D) vectors."""
+    view = np.ascontiguousarray(vectors).view(np.uint8).reshape(-1).data
+    size = vectors.shape[1] * vectors.itemsize
+    digests = (xxhash.xxh3_64_intdigest(view[at : at + size]) for at in range(0, len(vectors) * size, size))
+    return np.fromiter(digests, np.uint64, len(vectors))
+
+
+Vectors = Float32Array | StoredVectors
+"""Vectors (N, D) float32, in memory or in their file."""
