@@ -25,9 +25,9 @@ from meisho.ranking import Ranking
 from meisho.rerank.chain import Chain
 from meisho.rerank.costs import Cost, rerank_and_time
 from meisho.rerank.evidence import Evidence
-from meisho.run.finding import local_evidence, stored_pairs
 from meisho.run.indexing import IndexOptions, index_photos
 from meisho.run.kept_queries import describe_queries
+from meisho.run.reranking import local_evidence, stored_pairs
 from meisho.searching import search
 from meisho.store.collection import Collection
 from meisho.store.metadata import read_metadata

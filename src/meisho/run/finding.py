@@ -1,89 +1,27 @@
 """Finder: a collection that answers, loaded once; without LanceDB unless it looks at local features."""
 
-import hashlib
 import threading
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
-from meisho.arrays import UInt64Array
 from meisho.describing import Describer
-from meisho.descriptors import Descriptors, Provenance
-from meisho.errors import CollectionError, InputError
+from meisho.descriptors import Descriptors
+from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor
-from meisho.extractors.restoring import restore_extractor, restore_local_extractor
+from meisho.extractors.restoring import restore_extractor
 from meisho.images import PhotoLike, as_photos
-from meisho.index.base import Searcher
-from meisho.index.live import LiveIndex
-from meisho.local_describing import LocalDescriber
-from meisho.local_features import LocalFeatures
-from meisho.photo_pair import StoredPairs
-from meisho.photos import Photo
-from meisho.rerank.chain import Chain, build_chain
-from meisho.rerank.costs import count_kept_bytes
-from meisho.rerank.evidence import Evidence
-from meisho.rerank.geometric import GeometricReranker
-from meisho.rerank.verified import RememberedPairs, make_pair_memory
-from meisho.run.folding import Contents
-from meisho.run.found import Found, Paths
+from meisho.run.found import Found
 from meisho.run.question import Question
+from meisho.run.state import State, is_same, load_state, read_mark
 from meisho.run.turning import turn_photos
-from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
-from meisho.store.snapshot import Snapshot, read_commit
-from meisho.store.snapshot_files import load_snapshot
-from meisho.stored_features import CollectionFeatures, StoredFeatures
 
-
-class _Mark(NamedTuple):
-    """What changes whenever something of a collection does; each part is cheap to read."""
-
-    photos: str
-    local_features: str
-    metadata: int
-
+if TYPE_CHECKING:
+    from meisho.rerank.chain import Chain
+    from meisho.run.reranking import Reranking
 
 _LOCAL_SIDE_PX = 1024
 """The largest working size of the extractors of local features, px."""
-
-
-@dataclass(eq=False)
-class _State:
-    """A collection as it was at one commit, and what is kept of it.
-
-    Attributes:
-        mark: What tells this commit from others, see `_read_mark`.
-        metadata: What the collection was made with.
-        snapshot: Its descriptors.
-        index: Finds rows of the snapshot.
-        paths: (N,) files of the photos.
-        contents: Which of them are copies of each other.
-        kept: What rerankers have computed of the database alone.
-        hashes: Perceptual hashes of photos, by row, that were compared so far; None where one cannot be read.
-        local: Its local features, once they were asked for.
-        lock: Held while a reranker computes something that is kept.
-    """
-
-    mark: _Mark
-    metadata: Metadata
-    snapshot: Snapshot
-    index: Searcher
-    paths: Sequence[Path]
-    contents: Contents
-    kept: dict[Hashable, object] = field(default_factory=dict)
-    hashes: dict[int, int | None] = field(default_factory=dict)
-    local: StoredFeatures | None = None
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def hash_of(self, row: int) -> int | None:
-        """Return the perceptual hash of the photo of a row; None where its file cannot be read."""
-        from meisho.datasets.photo_facts import PhotoFacts, examine_photo  # for --near alone
-
-        if row not in self.hashes:
-            self.hashes[row] = examine_photo(PhotoFacts(self.paths[row], "")).perceptual_hash
-        return self.hashes[row]
 
 
 class Finder:
@@ -98,14 +36,12 @@ class Finder:
     """
 
     def __init__(
-        self, path: Path, describer: Describer, state: _State, *, device: str, keep_bytes: int
+        self, path: Path, describer: Describer, state: State, *, device: str, keep_bytes: int
     ) -> None:
         self.path, self.describer = path, describer
         self._state, self._device, self._keep_bytes = state, device, keep_bytes
         self._following, self._loading = threading.Lock(), threading.Lock()
-        self._pairs = make_pair_memory(keep_bytes // 8)
-        self._local_describers: dict[Provenance | None, LocalDescriber] = {}
-        self._chains: dict[str, Chain] = {}
+        self._reranking: Reranking | None = None
 
     @classmethod
     def open(
@@ -132,7 +68,7 @@ class Finder:
             MismatchError: The extractor is not the one that the collection was made with.
         """
         path = Path(path).absolute()
-        state = _load_state(path)
+        state = load_state(path)
         if extractor is None:
             extractor = restore_extractor(state.metadata.provenance, device=device, places=places)
         state.metadata.require_provenance(extractor.provenance, path)
@@ -170,11 +106,11 @@ class Finder:
         """
         with self._following:
             before = self._state
-            if _read_mark(self.path) == before.mark:
+            if read_mark(self.path) == before.mark:
                 return False
-            state = _load_state(self.path)
+            state = load_state(self.path)
             state.metadata.require_provenance(self.describer.provenance, self.path)
-            changed = not _is_same(state.snapshot, before.snapshot)
+            changed = not is_same(state.snapshot, before.snapshot)
             if not changed:  # tidied, moved: what was computed of the photos still holds
                 state.kept, state.lock = before.kept, before.lock
                 state.local = before.local if state.mark[1:] == before.mark[1:] else None
@@ -187,7 +123,7 @@ class Finder:
         queries: PhotoLike | Iterable[PhotoLike],
         *,
         top: int = 10,
-        chain: Chain | str | None = None,
+        chain: "Chain | str | None" = None,
         near: bool = False,
         turned: bool = False,
     ) -> Found:
@@ -215,154 +151,26 @@ class Finder:
         photos = as_photos(queries)
         if top < 1:
             raise InputError(f"top is {top}; ask for at least 1 answer")
-        chain = self._build_chain(chain)
-        state = self._state
+        state, reranking = self._state, None if chain is None else self._load_reranking()
+        built = None if reranking is None or chain is None else reranking.build(chain)
         asked = turn_photos(photos, self._turned_side_px()) if turned else photos
         described, database = self.describer.describe(asked), state.snapshot.descriptors
-        evidence = self._evidence(state, asked, described, chain)
-        question = Question(
-            described, database, state.index, state.contents, evidence, state.lock, chain, turned
-        )
+        rerank = None
+        if reranking is not None and built is not None:
+            rerank = reranking.begin(state, asked, described, built)
+        question = Question(described, database, state.index, state.contents, rerank, turned)
         ranking, below, positions = question.answer(top, state.hash_of if near else None)
-        if count_kept_bytes(evidence) > self._keep_bytes:
-            with state.lock:
-                state.kept.clear()
-        pairs = None if chain is None else stored_pairs(asked, evidence, chain)
+        pairs = None if rerank is None else rerank.end()
         return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions)
+
+    def _load_reranking(self) -> "Reranking":
+        from meisho.run.reranking import Reranking  # which other questions do without
+
+        with self._loading:
+            if self._reranking is None:
+                self._reranking = Reranking(self.path, self._device, self._keep_bytes)
+            return self._reranking
 
     def _turned_side_px(self) -> int:
         """Return how large a turned query is kept: twice the working size, so that little is lost."""
         return 2 * max(self.describer.extractor.image_options.max_side_px, _LOCAL_SIDE_PX)
-
-    def _evidence(
-        self, state: _State, asked: Sequence[Photo], described: Descriptors, chain: Chain | None
-    ) -> Evidence:
-        if chain is None:
-            return Evidence()
-        database = state.snapshot.descriptors
-        evidence = Evidence(described.vectors, database.vectors, of_database=state.kept)
-        if not chain.needs_local:
-            return evidence
-        local = self._local_evidence(state, asked)
-        prints = [_fingerprint(features, state.metadata) for features in local.queries]
-        pairs = RememberedPairs(self._pairs, prints, state.snapshot.keys)
-        return replace(evidence, local=local, verified=pairs)
-
-    def _local_evidence(self, state: _State, queries: Sequence[Photo]) -> CollectionFeatures:
-        made_by = state.metadata.local_provenance
-        with self._loading:
-            if made_by not in self._local_describers:
-                describer = local_describer(self.path, state.metadata, device=self._device)
-                self._local_describers = {made_by: describer}
-            describer = self._local_describers[made_by]
-            if state.local is None:
-                snapshot = state.snapshot
-                state.local = stored_features(
-                    self.path, state.metadata, snapshot.descriptors.ids, snapshot.keys
-                )
-            photos = state.local
-        return CollectionFeatures(photos, [describer.describe(query) for query in queries])
-
-    def _build_chain(self, chain: Chain | str | None) -> Chain | None:
-        if chain is None or isinstance(chain, Chain):
-            return chain
-        if not isinstance(chain, str):
-            raise InputError(
-                f"chain is {chain!r:.80}; give a text such as 'dba,alpha-qe', or build_chain(...)"
-            )
-        if chain not in self._chains:
-            self._chains[chain] = build_chain(chain, device=self._device)
-        return self._chains[chain]
-
-
-def local_evidence(
-    path: Path, metadata: Metadata, database_ids: Sequence[str], queries: Sequence[Photo], *, device: str
-) -> CollectionFeatures:
-    """Find the local features of queries; those of the database are read when they are asked for.
-
-    Args:
-        path: The collection's directory.
-        metadata: What it was made with.
-        database_ids: (N,) ids of its photos, by row of the ranking.
-        queries: Q photos.
-        device: Where the features of the queries are found: "auto", "cpu" or "cuda".
-
-    Raises:
-        InputError: The collection holds no local features.
-    """
-    describer = local_describer(path, metadata, device=device)
-    return CollectionFeatures(
-        stored_features(path, metadata, database_ids), [describer.describe(query) for query in queries]
-    )
-
-
-def local_describer(path: Path, metadata: Metadata, *, device: str) -> LocalDescriber:
-    """Return what finds the local features that a collection holds.
-
-    Raises:
-        InputError: It holds none.
-    """
-    if metadata.local_provenance is None:
-        raise InputError(
-            f"{path}: holds no local features to verify with; "
-            "run 'meisho index' again with --local sift (or xfeat, aliked)"
-        )
-    return LocalDescriber(restore_local_extractor(metadata.local_provenance, device=device))
-
-
-def stored_features(
-    path: Path, metadata: Metadata, database_ids: Sequence[str], keys: UInt64Array | None = None
-) -> StoredFeatures:
-    """Return the local features of a collection, which are read when they are asked for.
-
-    Raises:
-        CollectionError: They were made anew by another extractor since `metadata` was read.
-    """
-    from meisho.store.collection import Collection  # it imports LanceDB, which other questions do without
-
-    if read_metadata(path).local_provenance != metadata.local_provenance:
-        raise CollectionError(f"{path}: its local features are of another extractor now; open it again")
-    return StoredFeatures(Collection(path, metadata), database_ids, keys=keys)
-
-
-def stored_pairs(queries: Sequence[Photo], evidence: Evidence, chain: Chain) -> StoredPairs | None:
-    """Return what compares photos as the last step that verifies does; None where none does."""
-    steps = [step.reranker for step in chain.steps if isinstance(step.reranker, GeometricReranker)]
-    if evidence.local is None or not steps:
-        return None
-    return StoredPairs(queries, evidence.local, steps[-1].matcher, steps[-1].ransac, evidence.verified)
-
-
-def _fingerprint(features: LocalFeatures, metadata: Metadata) -> str:
-    """Tell the local features of a query, and those that a collection holds, from others."""
-    digest = hashlib.sha256(repr(metadata.local_provenance).encode())
-    digest.update(features.keypoints.tobytes())
-    digest.update(features.descriptors.tobytes())
-    return digest.hexdigest()
-
-
-def _load_state(path: Path) -> _State:
-    mark = _read_mark(path)
-    metadata = read_metadata(path)
-    snapshot = load_snapshot(path / INDEX_FOLDER, mark.photos, metadata.provenance, metadata.dim)
-    if snapshot is None:
-        from meisho.store.collection import Collection  # it imports LanceDB, which is not needed otherwise
-
-        snapshot = Collection.open(path).snapshot()
-    vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
-    live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
-    paths = Paths(metadata.photo_root, snapshot.files)
-    contents = Contents(snapshot.contents)
-    return _State(mark, metadata, snapshot, live.follow(vectors, keys, version), paths, contents)
-
-
-def _is_same(one: Snapshot, other: Snapshot) -> bool:
-    return one.version == other.version and np.array_equal(one.keys, other.keys)
-
-
-def _read_mark(path: Path) -> _Mark:
-    try:
-        changed = (path / METADATA_FILE).stat().st_mtime_ns
-    except OSError:
-        changed = 0
-    return _Mark(read_commit(path), read_commit(path, "local_features"), changed)

@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from meisho.photo_pair import PhotoPair, StoredPairs
 from meisho.photos import Photo
 from meisho.ranking import NO_ROW, Ranking
 from meisho.run.turning import POSITIONS
 from meisho.texts import count
+
+if TYPE_CHECKING:
+    from meisho.photo_pair import PhotoPair, StoredPairs
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Found:
     ranking: Ranking
     paths: Sequence[Path]
     version: int
-    pairs: StoredPairs | None = None
+    pairs: "StoredPairs | None" = None
     below: Sequence[Mapping[int, tuple[int, ...]]] = ()
     positions: Sequence[Mapping[int, int]] | None = None
 
@@ -110,7 +112,7 @@ class Found:
         answers = f"up to {count(self.ranking.depth, 'answer')} each"
         return f"Found({count(len(self), 'query')}, {answers}, version {self.version})"
 
-    def compare(self, query_row: int) -> list[PhotoPair]:
+    def compare(self, query_row: int) -> "list[PhotoPair]":
         """Compare one query with each of its answers by local features; empty where none were looked at.
 
         Of a query that was asked in four positions, each pair holds it as it was turned.

@@ -1,18 +1,18 @@
 """Question: described queries, and how the database is ranked for them."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from meisho.descriptors import Descriptors
 from meisho.index.base import Searcher
 from meisho.ranking import NO_ROW, Ranking
-from meisho.rerank.chain import Chain
-from meisho.rerank.evidence import Evidence
 from meisho.run.folding import Contents, fold_near, search_contents, shortest
 from meisho.run.turning import merge_positions
 from meisho.searching import search
+
+if TYPE_CHECKING:
+    from meisho.run.reranking import Rerank
 
 HashOf = Callable[[int], int | None]
 """Row -> perceptual hash of its photo; None where the file cannot be read."""
@@ -42,9 +42,7 @@ class Question:
         database: Descriptors of N photos.
         index: Finds rows of the database.
         contents: Which rows are copies; rerankers see each content once.
-        evidence: What rerankers may look at.
-        lock: Held while they compute something that is kept.
-        chain: Rerankers.
+        rerank: Puts what was found into a better order; None leaves it.
         turned: Whether every four queries are one, in four positions.
     """
 
@@ -52,9 +50,7 @@ class Question:
     database: Descriptors
     index: Searcher
     contents: Contents
-    evidence: Evidence
-    lock: AbstractContextManager[object]
-    chain: Chain | None = None
+    rerank: "Rerank | None" = None
     turned: bool = False
 
     def answer(self, top: int, hash_of: HashOf | None = None) -> Listed:
@@ -92,12 +88,9 @@ class Question:
 
     def _rank(self, wanted: int) -> Ranking:
         """Rank at least `wanted` contents, or all that there are, but where a reranker ranks copies anew."""
-        depth = max(wanted, self.chain.depth if self.chain else 0)
+        depth = max(wanted, self.rerank.depth if self.rerank else 0)
         ranking = search_contents(self._search, self.contents, depth)
-        if self.chain is None:
-            return ranking
-        with self.lock:
-            return self.contents.fold(self.chain.rerank(ranking, self.evidence))
+        return self.contents.fold(self.rerank(ranking)) if self.rerank else ranking
 
     def _search(self, depth: int) -> Ranking:
         return search(self.queries, self.database, index=self.index, top=depth)

@@ -1,0 +1,216 @@
+"""A collection of up to a million photos: what it costs to build, open, ask and change it.
+
+    python benchmarks/bench_million.py [--rows 10000 --rows 100000 --rows 1000000] [--dim 1280] [--folder PLACE]
+
+Data: generated descriptors. Places of 1 to 2,000 photos, sizes with a long tail (Pareto, exponent 1); the
+spread of their centres and of the photos around them falls with the square root of the dimension's number, as
+that of real descriptors does; two photos of a place have a cosine near 0.55. One photo in 20 is a near copy of another
+(cosine 0.9998). The queries are 200 further photos of random photos' places, and 1,000 photos themselves.
+
+Each size runs in a process of its own, so that its peak is its own. Memory is that of the process without the
+pages of files that are mapped, which the system takes back when it needs them.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from meisho.arrays import Float32Array, Int64Array
+from meisho.descriptors import Descriptors, Provenance, normalize_rows
+from meisho.index.live import LiveIndex
+from meisho.index.scoring import blocks_of
+from meisho.searching import search
+from meisho.store.collection import Collection
+from meisho.store.metadata import INDEX_FOLDER
+from meisho.store.records import PhotoRecord
+from meisho.store.snapshot import read_commit
+from meisho.store.snapshot_files import load_snapshot
+
+MADE_BY = Provenance("generated")
+BATCH = 16_384
+NUM_QUERIES, NUM_OWN = 200, 1000
+
+
+class Photos:
+    """Generated descriptors: the same for the same seed, made a batch at a time."""
+
+    def __init__(self, num_rows: int, dim: int) -> None:
+        generator = np.random.default_rng(0)
+        sizes = np.minimum(2000, generator.pareto(1.0, num_rows) + 1).astype(int)
+        self.places = generator.permutation(np.repeat(np.arange(len(sizes)), sizes)[:num_rows])
+        self.dim, self.spread = dim, (1 + np.arange(dim, dtype=np.float32)) ** -0.5
+        self.sources = np.arange(num_rows)
+        copies = generator.choice(num_rows, num_rows // 20, replace=False)
+        self.sources[copies] = generator.integers(0, num_rows, len(copies))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def make(self, rows: Int64Array, *, seed: int = 1) -> Float32Array:
+        """Return (B, D) unit vectors of photos; another seed gives other photos of the same places."""
+        sources = self.sources[rows] if seed == 1 else rows
+        vectors = np.stack([self._one(int(row), seed) for row in sources])
+        near = np.flatnonzero(sources != rows)
+        noise = np.random.default_rng([3, int(rows[0])]).standard_normal((len(near), self.dim), np.float32)
+        vectors[near] += noise * np.float32(0.02 / np.sqrt(self.dim))
+        return normalize_rows(vectors)
+
+    def _one(self, row: int, seed: int) -> Float32Array:
+        place = self._draw(0, int(self.places[row]))
+        one: Float32Array = place + np.float32(0.9) * self._draw(seed, row)
+        return one
+
+    def _draw(self, seed: int, number: int) -> Float32Array:
+        generator = np.random.Generator(np.random.SFC64([seed, number]))
+        vector = generator.standard_normal(self.dim, np.float32) * self.spread
+        drawn: Float32Array = vector / np.linalg.norm(vector)
+        return drawn
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, action="append")
+    parser.add_argument("--dim", type=int, default=1280)
+    parser.add_argument("--folder", type=Path, help="where to make the collections; a temporary one")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    sizes = options.rows or [10_000, 100_000, 1_000_000]
+    if options.one:
+        print(json.dumps(measure(sizes[0], options.dim, options.folder)))
+        return
+    results = []
+    for num_rows in sizes:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            command = [sys.executable, __file__, "--one", "--rows", str(num_rows), "--dim", str(options.dim)]
+            done = subprocess.run(
+                [*command, "--folder", folder], stdout=subprocess.PIPE, check=True, text=True
+            )
+            results.append(json.loads(done.stdout))
+    for name in results[0]:
+        print("|", name, "|", " | ".join(f"{result[name]:,.4g}" for result in results), "|")
+
+
+def measure(num_rows: int, dim: int, folder: Path) -> dict[str, float]:
+    """Build, ask and change one collection; return the figures."""
+    from meisho.run.indexing import refresh_index
+
+    photos = Photos(num_rows + num_rows // 100, dim)
+    figures: dict[str, float] = {"photos": num_rows}
+    collection = Collection.create(folder / "c", photo_root=folder, provenance=MADE_BY, dim=dim)
+    with collection.writer() as writer:
+        with timed(figures, "write the tables, s"):
+            write(writer, photos, np.arange(num_rows))
+        with timed(figures, "build snapshot and index, s"), peak(figures, "peak of building, MB"):
+            refresh_index(collection, "ivfpq")
+        ask(collection, photos, num_rows, figures)
+        with timed(figures, "add 1 %, s"):
+            write(writer, photos, np.arange(num_rows, len(photos)))
+            refresh_index(collection)
+        with timed(figures, "remove 1 %, s"):
+            writer.remove([f"{row}.jpg" for row in range(0, num_rows, 100)])
+            refresh_index(collection)
+        ask(collection, photos, len(photos), figures, prefix="after that: ", gone=np.arange(0, num_rows, 100))
+    sizes = {path.name.partition("-")[0]: path.stat().st_size for path in (folder / "c/index").iterdir()}
+    figures |= {f"{kind} file, bytes per photo": size / num_rows for kind, size in sizes.items()}
+    return figures
+
+
+def write(writer: object, photos: Photos, rows: Int64Array) -> None:
+    for first in range(0, len(rows), BATCH):
+        batch = rows[first : first + BATCH]
+        contents = [f"{row:064x}" for row in batch.tolist()]
+        writer.add_descriptors(contents, photos.make(batch))
+        writer.put_records(
+            [
+                PhotoRecord(f"{row}.jpg", content, 1, 1, 1, 1, file=f"{row}.jpg")
+                for row, content in zip(batch.tolist(), contents, strict=True)
+            ]
+        )
+
+
+def ask(
+    collection: Collection,
+    photos: Photos,
+    num_rows: int,
+    figures: dict[str, float],
+    *,
+    prefix: str = "",
+    gone: Int64Array | None = None,
+) -> None:
+    """Open what is saved without the tables, and ask it, one query at a time."""
+    generator = np.random.default_rng(7)
+    folder, before = collection.path / INDEX_FOLDER, resident_mb()
+    start = time.perf_counter()
+    snapshot = load_snapshot(folder, read_commit(collection.path), MADE_BY, collection.dim)
+    live = LiveIndex.load(folder)
+    assert snapshot is not None and live is not None
+    vectors = snapshot.descriptors.vectors
+    index = live.follow(vectors, snapshot.keys, snapshot.version)
+    figures[f"{prefix}open, s"] = time.perf_counter() - start
+    queries = photos.make(generator.integers(0, num_rows, NUM_QUERIES), seed=2)
+    best = rank_exactly(queries, vectors, 100)
+    for top in (10, 100):
+        found, seconds = [], []
+        for query in queries:
+            start = time.perf_counter()
+            described = Descriptors(("q",), query[None], MADE_BY)
+            found.append(search(described, snapshot.descriptors, index=index, top=top).ranks[0])
+            seconds.append(time.perf_counter() - start)
+        recalls = [len(np.intersect1d(f, b[:top])) / top for f, b in zip(found, best, strict=True)]
+        figures[f"{prefix}ms per query, top {top}"] = 1000 * float(np.median(seconds))
+        figures[f"{prefix}recall@{top}"] = float(np.mean(recalls))
+    own = generator.choice(len(snapshot.keys), NUM_OWN, replace=False)
+    hits = [index.search(vectors[row : row + 1], 1)[0][0, 0] == row for row in own.tolist()]
+    figures[f"{prefix}own photo first"] = float(np.mean(hits))
+    figures[f"{prefix}resident, MB"] = resident_mb() - before
+    if gone is not None:
+        names = {f"{row}.jpg" for row in gone.tolist()}
+        assert not names & {snapshot.descriptors.ids[row] for ranks in found for row in ranks}
+
+
+def rank_exactly(queries: Float32Array, vectors: Float32Array, top: int) -> Int64Array:
+    scores = np.concatenate([queries @ block.T for _, block in blocks_of(vectors)], axis=1)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :top]
+
+
+@contextmanager
+def timed(figures: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    figures[name] = time.perf_counter() - start
+
+
+@contextmanager
+def peak(figures: dict[str, float], name: str) -> Iterator[None]:
+    """Note the most memory that was resident inside, looked at 20 times a second."""
+    done, seen = threading.Event(), [resident_mb()]
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            seen.append(resident_mb())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    yield
+    done.set()
+    watcher.join()
+    figures[name] = max(seen)
+
+
+def resident_mb() -> float:
+    """Return the memory of this process without mapped files, MB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Reranking: the chains that a finder was asked with, and the local features that they look at.
+
+Apart from `meisho.run.finding`, so that a question without a chain imports none of it.
+"""
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from meisho.arrays import UInt64Array
+from meisho.descriptors import Descriptors, Provenance
+from meisho.errors import CollectionError, InputError
+from meisho.extractors.restoring import restore_local_extractor
+from meisho.local_describing import LocalDescriber
+from meisho.local_features import LocalFeatures
+from meisho.photo_pair import StoredPairs
+from meisho.photos import Photo
+from meisho.ranking import Ranking
+from meisho.rerank.chain import Chain, build_chain
+from meisho.rerank.costs import count_kept_bytes
+from meisho.rerank.evidence import Evidence
+from meisho.rerank.geometric import GeometricReranker
+from meisho.rerank.verified import RememberedPairs, make_pair_memory
+from meisho.run.state import State
+from meisho.store.metadata import Metadata, read_metadata
+from meisho.stored_features import CollectionFeatures, StoredFeatures
+
+
+class Reranking:
+    """What a finder keeps to rerank, for any number of threads.
+
+    Args:
+        path: The collection's directory.
+        device: Where networks compute: "auto", "cpu" or "cuda".
+        keep_bytes: Memory for what is computed of the database once; an eighth of it keeps verified pairs.
+    """
+
+    def __init__(self, path: Path, device: str, keep_bytes: int) -> None:
+        self._path, self._device, self._keep_bytes = path, device, keep_bytes
+        self._loading = threading.Lock()
+        self._pairs = make_pair_memory(keep_bytes // 8)
+        self._local_describers: dict[Provenance | None, LocalDescriber] = {}
+        self._chains: dict[str, Chain] = {}
+
+    def build(self, chain: Chain | str) -> Chain:
+        """Build a chain from a text, once.
+
+        Raises:
+            InputError: It is no text.
+            ConfigError: It names an unknown reranker or option.
+        """
+        if isinstance(chain, Chain):
+            return chain
+        if not isinstance(chain, str):
+            raise InputError(
+                f"chain is {chain!r:.80}; give a text such as 'dba,alpha-qe', or build_chain(...)"
+            )
+        if chain not in self._chains:
+            self._chains[chain] = build_chain(chain, device=self._device)
+        return self._chains[chain]
+
+    def begin(self, state: State, asked: Sequence[Photo], described: Descriptors, chain: Chain) -> "Rerank":
+        """Get ready to rerank what is found for queries in the database of a state.
+
+        Raises:
+            InputError: The chain needs local features and there are none.
+        """
+        database = state.snapshot.descriptors
+        evidence = Evidence(described.vectors, database.vectors, of_database=state.kept)
+        if chain.needs_local:
+            local = self._local_evidence(state, asked)
+            prints = [_fingerprint(features, state.metadata) for features in local.queries]
+            pairs = RememberedPairs(self._pairs, prints, state.snapshot.keys)
+            evidence = replace(evidence, local=local, verified=pairs)
+        return Rerank(state, asked, chain, evidence, self._keep_bytes)
+
+    def _local_evidence(self, state: State, queries: Sequence[Photo]) -> CollectionFeatures:
+        made_by = state.metadata.local_provenance
+        with self._loading:
+            if made_by not in self._local_describers:
+                describer = local_describer(self._path, state.metadata, device=self._device)
+                self._local_describers = {made_by: describer}
+            describer = self._local_describers[made_by]
+            if state.local is None:
+                snapshot = state.snapshot
+                state.local = stored_features(
+                    self._path, state.metadata, snapshot.descriptors.ids, snapshot.keys
+                )
+            photos = state.local
+        return CollectionFeatures(photos, [describer.describe(query) for query in queries])
+
+
+@dataclass(frozen=True, eq=False)
+class Rerank:
+    """A chain, and what it may look at for some queries.
+
+    Attributes:
+        state: The collection that is asked.
+        asked: The queries.
+        chain: The rerankers.
+        evidence: What is known of the queries and the database.
+        keep_bytes: Memory for what is computed of the database once.
+    """
+
+    state: State
+    asked: Sequence[Photo]
+    chain: Chain
+    evidence: Evidence
+    keep_bytes: int
+
+    @property
+    def depth(self) -> int:
+        """How many answers of the search it looks at."""
+        return self.chain.depth
+
+    def __call__(self, ranking: Ranking) -> Ranking:
+        """Put a ranking into a better order."""
+        with self.state.lock:
+            return self.chain.rerank(ranking, self.evidence)
+
+    def end(self) -> StoredPairs | None:
+        """Return what compares queries and answers, see `stored_pairs`; forget what is too much."""
+        if count_kept_bytes(self.evidence) > self.keep_bytes:
+            with self.state.lock:
+                self.state.kept.clear()
+        return stored_pairs(self.asked, self.evidence, self.chain)
+
+
+def local_evidence(
+    path: Path, metadata: Metadata, database_ids: Sequence[str], queries: Sequence[Photo], *, device: str
+) -> CollectionFeatures:
+    """Find the local features of queries; those of the database are read when they are asked for.
+
+    Args:
+        path: The collection's directory.
+        metadata: What it was made with.
+        database_ids: (N,) ids of its photos, by row of the ranking.
+        queries: Q photos.
+        device: Where the features of the queries are found: "auto", "cpu" or "cuda".
+
+    Raises:
+        InputError: The collection holds no local features.
+    """
+    describer = local_describer(path, metadata, device=device)
+    return CollectionFeatures(
+        stored_features(path, metadata, database_ids), [describer.describe(query) for query in queries]
+    )
+
+
+def local_describer(path: Path, metadata: Metadata, *, device: str) -> LocalDescriber:
+    """Return what finds the local features that a collection holds.
+
+    Raises:
+        InputError: It holds none.
+    """
+    if metadata.local_provenance is None:
+        raise InputError(
+            f"{path}: holds no local features to verify with; "
+            "run 'meisho index' again with --local sift (or xfeat, aliked)"
+        )
+    return LocalDescriber(restore_local_extractor(metadata.local_provenance, device=device))
+
+
+def stored_features(
+    path: Path, metadata: Metadata, database_ids: Sequence[str], keys: UInt64Array | None = None
+) -> StoredFeatures:
+    """Return the local features of a collection, which are read when they are asked for.
+
+    Raises:
+        CollectionError: They were made anew by another extractor since `metadata` was read.
+    """
+    from meisho.store.collection import Collection  # it imports LanceDB, which other questions do without
+
+    if read_metadata(path).local_provenance != metadata.local_provenance:
+        raise CollectionError(f"{path}: its local features are of another extractor now; open it again")
+    return StoredFeatures(Collection(path, metadata), database_ids, keys=keys)
+
+
+def stored_pairs(queries: Sequence[Photo], evidence: Evidence, chain: Chain) -> StoredPairs | None:
+    """Return what compares photos as the last step that verifies does; None where none does."""
+    steps = [step.reranker for step in chain.steps if isinstance(step.reranker, GeometricReranker)]
+    if evidence.local is None or not steps:
+        return None
+    return StoredPairs(queries, evidence.local, steps[-1].matcher, steps[-1].ransac, evidence.verified)
+
+
+def _fingerprint(features: LocalFeatures, metadata: Metadata) -> str:
+    """Tell the local features of a query, and those that a collection holds, from others."""
+    digest = hashlib.sha256(repr(metadata.local_provenance).encode())
+    digest.update(features.keypoints.tobytes())
+    digest.update(features.descriptors.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""State: a collection as it was at one commit, opened to be asked; without LanceDB where it can."""
+
+import threading
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from meisho.index.base import Searcher
+from meisho.index.live import LiveIndex
+from meisho.run.folding import Contents
+from meisho.run.found import Paths
+from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
+from meisho.store.snapshot import Snapshot, read_commit
+from meisho.store.snapshot_files import load_snapshot
+
+if TYPE_CHECKING:
+    from meisho.stored_features import StoredFeatures
+
+
+class Mark(NamedTuple):
+    """What changes whenever something of a collection does; each part is cheap to read."""
+
+    photos: str
+    local_features: str
+    metadata: int
+
+
+@dataclass(eq=False)
+class State:
+    """A collection as it was at one commit, and what is kept of it.
+
+    Attributes:
+        mark: What tells this commit from others, see `read_mark`.
+        metadata: What the collection was made with.
+        snapshot: Its descriptors.
+        index: Finds rows of the snapshot.
+        paths: (N,) files of the photos.
+        contents: Which of them are copies of each other.
+        kept: What rerankers have computed of the database alone.
+        hashes: Perceptual hashes of photos, by row, that were compared so far; None where one cannot be read.
+        local: Its local features, once they were asked for.
+        lock: Held while a reranker computes something that is kept.
+    """
+
+    mark: Mark
+    metadata: Metadata
+    snapshot: Snapshot
+    index: Searcher
+    paths: Sequence[Path]
+    contents: Contents
+    kept: dict[Hashable, object] = field(default_factory=dict)
+    hashes: dict[int, int | None] = field(default_factory=dict)
+    local: "StoredFeatures | None" = None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def hash_of(self, row: int) -> int | None:
+        """Return the perceptual hash of the photo of a row; None where its file cannot be read."""
+        from meisho.datasets.photo_facts import PhotoFacts, examine_photo  # for --near alone
+
+        if row not in self.hashes:
+            self.hashes[row] = examine_photo(PhotoFacts(self.paths[row], "")).perceptual_hash
+        return self.hashes[row]
+
+
+def load_state(path: Path) -> State:
+    """Open the collection at `path` as it is now."""
+    mark = read_mark(path)
+    metadata = read_metadata(path)
+    snapshot = load_snapshot(path / INDEX_FOLDER, mark.photos, metadata.provenance, metadata.dim)
+    if snapshot is None:
+        from meisho.store.collection import Collection  # it imports LanceDB, which is not needed otherwise
+
+        snapshot = Collection.open(path).snapshot()
+    vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
+    live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
+    paths = Paths(metadata.photo_root, snapshot.files)
+    contents = Contents(snapshot.contents)
+    return State(mark, metadata, snapshot, live.follow(vectors, keys, version), paths, contents)
+
+
+def is_same(one: Snapshot, other: Snapshot) -> bool:
+    """Say whether two snapshots hold the same photos."""
+    return one.version == other.version and np.array_equal(one.keys, other.keys)
+
+
+def read_mark(path: Path) -> Mark:
+    """Read what tells the present commit of a collection from others."""
+    try:
+        changed = (path / METADATA_FILE).stat().st_mtime_ns
+    except OSError:
+        changed = 0
+    return Mark(read_commit(path), read_commit(path, "local_features"), changed)
