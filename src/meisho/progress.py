@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -66,7 +66,13 @@ class Stages:
         return outer
 
 
-def find_bottleneck(seconds: dict[str, float]) -> str | None:
-    """Return the stage that takes more than half of the time of all, if one does."""
+def find_bottleneck(seconds: Mapping[str, float], *, least_seconds: float = 0.0) -> str | None:
+    """Return the stage that takes more than half of the time of all, if one does.
+
+    Args:
+        seconds: Time of each stage.
+        least_seconds: Time that all must have taken together before anything can be told.
+    """
+    total = sum(seconds.values())
     stage = max(seconds, key=lambda each: seconds[each], default=None)
-    return stage if stage is not None and 2 * seconds[stage] > sum(seconds.values()) else None
+    return stage if stage is not None and 2 * seconds[stage] > total >= least_seconds else None
