@@ -38,10 +38,12 @@ from PIL import Image
 
 from meisho.arrays import UInt8Array
 from meisho.extractors.base import GlobalExtractor, load_extractor
+from meisho.hashing import name_contents
 from meisho.image_files import open_photo, upright_size
 from meisho.images import INTERPOLATIONS, ImageOptions, load_sized_image, working_size
 from meisho.jpeg import decode_jpeg
 from meisho.photos import Photo, find_photos
+from meisho.planning import name_content
 from meisho.store.collection import Collection
 from meisho.store.records import PhotoRecord
 from meisho.update import COMMIT_PHOTOS
@@ -223,6 +225,34 @@ def psnr(pixels: UInt8Array, exact: UInt8Array) -> float:
     return 10 * math.log10(255**2 / error) if error else math.inf
 
 
+def print_hashing(title: str, paths: list[Path], rounds: int) -> None:
+    """Print what hashing takes of the thread that leads, photo by photo and ahead of it in other threads."""
+    photos = [Photo(path.name, path) for path in paths]
+    ways: dict[str, Callable[[], list[object]]] = {
+        "photo by photo": lambda: [name_content(photo) for photo in photos],
+        **{f"ahead, threads: {n}": lambda n=n: [*name_contents(photos, num_threads=n)] for n in (1, 2, 4)},
+    }
+    print(
+        f"\n{title}, hashed: ms per photo\n| how | leading thread | all threads | wall | wall, not cached |"
+    )
+    print("|---|---:|---:|---:|---:|")
+    found: dict[str, list[list[float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds = []
+            for is_cold in (False, True):
+                if is_cold:
+                    drop_from_cache(paths[0].parent)
+                before = time.thread_time(), time.process_time(), time.perf_counter()
+                way()
+                after = time.thread_time(), time.process_time(), time.perf_counter()
+                seconds += [now - then for now, then in zip(after, before, strict=True)]
+            found[name].append(seconds)
+    for name, runs in found.items():
+        ms = [1000 * statistics.median(column) / len(paths) for column in zip(*runs, strict=True)]
+        print(f"| {name} | {ms[0]:.3f} | {ms[1]:.2f} | {ms[2]:.2f} | {ms[5]:.2f} |", flush=True)
+
+
 def drop_from_cache(folder: Path) -> None:
     """Take files out of the disk's cache, so that the next run reads the disk."""
     os.sync()
@@ -304,6 +334,7 @@ def main() -> None:
                 rounds.append(measure_stages(paths, extractor, folder / f"{size[0]}-{turn}.meisho"))
             shutil.rmtree(folder / "warm-up.meisho")
             print_stages(title, rounds, len(paths))
+            print_hashing(title, paths, max(9, arguments.rounds))
             print_decoders(title, paths[:16], extractor.image_options, arguments.rounds)
 
 
