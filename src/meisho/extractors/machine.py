@@ -10,7 +10,7 @@ from meisho.errors import ConfigError, MissingDependencyError
 from meisho.extractors.base import GlobalExtractor
 
 BF16_HINT = (
-    "this processor computes in bf16: in a new collection, --precision bf16 would describe about 1.8 times "
+    "this processor computes in bf16: in a new collection, --precision bf16 would describe about 1.7 times "
     "as fast, with descriptors that differ a little (cosine 0.999)"
 )
 """Measured by benchmarks/bench_precision.py."""
