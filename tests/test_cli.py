@@ -64,6 +64,26 @@ def test_index_again_does_only_what_is_new(run, photos, tmp_path):
     assert third["described"] == third["duplicates"] == third["removed"] == 0
 
 
+def test_a_run_that_lasts_says_where_its_time_went(run, photos, tmp_path, monkeypatch):
+    code, _, err = run("index", photos, "--to", tmp_path / "a.meisho", *SMALL)
+    assert (code, "note: time" in err) == (0, False)
+    monkeypatch.setattr("meisho.run.summary.LONG_SECONDS", 0.0)
+    code, _, err = run("index", photos, "--to", tmp_path / "b.meisho", *SMALL)
+    assert code == 0
+    assert re.search(r"^note: time: \w.* \d+%(, \w.* \d+%)*(; \w.*)?$", err, re.MULTILINE)
+    summary = json.loads(run("index", photos, "--to", tmp_path / "c.meisho", *SMALL, "--json")[1])
+    assert summary["stages"].keys() == {"reading", "decoding", "describing", "saving", "building the index"}
+
+
+def test_bf16_where_the_processor_is_slow_at_it_is_done_with_a_warning(run, photos, tmp_path, monkeypatch):
+    command = ("index", photos, "--device", "cpu", "--precision", "bf16", *SMALL)
+    warning = "note: this processor has no instructions for bf16"
+    for has_bf16, warned in ((False, True), (True, False), (None, False)):
+        monkeypatch.setattr("meisho.extractors.machine.computes_bf16", lambda found=has_bf16: found)
+        code, _, err = run(*command, "--to", tmp_path / f"{has_bf16}.meisho")
+        assert (code, warning in err) == (0, warned)
+
+
 def test_a_moved_photo_is_not_described_again(run, photos, tmp_path):
     collection = tmp_path / "my.meisho"
     run("index", photos, "--to", collection, *SMALL)

@@ -13,7 +13,7 @@ from meisho.errors import ConfigError, ImageError, InputError
 from meisho.extractors.base import GlobalExtractor
 from meisho.images import LoadedImage, PhotoLike, as_photos
 from meisho.photos import Photo
-from meisho.progress import Progress, silent
+from meisho.progress import DECODING, DESCRIBING, Progress, Stages, silent
 
 _MAX_WAITING_BATCHES = 8
 """Images that wait for others of their shape, in batches: memory is bounded however many shapes there are."""
@@ -83,12 +83,16 @@ class Describer:
         """Where its descriptors come from."""
         return self.extractor.provenance
 
-    def stream(self, photos: Iterable[Photo]) -> Generator[DescribedBatch]:
+    def stream(self, photos: Iterable[Photo], stages: Stages | None = None) -> Generator[DescribedBatch]:
         """Describe photos batch by batch; each photo is in one batch, or in the errors of one.
 
         The photos are drawn as they are needed, a bounded number of images is held, and the batches are the
         same whatever the number of workers. They are in no promised order, since those of one shape go
         together.
+
+        Args:
+            photos: Any number of photos.
+            stages: Told what the time is spent on.
         """
         loaded = load_images(
             photos,
@@ -97,7 +101,7 @@ class Describer:
             max_waiting=max(2 * self.batch_size, 32),
             memory_bytes=self.memory_bytes,
         )
-        return _describe_loaded(loaded, self.extractor, self.batch_size)
+        return _describe_loaded(loaded, self.extractor, self.batch_size, stages or Stages())
 
     def describe(
         self,
@@ -142,25 +146,32 @@ class Describer:
 
 
 def _describe_loaded(
-    loaded: Generator[tuple[Photo, LoadedImage | ImageError]], extractor: GlobalExtractor, batch_size: int
+    loaded: Generator[tuple[Photo, LoadedImage | ImageError]],
+    extractor: GlobalExtractor,
+    batch_size: int,
+    stages: Stages,
 ) -> Generator[DescribedBatch]:
     waiting = _Shapes(batch_size)
     errors: list[tuple[Photo, ImageError]] = []
+
+    def describe(batch: Sequence[_Loaded]) -> DescribedBatch:
+        with stages.at(DESCRIBING):
+            described = _describe(batch, extractor, errors)
+        errors.clear()
+        return described
+
     with closing(loaded):
-        for photo, image in loaded:
+        for photo, image in stages.waiting(DECODING, loaded):
             if isinstance(image, ImageError):
                 errors.append((photo, image))
                 if len(errors) == batch_size:
-                    yield _describe((), extractor, errors)
-                    errors = []
+                    yield describe(())
             elif full := waiting.add(photo, image):
-                yield _describe(full, extractor, errors)
-                errors = []
+                yield describe(full)
     for rest in waiting.drain():
-        yield _describe(rest, extractor, errors)
-        errors = []
+        yield describe(rest)
     if errors:
-        yield _describe((), extractor, errors)
+        yield describe(())
 
 
 _Loaded = tuple[Photo, LoadedImage]

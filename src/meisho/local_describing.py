@@ -12,6 +12,7 @@ from meisho.extractors.local_base import LocalExtractor
 from meisho.images import LoadedImage, load_sized_image
 from meisho.local_features import LocalFeatures
 from meisho.photos import Photo
+from meisho.progress import DECODING, DESCRIBING, Stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +43,16 @@ class LocalDescriber:
         """
         return _extract(load_sized_image(photo, self.extractor.image_options), self.extractor)
 
-    def stream(self, photos: Iterable[Photo]) -> Generator[tuple[Photo, LocalFeatures | ImageError]]:
+    def stream(
+        self, photos: Iterable[Photo], stages: Stages | None = None
+    ) -> Generator[tuple[Photo, LocalFeatures | ImageError]]:
         """Find the local features of photos, in their order; each comes with its features or its error.
 
         The photos are drawn as they are needed and a bounded number of images is held.
+
+        Args:
+            photos: Any number of photos.
+            stages: Told what the time is spent on.
         """
         loaded = load_images(
             photos,
@@ -53,7 +60,7 @@ class LocalDescriber:
             num_workers=self.num_workers,
             memory_bytes=self.memory_bytes,
         )
-        return _extract_loaded(loaded, self.extractor)
+        return _extract_loaded(loaded, self.extractor, stages or Stages())
 
 
 def place_in_photo(features: LocalFeatures, image: LoadedImage) -> LocalFeatures:
@@ -67,11 +74,13 @@ def place_in_photo(features: LocalFeatures, image: LoadedImage) -> LocalFeatures
 
 
 def _extract_loaded(
-    loaded: Generator[tuple[Photo, LoadedImage | ImageError]], extractor: LocalExtractor
+    loaded: Generator[tuple[Photo, LoadedImage | ImageError]], extractor: LocalExtractor, stages: Stages
 ) -> Generator[tuple[Photo, LocalFeatures | ImageError]]:
     with closing(loaded):
-        for photo, image in loaded:
-            yield photo, image if isinstance(image, ImageError) else _extract(image, extractor)
+        for photo, image in stages.waiting(DECODING, loaded):
+            with stages.at(DESCRIBING):
+                found = image if isinstance(image, ImageError) else _extract(image, extractor)
+            yield photo, found
 
 
 def _extract(image: LoadedImage, extractor: LocalExtractor) -> LocalFeatures:

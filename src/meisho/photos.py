@@ -7,7 +7,7 @@ import re
 import stat
 import unicodedata
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import translate
@@ -60,6 +60,7 @@ DEFAULT_EXCLUDES = (
     ".nomedia",  # a file by which a folder says that it holds no photos
 )
 """What is left out when a folder is walked, see `find_photos`."""
+_PART_BYTES = 2**18
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\\\udc80-\udcff]")
 _HEAD = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8|II[*+]\0|MM\0[*+]|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s"
@@ -228,17 +229,25 @@ def _in_one_form(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
-def content_sha256(path: Path) -> str:
+def content_sha256(path: Path, *, check: Callable[[], None] = lambda: None) -> str:
     """Return the SHA-256 of the file's bytes, 64 hexadecimal digits.
+
+    Args:
+        path: The file.
+        check: Called between its parts; what it raises ends the reading.
 
     Raises:
         ImageError: The file cannot be read.
     """
+    digest, part = hashlib.sha256(), memoryview(bytearray(_PART_BYTES))
     try:
         with open_photo_file(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while size := file.readinto(part):
+                check()
+                digest.update(part[:size])
     except OSError as error:
         raise ImageError(path, explain_os_error(error)) from error
+    return digest.hexdigest()
 
 
 def printable_id(path: Path) -> str:

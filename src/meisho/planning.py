@@ -216,13 +216,17 @@ def _box_text(box: Box | None) -> str:
     return f"#{box.x0!r},{box.y0!r},{box.x1!r},{box.y1!r}" if box else ""
 
 
-def name_content(photo: Photo) -> str:
+def name_content(photo: Photo, *, check: Callable[[], None] = lambda: None) -> str:
     """Return what a photo's descriptor belongs to: the digest of its file, and its box where it has one.
+
+    Args:
+        photo: The photo.
+        check: Called between the parts of its file; what it raises ends the reading.
 
     Raises:
         ImageError: The file cannot be read.
     """
-    return f"{content_sha256(photo.path)}{_box_text(photo.box)}"
+    return f"{content_sha256(photo.path, check=check)}{_box_text(photo.box)}"
 
 
 def _box_of(content: str) -> str:

@@ -1,7 +1,7 @@
 """Update: doing what a plan says, described and committed batch by batch."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
@@ -10,12 +10,13 @@ import numpy as np
 from meisho.arrays import Float32Array
 from meisho.describing import DescribedBatch, Describer
 from meisho.errors import ImageError
+from meisho.hashing import name_contents
 from meisho.images import read_size
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
 from meisho.photos import Photo
 from meisho.planning import Pending, Plan, name_content, size_and_times
-from meisho.progress import Progress
+from meisho.progress import READING, SAVING, Progress, Stages
 from meisho.store.records import PhotoRecord
 from meisho.store.writer import CollectionWriter
 
@@ -39,6 +40,8 @@ class Update:
     Attributes:
         plan: What is to be done.
         writer: Where it is written.
+        progress: Called as photos are done.
+        stages: Told what the time is spent on.
         num_described: Photos whose descriptor was computed.
         num_duplicates: Twins.
         num_reread: Photos that were read to be sure, and are as recorded.
@@ -49,6 +52,7 @@ class Update:
     plan: Plan
     writer: CollectionWriter
     progress: Progress
+    stages: Stages = field(default_factory=Stages)
     num_described: int = 0
     num_duplicates: int = 0
     num_reread: int = 0
@@ -68,7 +72,8 @@ class Update:
     def run(self, describer: Describer) -> None:
         """Describe what is new, and commit batch by batch; nothing is removed."""
         self._report()
-        self._describe(self._new_contents(), describer)
+        with closing(self._new_contents()) as photos:
+            self._describe(photos, describer)
         self._commit()
         left = [pending for pending in self._waiting_twins if not self._record_twin(*pending)]
         self._records |= {photo.id: record for photo, record in left}  # the first of their content failed
@@ -78,29 +83,29 @@ class Update:
             self.writer.put_records(self.plan.stamped[first : first + STAMPED_AT_ONCE])
 
     def _describe(self, photos: Iterable[Photo], describer: Describer) -> None:
-        with closing(describer.stream(photos)) as stream:
+        with closing(describer.stream(photos, self.stages)) as stream:
             for batch in stream:
                 self._take(batch)
                 self._commit_when_due()
 
-    def _new_contents(self) -> Iterator[Photo]:
-        """Yield pending photos of new content; each is hashed only when its turn comes."""
+    def _new_contents(self) -> Generator[Photo]:
+        """Yield pending photos of new content; they are hashed a little ahead of their turn."""
         met = set()
-        for photo, unfinished in self.plan.pending:
-            try:
-                content = name_content(photo)
-            except ImageError as error:
-                self._cannot_read(photo, unfinished, error.reason)
-                continue
-            record = replace(unfinished, content_sha256=content)
-            if self._record_twin(photo, record):
-                self._commit_when_due()
-            elif content in met:
-                self._waiting_twins.append((photo, record))
-            else:
-                met.add(content)
-                self._records[photo.id] = record
-                yield photo
+        with closing(name_contents(photo for photo, _ in self.plan.pending)) as contents:
+            named = zip(self.plan.pending, self.stages.waiting(READING, contents), strict=True)
+            for (photo, unfinished), content in named:
+                if isinstance(content, ImageError):
+                    self._cannot_read(photo, unfinished, content.reason)
+                    continue
+                record = replace(unfinished, content_sha256=content)
+                if self._record_twin(photo, record):
+                    self._commit_when_due()
+                elif content in met:
+                    self._waiting_twins.append((photo, record))
+                else:
+                    met.add(content)
+                    self._records[photo.id] = record
+                    yield photo
 
     def _record_twin(self, photo: Photo, record: PhotoRecord) -> bool:
         """Record a photo whose content has a descriptor; False where it has none."""
@@ -161,10 +166,11 @@ class Update:
 
     def _commit(self) -> None:
         """Write descriptors first: a kill in between leaves only descriptors that no record points to."""
-        if self._vector_contents:
-            self.writer.add_descriptors(self._vector_contents, np.concatenate(self._vectors))
-        if self._ready:
-            self.writer.put_records(self._ready)
+        with self.stages.at(SAVING):
+            if self._vector_contents:
+                self.writer.add_descriptors(self._vector_contents, np.concatenate(self._vectors))
+            if self._ready:
+                self.writer.put_records(self._ready)
         self._ready, self._vectors, self._vector_contents = [], [], []
         self._committed_at = time.monotonic()
         self._report()
@@ -180,6 +186,8 @@ class LocalUpdate:
     Attributes:
         pending: What is to be done, of each content one photo.
         writer: Where it is written.
+        progress: Called as photos are done.
+        stages: Told what the time is spent on.
         num_described: Contents whose local features were found.
         failed: Photos that cannot be read any more, and why.
     """
@@ -187,6 +195,7 @@ class LocalUpdate:
     pending: Sequence[Pending]
     writer: CollectionWriter
     progress: Progress
+    stages: Stages = field(default_factory=Stages)
     num_described: int = 0
     failed: list[tuple[Photo, str]] = field(default_factory=list)
     _ready: dict[str, LocalFeatures] = field(default_factory=dict)
@@ -196,7 +205,7 @@ class LocalUpdate:
         """Find local features and commit them batch by batch."""
         self._report()
         photos = (photo for photo, _ in self.pending)
-        with closing(describer.stream(photos)) as stream:
+        with closing(describer.stream(photos, self.stages)) as stream:
             for (photo, found), (_, record) in zip(stream, self.pending, strict=True):
                 self._take(photo, found, record)
                 if self._is_due():
@@ -218,7 +227,8 @@ class LocalUpdate:
 
     def _commit(self) -> None:
         if self._ready:
-            self.writer.add_local_features([*self._ready], [*self._ready.values()])
+            with self.stages.at(SAVING):
+                self.writer.add_local_features([*self._ready], [*self._ready.values()])
         self._ready = {}
         self._committed_at = time.monotonic()
 

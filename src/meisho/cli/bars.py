@@ -18,7 +18,11 @@ from rich.text import Text
 
 from meisho.cli.app import err
 from meisho.progress import Progress as ProgressReport
+from meisho.progress import Stages, find_bottleneck
 from meisho.texts import printable
+
+CALM_SECONDS = 5.0
+"""Before that nothing is said of what a bar waits for."""
 
 
 class _Rate(ProgressColumn):
@@ -28,6 +32,23 @@ class _Rate(ProgressColumn):
         speed = task.finished_speed or task.speed
         is_known = speed and (task.total or 0) > 1 and (task.elapsed or 0) > 1
         return Text(f"{speed:.1f}/s" if is_known else "", style="dim")
+
+
+class Bottleneck(ProgressColumn):
+    """What a bar waits for most, once it has lasted a while."""
+
+    def __init__(self, stages: Stages) -> None:
+        super().__init__()
+        self._stages = stages
+        self._before: dict[TaskID, dict[str, float]] = {}
+
+    def render(self, task: Task) -> Text:
+        """Return the words; empty while nothing can be told."""
+        now = self._stages.seconds()
+        before = self._before.setdefault(task.id, now)
+        since = {stage: seconds - before.get(stage, 0) for stage, seconds in now.items()}
+        stage = None if task.finished else find_bottleneck(since, least_seconds=CALM_SECONDS)
+        return Text(f"limited by {stage}" if stage else "", style="dim")
 
 
 @contextmanager
@@ -41,8 +62,12 @@ def showing(bars: Progress) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bars() -> Iterator[ProgressReport]:
-    """Show one bar per stage on stderr: how many, how fast, how long still."""
+def progress_bars(stages: Stages | None = None) -> Iterator[ProgressReport]:
+    """Show one bar per stage on stderr: how many, how fast, how long still.
+
+    Args:
+        stages: What is told where the time goes; the bars name the bottleneck.
+    """
     bars = Progress(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", markup=False),
@@ -50,6 +75,7 @@ def progress_bars() -> Iterator[ProgressReport]:
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
+        *([Bottleneck(stages)] if stages else []),
         console=err,
     )
     tasks: dict[str, TaskID] = {}

@@ -12,9 +12,11 @@ from meisho.cli.options import LOCAL_NAMES, IndexKind, Json, WhitenedModelChoice
 from meisho.errors import ConfigError, GoneError, InputError, SkippedPhotosError
 from meisho.outputs import check_output_folder
 from meisho.photos import DEFAULT_EXCLUDES
+from meisho.progress import Stages
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
+    from meisho.describing import Describer
     from meisho.run.summary import IndexSummary
 
 
@@ -89,15 +91,25 @@ def index(
         prune=prune,
         rehash=rehash,
     )
-    with progress_bars() as report_progress:
-        summary = index_folder(photos, to, describer, options, progress=report_progress)
+    stages = Stages()
+    with progress_bars(stages) as report_progress:
+        summary = index_folder(photos, to, describer, options, progress=report_progress, stages=stages)
     _note_useless(exclude or (), summary, photos)
     if as_json:
         print_json(summary)
     else:
         print_summary(summary, to)
+        _note_time(summary, describer)
         say("Ask it: ", shell_line(own_command(), "search", to, "QUERY.jpg", "--html", "answer.html"))
     _refuse_faults(summary, photos, to, strict=strict)
+
+
+def _note_time(summary: "IndexSummary", describer: "Describer") -> None:
+    """Say what a run that lasted spent its time on."""
+    from meisho.run.summary import say_where_time_went
+
+    if spent := say_where_time_went(summary.stages, describer):
+        note(f"time: {spent}")
 
 
 def _note_useless(patterns: Sequence[str], summary: "IndexSummary", photos: Path) -> None:

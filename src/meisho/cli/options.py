@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import typer
 
+from meisho.cli.app import note
 from meisho.cli.checks import check_device, check_memory, parse_box, parse_scales
 from meisho.errors import InputError
 from meisho.memory import parse_bytes
@@ -139,7 +140,10 @@ class ModelChoice:
     def load(self) -> "GlobalExtractor":
         """Load the model asked for, or the default."""
         from meisho.extractors.base import load_extractor
+        from meisho.extractors.machine import why_slow_in_bf16
 
+        if self.precision == "bf16" and (warning := why_slow_in_bf16(self.device)):
+            note(warning)
         return load_extractor(_absolute(self.model) or "default", device=self.device, **self.options)
 
     def load_for(self, collection: Path) -> "GlobalExtractor":

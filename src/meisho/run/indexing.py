@@ -24,7 +24,7 @@ from meisho.photos import (
     why_not_a_file,
 )
 from meisho.planning import Plan, find_added, plan_additions, plan_local_update, plan_update
-from meisho.progress import Progress, silent
+from meisho.progress import BUILDING, Progress, Stages, silent
 from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
@@ -49,17 +49,14 @@ class IndexOptions:
         local: Finds local features, which are kept beside the descriptors. None: whatever found those that
             the collection holds; where it holds none, none are looked for.
         device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
-    <<<<<<< HEAD
         excludes: Patterns of what `find_photos` leaves out; the collection keeps them. None: those that it
             has, `DEFAULT_EXCLUDES` for a new one. Photos that they leave out are removed.
         prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
         rehash: Read every file, whatever its size and times say.
         only: The collection shall hold the photos given and no others, whatever became of their files.
-    =======
 
     Raises:
         ConfigError: No index has that name.
-    >>>>>>> options
     """
 
     index: str | None = None
@@ -83,6 +80,7 @@ def index_folder(
     options: IndexOptions | None = None,
     *,
     progress: Progress = silent,
+    stages: Stages | None = None,
 ) -> IndexSummary:
     """Index every photo below a folder, see `find_photos` for which those are; see `index_photos`.
 
@@ -96,7 +94,7 @@ def index_folder(
         raise InputError(
             f"{folder}: no photo found below it; nothing was changed in {collection_path}{left_out}"
         )
-    return index_photos(found, collection_path, describer, options, progress=progress)
+    return index_photos(found, collection_path, describer, options, progress=progress, stages=stages)
 
 
 def index_photos(
@@ -106,6 +104,7 @@ def index_photos(
     options: IndexOptions | None = None,
     *,
     progress: Progress = silent,
+    stages: Stages | None = None,
 ) -> IndexSummary:
     """Bring a collection in step with the photos of a folder: add new and changed ones, remove what is gone.
 
@@ -122,6 +121,7 @@ def index_photos(
         describer: Describes the photos; its extractor must be the one that the collection was made with.
         options: How to index beside that.
         progress: Called as photos are done.
+        stages: Told what the time is spent on, for whoever wants to show it meanwhile.
 
     Raises:
         MismatchError: The collection was made with another model, option, photo folder or extractor of local
@@ -133,14 +133,19 @@ def index_photos(
     try:
         if is_collection(path):
             Collection(path.absolute(), read_metadata(path)).refuse_unseen_damage()
-        return _sync(folder, path, describer, options, progress)
+        return _sync(folder, path, describer, options, progress, stages)
     except DamagedError:
         repaired = Collection.repair(path)
-        return replace(_sync(folder, path, describer, options, progress), repaired=repaired)
+        return replace(_sync(folder, path, describer, options, progress, stages), repaired=repaired)
 
 
 def _sync(
-    folder: PhotoFolder, path: Path, describer: Describer, options: IndexOptions, progress: Progress
+    folder: PhotoFolder,
+    path: Path,
+    describer: Describer,
+    options: IndexOptions,
+    progress: Progress,
+    stages: Stages | None,
 ) -> IndexSummary:
     collection = _open_or_create(path, folder.root, describer, moved=options.moved)
     if options.local is not None:
@@ -157,7 +162,7 @@ def _sync(
             rehash=options.rehash,
             only=options.only,
         )
-        change = _Change(collection, writer, plan, options, progress)
+        change = _Change(collection, writer, plan, options, progress, stages)
         added = find_added(records) if collection.local_provenance and not options.only else ()
         change.run(describer, (*folder.photos, *added))
     return change.summarise(folder)
@@ -269,11 +274,13 @@ class _Change:
         plan: Plan,
         options: IndexOptions,
         progress: Progress,
+        stages: Stages | None = None,
     ) -> None:
         self._start = time.perf_counter()
         self._collection, self._writer, self._plan = collection, writer, plan
         self._options, self._progress = options, progress
-        self._update = Update(plan, writer, progress)
+        self._stages = stages or Stages()
+        self._update = Update(plan, writer, progress, self._stages)
         self._local: LocalUpdate | None = None
         self._num_removed = 0
         self._kind = ""
@@ -286,7 +293,8 @@ class _Change:
             self._remove_gone()
         self._writer.tidy()
         self._progress("build index", 0, 1)
-        self._kind = refresh_index(self._collection, self._options.index)
+        with self._stages.at(BUILDING):
+            self._kind = refresh_index(self._collection, self._options.index)
         self._progress("build index", 1, 1)
         self._describe_local(photos)
 
@@ -313,6 +321,7 @@ class _Change:
             local_skipped=tuple(SkippedPhoto(p.id, reason) for p, reason in local.failed) if local else (),
             kept=len(self._plan.gone) - self._num_removed,
             left_out=(*folder.left_out, *self._drawn()),
+            stages={stage: round(seconds, 3) for stage, seconds in self._stages.seconds().items()},
         )
 
     def _drawn(self) -> Iterator[LeftOut]:
@@ -349,7 +358,7 @@ class _Change:
             return
         provenance, device = self._collection.local_provenance, self._options.device
         describer = self._options.local or LocalDescriber(restore_local_extractor(provenance, device=device))
-        self._local = LocalUpdate(pending, self._writer, self._progress)
+        self._local = LocalUpdate(pending, self._writer, self._progress, self._stages)
         self._local.run(describer)
         self._writer.tidy()
 
