@@ -15,7 +15,7 @@ from PIL import Image
 from meisho.errors import ImageError
 from meisho.images import ImageOptions, load_image
 from meisho.photos import Photo
-from meisho.png import SIGNATURE
+from meisho.signatures import PNG
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -101,7 +101,7 @@ def test_a_tiff_is_read_as_it_was_meant(colours, layout, kind):
 @pytest.mark.parametrize(
     ("stored", "options", "reason"),
     [
-        (np.zeros((HEIGHT, WIDTH, 3), np.uint16), {"photometric": "cielab"}, "16 bits and photometric 8"),
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint16), {"photometric": "cielab"}, "CIELab"),
         (np.zeros((HEIGHT, WIDTH), np.complex64), {"photometric": "minisblack"}, "are complex"),
         (np.zeros((HEIGHT, WIDTH), np.uint64), {"photometric": "minisblack"}, "64 bits per sample"),
     ],
@@ -244,7 +244,7 @@ def png(bits, colour_type, values, transparent=b""):
     head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, colour_type, 0, 0, 0)
     clear = chunk(b"tRNS", transparent) if transparent else b""
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    return SIGNATURE + chunk(b"IHDR", head) + clear + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return PNG + chunk(b"IHDR", head) + clear + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
 def bmp(bits, data, *, compression=0, palette=b"", masks=b"", height=HEIGHT):

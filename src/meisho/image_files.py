@@ -1,6 +1,7 @@
 """Image files: opened by their content, whatever their ending; refused with the true reason."""
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -12,16 +13,21 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from meisho.errors import ImageError, explain_os_error
-from meisho.jpeg import JPEG2000_MAGICS, refuse_deep_colours
+from meisho.jpeg import refuse_deep_colours, refuse_strange
 from meisho.photos import RAW_SUFFIXES, Photo, open_photo_file
-from meisho.png import SIGNATURE, keep_picture
-from meisho.tiff import MAGICS, UPRIGHT, DeepTiff, is_deep
+from meisho.png import keep_picture
+from meisho.signatures import HEIF_BRANDS, JPEG2000, PNG, explain_unknown
+from meisho.tiff import MAGICS, UPRIGHT, open_deep
 
 MAX_PIXELS = 300_000_000
 """A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "DIB", "PPM", "JPEG2000", "AVIF")
-_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
+_CUT = re.compile(r"truncated|end of file|outside of file", re.IGNORECASE)
+_UNDECODED = re.compile(
+    r"decoder error|broken data stream|could not create decoder|next frame|Failed to decode|Invalid input"
+    r"|Decoder plugin|cannot decode image data|codec error|buffer overrun|bad (marker|value|image)"
+)
 
 
 @contextmanager
@@ -46,17 +52,29 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     head = file.read(64)
     file.seek(0)
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
-    if head.startswith(SIGNATURE):
-        return Image.open(keep_picture(file.read()), formats=("PNG",))
-    if head.startswith(MAGICS):
-        deep = is_deep(file)
-        file.seek(0)
-        if deep:
-            return DeepTiff(file)
-    if head.startswith(JPEG2000_MAGICS):
+    if head.startswith(PNG):
+        return _open_by_pillow(keep_picture(file.read()), head)
+    if head.startswith(MAGICS) and (deep := open_deep(file)) is not None:
+        return deep
+    if head.startswith(JPEG2000):
         refuse_deep_colours(file)
-    if brand not in _HEIF_BRANDS or b"avif" in head:
+    if brand in HEIF_BRANDS and b"avif" not in head:
+        return _open_heif(file, path)
+    return _open_by_pillow(file, head)
+
+
+def _open_by_pillow(file: io.BufferedReader | io.BytesIO, head: bytes) -> Image.Image:
+    file.seek(0)
+    try:
         return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        if head.startswith(b"\xff\xd8"):
+            refuse_strange(file.read())
+        raise ValueError(explain_unknown(head)) from error
+
+
+def _open_heif(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
@@ -117,15 +135,18 @@ def _reason(error: Exception) -> str:
     """Say in one line why a photo could not be read."""
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS // 1_000_000} megapixels: refused as a decompression bomb"
-    if isinstance(error, UnidentifiedImageError):
-        return "not a photo in a known format, or its header is damaged"
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:
         return explain_os_error(error)
-    if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError):
-        return f"damaged: {type(error).__name__}: {error}".splitlines()[0][:200]
-    return " ".join(str(error).split())[:200] or f"damaged: {type(error).__name__}"
+    said = " ".join(str(error).split())[:200]
+    if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError) or not said:
+        return f"damaged: its header makes no sense ({type(error).__name__}: {said})"[:200]
+    if said.startswith(("truncated", "damaged")):
+        return said
+    if _CUT.search(said):
+        return "truncated or damaged: its picture ends too early"
+    return "damaged or truncated: its pixels cannot be decoded" if _UNDECODED.search(said) else said
 
 
 class _PillowSettings:
