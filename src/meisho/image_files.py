@@ -23,6 +23,7 @@ MAX_PIXELS = 300_000_000
 """A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "DIB", "PPM", "JPEG2000", "AVIF")
+_EMPTY_BYTES = 1024
 _CUT = re.compile(r"truncated|end of file|outside of file", re.IGNORECASE)
 _UNDECODED = re.compile(
     r"decoder error|broken data stream|could not create decoder|next frame|Failed to decode|Invalid input"
@@ -58,6 +59,8 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
         return deep
     if head.startswith(JPEG2000):
         refuse_deep_colours(file)
+    if head[4:8] == b"ftyp" or head[8:12] == b"WEBP":
+        _refuse_empty_end(file)
     if brand in HEIF_BRANDS and b"avif" not in head:
         return _open_heif(file, path)
     return _open_by_pillow(file, head)
@@ -72,6 +75,40 @@ def _open_by_pillow(file: io.BufferedReader | io.BytesIO, head: bytes) -> Image.
         if head.startswith(b"\xff\xd8"):
             refuse_strange(file.read())
         raise ValueError(explain_unknown(head)) from error
+
+
+def _refuse_empty_end(file: io.BufferedReader | io.BytesIO) -> None:
+    """Refuse a photo whose last quarter is zeros: space that was reserved and never written to.
+
+    Pixels that are packed as in WebP, AVIF and HEIC never are; there is no checksum, so that decoders show
+    something for them.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _EMPTY_BYTES))
+    is_empty = not file.read().strip(b"\0")
+    file.seek(0)
+    if is_empty and size > _EMPTY_BYTES:
+        data = file.read()
+        file.seek(0)
+        declared = data[: _declared_bytes(data)]
+        empty = len(declared) - len(declared.rstrip(b"\0"))
+        if empty > max(_EMPTY_BYTES, len(declared) // 4):
+            raise ValueError(f"damaged: its last {empty:,} bytes are zeros")
+
+
+def _declared_bytes(data: bytes) -> int:
+    """Return how long a RIFF file or one of boxes says it is; what stands behind it is no part of it."""
+    if data.startswith(b"RIFF"):
+        return 8 + int.from_bytes(data[4:8], "little")
+    end = 0
+    while data[end + 4 : end + 8].strip(b"\0"):
+        size = int.from_bytes(data[end : end + 4])
+        if size == 1:
+            size = int.from_bytes(data[end + 8 : end + 16])
+        if size < 8:  # 0: up to the end
+            return len(data)
+        end += size
+    return end
 
 
 def _open_heif(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image:

@@ -19,6 +19,7 @@ from meisho.jpeg import decode_strip
 JPEG = 7
 _DEFLATES = {8, 32946}
 _BAND_ROWS = 64
+_MOST_SPARE = 64  # MB
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _OFFSETS, _SAMPLES, _ROWS, _COUNTS = 273, 277, 278, 279
@@ -216,16 +217,15 @@ def _decompress(data: bytes, row_bytes: int, rows: int, compression: int) -> UIn
 
 
 def _inflate(data: bytes, most_bytes: int) -> bytes:
-    """Return up to `most_bytes` of deflated data, its checksum seen to if it ends there."""
+    """Return up to `most_bytes` of deflated data, and see to the checksum behind it."""
     unpacker = zlib.decompressobj()
     try:
         unpacked = unpacker.decompress(data, most_bytes)
-        unpacker.decompress(unpacker.unconsumed_tail, 1)
+        for _ in range(_MOST_SPARE):  # some writers fill up the last strip; damage, too, can lengthen one
+            if not unpacker.decompress(unpacker.unconsumed_tail, 1 << 20):
+                break
     except zlib.error as error:
-        what = (
-            "the checksum of its pixels is wrong"
-            if "data check" in str(error)
-            else "its pixels cannot be unpacked"
-        )
-        raise ValueError(f"damaged: {what}") from error
+        is_sum = "data check" in str(error)
+        reason = "the checksum of its pixels is wrong" if is_sum else "its pixels cannot be decoded"
+        raise ValueError(f"damaged: {reason}") from error
     return unpacked

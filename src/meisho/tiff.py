@@ -4,7 +4,7 @@ Pillow reads the ordinary ones. What the samples of the others mean is said here
 for all layouts: depth, sign or float, byte order, planes apart or together, photometric, alpha.
 """
 
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -31,6 +31,12 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258,
 _OFFSETS, _ORIENTATION, _SAMPLES, _ROWS, _COUNTS, _PLANAR, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
 _PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 320, 322, 323, 324, 325
 _INKS, _EXTRA, _FORMAT, _JPEG_TABLES, _SUBSAMPLING = 332, 338, 339, 347, 530
+
+_NEEDED = {_WIDTH, _HEIGHT}
+_STRUCTURE = _NEEDED | {_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _OFFSETS, _SAMPLES, _ROWS, _COUNTS}
+_STRUCTURE |= {_PLANAR, _PREDICTOR, _PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS}
+_STRUCTURE |= {_INKS, _EXTRA, _FORMAT, _JPEG_TABLES, _SUBSAMPLING}
+_MOST_TAGS = 4096
 
 _NUMBERS = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined"
 _DEPTHS = {"u": {*range(1, 17), 32}, "i": {8, 16, 32}, "f": {16, 32, 64}}
@@ -87,7 +93,7 @@ def open_deep(file: IO[bytes]) -> DeepTiff | None:
     """
     tags = _read_tags(file)
     _refuse_unknown(tags)
-    if _is_for_pillow(tags):
+    if _is_for_pillow(tags) and not _is_big_both_ways(file):
         return None
     _refuse_strange(tags)
     orientation = tags.get(_ORIENTATION, 1)
@@ -95,16 +101,32 @@ def open_deep(file: IO[bytes]) -> DeepTiff | None:
 
 
 def _read_tags(file: IO[bytes]) -> _Tags:
+    """Return the tags of the first picture; Pillow passes over those that cannot be read."""
     file.seek(0)
-    head = file.read(8)
-    if 43 in head[2:4]:
-        head += file.read(8)
-    tags = _Tags(head)
+    head = file.read(16)
+    is_big = 43 in head[2:4]
+    tags = _Tags(b"II+\0" + head[4:] if is_big else head[:8], head[:2])  # it takes MM and 43 for small ones
     file.seek(tags.next)
     tags.load(file)
-    if not {_WIDTH, _HEIGHT} <= tags.keys():
+    if not tags.keys() >= _NEEDED or _listed_tags(file, tags, is_big=is_big) & _STRUCTURE - tags.keys():
         raise ValueError("truncated or damaged: its table of contents cannot be read")
     return tags
+
+
+def _listed_tags(file: IO[bytes], tags: _Tags, *, is_big: bool) -> set[int]:
+    """Return the numbers of all tags that the table of contents lists, with values or without."""
+    count_bytes, entry_bytes = (8, 20) if is_big else (2, 12)
+    order: Literal["little", "big"] = "little" if tags.prefix == b"II" else "big"
+    file.seek(tags.offset)
+    num_tags = min(int.from_bytes(file.read(count_bytes), order), _MOST_TAGS)
+    entries = file.read(num_tags * entry_bytes)
+    return {int.from_bytes(entries[n : n + 2], order) for n in range(0, len(entries), entry_bytes)}
+
+
+def _is_big_both_ways(file: IO[bytes]) -> bool:
+    """Whether it is a BigTIFF of big-endian numbers, of which Pillow cannot read the table of contents."""
+    file.seek(0)
+    return file.read(4) == b"MM\0+"
 
 
 def _all(tags: _Tags, tag: int, default: int) -> tuple[int, ...]:
@@ -235,13 +257,14 @@ def _read_subsampling(tags: _Tags) -> tuple[int, int]:
         return 1, 1
     is_plain = tags.get(_COMPRESSION, 1) == tags.get(_PLANAR, 1) == 1 and _all(tags, _BITS, 1)[0] == 8
     if _SUBSAMPLING in tags:
-        shared = (*_all(tags, _SUBSAMPLING, 1), 1)[:2]
+        across, down, *_ = *_all(tags, _SUBSAMPLING, 1), 1
     else:  # 2, 2 by rule, unless there are enough bytes for all
         counts = _all(tags, _TILE_COUNTS if _TILE_WIDTH in tags else _COUNTS, 0)
-        shared = (2, 2) if is_plain and sum(counts) < 3 * tags[_WIDTH] * tags[_HEIGHT] else (1, 1)
-    if shared != (1, 1) and (not is_plain or tags.get(_SAMPLES) != 3 or not {*shared} <= {1, 2, 4}):
+        across = down = 2 if is_plain and sum(counts) < 3 * tags[_WIDTH] * tags[_HEIGHT] else 1
+    is_known = is_plain and tags.get(_SAMPLES) == 3 and {across, down} <= {1, 2, 4}
+    if (across, down) != (1, 1) and not is_known:
         raise ValueError("a TIFF of this subsampled YCbCr is not supported; save it as RGB")
-    return shared
+    return across, down
 
 
 def _to_image(pixels: UInt8Array, layout: Layout) -> Image.Image:
