@@ -25,6 +25,16 @@ MAX_PIXELS = 300_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "DIB", "PPM", "JPEG2000", "AVIF")
 _EMPTY_BYTES = 1024
 _CUT = re.compile(r"truncated|end of file|outside of file", re.IGNORECASE)
+_UNSUPPORTED = (
+    (
+        re.compile("Unsupported BMP bitfields layout"),
+        "BMP bit fields of this kind are not supported; save it as PNG",
+    ),
+    (
+        re.compile(r"Unsupported BMP pixel depth \((\d+)\)"),
+        r"a BMP of \1 bits is not supported; save it as PNG",
+    ),
+)
 _UNDECODED = re.compile(
     r"decoder error|broken data stream|could not create decoder|next frame|Failed to decode|Invalid input"
     r"|Decoder plugin|cannot decode image data|codec error|buffer overrun|bad (marker|value|image)"
@@ -183,7 +193,12 @@ def _reason(error: Exception) -> str:
         return said
     if _CUT.search(said):
         return "truncated or damaged: its picture ends too early"
-    return "damaged or truncated: its pixels cannot be decoded" if _UNDECODED.search(said) else said
+    if _UNDECODED.search(said):
+        return "damaged or truncated: its pixels cannot be decoded"
+    for pattern, reason in _UNSUPPORTED:
+        if (found := pattern.match(said)) is not None:
+            return found.expand(reason)
+    return said
 
 
 class _PillowSettings:
