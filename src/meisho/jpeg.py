@@ -27,6 +27,7 @@ _ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers without a length
 MAX_SCANS = 100
 """Progressive encoders write about 10; each costs the time of a whole photo, however few bytes it has."""
 
+_HOLE_BYTES = 128
 _END = b"\xff\xd9"
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # and a byte: 0 for colours as they are, 1 for YCbCr
 _SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
@@ -147,7 +148,42 @@ def _without_notes(data: bytes) -> bytes:
     return b"".join(kept) + (b"" if rest.startswith(_END) else rest)
 
 
+def _refuse_zeros(data: bytes) -> None:
+    """Refuse a JPEG with a hole of zeros, or which ends in them: they, too, unpack to some picture.
+
+    Zeros are the first code of a table. Where that is not the end of a block, but one more coefficient of
+    it, as in the tables that cameras use, no picture holds many: its blocks would be full to the last.
+    """
+    words = np.frombuffer(data, np.uint64, len(data) // 8)[:: _HOLE_BYTES // 16]  # a hole holds one of these
+    if words.all() or bytes(_HOLE_BYTES) not in data:
+        return
+    segments = [*_segments(data)]
+    scan = max((end for *_, end in segments), default=0)
+    end = data.find(_END, scan)
+    if end < 0 and data.endswith(bytes(_HOLE_BYTES)):
+        raise ValueError("damaged: it ends in zeros, before its picture does")
+    is_holed = data.find(bytes(_HOLE_BYTES), scan, end if end >= 0 else len(data)) >= 0
+    is_sequential = any(marker in (0xC0, 0xC1) for marker, *_ in segments)
+    if is_holed and is_sequential and not _can_hold_zeros(data, segments, scan):
+        raise ValueError("damaged: there is a hole of zeros in its picture")
+
+
+def _can_hold_zeros(data: bytes, segments: list[tuple[int, int, int]], scan: int) -> bool:
+    """Whether zeros are the end of a block in the tables of all components of the first scan."""
+    firsts = {}  # number of a table of AC coefficients -> what its first code stands for
+    for marker, start, end in segments:
+        place = start + 4
+        while marker == 0xC4 and place + 17 < end:
+            if data[place] >> 4 == 1:
+                firsts[data[place] & 15] = data[place + 17]
+            place += 17 + sum(data[place + 1 : place + 17])
+    head = data[data.find(b"\xff\xda", scan) + 4 :][:9]
+    tables = head[2 : 2 * head[0] + 1 : 2] if head else b""
+    return all(firsts.get(table & 15, 0) == 0 for table in tables)
+
+
 def _decode(data: bytes, space: str, width: int, height: int) -> UInt8Array:
+    _refuse_zeros(data)
     whole = data if data.endswith(_END) else data + _END
 
     def decode(*, strict: bool) -> UInt8Array:
