@@ -479,6 +479,14 @@ AS_DRAWN = {
         )
         for b in (1, 2, 4, 8, 12, 16)
     },
+    "TIFF, grey, alpha multiplied": (
+        lambda: tiff(
+            np.uint8(255 * np.dstack([ALPHA * COLOURS[..., :1], ALPHA])),
+            photometric="minisblack",
+            extrasamples=["assocalpha"],
+        ),
+        lambda: 255 * (ALPHA * GREY + 1 - ALPHA),
+    ),
     "BigTIFF, big endian": (
         lambda: tiff(BYTES, photometric="rgb", bigtiff=True, byteorder=">"),
         lambda: BYTES,

@@ -169,7 +169,7 @@ def _is_for_pillow(tags: _Tags) -> bool:
     compression = tags.get(_COMPRESSION, 1)
     if compression == JPEG or (compression in _DEFLATES and photometric != 6):
         return False
-    if photometric == 6 and compression == 1:
+    if (photometric == 6 and compression == 1) or (photometric < 2 and _all(tags, _EXTRA, 0) == (1,)):
         return False
     return _is_in_pillows_table(tags)
 
