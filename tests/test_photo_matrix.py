@@ -5,42 +5,53 @@ One table per container: a new kind of photo or of damage is one more line.
 
 import io
 import struct
-import zlib
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from meisho.errors import ImageError
 from meisho.images import ImageOptions, load_image
 from meisho.photos import Photo
-from meisho.png import SIGNATURE
-
-tifffile = pytest.importorskip("tifffile")
-
-WIDTH, HEIGHT = 96, 64
-X, Y = np.meshgrid(np.linspace(0, 1, WIDTH), np.linspace(0, 1, HEIGHT))
-COLOURS = np.stack([X, Y, 0.8 * (1 - X)], axis=-1)
-
-
-def read(content):
-    return load_image(Photo("a", "a", content=content), ImageOptions(max_side_px=WIDTH))
-
-
-def psnr(a, b):
-    return 10 * np.log10(255**2 / max(1e-9, np.mean((a.astype(float) - b.astype(float)) ** 2)))
-
-
-def opaque(colours, alpha=1.0):
-    return np.dstack([colours, np.full((HEIGHT, WIDTH), alpha)])
-
+from photo_drawings import (
+    ALPHA,
+    BYTES,
+    CLEAR,
+    COLOURS,
+    DEEP,
+    FOURS,
+    GREY,
+    HEIGHT,
+    MANY,
+    ON_WHITE,
+    WIDTH,
+    YCBCR,
+    X,
+    Y,
+    bmp,
+    draw,
+    encode,
+    greys,
+    netpbm,
+    noisy,
+    opaque,
+    packed,
+    png,
+    psnr,
+    raw_tiff,
+    read,
+    runs,
+    second_reading,
+    tiff,
+    written,
+    zeroed,
+)
 
 # --- TIFF: what is stored, as fractions of white; tifffile's options; what is shown -------------------------
 
-GREY = np.repeat(COLOURS[..., :1], 3, axis=2)
-ALPHA = np.where(X < 0.1, 1, 0.5)[..., None]
-ON_WHITE = ALPHA * COLOURS + 1 - ALPHA
 TIFF_COLOURS = {
     "RGB": (COLOURS, {"photometric": "rgb"}, COLOURS),
     "grey": (COLOURS[..., 0], {"photometric": "minisblack"}, GREY),
@@ -90,8 +101,6 @@ def encode_tiff(fractions, kind, planar, **options):
 @pytest.mark.parametrize("layout", TIFF_LAYOUTS)
 @pytest.mark.parametrize("colours", TIFF_COLOURS)
 def test_a_tiff_is_read_as_it_was_meant(colours, layout, kind):
-    if "differences" in layout or "LZW" in layout or "PackBits" in layout:
-        pytest.importorskip("imagecodecs")
     fractions, options, expected = TIFF_COLOURS[colours]
     for planar in ["contig", "separate"][: fractions.ndim - 1]:
         content = encode_tiff(fractions, kind, planar, **options, **TIFF_LAYOUTS[layout])
@@ -101,7 +110,7 @@ def test_a_tiff_is_read_as_it_was_meant(colours, layout, kind):
 @pytest.mark.parametrize(
     ("stored", "options", "reason"),
     [
-        (np.zeros((HEIGHT, WIDTH, 3), np.uint16), {"photometric": "cielab"}, "16 bits and photometric 8"),
+        (np.zeros((HEIGHT, WIDTH, 3), np.uint16), {"photometric": "cielab"}, "CIELab"),
         (np.zeros((HEIGHT, WIDTH), np.complex64), {"photometric": "minisblack"}, "are complex"),
         (np.zeros((HEIGHT, WIDTH), np.uint64), {"photometric": "minisblack"}, "64 bits per sample"),
     ],
@@ -113,13 +122,68 @@ def test_a_tiff_that_cannot_be_read_is_refused_with_the_true_reason(stored, opti
         read(file.getvalue())
 
 
+# --- TIFF of any depth: what is stored, as fractions of white; photometric; what is shown -------------------
+
+INK = np.dstack([1 - COLOURS, np.zeros((HEIGHT, WIDTH))])
+PACKED_COLOURS = {
+    "grey": (COLOURS[..., :1], 1, (), GREY),
+    "white is 0": (1 - COLOURS[..., :1], 0, (), GREY),
+    "RGB": (COLOURS, 2, (), COLOURS),
+    "CMYK": (INK, 5, (), COLOURS),
+    "grey, alpha": (np.dstack([COLOURS[..., :1], ALPHA]), 1, (2,), ALPHA * GREY + 1 - ALPHA),
+    "RGB, alpha": (np.dstack([COLOURS, ALPHA]), 2, (2,), ON_WHITE),
+    "CMYK, alpha": (np.dstack([INK, ALPHA]), 5, (2,), ON_WHITE),
+    "RGB, a sample of no meaning, alpha": (np.dstack([COLOURS, 1 - ALPHA, ALPHA]), 2, (0, 2), ON_WHITE),
+}
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8, 10, 12, 14, 16])
+@pytest.mark.parametrize("colours", PACKED_COLOURS)
+def test_a_tiff_of_any_depth_is_read_as_tifffile_reads_it(colours, bits):
+    """Its samples stand as tifffile unpacks them; what they mean is the drawing's, in as many steps."""
+    fractions, photometric, extra, _ = PACKED_COLOURS[colours]
+    stored = (fractions * (2**bits - 1)).round().astype(int)
+    tags = {338: ("H", extra)} if extra else {}
+    shown = PACKED_COLOURS[colours][3] if bits >= 6 else show_steps(colours, stored / (2**bits - 1))
+    for order in "<>":
+        for compression in (1, 8):
+            for planes in ([stored], [stored[..., place] for place in range(stored.shape[-1])]):
+                written_planes = [pack_samples(plane, bits, order) for plane in planes]
+                content = raw_tiff(
+                    written_planes,
+                    bits,
+                    stored.shape[-1],
+                    photometric,
+                    order=order,
+                    compression=compression,
+                    tags=tags,
+                )
+                if bits not in (6, 10, 14) or compression == 1:
+                    second = tifffile.imread(io.BytesIO(content)).astype(int)
+                    second = np.moveaxis(second, 0, -1) if len(planes) > 1 else second
+                    assert np.array_equal(second.reshape(stored.shape), stored)
+                assert psnr(read(content), 255 * shown) >= 34, (order, compression, len(planes))
+
+
+def pack_samples(plane, bits, order):
+    """Return bytes: whole bytes stand in the order of the file, other depths from the highest bit on."""
+    if bits == 16:
+        return plane.astype(f"{order}u2").tobytes()
+    return packed(plane, bits).tobytes()
+
+
+def show_steps(colours, fractions):
+    """Return what is shown of `PACKED_COLOURS` in the few steps that a small depth has."""
+    _, photometric, extra, _ = PACKED_COLOURS[colours]
+    num_colours = {2: 3, 5: 4}.get(photometric, 1)
+    shown = fractions[..., :num_colours]
+    if photometric in (0, 5):
+        shown = 1 - shown[..., :3]
+    alpha = fractions[..., -1:] if extra else 1
+    return np.broadcast_to(shown * alpha + 1 - alpha, (HEIGHT, WIDTH, 3))
+
+
 # --- JPEG ---------------------------------------------------------------------------------------------------
-
-
-def noisy(mode="RGB"):
-    rng = np.random.default_rng(1)
-    small = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
-    return small.resize((320, 240), Image.Resampling.BICUBIC).convert(mode)
 
 
 JPEG_KINDS = {
@@ -138,11 +202,6 @@ def encode_jpeg(kind):
     file = io.BytesIO()
     noisy(mode).save(file, "JPEG", quality=90, **options)
     return file.getvalue()
-
-
-def zeroed(data, first, last):
-    first, last = int(len(data) * first), int(len(data) * last)
-    return data[:first] + bytes(last - first) + data[last:]
 
 
 JPEG_DAMAGES = {
@@ -188,12 +247,6 @@ def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded():
 # --- BMP and PNG --------------------------------------------------------------------------------------------
 
 
-def encode(image, name, **options):
-    file = io.BytesIO()
-    image.save(file, name, **options)
-    return file.getvalue()
-
-
 @pytest.mark.parametrize("name", ["BMP", "PNG", "WEBP", "TIFF"])
 def test_an_alpha_that_is_0_everywhere_hides_nothing(name):
     rgba = Image.fromarray(np.uint8(255 * opaque(COLOURS, 0) + 0.5))
@@ -216,68 +269,86 @@ def test_a_damaged_checksum_decides_in_pixels_and_not_in_metadata():
 
 # --- What a second decoder, OpenCV, reads: the drawing, how it is written -----------------------------------
 
-BYTES = np.uint8(255 * COLOURS + 0.5)
-DEEP = (65535 * COLOURS).astype(">u2")
-DRAWN = Image.fromarray(BYTES)
-CLEAR = np.where(Y[..., None] < 0.3, np.array([300, 600, 900]), DEEP).astype(">u2")
+
+def fields(masks, order="<u4", fractions=COLOURS):
+    """Write a BMP of 16 or 32 bits whose colours stand where the masks say; and 0 beside them."""
+    pixels = np.zeros((HEIGHT, WIDTH), np.int64)
+    for channel, mask in enumerate(masks):
+        low = mask & -mask
+        pixels |= (fractions[::-1, :, channel] * (mask // low)).round().astype(np.int64) * low
+    kind = np.dtype(order)
+    return bmp(
+        8 * kind.itemsize, pixels.astype(kind).tobytes(), compression=3, masks=struct.pack("<3I", *masks)
+    )
 
 
-def draw(mode):
-    if mode in ("LA", "RGBA"):
-        colours = DRAWN.convert("RGB" if mode == "RGBA" else "L")
-        return Image.merge(mode, (*colours.split(), Image.fromarray(np.uint8(255 * ALPHA[..., 0]))))
-    return DRAWN.quantize(200) if mode == "P" else DRAWN.convert(mode)
+def ascii_netpbm(magic, most, values):
+    numbers = b" ".join(
+        b"%d" % value + b"\n" * (place % 12 == 11) for place, value in enumerate(values.ravel())
+    )
+    return b"P%d\n# drawn\n%d %d\n" % (magic, WIDTH, HEIGHT) + (b"%d\n" % most if most else b"") + numbers
 
 
-def written(mode, name, **options):
-    return lambda: encode(draw(mode), name, **options)
+def ycck():
+    ink = 255 - np.asarray(draw("CMYK"))  # Adobe stores light
+    return imagecodecs.jpeg8_encode(ink, level=95, colorspace="CMYK", outcolorspace="YCCK")
 
 
-def chunk(kind, body):
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def subsampled_tiff(down, across):
+    units = [
+        np.append(YCBCR[y : y + down, x : x + across, 0], YCBCR[y, x, 1:]).tobytes()
+        for y in range(0, HEIGHT, down)
+        for x in range(0, WIDTH, across)
+    ]
+    return raw_tiff([b"".join(units)], 8, 3, 6, tags={530: ("H", [across, down])})
 
 
-def png(bits, colour_type, values, transparent=b""):
-    """Write a PNG of any depth; values are whole numbers, (H, W) or (H, W, C)."""
-    planes = values.reshape(HEIGHT, -1, 1).astype(np.int64) >> np.arange(bits - 1, -1, -1) & 1
-    rows = np.packbits(planes.reshape(HEIGHT, -1).astype(np.uint8), axis=1)
-    head = struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, colour_type, 0, 0, 0)
-    clear = chunk(b"tRNS", transparent) if transparent else b""
-    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    return SIGNATURE + chunk(b"IHDR", head) + clear + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+def jpeg_tiff(mode, photometric, **options):
+    return lambda: tiff(np.asarray(draw(mode)), photometric=photometric, compression="jpeg", **options)
 
 
-def bmp(bits, data, *, compression=0, palette=b"", masks=b"", height=HEIGHT):
-    start = 54 + len(masks) + len(palette)
-    sizes = (40, WIDTH, height, 1, bits, compression, len(data), 0, 0, len(palette) // 4, 0)
-    head = struct.pack("<IHHIIiiHHIIiiII", start + len(data), 0, 0, start, *sizes)
-    return b"BM" + head + masks + palette + data
+def small_frame():
+    """A GIF whose first frame covers but a part of it; the rest is clear."""
+    frame = encode(draw("P").crop((0, 0, 48, 32)), "GIF")
+    return frame[:6] + struct.pack("<HH", WIDTH, HEIGHT) + frame[10:]
 
 
-def runs(values, bits):
-    pairs = values if bits == 8 else values[:, ::2] << 4 | values[:, 1::2]
-    rows = [b"".join(bytes([8 // bits, value]) for value in row) + b"\0\0" for row in pairs[::-1]]
-    return b"".join(rows) + b"\0\1"
-
-
-def netpbm(magic, most, values):
-    return b"P%d %d %d %d\n" % (magic, WIDTH, HEIGHT, most) + values.tobytes()
-
-
-def greys(num):
-    return b"".join(bytes([value * 255 // (num - 1)] * 3 + [0]) for value in range(num))
-
-
-def tiff(stored, **options):
-    file = io.BytesIO()
-    tifffile.imwrite(file, stored, metadata=None, **options)
-    return file.getvalue()
-
-
-FOURS = (15 * COLOURS[..., 0]).round().astype(np.uint8)
-MANY = {"save_all": True, "append_images": [DRAWN.rotate(180)]}
-YCBCR = np.asarray(DRAWN.convert("YCbCr"))
 SECOND = {
+    **{
+        f"PNG, interlaced, grey of {b} bits": lambda b=b: png(b, 0, DEEP[..., 0] >> (16 - b), interlaced=True)
+        for b in (1, 2, 4, 8, 16)
+    },
+    **{
+        f"PNG, interlaced, palette of {b} bits": lambda b=b: png(
+            b, 3, DEEP[..., 0] >> (16 - b), palette=bytes(range(3 << b)), interlaced=True
+        )
+        for b in (1, 2, 4)
+    },
+    "PNG, interlaced, RGB of 16 bits": lambda: png(16, 2, DEEP, interlaced=True),
+    "PNG, interlaced, RGBA": lambda: png(8, 6, np.asarray(draw("RGBA")), interlaced=True),
+    "JPEG, grey": written("L", "JPEG", quality=95),
+    "JPEG, restarts": written("RGB", "JPEG", quality=95, restart_marker_blocks=2),
+    "JPEG, progressive": written("RGB", "JPEG", quality=95, progressive=True),
+    "JPEG, YCCK": ycck,
+    "BMP, 5-5-5": lambda: fields((0x7C00, 0x3E0, 0x1F), "<u2"),
+    "BMP, 5-6-5": lambda: fields((0xF800, 0x7E0, 0x1F), "<u2"),
+    "BMP, 32 bits, top first": lambda: bmp(
+        32, opaque(BYTES[..., ::-1], 0).astype("u1").tobytes(), height=-HEIGHT
+    ),
+    "Netpbm, ASCII, 1 bit": lambda: ascii_netpbm(1, 0, (BYTES[..., 0] < 128).astype(int)),
+    "Netpbm, ASCII, grey": lambda: ascii_netpbm(2, 255, BYTES[..., 0]),
+    "Netpbm, ASCII, RGB": lambda: ascii_netpbm(3, 255, BYTES),
+    "AVIF, grey": written("L", "AVIF", quality=95),
+    "AVIF, alpha": written("RGBA", "AVIF", quality=95),
+    "TIFF, YCbCr, 2 × 2": lambda: subsampled_tiff(2, 2),
+    "TIFF, YCbCr, 1 × 2": lambda: subsampled_tiff(1, 2),
+    "TIFF, grey in JPEG": jpeg_tiff("L", "minisblack"),
+    "TIFF, RGB in JPEG": jpeg_tiff("RGB", "rgb", rowsperstrip=16),
+    "TIFF, YCbCr in JPEG tiles": jpeg_tiff("RGB", "ycbcr", tile=(32, 32), subsampling=(2, 2)),
+    "TIFF, fax, group 3": written("1", "TIFF", compression="group3"),
+    "TIFF, palette of low bytes": lambda: raw_tiff(
+        [BYTES[..., 0].tobytes()], 8, 1, 3, tags={320: ("H", np.tile(np.arange(256), 3))}
+    ),
     **{f"PNG, {m}": written(m, "PNG") for m in ("1", "L", "LA", "P", "RGB", "RGBA")},
     **{f"PNG, grey of {b} bits": lambda b=b: png(b, 0, DEEP[..., 0] >> (16 - b)) for b in (1, 2, 4, 8, 16)},
     "PNG, RGB of 16 bits": lambda: png(16, 2, DEEP),
@@ -318,18 +389,133 @@ SECOND = {
 }
 
 
-def second_reading(content):
-    stored = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    fractions = stored / np.iinfo(stored.dtype).max
-    colours = fractions if stored.ndim == 3 else np.repeat(fractions[..., None], 3, axis=2)
-    alpha = colours[..., 3:] if colours.shape[2] == 4 else np.ones((1, 1, 1))
-    return 255 * (colours[..., :3] * alpha + 1 - alpha)[..., ::-1]
-
-
 @pytest.mark.parametrize("kind", SECOND)
 def test_a_photo_is_read_as_opencv_reads_it(kind):
     content = SECOND[kind]()
     assert psnr(read(content), second_reading(content)) >= 35
+
+
+# --- What OpenCV does not read, or reads otherwise: the drawing is the measure ------------------------------
+
+AS_DRAWN = {
+    "BMP, fields, 32 bits": (lambda: fields((0xFF0000, 0xFF00, 0xFF)), lambda: BYTES),
+    "BMP, fields at the other end": (lambda: fields((0xFF000000, 0xFF0000, 0xFF00)), lambda: BYTES),
+    "AVIF, 10 bits": (
+        lambda: imagecodecs.avif_encode((DEEP >> 6).astype("u2"), level=95, bitspersample=10),
+        lambda: BYTES,
+    ),
+    **{
+        f"TIFF, {name}": (lambda name=name: tiff(BYTES, photometric="rgb", compression=name), lambda: BYTES)
+        for name in ("zstd", "lzma")
+    },
+    **{
+        f"TIFF, palette of {b} bits": (
+            lambda b=b: raw_tiff(
+                [packed(DEEP[..., 0] >> (16 - b), b).tobytes()],
+                b,
+                1,
+                3,
+                tags={320: ("H", np.tile(np.linspace(0, 65535, 1 << b).astype(int), 3))},
+            ),
+            lambda b=b: np.repeat((DEEP[..., :1] >> (16 - b)) * 255.0 / (2**b - 1), 3, 2),
+        )
+        for b in (1, 2, 4, 8)
+    },
+    "GIF, a clear colour": (
+        lambda: encode(half_clear(), "GIF", transparency=0),
+        lambda: np.where(Y[..., None] < 0.3, 255, np.asarray(half_clear().convert("RGB"))),
+    ),
+    "GIF, a small first frame": (
+        small_frame,
+        lambda: np.pad(
+            np.asarray(draw("P").convert("RGB"), int)[:32, :48],
+            ((0, 32), (0, 48), (0, 0)),
+            constant_values=-1,
+        ),
+    ),
+    "DIB": (lambda: bmp(24, BYTES[::-1, :, ::-1].tobytes())[14:], lambda: BYTES),
+    "PFM": (
+        lambda: b"Pf\n%d %d\n-1.0\n" % (WIDTH, HEIGHT) + COLOURS[::-1, :, 0].astype("<f4").tobytes(),
+        lambda: 255 * GREY,
+    ),
+    "Netpbm, ASCII, RGB of 10 bits": (
+        lambda: ascii_netpbm(3, 1023, (1023 * COLOURS).round().astype(int)),
+        lambda: BYTES,
+    ),
+    "TIFF, YCbCr, planes apart": (
+        lambda: raw_tiff([YCBCR[..., c].tobytes() for c in range(3)], 8, 3, 6, tags={530: ("H", [1, 1])}),
+        lambda: BYTES,
+    ),
+    "TIFF, RGB in JPEG, planes apart": (
+        lambda: tiff(
+            np.moveaxis(BYTES, -1, 0), photometric="rgb", compression="jpeg", planarconfig="separate"
+        ),
+        lambda: BYTES,
+    ),
+    "TIFF, CMYK in JPEG": (
+        jpeg_tiff("CMYK", "separated"),
+        lambda: np.asarray(draw("CMYK").convert("RGB")),
+    ),
+    "TIFF, palette of 16 bits": (
+        lambda: raw_tiff(
+            [(DEEP[..., 0] // 257 * 257).astype("<u2").tobytes()],
+            16,
+            1,
+            3,
+            tags={320: ("H", np.tile(np.arange(65536), 3))},
+        ),
+        lambda: 255 * GREY,
+    ),
+    **{
+        f"TIFF of {b} bits, reversed": (
+            lambda b=b: raw_tiff(
+                [reversed_bits(pack_samples(DEEP[..., 0] >> (16 - b), b, "<"))],
+                b,
+                1,
+                1,
+                tags={266: ("H", [2])},
+            ),
+            lambda b=b: np.repeat((DEEP[..., :1] >> (16 - b)) * 255.0 / (2**b - 1), 3, 2),
+        )
+        for b in (1, 2, 4, 8, 12, 16)
+    },
+    "TIFF, grey, alpha multiplied": (
+        lambda: tiff(
+            np.uint8(255 * np.dstack([ALPHA * COLOURS[..., :1], ALPHA])),
+            photometric="minisblack",
+            extrasamples=["assocalpha"],
+        ),
+        lambda: 255 * (ALPHA * GREY + 1 - ALPHA),
+    ),
+    "BigTIFF, big endian": (
+        lambda: tiff(BYTES, photometric="rgb", bigtiff=True, byteorder=">"),
+        lambda: BYTES,
+    ),
+}
+
+
+def half_clear():
+    return Image.fromarray(np.uint8(np.where(Y < 0.3, 0, 1 + X * 200))).convert("P")
+
+
+def reversed_bits(data):
+    return np.packbits(np.unpackbits(np.frombuffer(data, np.uint8)).reshape(-1, 8)[:, ::-1]).tobytes()
+
+
+@pytest.mark.parametrize("kind", AS_DRAWN)
+def test_a_photo_is_read_as_it_was_drawn(kind):
+    make, expected = AS_DRAWN[kind]
+    shown, seen = expected().astype(float), read(make()).astype(float)
+    seen[shown < 0] = -1  # what a small frame leaves open
+    assert psnr(seen, shown) >= 35
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_heic_is_read_as_opencv_reads_avif(mode):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(draw(mode)).save(file, quality=95)
+    assert psnr(read(file.getvalue()), second_reading(encode(draw(mode), "PNG"))) >= 35
 
 
 def test_a_clear_grey_of_16_bits_is_laid_on_white():
@@ -354,6 +540,49 @@ REFUSED = {
         lambda: png(16, 2, CLEAR, struct.pack(">3H", 300, 600, 900)),
         "16-bit RGB with one transparent colour",
     ),
+    "JPEG of 12 bits": (
+        lambda: imagecodecs.jpeg_encode((DEEP >> 4).astype("u2"), bitspersample=12),
+        "12 bits per colour",
+    ),
+    "JPEG without loss": (lambda: imagecodecs.jpeg_encode(BYTES, lossless=True), "JPEG without loss"),
+    "JPEG without loss, of 16 bits": (
+        lambda: imagecodecs.jpeg_encode(DEEP.astype("u2"), lossless=True, bitspersample=16),
+        "JPEG without loss",
+    ),
+    "JPEG-LS": (lambda: imagecodecs.jpegls_encode(BYTES), "JPEG-LS"),
+    "JPEG XL": (lambda: imagecodecs.jpegxl_encode(BYTES), "its format, JPEG XL, is not read"),
+    "JPEG XR": (lambda: imagecodecs.jpegxr_encode(BYTES), "its format, JPEG XR, is not read"),
+    "QOI": (lambda: imagecodecs.qoi_encode(BYTES), "its format, QOI, is not read"),
+    "ICO": (written("RGB", "ICO"), "its format, ICO, is not read"),
+    "PAM": (
+        lambda: b"P7\nWIDTH 96\nHEIGHT 64\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n" + BYTES.tobytes(),
+        "its format, PAM, is not read",
+    ),
+    "PFM of colours": (lambda: b"PF\n96 64\n-1.0\n" + bytes(96 * 64 * 12), "colour PFM, is not read"),
+    "a film": (lambda: b"\0\0\0\x18ftypmp42" + bytes(999), "its format, video, is not read"),
+    "BMP of rare fields": (lambda: fields((0xF00, 0xF0, 0xF), "<u2"), "BMP bit fields of this kind"),
+    "BMP of 2 bits": (lambda: bmp(2, bytes(24 * 64), palette=greys(4)), "BMP of 2 bits"),
+    "TIFF, JPEG of 12 bits": (
+        lambda: tiff(
+            (DEEP[..., 0] >> 4).astype("u2"),
+            photometric="minisblack",
+            compression="jpeg",
+            compressionargs={"bitspersample": 12},
+        ),
+        "12 bits and compression 7",
+    ),
+    "TIFF, WebP": (lambda: tiff(BYTES, photometric="rgb", compression="webp"), r"50001 \(WebP\)"),
+    "TIFF, JPEG 2000": (lambda: tiff(BYTES, photometric="rgb", compression="jpeg2000"), r"\(JPEG 2000\)"),
+    "TIFF of 24 bits": (lambda: raw_tiff([bytes(96 * 64 * 3)], 24, 1, 1), "24 bits per sample"),
+    "TIFF, other inks": (
+        lambda: raw_tiff([bytes(96 * 64 * 6)], 8, 6, 5, tags={332: ("H", [2])}),
+        "other inks than CMYK",
+    ),
+    "TIFF, subsampled planes": (
+        lambda: raw_tiff([bytes(96 * 64)] * 3, 8, 3, 6, tags={530: ("H", [2, 2])}),
+        "subsampled YCbCr",
+    ),
+    "TIFF of a sensor": (lambda: tiff(BYTES[..., 0], photometric="cfa"), "photometric 32803"),
     "TIFF, CIELab": (lambda: tiff(BYTES, photometric="cielab"), "CIELab"),
     "TIFF, a rare compression": (
         lambda: tiff(BYTES, photometric="rgb", extratags=[]).replace(

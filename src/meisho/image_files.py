@@ -1,6 +1,7 @@
 """Image files: opened by their content, whatever their ending; refused with the true reason."""
 
 import io
+import re
 import struct
 import threading
 import warnings
@@ -12,16 +13,32 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from meisho.errors import ImageError, explain_os_error
-from meisho.jpeg import JPEG2000_MAGICS, refuse_deep_colours
+from meisho.jpeg import refuse_deep_colours, refuse_strange
 from meisho.photos import RAW_SUFFIXES, Photo, open_photo_file
-from meisho.png import SIGNATURE, keep_picture
-from meisho.tiff import MAGICS, UPRIGHT, DeepTiff, is_deep
+from meisho.png import keep_picture
+from meisho.signatures import HEIF_BRANDS, JPEG2000, PNG, explain_unknown
+from meisho.tiff import MAGICS, UPRIGHT, open_deep
 
 MAX_PIXELS = 300_000_000
 """A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "DIB", "PPM", "JPEG2000", "AVIF")
-_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
+_EMPTY_BYTES = 1024
+_CUT = re.compile(r"truncated|end of file|outside of file", re.IGNORECASE)
+_UNSUPPORTED = (
+    (
+        re.compile("Unsupported BMP bitfields layout"),
+        "BMP bit fields of this kind are not supported; save it as PNG",
+    ),
+    (
+        re.compile(r"Unsupported BMP pixel depth \((\d+)\)"),
+        r"a BMP of \1 bits is not supported; save it as PNG",
+    ),
+)
+_UNDECODED = re.compile(
+    r"decoder error|broken data stream|could not create decoder|next frame|Failed to decode|Invalid input"
+    r"|Decoder plugin|cannot decode image data|codec error|buffer overrun|bad (marker|value|image)"
+)
 
 
 @contextmanager
@@ -46,17 +63,65 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     head = file.read(64)
     file.seek(0)
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
-    if head.startswith(SIGNATURE):
-        return Image.open(keep_picture(file.read()), formats=("PNG",))
-    if head.startswith(MAGICS):
-        deep = is_deep(file)
-        file.seek(0)
-        if deep:
-            return DeepTiff(file)
-    if head.startswith(JPEG2000_MAGICS):
+    if head.startswith(PNG):
+        return _open_by_pillow(keep_picture(file.read()), head)
+    if head.startswith(MAGICS) and (deep := open_deep(file)) is not None:
+        return deep
+    if head.startswith(JPEG2000):
         refuse_deep_colours(file)
-    if brand not in _HEIF_BRANDS or b"avif" in head:
+    if head[4:8] == b"ftyp" or head[8:12] == b"WEBP":
+        _refuse_empty_end(file)
+    if brand in HEIF_BRANDS and b"avif" not in head:
+        return _open_heif(file, path)
+    return _open_by_pillow(file, head)
+
+
+def _open_by_pillow(file: io.BufferedReader | io.BytesIO, head: bytes) -> Image.Image:
+    file.seek(0)
+    try:
         return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        file.seek(0)
+        if head.startswith(b"\xff\xd8"):
+            refuse_strange(file.read())
+        raise ValueError(explain_unknown(head)) from error
+
+
+def _refuse_empty_end(file: io.BufferedReader | io.BytesIO) -> None:
+    """Refuse a photo whose last quarter is zeros: space that was reserved and never written to.
+
+    Pixels that are packed as in WebP, AVIF and HEIC never are; there is no checksum, so that decoders show
+    something for them.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - _EMPTY_BYTES))
+    is_empty = not file.read().strip(b"\0")
+    file.seek(0)
+    if is_empty and size > _EMPTY_BYTES:
+        data = file.read()
+        file.seek(0)
+        declared = data[: _declared_bytes(data)]
+        empty = len(declared) - len(declared.rstrip(b"\0"))
+        if empty > max(_EMPTY_BYTES, len(declared) // 4):
+            raise ValueError(f"damaged: its last {empty:,} bytes are zeros")
+
+
+def _declared_bytes(data: bytes) -> int:
+    """Return how long a RIFF file or one of boxes says it is; what stands behind it is no part of it."""
+    if data.startswith(b"RIFF"):
+        return 8 + int.from_bytes(data[4:8], "little")
+    end = 0
+    while data[end + 4 : end + 8].strip(b"\0"):
+        size = int.from_bytes(data[end : end + 4])
+        if size == 1:
+            size = int.from_bytes(data[end + 8 : end + 16])
+        if size < 8:  # 0: up to the end
+            return len(data)
+        end += size
+    return end
+
+
+def _open_heif(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
@@ -117,15 +182,23 @@ def _reason(error: Exception) -> str:
     """Say in one line why a photo could not be read."""
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS // 1_000_000} megapixels: refused as a decompression bomb"
-    if isinstance(error, UnidentifiedImageError):
-        return "not a photo in a known format, or its header is damaged"
     if isinstance(error, MemoryError):
         return "not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:
         return explain_os_error(error)
-    if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError):
-        return f"damaged: {type(error).__name__}: {error}".splitlines()[0][:200]
-    return " ".join(str(error).split())[:200] or f"damaged: {type(error).__name__}"
+    said = " ".join(str(error).split())[:200]
+    if isinstance(error, struct.error | IndexError | KeyError | TypeError | AssertionError) or not said:
+        return f"damaged: its header makes no sense ({type(error).__name__}: {said})"[:200]
+    if said.startswith(("truncated", "damaged")):
+        return said
+    if _CUT.search(said):
+        return "truncated or damaged: its picture ends too early"
+    if _UNDECODED.search(said):
+        return "damaged or truncated: its pixels cannot be decoded"
+    for pattern, reason in _UNSUPPORTED:
+        if (found := pattern.match(said)) is not None:
+            return found.expand(reason)
+    return said
 
 
 class _PillowSettings:

@@ -4,7 +4,8 @@ import io
 import zlib
 from collections.abc import Iterator
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from meisho.signatures import PNG
+
 _PICTURE = {b"IHDR", b"PLTE", b"tRNS", b"IDAT"}
 _TEXTS = {b"tEXt", b"zTXt", b"iTXt"}
 _ORIENTED = (b"Raw profile type ", b"XML:com.adobe.xmp\0")  # keywords of texts that may hold the EXIF turn
@@ -17,7 +18,7 @@ def keep_picture(data: bytes) -> io.BytesIO:
     Raises:
         ValueError: A chunk of the picture is damaged, or the file ends within one.
     """
-    kept: list[bytes | memoryview] = [SIGNATURE]
+    kept: list[bytes | memoryview] = [PNG]
     for kind, body, chunk in _chunks(data):
         if kind in _PICTURE:
             if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
@@ -35,7 +36,7 @@ def keep_picture(data: bytes) -> io.BytesIO:
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
     """Yield the kind, the body and the whole of each chunk up to IEND, or up to where metadata breaks off."""
-    view, start, has_pixels = memoryview(data), len(SIGNATURE), False
+    view, start, has_pixels = memoryview(data), len(PNG), False
     while start + 8 <= len(data):
         kind = data[start + 4 : start + 8]
         end = start + 12 + int.from_bytes(data[start : start + 4], "big")

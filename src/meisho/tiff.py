@@ -1,30 +1,21 @@
-"""TIFF beyond 8 bits: the layouts that Pillow reads wrongly or not at all.
+"""TIFF: which are read here, and how their samples lie; the layouts that Pillow reads wrongly or not at all.
 
-libtiff only unpacks here: each strip or tile is shown to Pillow as one grey picture of bytes, whatever it
-holds, and what these bytes mean is said below, once for all layouts: depth, sign or float, byte order,
-predictor, planes apart or together, tiles or strips, photometric, alpha.
+Pillow reads the ordinary ones. What the samples of the others mean is said here and in `meisho.strips`, once
+for all layouts: depth, sign or float, byte order, planes apart or together, photometric, alpha.
 """
 
-import io
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from meisho.arrays import UInt8Array
+from meisho.strips import JPEG, Layout, unpack
 
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess  # what Pillow's own `load` returns
 
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_NUMBERS = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined"
-_COMPRESSIONS = {1, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, deflate, PackBits, LZMA, Zstandard
-_COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # Photometric -> number of colours: white is 0, black is 0, RGB, CMYK
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
-_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS, _COUNTS, _PLANAR, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
-_TILE_WIDTH, _TILE_HEIGHT, _EXTRA, _FORMAT = 322, 323, 338, 339
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,25 +27,37 @@ UPRIGHT = {
 }
 """Orientation of EXIF and TIFF -> what turns the photo upright; 1 and everything else: nothing."""
 
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_OFFSETS, _ORIENTATION, _SAMPLES, _ROWS, _COUNTS, _PLANAR, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
+_PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 320, 322, 323, 324, 325
+_INKS, _EXTRA, _FORMAT, _JPEG_TABLES, _SUBSAMPLING = 332, 338, 339, 347, 530
 
-@dataclass(frozen=True)
-class _Layout:
-    """How the samples of a TIFF lie."""
+_NEEDED = {_WIDTH, _HEIGHT}
+_STRUCTURE = _NEEDED | {_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _OFFSETS, _SAMPLES, _ROWS, _COUNTS}
+_STRUCTURE |= {_PLANAR, _PREDICTOR, _PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS}
+_STRUCTURE |= {_INKS, _EXTRA, _FORMAT, _JPEG_TABLES, _SUBSAMPLING}
+_MOST_TAGS = 4096
 
-    width: int
-    height: int
-    dtype: np.dtype
-    samples: int
-    colours: int
-    photometric: int
-    is_planar: bool
-    compression: int
-    predictor: int
-    tile: tuple[int, int]
-    offsets: tuple[int, ...]
-    counts: tuple[int, ...]
-    alpha: int
-    orientation: int
+_NUMBERS = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined"
+_DEPTHS = {"u": {*range(1, 17), 32}, "i": {8, 16, 32}, "f": {16, 32, 64}}
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
+"""Photometric -> number of colours: white is 0, black is 0, RGB, palette, CMYK, YCbCr."""
+
+_DEFLATES = {8, 32946}
+_COMPRESSIONS = {1, 5, 32773, 34925, 50000} | _DEFLATES  # none, LZW, PackBits, LZMA, Zstandard
+_BY_PILLOW = {2, 3, 4, 6, 7, 32771, 32809} | _COMPRESSIONS  # and fax, JPEG, ThunderScan
+_NAMES = {
+    34661: "JBIG",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "JPEG of DNG",
+    34933: "PNG",
+    34934: "JPEG XR",
+    50001: "WebP",  # which libtiff can be built with, and seldom is
+    50002: "JPEG XL",
+}
+
+_Tags = TiffImagePlugin.ImageFileDirectory_v2
 
 
 class DeepTiff(ImageFile.ImageFile):
@@ -63,81 +66,144 @@ class DeepTiff(ImageFile.ImageFile):
     format = "TIFF"
     format_description = "TIFF read by meisho"
 
+    def __init__(self, file: IO[bytes], layout: Layout, orientation: int) -> None:
+        self._layout, self._orientation = layout, orientation
+        super().__init__(file)
+
     def _open(self) -> None:
-        assert self.fp is not None  # Pillow opens it before it calls this
-        self._layout = _read_layout(self.fp)
         self._mode = "RGB"
         size = self._layout.width, self._layout.height
-        self._size = size[::-1] if self._layout.orientation >= 5 else size
+        self._size = size[::-1] if self._orientation >= 5 else size
 
     def load(self) -> "PixelAccess | None":
         """Decode the picture, once, and turn it upright."""
         if self._im is None and self.fp is not None:
-            picture = _to_image(_unpack(self.fp, self._layout), self._layout)
-            if self._layout.orientation in UPRIGHT:
-                picture = picture.transpose(UPRIGHT[self._layout.orientation])
+            picture = _to_image(unpack(self.fp, self._layout), self._layout)
+            if self._orientation in UPRIGHT:
+                picture = picture.transpose(UPRIGHT[self._orientation])
             self._mode, self._im = picture.mode, picture.im
         return Image.Image.load(self)
 
 
-def is_deep(file: IO[bytes]) -> bool:
-    """Whether a TIFF is one of those that this module reads.
+def open_deep(file: IO[bytes]) -> DeepTiff | None:
+    """Open a TIFF that is read here; None for one that Pillow reads rightly.
 
     Raises:
         ValueError: Nobody here can read it; the message says why.
     """
     tags = _read_tags(file)
-    bits, numbers = set(_all(tags, _BITS, 1)), set(_all(tags, _FORMAT, 1))
-    photometric = tags.get(_PHOTOMETRIC)
-    planar = tags.get(_PLANAR, 1) == 2 and tags.get(_SAMPLES, 1) > 1
-    _refuse_unknown(tags, bits)
-    is_plain = bits <= {1, 2, 4, 8} and numbers <= {1, 4}
-    if is_plain and not (planar and (bits != {8} or photometric != 2 or tags.get(_SAMPLES) != 3)):
-        return False
-    said = f"{'/'.join(map(str, sorted(bits)))} bits"
-    if photometric not in _COLOURS:
-        raise ValueError(
-            f"a TIFF of {said} and photometric {photometric} is not supported; save it as 8 bits"
-        )
-    if tags.get(_COMPRESSION, 1) not in _COMPRESSIONS:
-        raise ValueError(f"a TIFF of {said} and compression {tags.get(_COMPRESSION)} is not supported")
-    if len(bits) > 1 or len(numbers) > 1 or not numbers <= {*_NUMBERS}:
-        raise ValueError(f"a TIFF whose samples differ in kind ({said}) or are complex is not supported")
-    kind = _NUMBERS[min(numbers)]
-    if min(bits) not in ((16, 32, 64) if kind == "f" else (8, 16, 32)):
-        raise ValueError(f"a TIFF of {said} per sample is not supported; save it as 8 or 16 bits")
-    return True
+    _refuse_unknown(tags)
+    if _is_for_pillow(tags) and not _is_big_both_ways(file):
+        return None
+    _refuse_strange(tags)
+    orientation = tags.get(_ORIENTATION, 1)
+    return DeepTiff(file, _read_layout(tags), orientation if orientation in UPRIGHT else 1)
 
 
-def _refuse_unknown(tags: TiffImagePlugin.ImageFileDirectory_v2, bits: set[int]) -> None:
-    photometric, compression = tags.get(_PHOTOMETRIC), tags.get(_COMPRESSION, 1)
-    if photometric in (8, 9, 10) and bits == {8}:  # the same numbers are other colours under another white
-        raise ValueError("a TIFF of CIELab colours is not supported; save it as RGB")
-    if compression not in TiffImagePlugin.COMPRESSION_INFO:
-        raise ValueError(f"a TIFF of compression {compression} is not supported; save it with LZW or none")
-    if photometric == 2 and max(bits) < 8:
-        raise ValueError(f"a colour TIFF of {max(bits)} bits per sample is not supported; save it as 8 bits")
-
-
-def _read_tags(file: IO[bytes]) -> TiffImagePlugin.ImageFileDirectory_v2:
+def _read_tags(file: IO[bytes]) -> _Tags:
+    """Return the tags of the first picture; Pillow passes over those that cannot be read."""
     file.seek(0)
-    head = file.read(8)
-    if 43 in head[2:4]:
-        head += file.read(8)
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+    head = file.read(16)
+    is_big = 43 in head[2:4]
+    tags = _Tags(b"II+\0" + head[4:] if is_big else head[:8], head[:2])  # it takes MM and 43 for small ones
     file.seek(tags.next)
     tags.load(file)
+    if not tags.keys() >= _NEEDED or _listed_tags(file, tags, is_big=is_big) & _STRUCTURE - tags.keys():
+        raise ValueError("truncated or damaged: its table of contents cannot be read")
     return tags
 
 
-def _all(tags: TiffImagePlugin.ImageFileDirectory_v2, tag: int, default: int) -> tuple[int, ...]:
+def _listed_tags(file: IO[bytes], tags: _Tags, *, is_big: bool) -> set[int]:
+    """Return the numbers of all tags that the table of contents lists, with values or without."""
+    count_bytes, entry_bytes = (8, 20) if is_big else (2, 12)
+    order: Literal["little", "big"] = "little" if tags.prefix == b"II" else "big"
+    file.seek(tags.offset)
+    num_tags = min(int.from_bytes(file.read(count_bytes), order), _MOST_TAGS)
+    entries = file.read(num_tags * entry_bytes)
+    return {int.from_bytes(entries[n : n + 2], order) for n in range(0, len(entries), entry_bytes)}
+
+
+def _is_big_both_ways(file: IO[bytes]) -> bool:
+    """Whether it is a BigTIFF of big-endian numbers, of which Pillow cannot read the table of contents."""
+    file.seek(0)
+    return file.read(4) == b"MM\0+"
+
+
+def _all(tags: _Tags, tag: int, default: int) -> tuple[int, ...]:
     value = tags.get(tag, default)
     return tuple(value) if isinstance(value, tuple) else (value,)
 
 
-def _read_layout(file: IO[bytes]) -> _Layout:
-    tags = _read_tags(file)
-    bits, number = _all(tags, _BITS, 1)[0], _all(tags, _FORMAT, 1)[0]
+def _describe_bits(tags: _Tags) -> str:
+    return "/".join(map(str, sorted(set(_all(tags, _BITS, 1))))) + " bits"
+
+
+def _refuse_unknown(tags: _Tags) -> None:
+    """Refuse what neither Pillow nor this module reads."""
+    photometric, compression = tags.get(_PHOTOMETRIC), tags.get(_COMPRESSION, 1)
+    if photometric is None:
+        raise ValueError("damaged: this TIFF does not say what its colours are (no photometric)")
+    if photometric in (8, 9, 10):  # the same numbers are other colours under another white
+        raise ValueError("a TIFF of CIELab colours is not supported; save it as RGB")
+    if photometric not in _COLOURS:
+        said = f"{_describe_bits(tags)} and photometric {photometric}"
+        raise ValueError(f"a TIFF of {said} is not supported; save it as RGB")
+    num_extra = len(_all(tags, _EXTRA, 0)) if _EXTRA in tags else 0
+    if photometric == 5 and (tags.get(_INKS, 1) != 1 or tags.get(_SAMPLES, 1) - num_extra != 4):
+        raise ValueError("a TIFF of other inks than CMYK is not supported; save it as RGB")
+    if compression not in _BY_PILLOW:
+        name = f"{compression} ({_NAMES[compression]})" if compression in _NAMES else compression
+        raise ValueError(f"a TIFF of compression {name} is not supported; save it with LZW or none")
+
+
+def _is_for_pillow(tags: _Tags) -> bool:
+    """Whether Pillow reads it rightly: one of its layouts, up to 8 bits, no checksum to see to."""
+    bits, numbers = _all(tags, _BITS, 1), _all(tags, _FORMAT, 1)
+    photometric, samples = tags[_PHOTOMETRIC], tags.get(_SAMPLES, 1)
+    if max(bits) > 8 or not {*numbers} <= {1, 4} or (photometric == 5 and samples > 4):
+        return False
+    if tags.get(_PLANAR, 1) == 2 and samples > 1 and (photometric, samples, {*bits}) != (2, 3, {8}):
+        return False
+    if photometric == 3 and max(_all(tags, _PALETTE, 65535)) < 256:  # Pillow takes the high bytes: black
+        return False
+    compression = tags.get(_COMPRESSION, 1)
+    if compression == JPEG or (compression in _DEFLATES and photometric != 6):
+        return False
+    if (photometric == 6 and compression == 1) or (photometric < 2 and _all(tags, _EXTRA, 0) == (1,)):
+        return False
+    return _is_in_pillows_table(tags)
+
+
+def _is_in_pillows_table(tags: _Tags) -> bool:
+    bits, extra = _all(tags, _BITS, 1), _all(tags, _EXTRA, 0) if _EXTRA in tags else ()
+    samples, photometric = tags.get(_SAMPLES, 1), tags[_PHOTOMETRIC]
+    if len(bits) == 1:
+        bits *= samples
+    spare = {2: 3, 6: 3, 5: 4}.get(photometric, 1)
+    extra = (extra + (0,) * samples)[: max(0, samples - spare)] if samples > spare and not extra else extra
+    key = (tags.prefix, photometric, (1,), tags.get(_FILL_ORDER, 1), bits, extra)
+    return key in TiffImagePlugin.OPEN_INFO
+
+
+def _refuse_strange(tags: _Tags) -> None:
+    """Refuse what this module does not read."""
+    bits, numbers, photometric = _all(tags, _BITS, 1), _all(tags, _FORMAT, 1), tags[_PHOTOMETRIC]
+    said = f"a TIFF of {_describe_bits(tags)}"
+    if len({*bits}) > 1 or len({*numbers}) > 1 or not {*numbers} <= {*_NUMBERS}:
+        raise ValueError(f"{said} whose samples differ in kind or are complex is not supported")
+    if tags.get(_COMPRESSION, 1) not in _COMPRESSIONS | ({JPEG} if bits[0] == 8 else set()):
+        raise ValueError(f"{said} and compression {tags.get(_COMPRESSION)} is not supported")
+    channels = 1 if tags.get(_PLANAR, 1) == 2 else tags.get(_SAMPLES, 1)
+    if tags.get(_COMPRESSION) == JPEG and channels not in (1, 3, 4):
+        raise ValueError(f"a TIFF of {channels} samples in JPEG is not supported; save it with LZW or none")
+    kind = _NUMBERS[numbers[0]]
+    if bits[0] not in _DEPTHS[kind] or (photometric in (3, 6) and (kind != "u" or bits[0] > 16)):
+        raise ValueError(f"{said} per sample is not supported; save it as 8 or 16 bits")
+    if tags.get(_PREDICTOR, 1) != 1 and bits[0] % 8:
+        raise ValueError(f"{said} with a predictor is not supported; save it as 8 or 16 bits")
+
+
+def _read_layout(tags: _Tags) -> Layout:
     width, height, photometric = tags[_WIDTH], tags[_HEIGHT], tags[_PHOTOMETRIC]
     is_tiled = _TILE_WIDTH in tags
     tile = (tags[_TILE_WIDTH], tags[_TILE_HEIGHT]) if is_tiled else (width, tags.get(_ROWS, height))
@@ -148,126 +214,75 @@ def _read_layout(file: IO[bytes]) -> _Layout:
         raise ValueError(
             "its strips or tiles are far larger than its picture: refused as a decompression bomb"
         )
-    extra = _all(tags, _EXTRA, 0)
-    return _Layout(
+    extra = _all(tags, _EXTRA, 0)[: samples - colours]
+    is_planar = tags.get(_PLANAR, 1) == 2 and samples > 1
+    is_ycbcr_jpeg = photometric == 6 and tags.get(_COMPRESSION) == JPEG and not is_planar
+    alphas = [place for place, meaning in enumerate(extra) if meaning in (1, 2)]
+    return Layout(
         width=width,
         height=height,
-        dtype=np.dtype(f"{'<' if tags.prefix == b'II' else '>'}{_NUMBERS[number]}{bits // 8}"),
+        bits=_all(tags, _BITS, 1)[0],
+        kind=_NUMBERS[_all(tags, _FORMAT, 1)[0]],
+        order="<" if tags.prefix == b"II" else ">",
+        is_reversed=tags.get(_FILL_ORDER, 1) == 2,
         samples=samples,
         colours=colours,
-        photometric=photometric,
-        is_planar=tags.get(_PLANAR, 1) == 2 and samples > 1,
+        photometric=2 if is_ycbcr_jpeg else photometric,
+        is_planar=is_planar,
         compression=tags.get(_COMPRESSION, 1),
         predictor=tags.get(_PREDICTOR, 1),
         tile=tile if is_tiled else (width, min(tile[1], height)),
-        offsets=_all(tags, 324 if is_tiled else _OFFSETS, 0),
-        counts=_all(tags, 325 if is_tiled else _COUNTS, 0),
-        alpha=extra[0] if samples > colours and extra[0] in (1, 2) else 0,
-        orientation=tags.get(_ORIENTATION, 1) if tags.get(_ORIENTATION, 1) in UPRIGHT else 1,
+        offsets=_all(tags, _TILE_OFFSETS if is_tiled else _OFFSETS, 0),
+        counts=_all(tags, _TILE_COUNTS if is_tiled else _COUNTS, 0),
+        alpha=colours + alphas[0] if alphas else None,
+        is_multiplied=bool(alphas) and extra[alphas[0]] == 1,
+        palette=_read_palette(tags) if photometric == 3 else None,
+        jpeg_tables=bytes(tags.get(_JPEG_TABLES, b"")),
+        is_ycbcr_jpeg=is_ycbcr_jpeg,
+        subsampling=_read_subsampling(tags),
     )
 
 
-def _unpack(file: IO[bytes], layout: _Layout) -> UInt8Array:
-    """Return (H, W, C) uint8, the colours and the alpha if there is one."""
-    kept = layout.colours + (layout.alpha > 0)
-    pixels = np.zeros((layout.height, layout.width, kept), np.uint8)
-    white = _white(file, layout)
-    for x, y, plane, values in _tiles(file, layout):
-        first, last = (plane, plane + 1) if layout.is_planar else (0, kept)
-        for channel in range(first, min(last, kept)):
-            is_float_alpha = channel == layout.colours and layout.dtype.kind == "f"
-            part = _to_8_bits(values[..., channel - first], 1.0 if is_float_alpha else white)
-            pixels[y : y + part.shape[0], x : x + part.shape[1], channel] = part
-    return pixels
+def _read_palette(tags: _Tags) -> UInt8Array:
+    """Return the (N, 3) uint8 colours; some writers fill but the low bytes of what are 16 bits."""
+    values = np.array(_all(tags, _PALETTE, 0), np.uint32)
+    if len(values) != 3 << _all(tags, _BITS, 1)[0]:
+        raise ValueError("damaged: its palette has another size than its depth asks for")
+    return (values if values.max() < 256 else values >> 8).astype(np.uint8).reshape(3, -1).T
 
 
-def _to_8_bits(values: np.ndarray, white: float) -> UInt8Array:
-    deep = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    return (np.clip(deep, 0, white) * np.float32(255 / white) + np.float32(0.5)).astype(np.uint8)
+def _read_subsampling(tags: _Tags) -> tuple[int, int]:
+    """Return how many pixels, across and down, share their colour; 1, 1 where libjpeg sees to it."""
+    if tags[_PHOTOMETRIC] != 6 or tags.get(_COMPRESSION, 1) == JPEG:
+        return 1, 1
+    is_plain = tags.get(_COMPRESSION, 1) == tags.get(_PLANAR, 1) == 1 and _all(tags, _BITS, 1)[0] == 8
+    if _SUBSAMPLING in tags:
+        across, down, *_ = *_all(tags, _SUBSAMPLING, 1), 1
+    else:  # 2, 2 by rule, unless there are enough bytes for all
+        counts = _all(tags, _TILE_COUNTS if _TILE_WIDTH in tags else _COUNTS, 0)
+        across = down = 2 if is_plain and sum(counts) < 3 * tags[_WIDTH] * tags[_HEIGHT] else 1
+    is_known = is_plain and tags.get(_SAMPLES) == 3 and {across, down} <= {1, 2, 4}
+    if (across, down) != (1, 1) and not is_known:
+        raise ValueError("a TIFF of this subsampled YCbCr is not supported; save it as RGB")
+    return across, down
 
 
-def _white(file: IO[bytes], layout: _Layout) -> float:
-    """Return the value of white: the greatest of 8 and 16 bits; beyond, 65535 or 1, or the brightest."""
-    if layout.dtype.kind != "f" and layout.dtype.itemsize <= 2:
-        return float(np.iinfo(layout.dtype).max)
-    white = 1.0 if layout.dtype.kind == "f" else 65535.0
-    counted = layout.colours + (layout.alpha > 0 and layout.dtype.kind != "f")
-    for *_, plane, values in _tiles(file, layout):
-        if plane < counted:
-            seen = values[..., : 1 if layout.is_planar else counted]
-            white = max(white, float(np.max(seen, where=np.isfinite(seen), initial=0)))
-    return white
-
-
-def _tiles(file: IO[bytes], layout: _Layout) -> Iterator[tuple[int, int, int, np.ndarray]]:
-    """Yield x, y, the plane and the values (h, w, C) of each strip or tile."""
-    across, down = -(-layout.width // layout.tile[0]), -(-layout.height // layout.tile[1])
-    planes = layout.samples if layout.is_planar else 1
-    if min(len(layout.offsets), len(layout.counts)) < across * down * planes:
-        raise ValueError("damaged: it lists too few strips or tiles")
-    is_strip = layout.tile[0] == layout.width
-    for number in range(across * down * planes):
-        plane, place = divmod(number, across * down)
-        x, y = place % across * layout.tile[0], place // across * layout.tile[1]
-        rows = min(layout.tile[1], layout.height - y) if is_strip and across == 1 else layout.tile[1]
-        file.seek(layout.offsets[number])
-        data = file.read(layout.counts[number])
-        if len(data) < layout.counts[number]:
-            raise ValueError("truncated: it ends before its picture does")
-        values = _values(data, rows, layout)
-        yield x, y, plane, values[: layout.height - y, : layout.width - x]
-
-
-def _values(data: bytes, rows: int, layout: _Layout) -> np.ndarray:
-    channels = 1 if layout.is_planar else layout.samples
-    row_bytes = layout.tile[0] * channels * layout.dtype.itemsize
-    if layout.tile[1] != rows and layout.compression == 1 and len(data) >= layout.tile[1] * row_bytes:
-        rows = layout.tile[1]
-    packed = _decompress(data, row_bytes, rows, layout.compression)
-    shape = (rows, layout.tile[0], channels)
-    if layout.predictor == 3:  # Adobe's: differences of bytes, the high bytes of a row first
-        summed = np.cumsum(packed.reshape(rows, -1, channels), axis=1, dtype=np.uint8)
-        split = summed.reshape(rows, layout.dtype.itemsize, -1)
-        big = np.ascontiguousarray(split.transpose(0, 2, 1)).view(layout.dtype.newbyteorder(">"))
-        return big.reshape(shape)
-    values = packed.view(layout.dtype).reshape(shape)
-    if layout.predictor == 2:
-        whole = np.dtype(f"u{layout.dtype.itemsize}")
-        summed = np.cumsum(values.view(whole.newbyteorder(layout.dtype.byteorder)), axis=1, dtype=whole)
-        return summed.view(layout.dtype.newbyteorder("="))
-    return values
-
-
-def _decompress(data: bytes, row_bytes: int, rows: int, compression: int) -> UInt8Array:
-    """Return the (rows, row_bytes) uint8 of one strip or tile."""
-    if compression == 1:
-        if len(data) < rows * row_bytes:
-            raise ValueError("truncated: a strip or tile is too short")
-        return np.frombuffer(data, np.uint8, rows * row_bytes).reshape(rows, row_bytes)
-    head = b"II*\0\x08\0\0\0"
-    tags = TiffImagePlugin.ImageFileDirectory_v2(head)
-    tags[_WIDTH], tags[_HEIGHT], tags[_ROWS] = row_bytes, rows, rows
-    tags[_BITS], tags[_SAMPLES], tags[_PHOTOMETRIC], tags[_COMPRESSION] = 8, 1, 1, compression
-    tags[_OFFSETS], tags[_COUNTS] = 0, len(data)  # Pillow counts the offset from behind the tags
-    # not by Image.open, whose limit of pixels would count bytes here
-    return np.array(TiffImagePlugin.TiffImageFile(io.BytesIO(head + tags.tobytes(8) + data)))
-
-
-def _to_image(pixels: UInt8Array, layout: _Layout) -> Image.Image:
+def _to_image(pixels: UInt8Array, layout: Layout) -> Image.Image:
     """Make a picture of the samples: grey, RGB or CMYK, and their alpha."""
-    colours = pixels[..., : layout.colours]
+    num_colours = 3 if layout.palette is not None else layout.colours
+    colours = pixels[..., :num_colours]
     if layout.photometric == 0:
         colours = 255 - colours
-    if layout.alpha == 0 or layout.photometric == 5 or not pixels[..., -1].any():
-        return Image.fromarray(
-            np.ascontiguousarray(colours[..., 0] if layout.colours == 1 else colours),
-            "CMYK" if layout.colours == 4 else None,
-        )
-    layers = np.concatenate(
-        [np.repeat(colours, 3, 2) if layout.colours == 1 else colours, pixels[..., -1:]], axis=2
-    )
-    if layout.alpha == 1:  # colours are multiplied by alpha already
-        return Image.frombuffer("RGBa", (layout.width, layout.height), layers, "raw", "RGBa", 0, 1).convert(
-            "RGBA"
-        )
-    return Image.fromarray(layers)
+    mode = {1: "L", 4: "CMYK"}.get(num_colours, "YCbCr" if layout.photometric == 6 else "RGB")
+    size = layout.width, layout.height
+    picture = Image.frombuffer(mode, size, np.ascontiguousarray(colours), "raw", mode, 0, 1)
+    if mode == "YCbCr":
+        picture = picture.convert("RGB")
+    if layout.alpha is None or not pixels[..., -1].any():
+        return picture
+    alpha = Image.fromarray(np.ascontiguousarray(pixels[..., -1]))
+    bands = (*picture.convert("RGB").split(), alpha)
+    if layout.is_multiplied:
+        layers = np.dstack([np.asarray(band) for band in bands])
+        return Image.frombuffer("RGBa", size, layers, "raw", "RGBa", 0, 1).convert("RGBA")
+    return Image.merge("RGBA", bands)
