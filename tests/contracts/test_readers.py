@@ -1,102 +1,24 @@
 """Every reader of files that anybody may have written: junk ends in one error, one line, little memory.
 
-A new reader is one line in `READERS`.
+A new reader is one line in `sound_files.READERS`, a new boundary one line in `PARSERS`.
 """
 
 import ast
-import dataclasses
-import json
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from sound_files import READERS
 
 from meisho.asmk.codebook import Codebook
-from meisho.config import load_config
-from meisho.datasets.csv_table import load_csv_table
-from meisho.datasets.labels import read_labels
-from meisho.datasets.revisitop import load_ground_truth
-from meisho.datasets.safe_pickle import load_plain_pickle
-from meisho.descriptors import Provenance
 from meisho.errors import MeishoError
-from meisho.evaluate.report import load_report
-from meisho.extractors.local_checkpoint import find_local
-from meisho.extractors.state_file import read_state_file
-from meisho.fetching.manifest import read_manifest
-from meisho.store.metadata import Metadata, read_metadata, write_metadata
 from meisho.whitening import Whitening
 
 PACKAGE = Path(__file__).parents[2] / "src" / "meisho"
 CASES = 110
 MOST_BYTES = 100_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    name: str
-    rate: float = 0.1
-    sizes: tuple[int, ...] = (1,)
-
-
-def write_collection(path):
-    write_metadata(path.parent, Metadata(Path("/p"), Provenance("x", "{}", "0"), 8))
-    (path.parent / "collection-copy.json").unlink()
-
-
-def write_whitening(path):
-    Whitening(np.zeros(3), np.eye(3), "pca", Provenance("x", "{}", "0")).save(path)
-
-
-MANIFEST = {
-    "name": "street",
-    "title": "a",
-    "licence": "b",
-    "homepage": "c",
-    "files": [{"path": "a.csv", "size_bytes": 3, "urls": ["https://example.org/a"]}],
-}
-TRUTH = {
-    "imlist": ["a", "b"],
-    "qimlist": ["q"],
-    "gnd": [{"easy": [0], "hard": [1], "junk": [], "bbx": [0.0, 0.0, 5.0, 5.0]}],
-}
-LOCAL = {"local_extractor": "delg", "options": {"weights": "x"}}
-
-
-def dump(value):
-    return lambda path: path.write_text(json.dumps(value))
-
-
-def write_pickle(path):
-    import pickle
-
-    path.write_bytes(pickle.dumps(TRUTH))
-
-
-READERS = {
-    # name: (file, how a sound one is written, how it is read)
-    "collection": ("collection.json", write_collection, lambda path: read_metadata(path.parent)),
-    "manifest": ("m.json", dump(MANIFEST), read_manifest),
-    "local": ("local.json", dump(LOCAL), lambda path: find_local(str(path.parent), {}, ["delg"])),
-    "report": ("report.json", dump({"format": 1}), load_report),
-    "recipe": (
-        "r.toml",
-        lambda path: path.write_text('name = "a"\nrate = 0.5\nsizes = [1, 2]\n'),
-        lambda path: load_config(path, Recipe),
-    ),
-    "pickle": ("p.pkl", write_pickle, load_plain_pickle),
-    "ground truth": ("g.pkl", write_pickle, load_ground_truth),
-    "state file": ("s.pth", write_pickle, read_state_file),
-    "whitening": ("w.safetensors", write_whitening, Whitening.load),
-    "codebook": ("c.npz", lambda path: Codebook(np.eye(3, dtype=np.float32)).save(path), Codebook.load),
-    "labels": ("l.csv", lambda path: path.write_text("file,label\na.jpg,x\nb.jpg,x\n"), read_labels),
-    "table": (
-        "t.csv",
-        lambda path: path.write_text("query,positives,x0,y0,x1,y1\nq.jpg,a.jpg,1,2,3,4\n"),
-        load_csv_table,
-    ),
-}
 
 PIECES = [
     *(b"[" * 100_000, b'{"a":' * 50_000, b"9" * 5000, b"1e999", b"-1", b"NaN", b"Infinity", b"null", b"true"),
@@ -157,13 +79,34 @@ def read_junk(read, path):
     return ""
 
 
+def write_sound(name, folder):
+    """Write a sound file and what belongs to it; returns its path, and how it is read."""
+    file, write, read = READERS[name]
+    path = folder / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path)
+    (path,) = folder.glob(file)
+    return path, read
+
+
+def contents_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_sound_file_is_read(tmp_path, name):
+    path, read = write_sound(name, tmp_path)
+    before = contents_of(tmp_path)
+    read(path)
+    assert contents_of(tmp_path) == before
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_junk_ends_in_one_error(tmp_path, name):
-    file, write, read = READERS[name]
-    path = tmp_path / file
-    write(path)
+    path, read = write_sound(name, tmp_path)
     rng = np.random.default_rng([12, *name.encode()])
-    sound = path.read_bytes()
+    before = contents_of(tmp_path)
+    sound = before.pop(path)
     faults = []
     tracemalloc.start()
     for _ in range(CASES):
@@ -174,26 +117,26 @@ def test_junk_ends_in_one_error(tmp_path, name):
     tracemalloc.stop()
     assert faults == []
     assert peak < MOST_BYTES
-    assert {each.name for each in tmp_path.iterdir()} == {file}
+    assert contents_of(tmp_path) == before | {path: path.read_bytes()}
 
 
 LIES = {
-    "bytearray8": ("pickle", b"\x80\x05\x96\0\0\0\x80\0\0\0\0."),
-    "long4": ("pickle", b"\x80\x02\x8b\xff\xff\xff\x7f."),
-    "binbytes8": ("pickle", b"\x80\x04\x8e\xff\xff\xff\x7f\0\0\0\0."),
-    "frame": ("pickle", b"\x80\x04\x95\xff\xff\xff\x7f\0\0\0\0N."),
-    "keys of keys": ("pickle", b"\x80\x02)" + b"2\x86" * 200 + b"}q\0h\0K\x01s."),
-    "a long header": ("whitening", (2**40).to_bytes(8, "little") + b"{}"),
+    "bytearray8": ("datasets/safe_pickle.py", b"\x80\x05\x96\0\0\0\x80\0\0\0\0."),
+    "long4": ("datasets/safe_pickle.py", b"\x80\x02\x8b\xff\xff\xff\x7f."),
+    "binbytes8": ("datasets/safe_pickle.py", b"\x80\x04\x8e\xff\xff\xff\x7f\0\0\0\0."),
+    "frame": ("datasets/safe_pickle.py", b"\x80\x04\x95\xff\xff\xff\x7f\0\0\0\0N."),
+    "keys of keys": ("datasets/safe_pickle.py", b"\x80\x02)" + b"2\x86" * 200 + b"}q\0h\0K\x01s."),
+    "a long header": ("whitening.py", (2**40).to_bytes(8, "little") + b"{}"),
 }
 
 
 @pytest.mark.parametrize("name", LIES)
 def test_nothing_is_reserved_for_what_is_not_there(tmp_path, name):
     reader, content = LIES[name]
-    path = tmp_path / READERS[reader][0]
+    path, read = write_sound(reader, tmp_path)
     path.write_bytes(content)
     tracemalloc.start()
-    fault = read_junk(READERS[reader][2], path)
+    fault = read_junk(read, path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert fault == "" and peak < 20_000_000
