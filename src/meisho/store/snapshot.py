@@ -13,17 +13,19 @@ import hashlib
 import json
 import logging
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from meisho.arrays import Float32Array, Int64Array, read_only
 from meisho.config import build
 from meisho.descriptors import Descriptors, Provenance
-from meisho.documents import Fields, parse_json
-from meisho.errors import InputError
+from meisho.documents import Fields, one_line, parse_json
+from meisho.errors import ConfigError, InputError
 from meisho.files import replacing, write_bytes
 from meisho.sealed import read_sealed, write_sealed
 
@@ -32,6 +34,7 @@ UInt64Array = NDArray[np.uint64]
 _RECORD = "snapshot.json"
 _FORMAT = 2
 _PIECE_BYTES = 2**24
+_NAME = re.compile(r"photos-[0-9a-f]{16}\.json|vectors-[0-9a-f]{16}\.npy")
 _DAMAGE = (
     ArithmeticError,
     EOFError,
@@ -89,6 +92,10 @@ class _Record:
     vectors_sha256: str
     format: int = _FORMAT
 
+    def __post_init__(self) -> None:
+        if not all(_NAME.fullmatch(name) for name in (self.photos, self.vectors)):
+            raise ConfigError("a file is named otherwise than those of a snapshot are")
+
 
 def read_commit(collection: Path, table: str = "photos") -> str:
     """Name the newest commit of a table of a collection, without opening it; "" where none is found.
@@ -142,10 +149,25 @@ def save_snapshot(snapshot: Snapshot, folder: Path, commit: str) -> None:
             path.unlink(missing_ok=True)  # a process that has mapped it keeps it
 
 
+def _map_vectors(path: Path) -> Float32Array:
+    """Map (N, D) vectors into memory.
+
+    Raises:
+        ValueError: It is no file of such vectors.
+    """
+    try:
+        vectors: Float32Array = npy.open_memmap(path, mode="r")
+    except Exception as fault:  # a damaged header ends in TokenError, SyntaxError, MemoryError, ...
+        raise ValueError(f"{path.name} cannot be read: {one_line(fault, 80)}") from fault
+    if vectors.dtype != np.float32 or vectors.ndim != 2:
+        raise ValueError(f"{path.name} holds {vectors.dtype} {vectors.shape}, not float32 (N, D)")
+    return vectors
+
+
 def _holds(path: Path, vectors_sha256: str) -> bool:
     """Say whether a file holds these vectors, undamaged."""
     try:
-        return _digest_rows(np.load(path, mmap_mode="r")) == vectors_sha256
+        return _digest_rows(_map_vectors(path)) == vectors_sha256
     except _DAMAGE:
         return False
 
@@ -180,9 +202,9 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         return None
     try:
         photos = (folder / record.photos).read_bytes()
-        vectors: Float32Array = np.load(folder / record.vectors, mmap_mode="r")
-        if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != dim:
-            raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}, not float32 (N, {dim})")
+        vectors = _map_vectors(folder / record.vectors)
+        if vectors.shape[1] != dim:
+            raise ValueError(f"vectors are {vectors.shape}, not (N, {dim})")
         if hashlib.sha256(photos).hexdigest() != record.photos_sha256:
             raise ValueError(f"{record.photos} has changed since it was written")
         if _digest_rows(vectors) != record.vectors_sha256:
