@@ -13,6 +13,7 @@ from PIL import Image
 from meisho import cli
 from meisho.cli.app import load_commands
 from meisho.describing import Describer
+from meisho.errors import MeishoError
 from meisho.extractors.base import load_extractor
 from meisho.run.indexing import index_folder
 
@@ -59,6 +60,13 @@ class Parameter:
     choices: tuple[str, ...] = ()
     words: int = 1
     is_required: bool = False
+
+
+def all_errors(kind=MeishoError):
+    """Yield every error that meisho raises on purpose."""
+    yield kind
+    for part in kind.__subclasses__():
+        yield from all_errors(part)
 
 
 def all_commands(program=cli.app, before=()):

@@ -2,20 +2,24 @@
 
 import hashlib
 import json
+import re
 import shutil
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hostile import all_commands, draw_words, make_place
+from hostile import all_commands, all_errors, draw_words, make_place
 from malformed import write_malformed_folder
+from meisho.cli.app import INTERRUPTED, NO_READER
 
 NUM_TABLES = 300
 NUM_WORDS = [pytest.param(200, id="200"), pytest.param(2000, id="2000", marks=pytest.mark.slow)]
 """Command lines that are drawn."""
-CODES = {0, 1, 2, 3, 4, 5, 7, 8, 9, 141}
+CODES = {0, NO_READER, INTERRUPTED, *(kind.exit_code for kind in all_errors())}
+"""All exit codes that there are; the errors and the program say them, and the README explains them."""
 
 
 def test_index_keeps_every_valid_photo_among_malformed_ones(run, tmp_path):
@@ -123,7 +127,7 @@ def test_hostile_words_end_in_an_answer_or_in_one_line(run, num_words, made, tmp
         command, parameters = commands[int(rng.integers(len(commands)))]
         words = draw_words(rng, command, parameters)
         code, out, err = run(*words)
-        assert code in CODES, (words, code, err)
+        assert code in CODES - {INTERRUPTED}, (words, code, err)
         ended[code] += 1
         assert "Traceback" not in out + err and "a fault of meisho" not in err, (words, err)
         assert not {"\x1b", "\x9b", "\u202e"} & {*out, *err}, words
@@ -137,6 +141,13 @@ def test_hostile_words_end_in_an_answer_or_in_one_line(run, num_words, made, tmp
         assert not (new and code == 2), (words, new)
         forget(new, made / "c", tmp_path / "c")
     assert min(ended[0], ended[2], ended[4]) > 0.02 * num_words, ended
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def test_the_readme_explains_every_exit_code(page):
+    text = (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
+    table = re.search(r"\n\| (?:exit code|終了コード) \|.*\n\|---\|---\|\n((?:\|.*\n)+)", text)[1]
+    assert sorted(int(line.split("|")[1]) for line in table.splitlines()) == sorted(CODES)
 
 
 def test_every_command_is_drawn_from():

@@ -13,7 +13,7 @@ from meisho.cli.datasets import default_root
 from meisho.config import config_toml, config_values, parse_config
 from meisho.errors import ConfigError
 from meisho.layers.margin_heads import HEADS, make_head
-from meisho.training.loading import augmentation_of
+from meisho.training.augmentation import augmentation_of
 from meisho.training.recipe import Recipe, load_recipe
 from meisho.training.sampling import SAMPLERS
 from meisho.training.train import train

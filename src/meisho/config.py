@@ -2,8 +2,8 @@
 
 The dataclasses say everything: their fields are the keys, their annotations the types, their defaults the
 only defaults. A field may be `bool`, `int`, `float`, `str`, `Path`, a `Literal`, another dataclass (a table),
-any of these with `| None` and the default None, `tuple[X, ...]` of them (an array), `dict[str, object]` (a
-table that somebody else checks), or `object` (any value)::
+any of these with `| None` and the default None, `tuple[X, ...]` or `list[X]` of them (an array),
+`dict[str, object]` (a table that somebody else checks), or `object` (any value)::
 
     @dataclass(frozen=True)
     class Schedule:
@@ -105,7 +105,7 @@ def check_options(
     known = {name: hint for name, hint in hints if name not in no_options}
     for name, value in options.items():
         if name not in known:
-            raise ConfigError(f"the key {_join(key, name)!r} is not known; {_nearest(name, key, known)}")
+            raise ConfigError(f"the key {_join(key, name)!r:.200} is not known; {_nearest(name, key, known)}")
         _parse(value, known[name], _join(key, name))
 
 
@@ -127,7 +127,7 @@ def _parse_table(values: object, cls: type[C], key: str) -> C:
     for name in values:
         if name not in known:
             every = [*known, *_inner_keys(cls)]
-            raise ConfigError(f"the key {_join(key, name)!r} is not known; {_nearest(name, key, every)}")
+            raise ConfigError(f"the key {_join(key, name)!r:.200} is not known; {_nearest(name, key, every)}")
     missing = [name for name, field in known.items() if name not in values and not _has_default(field)]
     if missing:
         raise ConfigError(f"the key {_join(key, missing[0])!r} is missing; add it")
@@ -147,11 +147,12 @@ def _parse(value: object, hint: object, key: str) -> object:
             choices = ", ".join(map(str, get_args(hint)))
             raise ConfigError(f"{key} is {shorten(value)}, expected one of {choices}")
         return value
-    if get_origin(hint) in (tuple, Sequence):
+    if get_origin(hint) in (tuple, list, Sequence):
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{key} is {shorten(value)}, expected {_describe(hint)}")
         part = get_args(hint)[0]
-        return tuple(_parse(v, part, f"{key}[{i}]") for i, v in enumerate(value))
+        parsed = [_parse(v, part, f"{key}[{i}]") for i, v in enumerate(value)]
+        return parsed if get_origin(hint) is list else tuple(parsed)
     if isinstance(hint, type) and is_dataclass(hint):
         return _parse_table(value, hint, key)
     return _parse_plain(value, hint, key)
@@ -199,7 +200,7 @@ def _float(value: float, key: str) -> float:
 def _describe(hint: object) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_describe(part) for part in get_args(hint) if part is not type(None))
-    if get_origin(hint) in (tuple, Sequence):
+    if get_origin(hint) in (tuple, list, Sequence):
         return f"an array, each {_describe(get_args(hint)[0])}"
     if get_origin(hint) is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"

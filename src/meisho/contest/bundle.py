@@ -179,6 +179,21 @@ def _save_local(local: str | None, bundle: Path) -> str | None:
 
 
 @dataclass(frozen=True)
+class BundleList:
+    """What a bundle's list names.
+
+    Attributes:
+        models: The folder of each model below the bundle, and the name of its whitening file or None.
+        rerank: A chain of rerankers, or None.
+        local: The local feature extractor for the chain, a name or a folder below the bundle, or None.
+    """
+
+    models: tuple[tuple[str, str | None], ...]
+    rerank: str | None
+    local: str | None
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A loaded bundle.
 
@@ -193,6 +208,22 @@ class Bundle:
     local: str | None
 
 
+def read_bundle_list(folder: Path) -> BundleList:
+    """Read what a bundle holds.
+
+    Raises:
+        InputError: It is not a bundle, or names no model.
+    """
+    advice = "it is not a bundle's list of models; make the bundle again"
+    content = read_json(folder / _LIST, error=InputError, advice=advice, most_bytes=1_000_000)
+    models = [
+        (record.text("checkpoint"), _text_or_none(record, "whitening")) for record in content.tables("models")
+    ]
+    if not models:
+        content.fail("names no model")
+    return BundleList(tuple(models), _text_or_none(content, "rerank"), _text_or_none(content, "local"))
+
+
 def load_bundle(folder: Path, *, device: str = "auto") -> Bundle:
     """Load a bundle.
 
@@ -200,16 +231,12 @@ def load_bundle(folder: Path, *, device: str = "auto") -> Bundle:
         InputError: It is not a bundle.
         WeightsError: A model's files cannot be read.
     """
-    path = folder / _LIST
-    advice = "it is not a bundle's list of models; make the bundle again"
-    content = read_json(path, error=InputError, advice=advice, most_bytes=1_000_000)
-    records = [
-        (record.text("checkpoint"), _text_or_none(record, "whitening")) for record in content.tables("models")
-    ]
-    rerank, local = _text_or_none(content, "rerank"), _text_or_none(content, "local")
+    listed = read_bundle_list(folder)
+    local = listed.local
     if local is not None and local not in LOCAL_EXTRACTORS:
         local = str(folder / local)
-    return Bundle(tuple(_load_model(folder / place, w, device) for place, w in records), rerank, local)
+    extractors = tuple(_load_model(folder / place, whitening, device) for place, whitening in listed.models)
+    return Bundle(extractors, listed.rerank, local)
 
 
 def _text_or_none(fields: Fields, name: str) -> str | None:

@@ -39,7 +39,7 @@ from meisho.datasets.base import Dataset
 from meisho.datasets.labelled import LabelledPhoto, Role, dataset_of_labels
 from meisho.datasets.photo_files import photos_below
 from meisho.datasets.table import BrokenRows, Row, Table, read_table
-from meisho.errors import ConfigError, DatasetError
+from meisho.errors import ConfigError, DatasetError, explain_os_error
 from meisho.ground_truth import GroundTruth, database_rows
 from meisho.photos import Box, Photo
 
@@ -129,8 +129,10 @@ def _read_photo(table: Path, row: Row, cell: str, broken: BrokenRows) -> Photo |
             )
         else:
             return Photo(row["id"] or cell, path, box)
-    except (ConfigError, OSError, ValueError) as error:  # OSError: a name longer than file systems take
+    except ConfigError as error:
         reason = f"{error}; correct the cell"
+    except (OSError, ValueError) as error:  # a name longer than file systems take, a number that is none
+        reason = f"{explain_os_error(error)}; correct the cell"
     broken.add(row.line, reason)
     return None
 

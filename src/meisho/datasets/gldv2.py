@@ -98,6 +98,8 @@ def read_retrieval_solution(path: Path, database_ids: Sequence[str], *, place: s
     """
     table = read_table(path, required=("id", "images", "usage"))
     scored = _scored_rows(table)
+    if not scored:
+        raise DatasetError(f"{path}: has no query that is scored; download it again from the publisher")
     return RetrievalSolution(
         tuple(row["id"] for row in scored),
         GroundTruth(
@@ -144,6 +146,8 @@ def _find_table(root: Path, name: str) -> Path:
 
 def _read_ids(path: Path) -> tuple[str, ...]:
     table = read_table(path, required=("id",))
+    if not table.rows:
+        raise DatasetError(f"{path}: lists no photo; download it again from the publisher")
     _check_ids(table, table.rows)
     return tuple(row["id"] for row in table.rows)
 

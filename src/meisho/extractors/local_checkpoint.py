@@ -34,7 +34,7 @@ def find_local(
     fields = read_json(folder / LIST_NAME, error=WeightsError, advice=advice, most_bytes=1_000_000)
     extractor, saved = fields.text("local_extractor"), dict(fields.table("options").values)
     if extractor not in known:
-        raise WeightsError(f"{folder / LIST_NAME}: no local feature extractor is called {extractor!r}")
+        raise WeightsError(f"{folder / LIST_NAME}: no local feature extractor is called {extractor!r:.80}")
     weights = folder / fields.table("options").text("weights") if "weights" in saved else folder
     if weights.is_file():
         saved["weights"] = str(weights)

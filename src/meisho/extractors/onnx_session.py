@@ -16,6 +16,7 @@ from PIL import Image
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.cores import count_cores
+from meisho.documents import one_line
 from meisho.errors import MeishoError, WeightsError
 from meisho.extractors.timm_parts import MIN_SIDE_PX
 
@@ -46,14 +47,12 @@ class OnnxNetwork:
                 values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._weights.values()]
                 settings.add_external_initializers(list(self._weights), values)
             self._session = onnxruntime.InferenceSession(
-                str(path), settings, providers=["CPUExecutionProvider"]
+                str(path), settings, providers=["CPUExecutionProvider"], enable_fallback=0
             )
             (self._input,) = (each.name for each in self._session.get_inputs())
+            self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
         except Exception as error:  # its errors have no common base
-            raise WeightsError(
-                f"{path}: ONNX Runtime cannot load it ({' '.join(str(error).split()):.200})"
-            ) from error
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+            raise WeightsError(f"{path}: ONNX Runtime cannot load it ({one_line(error, 200)})") from error
 
     def run(self, pixels: Float32Array) -> Float32Array:
         """Compute for one image: (H, W, 3) float32 -> what the network gives for it, float32.
@@ -68,7 +67,7 @@ class OnnxNetwork:
             height, width = pixels.shape[:2]
             raise MeishoError(
                 f"ONNX Runtime failed on an image of {width} × {height} px "
-                f"({' '.join(str(error).split()):.200}); if memory is short, lower --size"
+                f"({one_line(error, 200)}); if memory is short, lower --size"
             ) from error
         computed: Float32Array = found[0]
         return computed

@@ -1,6 +1,7 @@
 """Weights: where a backbone's state dict comes from, how its keys are made to fit, and its digest."""
 
 import io
+import mmap
 import pickletools
 import re
 import urllib.error
@@ -8,7 +9,7 @@ import urllib.request
 import warnings
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -44,6 +45,8 @@ def read_state_dict(path: Path) -> StateDict:
     if not is_there(path):
         raise MissingFileError(f"{path}: no such weights file; give a .safetensors or .pth file")
     try:
+        if path.stat().st_size == 0:
+            raise ValueError("it is empty")
         content = load_file(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
     except Exception as error:  # broken bytes end in IndexError, TypeError, AssertionError, struct.error, ...
         raise WeightsError(
@@ -61,18 +64,18 @@ def _read_checkpoint(path: Path) -> object:
                 if name.endswith("/data.pkl"):
                     _refuse_long_names(io.BytesIO(archive.read(name)))
     else:
-        with path.open("rb") as file:
-            _refuse_long_names(file)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            _refuse_long_names(content)  # a file reserves what a pickle says; a map gives what is there
     with warnings.catch_warnings(action="ignore"):  # of what older torch wrote; it is read all the same
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
-    return content
+        state: object = torch.load(path, map_location="cpu", weights_only=True)
+    return state
 
 
-def _refuse_long_names(file: IO[bytes]) -> None:
+def _refuse_long_names(file: Any) -> None:
     """Refuse pickles that name a type by a text so long that torch would take minutes to say no to it.
 
     Args:
-        file: The pickle of a checkpoint, or the several with which an old one begins.
+        file: Read from here: the pickle of a checkpoint, or the several with which an old one begins.
 
     Raises:
         ValueError: One does, or is damaged.

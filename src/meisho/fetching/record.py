@@ -117,7 +117,8 @@ class Record:
             ) from error
         if saved.manifest != manifest:
             raise FetchError(
-                f"{self.root}: holds the data set {saved.manifest}, not {manifest}; choose another folder"
+                f"{self.root}: holds the data set {one_line(saved.manifest, 100)}, not {manifest} "
+                f"(says {self._path.name}); choose another folder"
             )
         self.selected = saved.selected
 

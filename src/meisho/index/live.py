@@ -18,7 +18,7 @@ from meisho.index.base import INDEXES, Index
 from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_checked
 from meisho.index.following import FollowingIndex
-from meisho.sealed import read_sealed, write_sealed
+from meisho.sealed import is_digest, read_sealed, write_sealed
 from meisho.stored_vectors import Vectors
 from meisho.tables import load_named
 
@@ -210,6 +210,8 @@ def _read_record(path: Path) -> IndexRecord:
         record = build(Fields(read_sealed(path), path.name, InputError), IndexRecord)
     except (OSError, InputError, ValueError) as error:
         raise CollectionError(f"{path}: the saved index cannot be read ({error}); build it again") from error
-    if record.format != _FORMAT or record.kind not in INDEXES:
-        raise CollectionError(f"{path}: an index of kind {record.kind!r} by another version; build it again")
+    if record.format != _FORMAT or record.kind not in INDEXES or not is_digest(record.keys_sha256):
+        raise CollectionError(
+            f"{path}: an index of kind {record.kind!r:.80} by another version; build it again"
+        )
     return record

@@ -72,6 +72,7 @@ def _read(file: Path, provenance: Provenance, dim: int) -> dict[bytes, Float32Ar
             found.metadata.get("provenance") == provenance.to_json()
             and names.dtype == np.uint8
             and vectors.dtype == np.float32
+            and vectors.ndim == 2
             and (names.shape, vectors.shape) == ((len(vectors), _NAME_BYTES), (len(vectors), dim))
             and found.metadata.get("sha256") == _seal(names, vectors)
         )

@@ -31,7 +31,7 @@ from meisho.descriptors import Descriptors, Provenance
 from meisho.documents import Fields
 from meisho.errors import DamagedError, InputError
 from meisho.files import write_bytes
-from meisho.sealed import read_sealed, write_sealed
+from meisho.sealed import is_digest, read_sealed, write_sealed
 from meisho.store.names import Names
 from meisho.store.snapshot import PhotoRows, Snapshot, name_contents
 from meisho.stored_vectors import StoredVectors, digest_vectors
@@ -279,7 +279,11 @@ def _read_record(folder: Path) -> _Record:
         return _Record("", 0, "", 0, "", 0, "", "", "", format=-1)
     record = build(Fields(values, _RECORD, InputError), _Record)
     if record.dtype not in ("float32", "float16") or record.num_rows < 0 or record.dim < 1:
-        raise ValueError(f"{record.num_rows} rows of {record.dim} × {record.dtype}")
+        raise ValueError(f"{record.num_rows} rows of {record.dim} × {record.dtype:.80}")
+    if not is_digest(record.build, digits=16) or not (
+        record.order == "" or is_digest(record.order, digits=32)
+    ):
+        raise ValueError("a file is named otherwise than those of a snapshot are")
     return record
 
 

@@ -16,7 +16,11 @@ from torch.nn import functional
 from torchvision.transforms.v2 import functional as transforms
 
 from meisho.arrays import UInt8Array
+from meisho.config import config_values, parse_config
 from meisho.errors import ConfigError
+from meisho.tables import require_name
+from meisho.training.ranges import check_ranges
+from meisho.training.recipe_tables import AugmentationRecipe
 
 _CROP_TRIES = 10  # as torchvision's RandomResizedCrop
 _BRIGHTNESS, _CONTRAST, _GAMMA = 1, 2, 3
@@ -81,6 +85,7 @@ class Augmentation:
         _check(0 < self.crop_ratio[0] <= self.crop_ratio[1], "crop_ratio must be two rising numbers above 0")
         _check(self.holes >= 1 and self.hole_px >= 1, "holes and hole_px must be at least 1")
         _check(self.blur_px >= 3 and self.blur_px % 2 == 1, "blur_px must be odd, at least 3")
+        check_ranges(self)
 
 
 AUGMENTATIONS = {
@@ -93,6 +98,17 @@ AUGMENTATIONS = {
 }
 """Name of a recipe -> the recipe. "crop" is script 07 of the chapter; each of the four after it adds
 something to the one before, as the experiments of script 12 do."""
+
+
+def augmentation_of(recipe: AugmentationRecipe) -> Augmentation:
+    """Return the augmentation that a recipe asks for.
+
+    Raises:
+        ConfigError: There is none of that name, or an option is not known or out of its range.
+    """
+    require_name(recipe.name, AUGMENTATIONS, what="augmentation")
+    base = config_values(AUGMENTATIONS[recipe.name])
+    return parse_config({**base, **recipe.options}, Augmentation, source="[augmentation]")
 
 
 @dataclass(frozen=True, eq=False)

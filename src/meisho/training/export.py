@@ -187,7 +187,7 @@ def _difference(path: Path, network: nn.Module, shape: tuple[int, int, int]) -> 
     import onnxruntime
 
     images = _some_images(*shape)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"], enable_fallback=0)
     (described,) = session.run(["descriptors"], {"images": images.numpy()})
     return float((torch.from_numpy(described) - network(images)).abs().max())
 

@@ -18,18 +18,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from meisho.arrays import Int64Array, UInt8Array
-from meisho.config import config_values, parse_config
 from meisho.cores import count_cores
 from meisho.decoding import MAX_WORKERS
 from meisho.errors import ConfigError, DatasetError, ImageError
 from meisho.extractors.backbone import BackboneTraits
 from meisho.images import ImageOptions, load_image, read_size, working_size
 from meisho.photos import Photo
-from meisho.tables import require_name
 from meisho.training.augmentation import (
-    AUGMENTATIONS,
-    Augmentation,
     Changes,
+    augmentation_of,
     change_batch,
     crop_photo,
     draw_changes,
@@ -40,7 +37,7 @@ from meisho.training.interruption import outlive_signals, start_worker_server
 from meisho.training.mining import count_tuples
 from meisho.training.photo_cache import RECORD, CachedPhotos, CacheOptions
 from meisho.training.recipe import Recipe
-from meisho.training.recipe_tables import AugmentationRecipe, DataRecipe
+from meisho.training.recipe_tables import DataRecipe
 from meisho.training.sampling import Batch, Sampler, group_by_aspect, make_sampler, shape_of_group
 
 
@@ -251,17 +248,6 @@ def _prepare_worker(number: int) -> None:
             os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def augmentation_of(recipe: AugmentationRecipe) -> Augmentation:
-    """Return the augmentation that a recipe asks for.
-
-    Raises:
-        ConfigError: There is none of that name, or an option is not known or out of its range.
-    """
-    require_name(recipe.name, AUGMENTATIONS, what="augmentation")
-    base = config_values(AUGMENTATIONS[recipe.name])
-    return parse_config({**base, **recipe.options}, Augmentation, source="[augmentation]")
 
 
 def cache_options(recipe: DataRecipe) -> CacheOptions:

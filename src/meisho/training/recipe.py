@@ -13,6 +13,8 @@ from meisho.config import check_options, load_config
 from meisho.layers.margin_heads import HEADS, MarginHead
 from meisho.layers.pair_losses import PAIR_LOSSES, PairLoss
 from meisho.tables import say_nearest
+from meisho.training.augmentation import augmentation_of
+from meisho.training.ranges import check_ranges
 from meisho.training.recipe_tables import (
     AugmentationRecipe,
     DataRecipe,
@@ -74,6 +76,7 @@ class Recipe:
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         self._check_tables()
         if self.kind == "delg-local":
             self._check_local()
@@ -82,9 +85,7 @@ class Recipe:
         needs_average = self.distillation.teacher == "self" and self.schedule.ema_decay is None
         check(not needs_average, "distillation.teacher='self' needs schedule.ema_decay")
         parts = self.hardware.accumulate
-        check(parts >= 1, f"hardware.accumulate={parts}: must be at least 1")
         size = self.sampling.batch_size
-        check(size >= 1, f"sampling.batch_size={size}: must be at least 1")
         check(size % parts == 0, f"sampling.batch_size={size} is no multiple of hardware.accumulate={parts}")
         if self.mining.num_negatives:
             of_tuple = self.mining.num_negatives + 2
@@ -113,6 +114,7 @@ class Recipe:
     def _check_tables(self) -> None:
         """Check what is known by a name, and its options."""
         head, pairs, sampling = self.head, self.pairs, self.sampling
+        augmentation_of(self.augmentation)
         _check_name("head.name", head.name, ["none", *HEADS])
         _check_name("pairs.name", pairs.name, ["none", *PAIR_LOSSES])
         _check_name("sampling.name", sampling.name, SAMPLERS)

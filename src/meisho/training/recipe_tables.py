@@ -6,6 +6,7 @@ from typing import Literal
 
 from meisho.errors import ConfigError
 from meisho.extractors.options import TimmGeMOptions
+from meisho.training.ranges import check_ranges
 
 
 def check(is_right: bool, message: str) -> None:
@@ -199,8 +200,7 @@ class MiningRecipe:
     max_pool: int = 20_000
 
     def __post_init__(self) -> None:
-        check(self.num_negatives >= 0, f"num_negatives={self.num_negatives}: must not be negative")
-        check(self.max_tuples >= 1 and self.max_pool >= 2, "max_tuples must be at least 1, max_pool 2")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -227,12 +227,7 @@ class OptimiserRecipe:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        check(
-            self.backbone_rate >= 0 and self.head_rate >= 0,
-            "backbone_rate and head_rate must not be negative",
-        )
-        check(0 <= self.momentum < 1 and 0 <= self.second_momentum < 1, "momenta must be from 0 to below 1")
-        check(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be greater than 0")
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -287,12 +282,9 @@ class ScheduleRecipe:
     ema_decay: float | None = None
 
     def __post_init__(self) -> None:
-        check(self.epochs >= 1, f"epochs={self.epochs}: must be at least 1")
-        check(0 <= self.warmup_epochs <= self.epochs, "warmup_epochs must be from 0 to epochs")
-        check(0 <= self.end <= 1, f"end={self.end}: must be from 0 to 1")
+        check_ranges(self)
+        check(self.warmup_epochs <= self.epochs, "warmup_epochs must be from 0 to epochs")
         check(any(s.from_epoch == 0 for s in self.sizes), "sizes: one must begin at from_epoch = 0")
-        check(all(s.px >= 32 for s in self.sizes), "sizes: px must be at least 32")
-        check(self.ema_decay is None or 0 <= self.ema_decay < 1, "ema_decay must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -323,10 +315,8 @@ class ValidationRecipe:
     patience: int | None = None
 
     def __post_init__(self) -> None:
-        check(0 <= self.share < 1, f"share={self.share}: must be from 0 to below 1")
+        check_ranges(self)
         check(self.dataset == "none" or self.root is not None, "dataset needs root")
-        check(self.every_epochs >= 1 and self.max_queries >= 1, "every_epochs, max_queries: at least 1")
-        check(self.patience is None or self.patience >= 1, "patience must be at least 1")
 
 
 @dataclass(frozen=True)

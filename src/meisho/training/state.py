@@ -5,7 +5,6 @@ one of each process where each holds a part. The JSON is replaced last and in on
 there, and what it named before is removed after that: a kill leaves the old state or the new one, whole.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,9 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from meisho.documents import one_line, read_json
-from meisho.errors import InputError
-from meisho.files import replacing, write_text
+from meisho.config import build
+from meisho.documents import Fields, one_line, shorten
+from meisho.errors import ConfigError, InputError, explain_os_error
+from meisho.files import replacing
+from meisho.sealed import read_sealed, write_sealed
 from meisho.training.history import EpochRecord
 from meisho.training.meter import Meter
 
@@ -57,6 +58,11 @@ class Position:
     meter: Meter = field(default_factory=Meter)
     mined: list[int] = field(default_factory=list)
     history: list[EpochRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        counts = (self.step, self.epoch, self.step_in_epoch, self.best_epoch, self.validations_since_best)
+        if min(*counts, *self.mined) < 0:
+            raise ConfigError("a number of steps, epochs or rows is negative")
 
     def next_epoch(self) -> "Position":
         """Return where the run stands when this epoch is done."""
@@ -123,7 +129,7 @@ def save_state(folder: Path, state: RunState, progress: Position, *, num_updates
         "scaler": state.scaler.state_dict() if state.scaler is not None else None,
         "progress": asdict(progress),
     }
-    write_text(folder / STATE_NAME, json.dumps(content, indent=1))
+    write_sealed(folder / STATE_NAME, content)
     for old in folder.glob("state-*.safetensors"):
         if _FILE_NAME.fullmatch(old.name) and old.name not in names:
             old.unlink(missing_ok=True)
@@ -140,30 +146,38 @@ def load_state(folder: Path, state: RunState) -> tuple[Position, int]:
     """
     path = folder / STATE_NAME
     try:
-        content: dict[str, Any] = dict(read_json(path, error=InputError, advice=_ADVICE, nan=True).values)
+        fields = _read_fields(path)
+        content: dict[str, Any] = dict(fields.values)
         _check_ranks(path, content["format"], len(content["tensors"]), state)
-        tensors = _read_tensors(folder / content["tensors"][state.rank])
-        for name, network in state.networks.items():
-            network.load_state_dict(_below(tensors, f"{name}."))
-        _restore_optimiser(state.optimiser, tensors, content["groups"])
+        name = content["tensors"][state.rank]
+        if not _FILE_NAME.fullmatch(name):
+            raise ValueError(f"{shorten(name)} is no file of a state")
+        _restore(state, folder / name, content["groups"])
         if state.scaler is not None and content["scaler"]:
             state.scaler.load_state_dict(content["scaler"])
-        values = content["progress"]
-        history = [EpochRecord(**record) for record in values.pop("history")]
-        meter = Meter(**values.pop("meter"))
-        return Position(**values, meter=meter, history=history), int(content["num_updates"])
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
+        return build(fields.table("progress"), Position), fields.integer("num_updates")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(
             f"{path}: is not the state of this run ({one_line(error)}); was the recipe changed, "
             "or a file removed?"
         ) from error
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
+def _restore(state: RunState, path: Path, groups: list[dict[str, object]]) -> None:
+    """Put the tensors of a file into networks and optimiser."""
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path}: is damaged ({one_line(error)}); start the run anew") from error
+    try:
+        for name, network in state.networks.items():
+            network.load_state_dict(_below(tensors, f"{name}."))
+        _restore_optimiser(state.optimiser, tensors, groups)
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"{path.parent / STATE_NAME} with {path.name}: do not fit the networks of this run "
+            f"({one_line(error)}); was the recipe changed?"
+        ) from error
 
 
 def saved_step(folder: Path) -> int | None:
@@ -171,7 +185,14 @@ def saved_step(folder: Path) -> int | None:
     path = folder / STATE_FOLDER / STATE_NAME
     if not path.is_file():
         return None
-    return read_json(path, error=InputError, advice=_ADVICE, nan=True).table("progress").integer("step")
+    return _read_fields(path).table("progress").integer("step")
+
+
+def _read_fields(path: Path) -> Fields:
+    try:
+        return Fields(read_sealed(path, nan=True), str(path), InputError, _ADVICE)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({explain_os_error(error)}); {_ADVICE}") from error
 
 
 _FILE_NAME = re.compile(r"state-\d+-\d+-\d+\.safetensors")
