@@ -12,7 +12,7 @@ from meisho.local_describing import LocalDescriber
 from meisho.photos import Box, Photo
 from meisho.ranking import NO_ROW, Ranking
 from meisho.run.finding import Finder
-from meisho.run.folding import Contents, search_contents
+from meisho.run.folding import Contents, fold_near, search_contents
 from meisho.run.indexing import IndexOptions, index_folder
 from meisho.run.turning import POSITIONS, merge_positions, turn_photos
 from meisho.store.metadata import INDEX_FOLDER
@@ -134,6 +134,20 @@ def test_near_copies_whose_files_are_gone_stand_alone(tmp_path, describer):
     assert [answer.copies for answer in finder.find(query, near=True)[0]] == [(), ()]
 
 
+@pytest.mark.parametrize(
+    ("cosine", "bits", "is_folded"),
+    [(1.0, 0, True), (0.65, 8, True), (0.99, 10, False), (0.5, 0, False), (0.99, None, False)],
+)
+def test_near_copies_are_alike_by_descriptor_and_by_hash(cosine, bits, is_folded):
+    vectors = np.array([[1, 0], [cosine, np.sqrt(1 - cosine**2)]], np.float32)
+    hashes = [0, None if bits is None else 2**bits - 1]
+    folded, below = fold_near(
+        Ranking(("q",), ("a", "b"), np.array([[0, 1]]), np.array([[1.0, 0.9]])), vectors, hashes.__getitem__
+    )
+    assert folded.ranks.tolist() == ([[0, NO_ROW]] if is_folded else [[0, 1]])
+    assert below == ([{0: [1]}] if is_folded else [{}])
+
+
 # --- turned queries
 
 
@@ -216,6 +230,9 @@ def test_the_command_prints_copies_below_and_in_json(run, tmp_path, monkeypatch)
     lines = out.splitlines()
     assert lines[1].endswith("0°  " + str(folder / "1.png"))
     assert lines[2].strip() == str(folder / "the same.png") and lines[3].startswith("   2")
+    assert "Indented: copies of the photo above" in out and "how far the query was turned" in out
+    out = run("search", tmp_path / "c", folder / "2.png", "--top", 1)[1]
+    assert "Indented" not in out and "how far" not in out
     page = tmp_path / "s.html"
     code, out, err = run("search", tmp_path / "c", folder / "1.png", "--json", "--html", page)
     assert code == 0, err

@@ -151,6 +151,17 @@ def test_ids_are_text_and_never_markup(tmp_path):
     assert Tags((tmp_path / "s.html").read_text()).titles.count(NASTY) == 4
 
 
+def test_long_names_break_between_words_and_stay_text(tmp_path):
+    query = Photo("old_town-gate.jpg", Path("nowhere.jpg"))
+    copies = (Photo("a&b/<i>_2.jpg", Path("nowhere.jpg")),)
+    write_search_page(
+        tmp_path / "s.html", query, [answer(query, 0.5, copies=copies)], collection=tmp_path, num_database=1
+    )
+    page = (tmp_path / "s.html").read_text()
+    assert ">old_<wbr>town-<wbr>gate.jpg</span>" in page
+    assert ">a&amp;b/<wbr>&lt;i&gt;_<wbr>2.jpg</span>" in page
+
+
 def test_photos_are_inside_the_page_and_one_that_is_gone_is_shown_by_its_id(tmp_path):
     for number in range(2):
         Image.new("RGB", (40, 30), "red").save(tmp_path / f"{number}.png")
@@ -357,5 +368,5 @@ def test_copies_and_turns_are_told_below_the_answer(tmp_path):
     found = [answer(Photo("a", Path("a.jpg")), 0.5, copies=(Photo(NASTY, Path("b.jpg")),), turned=90)]
     write_search_page(tmp_path / "s.html", query, found, collection=tmp_path, num_database=2)
     page = (tmp_path / "s.html").read_text()
-    assert "<summary>1 copy</summary>" in page and NASTY in Tags(page).texts
+    assert "<summary>1 copy</summary>" in page and NASTY in "".join(Tags(page).texts)
     assert "query turned by 90°" in page

@@ -161,12 +161,22 @@ def _print_found(found: "Found", pages: list[Path]) -> None:
         if len(found) > 1:
             say("\n" if row else "", strong(found.queries[row].path))
         _print_answers(answers, is_turned=found.positions is not None)
-    if found.pairs is not None:
-        out.print(
-            "Sorted by score: how alike the whole photos are, plus what their inliers add.", style="dim"
-        )
+    for line in _explain(found):
+        out.print(line, style="dim")
     if pages:
         say("\nLook at the answers: ", strong(pages[0]), f" to {pages[-1].name}" if pages[1:] else "")
+
+
+def _explain(found: "Found") -> list[str]:
+    """Say what the table does not say by itself."""
+    lines = []
+    if found.pairs is not None:
+        lines.append("Sorted by score: how alike the whole photos are, plus what their inliers add.")
+    if found.positions is not None:
+        lines.append("Turned: how far the query was turned, clockwise, when it found the photo.")
+    if any(answer.copies for answers in found for answer in answers):
+        lines.append("Indented: copies of the photo above them, which do not count in --top.")
+    return lines
 
 
 def _print_answers(answers: list["Answer"], *, is_turned: bool) -> None:

@@ -1,5 +1,6 @@
 """Pages: a report or a search as one HTML file that opens offline."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 import meisho
 from meisho.arrays import Int64Array
@@ -243,6 +244,12 @@ def _write(path: Path, template: str, **values: object) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     style = Markup((files("meisho") / "web" / "style.css").read_text())
     text = environment.get_template(template).render(style=style, **values)
     write_text(path, text, errors="replace")
+
+
+def _breakable(name: str) -> Markup:
+    """Return a file's name as text that a narrow tile may break after "_", "-" or "/", not within a word."""
+    return Markup(re.sub("[_/-]", r"\g<0><wbr>", str(escape(name))))
