@@ -9,10 +9,12 @@ slower in bf16. Weights are random but for the default model's: they change no t
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
-from meisho.extractors.base import load_extractor
+from meisho.arrays import UInt8Array
+from meisho.extractors.base import GlobalExtractor, load_extractor
 
 MODELS = ("default", "timm:resnet34", "timm:resnet50", "timm:resnet101")
 PRECISIONS = ("float32", "bf16")
@@ -31,16 +33,7 @@ def main() -> None:
         extractors = [
             load_extractor(model, device=arguments.device, precision=p, **weights) for p in PRECISIONS
         ]
-        for extractor in extractors:
-            extractor.extract(images)  # the first call compiles kernels
-        rates = []
-        for _ in range(arguments.rounds):
-            seconds = []
-            for extractor in extractors:
-                started = time.perf_counter()
-                extractor.extract(images)
-                seconds.append(time.perf_counter() - started)
-            rates.append([len(images) / s for s in seconds])
+        rates = measure_rates(extractors, images, arguments.rounds)
         exact, rounded = (statistics.median(column) for column in zip(*rates, strict=True))
         ratios = [after / before for before, after in rates]
         print(
@@ -48,6 +41,23 @@ def main() -> None:
             f"{statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})",
             flush=True,
         )
+
+
+def measure_rates(
+    extractors: Sequence[GlobalExtractor], images: UInt8Array, rounds: int
+) -> list[list[float]]:
+    """Return how many images per second each describes, round by round."""
+    for extractor in extractors:
+        extractor.extract(images)  # the first call compiles kernels
+    rates = []
+    for _ in range(rounds):
+        seconds = []
+        for extractor in extractors:
+            started = time.perf_counter()
+            extractor.extract(images)
+            seconds.append(time.perf_counter() - started)
+        rates.append([len(images) / s for s in seconds])
+    return rates
 
 
 if __name__ == "__main__":
