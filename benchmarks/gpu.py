@@ -128,7 +128,7 @@ def run_part(
         command = [sys.executable, __file__, name, "--device", device, "--rows", str(rows)]
         command += ["--small"] * small + (["--photos", str(arguments.photos)] if arguments.photos else [])
         process = subprocess.Popen(
-            command, env=environment(), stdout=sys.stderr.fileno(), start_new_session=True
+            command, env=environment(device), stdout=sys.stderr.fileno(), start_new_session=True
         )
         fault = ""
         try:
@@ -142,12 +142,13 @@ def run_part(
     return [Row(**json.loads(line)) for line in lines], fault
 
 
-def environment() -> dict[str, str]:
-    """Return the environment of a part: meisho, and Pillow for simplejpeg where that is missing."""
+def environment(device: str) -> dict[str, str]:
+    """Return the environment of a part: meisho, Pillow for a missing simplejpeg, and no GPU for the CPU."""
     folders = [str(REPOSITORY / "src"), str(REPOSITORY / "benchmarks"), os.environ.get("PYTHONPATH", "")]
     if not has("simplejpeg"):
         folders.insert(0, str(REPOSITORY / "benchmarks" / "stand_ins"))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders)), **hidden}
 
 
 def end_group(process: subprocess.Popen) -> None:

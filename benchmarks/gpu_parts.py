@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -134,24 +135,46 @@ def verify_against_chapter(
 ) -> None:
     """Tell the times per pair of matching and verification: the chapter's way, and ours."""
     import bench_matching as bench  # brings OpenCV
-    from meisho.rerank.geometric import verify_photos
+    from meisho.rerank.geometric import RETRIEVAL_RANSAC, verify_photos
 
     find = bench.find_by_degensac if has("pydegensac") else bench.find_by_opencv
-    repeats, ratios, times = setting.choose(1, 12), [], []
+    repeats, plain, ours = setting.choose(1, 12), [], {"magsac": [], "torch": []}
     for query in range(setting.choose(2, 6)):
         few = [features[row] for row in bench.choose_rows(landmarks, query)]
-        plain, _ = best_ms(lambda q=query, f=few: bench.verify_by_chapter(features[q], f, find), 1)
-        many = few * repeats
-        ours, _ = best_ms(lambda q=query, m=many: verify_photos(features[q], m, matcher=matcher), 2)
-        times.append((plain / len(few), ours / len(many)))
-        ratios.append(times[-1][0] / times[-1][1])
-    plain, ours = (statistics.median(column) for column in zip(*times, strict=True))
-    more = f" ({ours:.2f} against {plain:.1f} ms per pair" + (
-        ")" if has("pydegensac") else "; without DEGENSAC)"
-    )
-    setting.tell_ratio(
-        "matching and verification: against the chapter's way", statistics.median(ratios), 40, more
-    )
+        took, _ = best_ms(lambda q=query, f=few: bench.verify_by_chapter(features[q], f, find), 1)
+        plain.append(took / len(few))
+        for method, times in ours.items():
+            ransac = replace(RETRIEVAL_RANSAC, method=method)
+            took, _ = best_ms(
+                lambda q=query, m=few * repeats, r=ransac: verify_photos(
+                    features[q], m, matcher=matcher, ransac=r
+                ),
+                2,
+            )
+            times.append(took / len(few) / repeats)
+    for method, times in ours.items():
+        ratio = statistics.median(slow / fast for slow, fast in zip(plain, times, strict=True))
+        more = f" ({statistics.median(times):.2f} against {statistics.median(plain):.1f} ms per pair)"
+        setting.tell_ratio(
+            f"matching and verification by {method}: against the chapter's way", ratio, 40, more
+        )
+    tell_inliers(setting, features, landmarks)
+
+
+def tell_inliers(setting: Setting, features: Sequence[LocalFeatures], landmarks: Int64Array) -> None:
+    """Tell whether batched RANSAC finds the inliers of MAGSAC++, over pairs of one landmark."""
+    from meisho.rerank.geometric import RETRIEVAL_RANSAC, verify_photos
+
+    same = [features[row] for row in np.flatnonzero(landmarks == landmarks[0])[1:]]
+    counts = {
+        method: sum(
+            pair.num_inliers
+            for pair in verify_photos(features[0], same, ransac=replace(RETRIEVAL_RANSAC, method=method))
+        )
+        for method in ("magsac", "torch")
+    }
+    share = counts["torch"] / max(counts["magsac"], 1)
+    setting.tell_agreement("inliers of torch's RANSAC, of those of MAGSAC++", share, 0.95)
 
 
 def measure_learned(setting: Setting) -> None:
@@ -272,9 +295,10 @@ def load_network(model: str, device: str, precision: str) -> TimmGeM:
 def find_or_draw(setting: Setting, folder: Path) -> tuple[list[Photo], str]:
     """Return photos and what they are: of the folder that is given, of a drawn city, or drawn more simply."""
     if setting.photos is not None:
-        return list(find_photos(setting.photos))[
-            : setting.choose(16, 512)
-        ], f"photos of {setting.photos.name}"
+        photos = list(find_photos(setting.photos))[: setting.choose(16, 512)]
+        if not photos:
+            raise SystemExit(f"{setting.photos}: holds no photos; choose another folder, or none")
+        return photos, f"photos of {setting.photos.name}"
     if has("cv2"):
         from meisho.toycity import build_toycity, load_toycity
 
