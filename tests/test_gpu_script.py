@@ -87,7 +87,9 @@ def test_every_part_runs(measure):
     assert status == 0, said
     assert_complete(rows, said)
     assert " is missing:" not in said and not any("not measured" in rest for rest in rows.values())
-    assert re.search(r"\d+ skipped", rows["tests marked gpu"]), said
+    assert any(
+        re.search(r"\d+ skipped", rest) for figure, rest in rows.items() if "tests marked" in figure
+    ), said
 
 
 def test_a_machine_with_little_installed_measures_what_it_can_and_names_the_rest(measure):
