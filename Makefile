@@ -8,7 +8,7 @@ FULL   := $(VENV)/.installed-all
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow check format bench clean
+.PHONY: demo test test-slow check format bench gpu clean
 
 demo: $(BASE)
 	$(BIN)/meisho demo --to demo
@@ -30,6 +30,14 @@ format: $(FULL)
 
 bench: $(FULL)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+# A machine with a GPU is measured as it is: its PyTorch is not replaced, and nothing is installed. Elsewhere the
+# same script shows on the CPU that it runs. Options and parts: make gpu GPU="--small matching".
+gpu:
+	@python=$$(command -v $(PYTHON)); \
+	$$python -c 'import sys, timm, torch; sys.exit(sys.version_info < (3, 11) or not torch.cuda.is_available())' 2>/dev/null \
+	|| { $(MAKE) --no-print-directory $(FULL) && python=$(BIN)/python; } || exit 1; \
+	$$python benchmarks/gpu.py $(GPU)
 
 $(BASE): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "meisho needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..."; exit 1; }

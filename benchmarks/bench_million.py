@@ -5,7 +5,8 @@
 Data: generated descriptors. Places of 1 to 2,000 photos, sizes with a long tail (Pareto, exponent 1); the
 spread of their centres and of the photos around them falls with the square root of the dimension's number, as
 that of real descriptors does; two photos of a place have a cosine near 0.5. One photo in 20 is a near copy of
-another (cosine 0.9998). The queries are 200 further photos of random photos' places, and 1,000 photos themselves.
+another (cosine 0.9998). The queries are 200 further photos of random photos' places, and 1,000 photos
+themselves.
 
 Each size runs in a process of its own, so that its peak is its own. Memory is that of the process without the
 pages of files that are mapped, which the system takes back when it needs them.

@@ -12,10 +12,12 @@ measured in float32 as it runs, on ONNX Runtime, and on torch too, whose kernels
 import argparse
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from meisho.arrays import UInt8Array
 from meisho.describing import Describer
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.timm_gem import load_torch
@@ -41,16 +43,7 @@ def main() -> None:
         models.append((ON_TORCH, "default"))
     for title, model in models:
         extractors = load_both(title, model, arguments.device)
-        for extractor in extractors:
-            extractor.extract(images)  # the first call compiles kernels
-        rates = []
-        for _ in range(arguments.rounds):
-            seconds = []
-            for extractor in extractors:
-                started = time.perf_counter()
-                extractor.extract(images)
-                seconds.append(time.perf_counter() - started)
-            rates.append([len(images) / s for s in seconds])
+        rates = measure_rates(extractors, images, arguments.rounds)
         exact, rounded = (statistics.median(column) for column in zip(*rates, strict=True))
         ratios = [after / before for before, after in rates]
         print(
@@ -78,6 +71,23 @@ def print_cosines(extractors: list[GlobalExtractor], folder: Path) -> None:
     exact, rounded = (Describer(extractor).describe(photos).vectors for extractor in extractors)
     cosines = (exact * rounded).sum(axis=1)
     print(f"  {len(photos)} photos: cosine {np.median(cosines):.5f}, least {cosines.min():.5f}", flush=True)
+
+
+def measure_rates(
+    extractors: Sequence[GlobalExtractor], images: UInt8Array, rounds: int
+) -> list[list[float]]:
+    """Return how many images per second each describes, round by round."""
+    for extractor in extractors:
+        extractor.extract(images)  # the first call compiles kernels
+    rates = []
+    for _ in range(rounds):
+        seconds = []
+        for extractor in extractors:
+            started = time.perf_counter()
+            extractor.extract(images)
+            seconds.append(time.perf_counter() - started)
+        rates.append([len(images) / s for s in seconds])
+    return rates
 
 
 if __name__ == "__main__":

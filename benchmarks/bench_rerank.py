@@ -14,7 +14,6 @@ Example: python benchmarks/bench_rerank.py --rows 20000
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.chain import build_chain, parse_chain
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.neighbors import rank_by_vectors
+from peak_memory import read_peak_bytes
 
 K, ALPHA = 10, 3.0
 LEAST_SPEED, MOST_VECTORS = 10.0, 3.0
@@ -127,15 +127,6 @@ def measure_here(chain: str, folder: str) -> None:
     start = time.perf_counter()
     build_chain(parse_chain(chain)).rerank(ranking, evidence)
     print(time.perf_counter() - start, read_peak_bytes())
-
-
-def read_peak_bytes() -> int:
-    """Return this program's peak memory; getrusage would count the process that it was started from too."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return 1024 * int(line.split()[1])
 
 
 def make_empty_ranking(num_queries: int, num_photos: int) -> Ranking:

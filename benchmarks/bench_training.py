@@ -14,10 +14,12 @@ more than 10 % of the time.
 """
 
 import argparse
+import io
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,24 +37,34 @@ from meisho.training.train import train
 
 SIDE_PX, LANDMARKS = 256, 8
 PRECISIONS = ("float32", "bf16")
+CPU = torch.device("cpu")
 MODEL = {"backbone": "resnet34", "weights": "none:0", "p": 3.0, "learn_p": True, "projection_dim": 512}
 
 
-def draw_photos(root: Path, count: int) -> None:
-    """Write photos of 1600 × 1200 px with some structure, a folder per landmark."""
-    rng = np.random.default_rng(0)
+def draw_photos(root: Path, count: int, *, num_pictures: int | None = None) -> None:
+    """Write photos of 1600 × 1200 px with some structure, a folder per landmark.
+
+    Args:
+        root: Where to.
+        count: How many files.
+        num_pictures: How many of them differ; None: all.
+    """
+    rng, jpegs = np.random.default_rng(0), []
+    for _ in range(min(count, num_pictures or count)):
+        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
+        jpegs.append(io.BytesIO())
+        coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(jpegs[-1], "JPEG", quality=90)
     for number in range(count):
         folder = root / f"place_{number % LANDMARKS}"
         folder.mkdir(parents=True, exist_ok=True)
-        coarse = Image.fromarray(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8))
-        coarse.resize((1600, 1200), Image.Resampling.BICUBIC).save(folder / f"{number}.jpg", quality=90)
+        (folder / f"{number}.jpg").write_bytes(jpegs[number % len(jpegs)].getvalue())
 
 
 class ChapterPhotos(Dataset):
     """The chapter's data set: one photo at a time, from its file."""
 
-    def __init__(self, root: Path, traits: object) -> None:
-        self.paths = sorted(root.rglob("*.jpg"))
+    def __init__(self, root: Path, traits: object, most: int | None) -> None:
+        self.paths = sorted(root.rglob("*.jpg"), key=lambda path: int(path.stem))[:most]
         self.change = v2.Compose(
             [
                 v2.RandomResizedCrop(SIDE_PX, scale=(0.6, 1.0), antialias=True),
@@ -71,12 +83,12 @@ class ChapterPhotos(Dataset):
 
 
 class ChapterLoop:
-    """Script 07's loop, step by step."""
+    """Script 07's loop, step by step, on the first `most` photos."""
 
-    def __init__(self, root: Path, batch: int, device: torch.device) -> None:
+    def __init__(self, root: Path, batch: int, device: torch.device, *, most: int | None = None) -> None:
         recipe = make_recipe(root, root, batch, 1)
         descriptor = build_descriptor(recipe.model)
-        photos = ChapterPhotos(root, descriptor.traits)
+        photos = ChapterPhotos(root, descriptor.traits, most)
         self.loader = DataLoader(photos, batch, shuffle=True, num_workers=2, drop_last=True)
         head = make_head("arcface", LANDMARKS, 512)
         self.network = TrainingNetwork(descriptor, batch_norm=True, head=head).to(device).train()
@@ -97,9 +109,16 @@ class ChapterLoop:
         return count / (time.perf_counter() - started)
 
 
-def make_recipe(root: Path, folder: Path, batch: int, epochs: int, precision: str = "float32") -> Recipe:
+def make_recipe(
+    root: Path,
+    folder: Path,
+    batch: int,
+    epochs: int,
+    *,
+    precision: str = "float32",
+    device: torch.device = CPU,
+) -> Recipe:
     """Make the recipe that is measured."""
-    has_gpu = torch.cuda.is_available()
     values = {
         "data": {
             "dataset": "folder",
@@ -108,12 +127,12 @@ def make_recipe(root: Path, folder: Path, batch: int, epochs: int, precision: st
             "cache_side_px": 448,
         },
         "model": {**MODEL, "batch_norm": True},
-        "augmentation": {"name": "crop", "on_device": has_gpu},
+        "augmentation": {"name": "crop", "on_device": device.type == "cuda"},
         "sampling": {"batch_size": batch},
         "optimiser": {"name": "adam", "backbone_rate": 1e-4, "head_rate": 1e-4},
         "schedule": {"epochs": epochs, "sizes": [{"px": SIDE_PX}]},
         "validation": {"share": 0.0, "at_start": False},
-        "hardware": {"precision": precision},
+        "hardware": {"precision": precision, "device": "cpu" if device.type == "cpu" else "auto"},
     }
     return parse_config(values, Recipe, source="bench")
 
@@ -130,20 +149,45 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder, root = Path(temporary), Path(temporary) / "photos"
         draw_photos(root, arguments.photos)
-        chapter = ChapterLoop(root, arguments.batch, device)
-        chapter.run(1)
-        plain: list[float] = []
-        records: dict[str, list[EpochRecord]] = {precision: [] for precision in PRECISIONS}
-        for number in range(arguments.rounds):
-            plain.append(chapter.run(1))
-            for precision in PRECISIONS:
-                recipe = make_recipe(root, folder, arguments.batch, 2, precision)
-                records[precision].append(train(recipe, folder / f"{precision}{number}").history[-1])
+        plain, records = measure(root, folder, arguments.batch, arguments.rounds, device=device)
     print(f"the chapter's loop: {statistics.median(plain):.2f} images/s")
     found = [report(precision, plain, of_it) for precision, of_it in records.items()]
     ratio, waiting = max(found)
     if arguments.check and (ratio < (5.0 if device.type == "cuda" else 1.5) or waiting > 0.1):
         sys.exit("below the target")
+
+
+def measure(
+    root: Path,
+    folder: Path,
+    batch: int,
+    rounds: int,
+    *,
+    device: torch.device,
+    precisions: Sequence[str] = PRECISIONS,
+    num_plain: int | None = None,
+) -> tuple[list[float], dict[str, list[EpochRecord]]]:
+    """Train by turns; return the rates of the chapter's loop, and the last epoch's record for each precision.
+
+    Args:
+        root: Photos of `draw_photos`.
+        folder: Where the runs are kept.
+        batch: Photos per step.
+        rounds: How often each is trained.
+        device: Where.
+        precisions: Those of ours.
+        num_plain: How many of the photos the chapter's loop goes through; None: all.
+    """
+    chapter = ChapterLoop(root, batch, device, most=num_plain)
+    chapter.run(1)
+    plain: list[float] = []
+    records: dict[str, list[EpochRecord]] = {precision: [] for precision in precisions}
+    for number in range(rounds):
+        plain.append(chapter.run(1))
+        for precision in precisions:
+            recipe = make_recipe(root, folder, batch, 2, precision=precision, device=device)
+            records[precision].append(train(recipe, folder / f"{precision}{number}").history[-1])
+    return plain, records
 
 
 def report(precision: str, plain: list[float], records: list[EpochRecord]) -> tuple[float, float]:

@@ -12,8 +12,6 @@ from hypothesis import HealthCheck, settings
 # they wait for each other cost a busy machine many times the processor time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from meisho import cli
-
 REPOSITORY = Path(__file__).parent.parent
 
 # What is drawn is the same in every run, and no example is timed: the machine may be busy.
@@ -38,6 +36,7 @@ def shared_data() -> Path:
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run the command line in this process; returns (exit code, stdout, stderr)."""
+    from meisho import cli  # brings typer, which a machine that only runs the tests of a GPU may lack
 
     def run_cli(*arguments):
         monkeypatch.setattr(sys, "argv", ["meisho", *map(str, arguments)])

@@ -227,14 +227,15 @@ def read_partial(path):
 
 
 def write_snapshot(path):
-    keys = read_only([5, 3, 4], np.uint64)
+    keys, vectors = read_only([5, 3, 4], np.uint64), np.eye(3, 2, dtype=np.float32)
+
+    def read_vectors(sequences):
+        yield np.arange(len(sequences)), vectors[: len(sequences)]
+
     for photos in (("a", "b", "c"), ("a", "c")):  # one went: the second leaves an order
         rows = [("a", "b", "c").index(name) for name in photos]
         listed = PhotoRows(photos, photos, keys[rows], np.array([7, 7, 8])[rows], 3)
-        vectors = np.eye(3, 2, dtype=np.float32)
-        save_snapshot(
-            path.parent, COMMIT, listed, lambda s: iter([(np.arange(len(s)), vectors[: len(s)])]), 2
-        )
+        save_snapshot(path.parent, COMMIT, listed, read_vectors, 2)
 
 
 def read_snapshot(path):

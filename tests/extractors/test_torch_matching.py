@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices import on_gpu
 from meisho.errors import ConfigError, InputError
 from meisho.extractors.torch_matching import TorchMutualMatcher
 from meisho.geometry.base import load_matcher
@@ -118,8 +118,7 @@ def test_it_is_loaded_by_its_name():
     assert isinstance(load_matcher("mutual-torch", device="cpu"), TorchMutualMatcher)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@on_gpu
 @pytest.mark.parametrize("max_bytes", [None, 4 * 120 * 300])
 def test_a_gpu_finds_the_same_matches(max_bytes):
     query, photos = make_photos(5, [100, 150, 0, 1, 80, 200])
@@ -129,8 +128,7 @@ def test_a_gpu_finds_the_same_matches(max_bytes):
         np.testing.assert_allclose(ours.similarities, theirs.similarities, atol=1e-5)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@on_gpu
 def test_ties_on_a_gpu_go_to_the_lower_row():
     generator = np.random.default_rng(3)
     kinds = [generator.integers(0, 5, count) for count in (40, 60, 33)]

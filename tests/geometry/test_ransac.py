@@ -10,6 +10,7 @@ from meisho.geometry.ransac import (
     is_plausible_homography,
     matching_errors_px,
     verify,
+    verify_many,
 )
 from meisho.toycity import facade_homographies, true_correspondences
 
@@ -19,6 +20,7 @@ PAIRS = [
     ("homography", "poselib"),
     ("homography", "degensac"),
     ("affine", "magsac"),
+    ("affine", "torch"),
     ("fundamental", "magsac"),
     ("fundamental", "poselib"),
     ("fundamental", "degensac"),
@@ -97,6 +99,19 @@ def test_the_matrix_leads_from_the_query_to_the_database_photo(model, method):
         assert np.linalg.norm(found.query_to_database) == pytest.approx(1)
     else:
         assert corner_errors_px(found.query_to_database, H).max() < 2
+
+
+@every_way
+def test_many_pairs_are_verified_as_if_each_were_alone(model, method):
+    pairs = [make_matches(num_true=count, seed=count) for count in (60, 0, 30)] + [(np.empty((0, 2)),) * 2]
+    options = RansacOptions(model=model, method=method, threshold_share=0.01)
+    sizes = [(640, 480), (100, 640), (1280, 5), (8, 8)]
+    together = verify_many(pairs, options, database_sizes_px=sizes)
+    for pair, size, found in zip(pairs, sizes, together, strict=True):
+        alone = verify(*pair, options, database_size_px=size)
+        np.testing.assert_array_equal(found.inliers, alone.inliers)
+        assert (found.query_to_database is None) == (alone.query_to_database is None)
+    assert together[0].num_inliers > 30 > together[1].num_inliers
 
 
 @every_way
@@ -231,7 +246,7 @@ def test_points_that_do_not_fit_are_refused(shape):
     [
         ({"model": "similarity"}, "no model of RANSAC is called"),
         ({"method": "ransac"}, "choose one of magsac, poselib, degensac"),
-        ({"model": "affine", "method": "poselib"}, "choose one of magsac$"),
+        ({"model": "affine", "method": "poselib"}, "choose one of magsac, torch$"),
         ({"reproj_threshold_px": 0}, "reproj_threshold_px"),
         ({"reproj_threshold_px": np.nan}, "reproj_threshold_px"),
         ({"threshold_share": 2}, "threshold_share"),

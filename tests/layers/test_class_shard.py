@@ -6,24 +6,25 @@ import numpy as np
 import pytest
 from shard_worker import train_all
 
+from devices import DEVICES
 from meisho.layers.class_shard import Shard
 
 WORKER = Path(__file__).parent / "shard_worker.py"
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """Values of this process alone, and of each of two gloo processes with the same batches together."""
+@pytest.fixture(scope="module", params=DEVICES)
+def runs(request, tmp_path_factory):
+    """Values of this process alone, and of each of two gloo processes on one device: the same batches."""
     folder = tmp_path_factory.mktemp("shard")
     workers = [
         subprocess.Popen(
-            [sys.executable, WORKER, str(rank), folder / "store", folder / f"{rank}.npz"],
+            [sys.executable, WORKER, str(rank), folder / "store", folder / f"{rank}.npz", request.param],
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(2)
     ]
-    alone = train_all(0, 1)
+    alone = train_all(0, 1, request.param)
     for worker in workers:
         _, errors = worker.communicate()
         assert worker.returncode == 0, errors

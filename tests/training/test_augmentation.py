@@ -4,6 +4,7 @@ import torch
 from augmentation_obvious import change_image
 from torchvision.transforms import v2
 
+from devices import on_gpu
 from meisho.errors import ConfigError
 from meisho.training.augmentation import (
     AUGMENTATIONS,
@@ -48,8 +49,7 @@ def test_batch_and_single_photos_are_changed_alike(augmentation, shape):
     assert torch.equal(images, before)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@on_gpu
 def test_a_gpu_changes_a_batch_as_the_cpu_does():
     images, changes = make_batch(AUGMENTATIONS["blur"], size=64)
     on_gpu = change_batch(images.cuda(), changes, **NORMAL)

@@ -1,10 +1,10 @@
 """Geometric verification: which matches agree on one geometric model.
 
 OpenCV's MAGSAC++ [Barath et al. 2020, arXiv:1912.05909] is the default; PoseLib [Larsson, LO-RANSAC] and
-DEGENSAC [Chum et al. 2005] are optional packages, chosen by name.
+DEGENSAC [Chum et al. 2005] are optional packages, chosen by name; "torch" verifies many pairs at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 
 from meisho.arrays import BoolArray, Float32Array, Float64Array, read_only
-from meisho.errors import InputError, MissingDependencyError
-from meisho.tables import require_name
+from meisho.errors import InputError, MissingDependencyError, needs_extra
+from meisho.tables import load_named, require_name
 
 Model = Literal["homography", "affine", "fundamental"]
-Method = Literal["magsac", "poselib", "degensac"]
+Method = Literal["magsac", "poselib", "degensac", "torch"]
 Points = Float32Array | Float64Array
 
 MIN_MATCHES: dict[str, int] = {"homography": 4, "affine": 3, "fundamental": 7}
@@ -35,12 +35,13 @@ class RansacOptions:
     Args:
         model: "homography" (a plane, or a camera that only rotates), "affine" (a distant plane), or
             "fundamental" (any rigid scene; less strict, as a match need only lie near a line).
-        method: "magsac" (OpenCV's MAGSAC++), "poselib" or "degensac"; the last two have no affine model.
+        method: "magsac" (OpenCV's MAGSAC++), "poselib" or "degensac", which have no affine model, or "torch",
+            which has no other: all pairs together, on a GPU where there is one.
         reproj_threshold_px: Maximum error of an inlier, px of the original database photo: its distance from
             the mapped query point, or the Sampson distance for a fundamental matrix.
         threshold_share: The same threshold as a fraction of the database photo's longer side; replaces
             `reproj_threshold_px` unless None.
-        confidence: Stop once the best model has been found with this probability.
+        confidence: Stop once the best model has been found with this probability; "torch" draws all samples.
         max_iterations: Maximum number of minimal samples.
         seed: Seed for the samples; the same matches, options and seed give the same result.
         plausible_only: Return 0 inliers if two photos of the same thing cannot be related by the homography
@@ -62,7 +63,7 @@ class RansacOptions:
 
     def __post_init__(self) -> None:
         require_name(self.model, MIN_MATCHES, what="model of RANSAC")
-        methods = [method for method, model in _ESTIMATORS if model == self.model]
+        methods = [method for method, model in (*_ESTIMATORS, *_TOGETHER) if model == self.model]
         if self.method not in methods:
             raise InputError(
                 f"RANSAC: no method {self.method!r} for a model {self.model!r}; "
@@ -144,9 +145,46 @@ def verify(
         InputError: The shapes do not fit, or a number is not finite.
         MissingDependencyError: The method's package is not installed.
     """
+    return verify_many([(query_points, database_points)], options, database_sizes_px=[database_size_px])[0]
+
+
+def verify_many(
+    pairs: Sequence[tuple[Points, Points]],
+    options: RansacOptions | None = None,
+    *,
+    database_sizes_px: Sequence[tuple[int, int] | None],
+) -> list[Verification]:
+    """Find for each of B pairs of photos the model that most of their matches agree on; see `verify`.
+
+    A pair's answer does not depend on the others.
+
+    Args:
+        pairs: B times the points (M, 2) of the query and of the database photo; M may differ.
+        options: As for `verify`.
+        database_sizes_px: B times width and height of the database photo; needed only for `threshold_share`.
+
+    Raises:
+        InputError: The shapes do not fit, or a number is not finite.
+        MissingDependencyError: The method's package is not installed.
+    """
     options = RansacOptions() if options is None else options
-    query, database = _check_points(query_points, database_points)
-    threshold_px = options.threshold_for(database_size_px)
+    points = [_check_points(*pair) for pair in pairs]
+    thresholds_px = [options.threshold_for(size) for size in database_sizes_px]
+    place = _TOGETHER.get((options.method, options.model))
+    if place is None:
+        return [_verify(*pair, px, options) for pair, px in zip(points, thresholds_px, strict=True)]
+    with needs_extra("torch", f"the RANSAC method {options.method!r}"):
+        estimate: _TogetherEstimator = load_named(options.method, {options.method: place}, what="method")
+    matrices = estimate(points, thresholds_px, max_iterations=options.max_iterations, seed=options.seed)
+    return [
+        _judge(*pair, matrix, px, options)
+        for pair, matrix, px in zip(points, matrices, thresholds_px, strict=True)
+    ]
+
+
+def _verify(
+    query: Float64Array, database: Float64Array, threshold_px: float, options: RansacOptions
+) -> Verification:
     nothing = Verification(options.model, None, np.zeros(len(query), np.bool_))
     if len(query) < MIN_MATCHES[options.model]:
         return nothing
@@ -155,7 +193,7 @@ def verify(
         estimates.append(_fundamental_of_plane)
     for estimate in estimates:
         matrix = estimate(query, database, threshold_px, options)
-        found = nothing if matrix is None else _judge(query, database, matrix, threshold_px, options)
+        found = _judge(query, database, matrix, threshold_px, options)
         if found.query_to_database is not None:
             return found
     return nothing
@@ -164,13 +202,13 @@ def verify(
 def _judge(
     query: Float64Array,
     database: Float64Array,
-    matrix: Float64Array,
+    matrix: Float64Array | None,
     threshold_px: float,
     options: RansacOptions,
 ) -> Verification:
-    """Return the inliers of a model; none where they do not determine it, or it is not plausible."""
+    """Return the inliers of a model; none without one, where they do not determine it, or not plausible."""
     nothing = Verification(options.model, None, np.zeros(len(query), np.bool_))
-    if not np.isfinite(matrix).all():
+    if matrix is None or not np.isfinite(matrix).all():
         return nothing
     inliers = matching_errors_px(query, database, matrix, options.model) <= threshold_px
     if not _is_determined(query[inliers], database[inliers], options.model):
@@ -401,3 +439,10 @@ _ESTIMATORS: dict[tuple[str, str], _Estimator] = {
     ("degensac", "fundamental"): _fundamental_by_degensac,
 }
 """(method, model) -> estimator; a new method takes one function and one line."""
+
+
+_TogetherEstimator = Callable[..., list[Float64Array | None]]
+_TOGETHER: dict[tuple[str, str], str] = {
+    ("torch", "affine"): "meisho.extractors.torch_ransac:estimate_affine_maps",
+}
+"""(method, model) -> "module:function" that estimates those of many pairs at once."""

@@ -10,7 +10,7 @@ from meisho.arrays import Float32Array, Float64Array, Int64Array
 from meisho.errors import InputError
 from meisho.geometry.base import LocalMatcher
 from meisho.geometry.matching import MutualMatcher
-from meisho.geometry.ransac import RansacOptions, Verification, verify
+from meisho.geometry.ransac import RansacOptions, Verification, verify, verify_many
 from meisho.ground_truth import Rows
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
@@ -196,10 +196,13 @@ def verify_photos(
         ransac: How matches are verified.
     """
     all_matches = (MutualMatcher() if matcher is None else matcher).match(query, database)
-    return [
-        VerifiedPair(matches, verify_matches(query, features, matches, ransac))
+    points = [
+        (query.keypoints[matches.rows[:, 0]], features.keypoints[matches.rows[:, 1]])
         for features, matches in zip(database, all_matches, strict=True)
     ]
+    sizes = [features.size_px for features in database]
+    verified = verify_many(points, ransac, database_sizes_px=sizes)
+    return [VerifiedPair(*each) for each in zip(all_matches, verified, strict=True)]
 
 
 def verify_matches(

@@ -280,9 +280,8 @@ def _read_record(folder: Path) -> _Record:
     record = build(Fields(values, _RECORD, InputError), _Record)
     if record.dtype not in ("float32", "float16") or record.num_rows < 0 or record.dim < 1:
         raise ValueError(f"{record.num_rows} rows of {record.dim} × {record.dtype:.80}")
-    if not is_digest(record.build, digits=16) or not (
-        record.order == "" or is_digest(record.order, digits=32)
-    ):
+    names = is_digest(record.build, digits=16), record.order == "" or is_digest(record.order, digits=32)
+    if not all(names):
         raise ValueError("a file is named otherwise than those of a snapshot are")
     return record
 

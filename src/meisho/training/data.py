@@ -17,7 +17,6 @@ from meisho.errors import DatasetError, ImageError
 from meisho.ground_truth import GradedGroundTruth
 from meisho.photos import Photo
 from meisho.tables import say_nearest
-from meisho.toycity import build_toycity, landmark_labels, load_toycity
 from meisho.training.recipe import Recipe
 from meisho.training.recipe_tables import DataRecipe, ValidationRecipe
 
@@ -205,6 +204,8 @@ def load_source(
     if recipe.dataset != "toycity":
         known = ("folder", "csv", "toycity", *TABLES)
         raise DatasetError(f"data.dataset={recipe.dataset!r}: {say_nearest(recipe.dataset, known)}")
+    from meisho.toycity import build_toycity, landmark_labels, load_toycity  # brings OpenCV
+
     city = recipe.city
     build_toycity(
         recipe.root,

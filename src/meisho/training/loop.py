@@ -15,6 +15,7 @@ from torch import Tensor
 from meisho.arrays import Float32Array, Int64Array
 from meisho.describing import Describer
 from meisho.errors import DivergedError, ImageError, InterruptedRunError
+from meisho.extractors.machine import has_package
 from meisho.progress import Progress, silent
 from meisho.training.accelerator import Accelerator
 from meisho.training.data import TrainingData
@@ -252,7 +253,8 @@ class Loop:
         for name in ("last", "best") if is_best else ("last",):
             self._task.save(self._learner.kept_network, self._folder / name)
         write_history(self.progress.history, self._folder / "history.csv")
-        plot_history(self.progress.history, self._folder / "curves.png")
+        if has_package("matplotlib"):  # as with TensorBoard: training does without
+            plot_history(self.progress.history, self._folder / "curves.png")
         if self._board is not None:
             self._board.write(record)
 
