@@ -1,7 +1,9 @@
 """Local features in a collection: small, close to what was put in, of one extractor, read for few photos."""
 
 import json
+import math
 import shutil
+import struct
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -135,9 +137,47 @@ def test_equal_numbers_and_no_numbers_are_kept_exactly():
     assert (len(read[1]), read[1].size_px, read[1].scales.shape) == (0, (8, 9), (0,))
 
 
-def test_a_row_that_is_too_short_is_named_as_damaged():
-    with pytest.raises(CollectionError, match=r"shape \(5, 2\) are damaged: 32 bytes"):
-        unpack(pack(np.zeros((4, 2), np.float32), np.uint16), np.uint16, (5, 2))
+CODES = pack(np.zeros((5, 2), np.float32), np.uint16)[16:]
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        (pack(np.zeros((4, 2), np.float32), np.uint16), "32 bytes, from 0 to 0"),
+        (b"\0" * 7, "7 bytes, from nan to nan"),
+        (struct.pack("<dd", math.nan, 1) + CODES, "36 bytes, from nan to nan"),
+        (struct.pack("<dd", 0, math.inf) + CODES, "36 bytes, from 0 to inf"),
+        (struct.pack("<dd", 0, 1e38) + CODES, "36 bytes, from 0 to 6.5535e\\+42"),
+        (struct.pack("<dd", -1e39, 1e39 / 65_535) + CODES, "36 bytes, from -1e\\+39 to"),
+    ],
+)
+def test_what_is_too_short_or_cannot_be_finite_is_named_as_damaged(packed, message):
+    with pytest.raises(CollectionError, match=rf"shape \(5, 2\) are damaged: {message}"):
+        unpack(packed, np.uint16, (5, 2))
+
+
+def test_what_was_read_holds_codes_and_gives_the_same_descriptors_each_time():
+    features = features_of(3, 200)
+    rows = rows_of_local_features(["a"], [features], first_sequence=0)
+    [read] = local_features_of_rows(rows, DIM)
+    descriptors = read.descriptors
+    np.testing.assert_array_equal(
+        descriptors, unpack(pack(features.descriptors, np.uint8), np.uint8, (200, DIM))
+    )
+    np.testing.assert_array_equal(read.descriptors, descriptors)
+    assert not descriptors.flags.writeable
+    assert read.num_bytes == features.num_bytes - descriptors.nbytes * 3 // 4 + 16  # 16: minimum, step
+    first = read.first(7)
+    np.testing.assert_array_equal(first.descriptors, descriptors[:7])
+    assert (len(read), len(first), first.size_px) == (200, 7, (4000, 3000))
+    del rows
+    np.testing.assert_array_equal(read.descriptors, descriptors)
+
+
+def test_a_row_whose_descriptors_do_not_fit_is_refused_when_it_is_read():
+    rows = rows_of_local_features(["a"], [features_of(3, 9)], first_sequence=0)
+    with pytest.raises(CollectionError, match=rf"shape \(9, {DIM + 1}\) are damaged"):
+        local_features_of_rows(rows, DIM + 1)
 
 
 # --- writing and reading
