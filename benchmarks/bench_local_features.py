@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from meisho.local_extraction import place_in_photo
 
 from meisho.extractors.learned_matching import LighterGlue, LightGlue
 from meisho.extractors.local_base import load_local_extractor
@@ -24,6 +23,7 @@ from meisho.geometry.base import LocalMatcher
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import verify
 from meisho.images import load_sized_image
+from meisho.local_describing import place_in_photo
 from meisho.local_features import LocalFeatures
 from meisho.photos import Photo
 from shared_sets import read_records

@@ -30,7 +30,7 @@ from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.photos import Photo
 from meisho.store.collection import Collection
-from meisho.store.local_rows import pack, unpack
+from meisho.store.local_rows import pack, pack_descriptors, unpack, unpack_descriptors
 from meisho.store.records import PhotoRecord
 from shared_sets import read_records
 
@@ -168,10 +168,13 @@ def report_collection(features: list[LocalFeatures], provenance: Provenance) -> 
         size = sum(file.stat().st_size for file in (made.path / "local_features.lance").rglob("*.lance"))
         reader, look_up = timed(lambda: made.local_reader(ids))
         reading = [timed(lambda rows=rows: reader.read(rows))[1] for rows in choices]
+        few = reader.read(choices[0])
+        unpacking = [timed(lambda: [f.descriptors.shape for f in few if f is not None])[1] for _ in choices]
     print(
         f"in a collection of {len(ids)} photos: {size / len(ids) / 1000:.1f} KB per photo on disk, "
         f"{1e3 * written / len(ids):.1f} ms to write one, {1e3 * look_up:.0f} ms to look up where all lie, "
-        f"{1e3 * np.median(reading):.0f} ms (best {1e3 * min(reading):.0f}) to read 100 of them"
+        f"{1e3 * np.median(reading):.0f} ms (best {1e3 * min(reading):.0f}) to read 100 of them, "
+        f"{1e3 * np.median(unpacking):.0f} (best {1e3 * min(unpacking):.0f}) to unpack them one by one"
     )
 
 
@@ -212,10 +215,24 @@ def formats(dim: int, features: list[LocalFeatures]) -> list[Format]:
         Format("8 bits, range of the feature", exact + dim + 4, of_descriptors(lambda d: by_feature(d, 255))),
         Format("8 bits, range of the photo", exact + dim, of_descriptors(lambda d: by_photo(d, 255))),
         Format(
-            "8 bits, range of the photo, keypoints in 16 bits (chosen)",
+            "8 bits, range of the photo, keypoints in 16 bits",
             fixed + dim,
+            lambda f: on_grid(of_descriptors(lambda d: by_photo(d, 255))(f)),
+        ),
+        Format(
+            "4 bits, 3 deviations of each dimension, keypoints in 16 bits, 32 scores (chosen)",
+            4 + dim / 2,
             lambda f: on_grid(as_stored(f)),
         ),
+        Format(
+            "4 bits, range of the dimension", exact + dim / 2, of_descriptors(lambda d: by_dimension(d, 15))
+        ),
+        Format(
+            "3 bits, range of the dimension",
+            exact + 3 * dim / 8,
+            of_descriptors(lambda d: by_dimension(d, 7)),
+        ),
+        Format("8 bits, range of the photo, first 500", (fixed + dim) / 2, first_half),
         Format("4 bits, range of the photo", exact + dim / 2, of_descriptors(lambda d: by_photo(d, 15))),
         Format(
             f"product codes, {dim // 4} bytes",
@@ -238,7 +255,19 @@ def on_grid(features: LocalFeatures) -> LocalFeatures:
 def as_stored(features: LocalFeatures) -> LocalFeatures:
     """Return the features with their descriptors as the collection stores them."""
     descriptors = features.descriptors
-    return replace(features, descriptors=unpack(pack(descriptors, np.uint8), np.uint8, descriptors.shape))
+    packed = memoryview(pack_descriptors(descriptors))
+    return replace(features, descriptors=unpack_descriptors(packed, descriptors.shape))
+
+
+def first_half(features: LocalFeatures) -> LocalFeatures:
+    """Return the best 500 features, as collections held them before."""
+    few = features.first(500)
+    return replace(on_grid(few), descriptors=by_photo(few.descriptors, 255))
+
+
+def by_dimension(descriptors: Float32Array, levels: int) -> Float32Array:
+    low, high = (each(descriptors, axis=0, keepdims=True) for each in (np.min, np.max))
+    return round_to(descriptors, low, (high - low) / levels)
 
 
 def by_feature(descriptors: Float32Array, levels: int) -> Float32Array:

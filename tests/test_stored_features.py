@@ -57,7 +57,8 @@ def test_rows_are_answered_in_order_and_a_photo_without_features_by_none(collect
 
 
 def test_what_was_asked_for_last_is_kept_and_no_more(collection, monkeypatch):
-    source, read = StoredFeatures(collection, IDS, max_bytes=3 * 10_000), []
+    one = StoredFeatures(collection, IDS).read(np.array([1]))[0].num_bytes + 1_000  # and Python's share
+    source, read = StoredFeatures(collection, IDS, max_bytes=3 * one), []
     original = source._reader.read
     monkeypatch.setattr(source._reader, "read", lambda rows: (read.append(rows.tolist()), original(rows))[1])
     for rows in ([1, 2, 3], [3, 1], [4], [1], [2]):

@@ -1,18 +1,22 @@
-"""Local features as table rows: 8 bits per descriptor value, 16 bits per other number.
+"""Local features as table rows: 4 bits per descriptor value, 16 bits per keypoint coordinate and scale.
 
-Each array of a photo is rounded to a grid of 256 or 65,536 equal steps from its minimum to its maximum, so no
-number moves by more than half a step: keypoints by at most 1/131,070 of the photo's longer side (0.03 px in a
-photo 4,000 px wide), descriptor values by at most 1/510 of their range. Both grids were chosen by measurement
-(benchmarks/choose_local_storage.py, docs/LOG.md).
+Each array of a photo is rounded to a grid of equal steps between a minimum and a maximum, so no number within
+them moves by more than half a step: keypoints by at most 1/131,070 of the photo's longer side (0.03 px in a
+photo 4,000 px wide). Descriptors have a grid of 16 steps for each dimension, within 3 standard deviations of
+its mean over the photo; where 8 bits and one grid for all take no more space, as for up to 8 features, they
+have these. Of many scores that fall from the first to the last, 32 are kept. All this was chosen by
+measurement (benchmarks/choose_local_storage.py, docs/LOG.md). Rows written before have 8 bits per value and
+all scores; how many bytes there are tells which.
 """
 
+import math
 import struct
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meisho.arrays import Float32Array
+from meisho.arrays import Float32Array, read_only
 from meisho.errors import CollectionError
 from meisho.local_features import LocalFeatures
 from meisho.store.digests import with_digests
@@ -34,9 +38,14 @@ LOCAL_SCHEMA = pa.schema(
         DIGEST,
     ]
 )
-"""One row per content. The binary columns hold what `pack` returns."""
+"""One row per content. The binary columns hold what `pack`, `pack_scores` and `pack_descriptors` return."""
+
+_MOST = float(np.finfo(np.float32).max)
 
 _GRID = struct.Struct("<dd")  # minimum, step
+_MOST_CODE = 15
+_WIDTH = 3.0  # standard deviations; beyond it lie 0.3 % of the values of a normal distribution
+_KNOTS = 32
 
 
 def rows_of_local_features(
@@ -50,9 +59,9 @@ def rows_of_local_features(
         [f.size_px[0] for f in features],
         [f.size_px[1] for f in features],
         [pack(f.keypoints, np.uint16) for f in features],
-        [pack(f.scores, np.uint16) for f in features],
+        [pack_scores(f.scores) for f in features],
         [None if f.scales is None else pack(f.scales, np.uint16) for f in features],
-        [pack(f.descriptors, np.uint8) for f in features],
+        [pack_descriptors(f.descriptors) for f in features],
     ]
     schema = LOCAL_SCHEMA.remove(LOCAL_SCHEMA.get_field_index(DIGEST.name))
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
@@ -74,6 +83,46 @@ def local_features_of_rows(rows: pa.Table, dim: int) -> list[LocalFeatures]:
     return [_unpack_row(*size, *columns, dim=dim) for size, columns in zip(sizes, packed, strict=True)]
 
 
+class StoredLocalFeatures(LocalFeatures):
+    """Local features of one photo as a collection holds them: an eighth of the memory of `LocalFeatures`.
+
+    The descriptors are unpacked whenever they are asked for, not before: a matcher looks at one photo at a
+    time, and memory that was used just now is used again, which takes a tenth of the time of fresh memory.
+    """
+
+    _packed: NDArray[np.uint8]
+    _shape: tuple[int, int]
+
+    def __init__(
+        self,
+        keypoints: Float32Array,
+        packed: NDArray[np.uint8],
+        scores: Float32Array,
+        size_px: tuple[int, int],
+        scales: Float32Array | None,
+        *,
+        dim: int,
+    ) -> None:
+        arrays = {"keypoints": keypoints, "scores": scores, "scales": scales}
+        for name, array in arrays.items():
+            object.__setattr__(self, name, None if array is None else read_only(array, np.float32))
+        object.__setattr__(self, "size_px", size_px)
+        object.__setattr__(self, "_packed", packed)
+        object.__setattr__(self, "_shape", (len(keypoints), dim))
+        check_descriptors(packed.data, self._shape)
+
+    @property
+    def descriptors(self) -> Float32Array:
+        """(K, D) float32, read-only; another array each time."""
+        return read_only(unpack_descriptors(self._packed.data, self._shape), np.float32)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the arrays."""
+        arrays = (self.keypoints, self._packed, self.scores, self.scales)
+        return sum(array.nbytes for array in arrays if array is not None)
+
+
 def _unpack_row(
     count: int,
     width: int,
@@ -85,12 +134,13 @@ def _unpack_row(
     *,
     dim: int,
 ) -> LocalFeatures:
-    return LocalFeatures(
+    return StoredLocalFeatures(
         unpack(keypoints.as_buffer(), np.uint16, (count, 2)),
-        unpack(descriptors.as_buffer(), np.uint8, (count, dim)),
-        unpack(scores.as_buffer(), np.uint16, (count,)),
+        np.frombuffer(descriptors.as_buffer(), np.uint8).copy(),  # else it would hold the whole batch
+        unpack_scores(scores.as_buffer(), count),
         (width, height),
         unpack(scales.as_buffer(), np.uint16, (count,)) if scales.is_valid else None,
+        dim=dim,
     )
 
 
@@ -113,22 +163,142 @@ def pack(numbers: Float32Array, codes: type[np.uint8] | type[np.uint16]) -> byte
 
 
 def unpack(
-    packed: "bytes | pa.Buffer", codes: type[np.uint8] | type[np.uint16], shape: tuple[int, ...]
+    packed: "memoryview | bytes | pa.Buffer", codes: type[np.uint8] | type[np.uint16], shape: tuple[int, ...]
 ) -> Float32Array:
     """Undo `pack`, to within half a step.
 
     Raises:
-        CollectionError: The number of bytes does not fit the shape.
+        CollectionError: The number of bytes does not fit the shape, or a number would not be finite.
     """
     view = memoryview(packed)
-    if len(view) != _GRID.size + int(np.prod(shape)) * np.dtype(codes).itemsize:
-        raise CollectionError(
-            f"local features of shape {shape} are damaged: {len(view)} bytes; restore the collection from a "
-            "backup, or delete it and index again"
-        )
-    low, step = _GRID.unpack_from(view)
+    low, step = check_packed(view, codes, shape)
     little = np.frombuffer(view, np.dtype(codes).newbyteorder("<"), offset=_GRID.size)
     real = np.float32 if codes is np.uint8 else np.float64  # float32 is faster for descriptors
     numbers: NDArray[np.floating] = little * real(step)
     numbers += real(low)
     return numbers.reshape(shape).astype(np.float32, copy=False)
+
+
+def check_packed(
+    view: memoryview, codes: type[np.uint8] | type[np.uint16], shape: tuple[int, ...]
+) -> tuple[float, float]:
+    """Return the minimum and the step of what `pack` returned, without looking at the codes.
+
+    Raises:
+        CollectionError: As for `unpack`.
+    """
+    low, step = _GRID.unpack_from(view) if len(view) >= _GRID.size else (math.nan, math.nan)
+    highest = low + step * np.iinfo(codes).max
+    fits = len(view) == _GRID.size + math.prod(shape) * np.dtype(codes).itemsize
+    if not fits or not max(abs(low), abs(highest)) <= _MOST:
+        raise CollectionError(
+            f"local features of shape {shape} are damaged: {len(view)} bytes, from {low:g} to {highest:g}; "
+            "restore the collection from a backup, or delete it and index again"
+        )
+    return low, step
+
+
+def pack_descriptors(descriptors: Float32Array) -> bytes:
+    """Round (K, D) finite descriptors to 4 bits per value, or to 8 where that takes no more space.
+
+    Returns:
+        What `pack` returns of the descriptors; or of the minima and maxima of the D dimensions (2, D), in 16
+        bits, followed by the codes, row by row: the first half of the dimensions in the low bits of the
+        bytes, the second in the high bits.
+    """
+    count, dim = descriptors.shape
+    if count * dim <= _size_of_halves(count, dim):
+        return pack(descriptors, np.uint8)
+    exact = descriptors.astype(np.float64)
+    middle, reach = exact.mean(axis=0), _WIDTH * exact.std(axis=0)
+    ends = np.stack(
+        [np.maximum(exact.min(axis=0), middle - reach), np.minimum(exact.max(axis=0), middle + reach)]
+    )
+    packed_ends = pack(ends.astype(np.float32), np.uint16)
+    low, step = _grids(memoryview(packed_ends), dim)
+    steps = np.divide(exact - low, step, out=np.zeros_like(exact), where=step > 0)
+    codes = np.rint(steps).clip(0, _MOST_CODE).astype(np.uint8)
+    halves, rest = codes[:, : (dim + 1) // 2], codes[:, (dim + 1) // 2 :]
+    halves[:, : rest.shape[1]] |= rest << 4
+    return packed_ends + halves.tobytes()
+
+
+def unpack_descriptors(packed: memoryview, shape: tuple[int, int]) -> Float32Array:
+    """Undo `pack_descriptors`; returns (K, D) float32.
+
+    Raises:
+        CollectionError: The number of bytes does not fit the shape, or a number would not be finite.
+    """
+    if not _has_halves(packed, shape):
+        return unpack(packed, np.uint8, shape)
+    count, dim = shape
+    half = (dim + 1) // 2
+    low, step = _grids(packed, dim)
+    halves = np.frombuffer(packed, np.uint8, offset=_size_of_ends(dim)).reshape(count, half)
+    numbers = np.empty(shape, np.float32)
+    numbers[:, :half] = halves & 15
+    numbers[:, half:] = (halves >> 4)[:, : dim - half]
+    numbers *= step
+    numbers += low
+    return numbers
+
+
+def check_descriptors(packed: memoryview, shape: tuple[int, int]) -> None:
+    """Check what `pack_descriptors` returned without looking at the codes.
+
+    Raises:
+        CollectionError: As for `unpack_descriptors`.
+    """
+    if _has_halves(packed, shape):
+        _grids(packed, shape[1])
+    else:
+        check_packed(packed, np.uint8, shape)
+
+
+def _has_halves(packed: memoryview, shape: tuple[int, int]) -> bool:
+    """Return whether there are 4 bits per value; where both forms are as long, there never are."""
+    as_long = len(packed) == _GRID.size + math.prod(shape)
+    return not as_long and len(packed) == _GRID.size + _size_of_halves(*shape)
+
+
+def _size_of_ends(dim: int) -> int:
+    return _GRID.size + 4 * dim
+
+
+def _size_of_halves(count: int, dim: int) -> int:
+    """Bytes of (K, D) descriptors in 4 bits each, with the ends of their grids."""
+    return 4 * dim + count * ((dim + 1) // 2)
+
+
+def _grids(packed: memoryview, dim: int) -> tuple[Float32Array, Float32Array]:
+    """Return the minimum and the step of each dimension (D,)."""
+    low, high = unpack(packed[: _size_of_ends(dim)], np.uint16, (2, dim))
+    return low, (high - low) / np.float32(_MOST_CODE)
+
+
+def pack_scores(scores: Float32Array) -> bytes:
+    """Keep 32 of (K,) scores that never rise, more of them among the best; all where one rises."""
+    count = len(scores)
+    num_kept = min(count, _KNOTS) if (scores[1:] <= scores[:-1]).all() else count
+    kept = np.interp(_knots(count, num_kept), np.arange(count), scores) if num_kept < count else scores
+    return pack(kept.astype(np.float32), np.uint16)
+
+
+def unpack_scores(packed: "memoryview | bytes | pa.Buffer", count: int) -> Float32Array:
+    """Undo `pack_scores`: those that were not kept lie on straight lines between those that were; (K,).
+
+    Raises:
+        CollectionError: As for `unpack`.
+    """
+    num_kept = (
+        _KNOTS if memoryview(packed).nbytes == _GRID.size + 2 * _KNOTS < _GRID.size + 2 * count else count
+    )
+    kept = unpack(packed, np.uint16, (num_kept,))
+    if num_kept == count:
+        return kept
+    return np.interp(np.arange(count), _knots(count, num_kept), kept).astype(np.float32)
+
+
+def _knots(count: int, num_kept: int) -> NDArray[np.float64]:
+    """Ranks of the kept scores, among those from 0 to `count` - 1: the better, the denser."""
+    return (count - 1) * np.linspace(0, 1, num_kept) ** 2
