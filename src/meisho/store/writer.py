@@ -1,7 +1,6 @@
 """The one process that writes to a collection."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -206,10 +205,12 @@ class CollectionWriter:
             valid = self._read_valid()
             if valid.num_others > 1 + len(valid.rows) // 10:
                 self._drop_replaced(valid)
-                self._valid = replace(valid, num_others=0)
-            described = valid.rows.filter(pc.equal(pc.binary_length(valid.rows["error"]), 0))
+            is_described = pc.equal(pc.binary_length(valid.rows["error"]), 0)
+            needed = valid.rows["content_sha256"].filter(is_described)
+            del valid
+            self._valid = None  # of a million photos, 300 MB
             for stored in self._open_contents():
-                stored.drop_others(described["content_sha256"])
+                stored.drop_others(needed)
             for keeper in (self._photos, *(stored.keeper for stored in self._open_contents())):
                 keeper.tidy(keep)
 
