@@ -15,7 +15,7 @@ STEP_BYTES = 16 * 1024**2
 """One step rewrites no more than this; fragments of half of it are large."""
 FAN_OUT = 8
 """So many fragments of about the same number of rows are merged; a power of two."""
-_MOST_FRAGMENTS = 64
+MOST_FRAGMENTS = 64
 """Of one step: the condition that names its rows must stay short."""
 
 Step = tuple[tuple[int, int], ...]
@@ -68,7 +68,7 @@ def _groups(fragments: Sequence[Fragment]) -> Iterator[list[Fragment]]:
     group: list[Fragment] = []
     size_bytes = 0.0
     for fragment in sorted(fragments, key=_live_bytes):
-        if group and (size_bytes + _live_bytes(fragment) > STEP_BYTES or len(group) == _MOST_FRAGMENTS):
+        if group and (size_bytes + _live_bytes(fragment) > STEP_BYTES or len(group) == MOST_FRAGMENTS):
             yield group
             group, size_bytes = [], 0.0
         group.append(fragment)
@@ -78,7 +78,7 @@ def _groups(fragments: Sequence[Fragment]) -> Iterator[list[Fragment]]:
 
 
 def _ranges(group: Sequence[Fragment]) -> Step:
-    return tuple(sorted((f.number << 32, (f.number + 1) << 32) for f in group))
+    return tuple(sorted((f.number << 32, (f.number << 32) + f.num_rows) for f in group))
 
 
 def _pieces(fragment: Fragment) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ first, and no id ever gets into an SQL string.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,9 @@ PHOTOS_SCHEMA = pa.schema(
         DIGEST,
     ]
 )
+
+_AT_ONCE = 2**15
+"""Rows that become Python objects at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +190,18 @@ def rows_of_removals(ids: Sequence[str], *, first_sequence: int) -> pa.Table:
 
 def records_of_rows(table: pa.Table) -> tuple[PhotoRecord, ...]:
     """Return the records held in log rows."""
+    pieces = (table.slice(first, _AT_ONCE) for first in range(0, len(table), _AT_ONCE))
+    return tuple(record for piece in pieces for record in _records_of_some(piece))
+
+
+def _records_of_some(table: pa.Table) -> Iterator[PhotoRecord]:
     names = ("content_sha256", "size_bytes", "mtime_ns", "width_px", "height_px")
     plain = [table[name].to_pylist() for name in names]
     ids, errors, files = (decode_texts(table[name]) for name in ("id", "error", "file"))
+    # one text where both are the same, as of nearly every photo
     files = [photo_id if file == photo_id else file for photo_id, file in zip(ids, files, strict=True)]
     ctimes = pc.fill_null(table["ctime_ns"], 0).to_pylist()
-    return tuple(map(PhotoRecord, ids, *plain, errors, files, ctimes))
+    return map(PhotoRecord, ids, *plain, errors, files, ctimes)
 
 
 def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:

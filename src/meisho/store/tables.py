@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from meisho.arrays import Int64Array
 from meisho.errors import CollectionError, DamagedError, MissingDependencyError, is_panic
 from meisho.store.merging import Step
@@ -34,6 +36,8 @@ ROW_ID = "_rowid"
 """Where a row stands in its table, as LanceDB numbers it until fragments are merged."""
 _REPAIR = "if this happens again, part of it is damaged: run 'meisho index' to make that part anew"
 BATCH_ROWS = 1024
+NAMED_ROWS = 8192
+"""Up to so many rows are named one by one, which LanceDB looks up; for a range it looks at every row id."""
 
 
 @contextmanager
@@ -159,13 +163,20 @@ def take_rows(table: Table, row_ids: Int64Array) -> pa.Table:
 
 def delete_rows(table: Table, row_ids: Int64Array) -> None:
     """Delete the rows with these ids in one commit; some thousands at most."""
-    table.delete(f"{ROW_ID} IN ({','.join(map(str, row_ids.tolist()))})")
+    table.delete(_named(row_ids))
 
 
 def merge_rows(table: Table, step: Step) -> None:
     """Write rows anew as one fragment, in one commit; what a reader finds does not change."""
-    where = " OR ".join(f"({ROW_ID} >= {first} AND {ROW_ID} < {end})" for first, end in step)
+    if sum(end - first for first, end in step) <= NAMED_ROWS:
+        where = _named(np.concatenate([np.arange(first, end) for first, end in step]))
+    else:
+        where = " OR ".join(f"({ROW_ID} >= {first} AND {ROW_ID} < {end})" for first, end in step)
     table.update(where=where, values_sql={"sequence": "sequence"})
+
+
+def _named(row_ids: Int64Array) -> str:
+    return f"{ROW_ID} IN ({','.join(map(str, row_ids.tolist()))})"
 
 
 def count_fragments(table: Table) -> tuple[int, int]:

@@ -16,6 +16,8 @@ from meisho.store.manifests import Fragment, list_manifests, read_fragments, swe
 from meisho.store.merging import FAN_OUT, Step, choose_step, plan_steps
 from meisho.store.tables import Table
 
+LOOK_COMMITS = FAN_OUT // 2
+"""Commits between two looks for fragments to merge; a step may have room for fewer than `FAN_OUT`."""
 SWEEP_COMMITS = 128
 """Commits between two looks for old versions to delete."""
 DELETED_AT_ONCE = 10_000
@@ -33,7 +35,7 @@ class Keeper:
     def make_room(self) -> None:
         """Merge or delete what is due before the next commit: one step at most."""
         self._num_commits += 1
-        if self._num_commits % FAN_OUT == 0 and (step := choose_step(self._fragments() or ())):
+        if self._num_commits % LOOK_COMMITS == 0 and (step := choose_step(self._fragments() or ())):
             self._merge(step)
         if self._num_commits % SWEEP_COMMITS == 0:
             self._sweep(None)
