@@ -19,11 +19,15 @@ from hypothesis import strategies as st
 from meisho.descriptors import Provenance
 from meisho.errors import CollectionError, InputError, LockedError, MismatchError
 from meisho.sealed import read_sealed, write_sealed
-from meisho.store import tables
+from meisho.store import manifests, merging, tables, tidying
+from meisho.store import writer as writing
 from meisho.store.collection import Collection
 from meisho.store.locks import announce_reading
+from meisho.store.manifests import list_manifests, read_fragments
+from meisho.store.merging import FAN_OUT
 from meisho.store.metadata import COPY_FILE, METADATA_FILE, is_collection
 from meisho.store.records import PhotoRecord
+from meisho.store.tidying import SWEEP_COMMITS
 from meisho.store.writer import CollectionWriter
 
 DIM = 8
@@ -236,7 +240,7 @@ def test_a_truncated_data_file_is_an_error_not_a_wrong_answer(collection):
 def test_a_record_whose_descriptor_is_lost_is_an_error_that_names_the_photo(collection):
     with collection.writer() as writer:
         put(writer, record("a", 1), record("b", 2))
-    tables.delete_rows(tables.open_latest(collection.path, tables.DESCRIPTORS), "sequence", np.array([1]))
+    tables.open_latest(collection.path, tables.DESCRIPTORS).delete("sequence = 1")
     with pytest.raises(CollectionError, match=r"1 photos have a record but no descriptor, the first is 'b'"):
         collection.snapshot()
     with Collection.open(collection.path).writer() as writer:  # and it can be mended
@@ -549,39 +553,117 @@ def test_tidying_merges_small_fragments_and_frees_the_disk_at_once(collection):
     assert_holds(collection, records)
 
 
-def test_a_long_run_of_small_commits_is_merged_on_the_way(collection, monkeypatch):
-    monkeypatch.setattr("meisho.store.tables.MANY_FRAGMENTS", 8)
-    records = [record(f"{n}", n) for n in range(30)]
+def fragments_of(collection, name):
+    return read_fragments(list_manifests(collection.path / f"{name}.lance")[0])
+
+
+def test_a_long_run_of_small_commits_is_merged_on_the_way(collection):
+    records = [record(f"{n}", n) for n in range(200)]
     with collection.writer() as writer:
         for one in records:
             put(writer, one)
-    fragments, _ = tables.count_fragments(tables.open_latest(collection.path, tables.PHOTOS))
-    assert fragments <= 9
+    for name in (tables.PHOTOS, tables.DESCRIPTORS):
+        fragments = fragments_of(collection, name)
+        assert len(fragments) <= 3 * FAN_OUT  # 1, 8 and 64 rows
+        assert sum(fragment.num_live for fragment in fragments) == 200
+        versions = list_manifests(collection.path / f"{name}.lance")
+        assert len(versions) <= SWEEP_COMMITS  # of 200 commits and some merges
     assert_holds(collection, records)
 
 
-def test_tidying_rewrites_a_large_table_only_when_it_is_worth_it(collection, monkeypatch):
-    monkeypatch.setattr(tables, "SMALL_TABLE_BYTES", 0)  # so that these few rows count as many
-    records = [record(f"{n}", n) for n in range(100)]
+def test_no_step_of_tidying_rewrites_more_than_its_share(collection, monkeypatch):
+    monkeypatch.setattr(merging, "STEP_BYTES", 4000)  # so that these few rows count as many
+    records = [record(f"{n}", n) for n in range(400)]
 
-    def fragments_after_tidying():
+    def tidied():
         writer.tidy()
-        return tables.count_fragments(tables.open_latest(collection.path, tables.DESCRIPTORS))
+        return {name: fragments_of(collection, name) for name in (tables.PHOTOS, tables.DESCRIPTORS)}
 
     with collection.writer() as writer:
-        put(writer, *records[:99])
-        put(writer, records[99])
-        assert fragments_after_tidying() == (2, 100)
-        writer.remove([r.id for r in records[:20]])
-        assert fragments_after_tidying() == (2, 80)
-        before = size_on_disk(collection.path / "descriptors.lance")
-        writer.remove([r.id for r in records[20:70]])
-        assert fragments_after_tidying() == (1, 30)
-        assert size_on_disk(collection.path / "descriptors.lance") < before / 2
-        monkeypatch.setattr(tables, "MANY_FRAGMENTS", 2)
-        put(writer, record("new", 200))
-        assert fragments_after_tidying() == (1, 31)
-    assert_holds(collection, [*records[70:], record("new", 200)])
+        for first in range(0, 400, 4):
+            put(writer, *records[first : first + 4])
+        before = tidied()
+        for fragments in before.values():
+            assert len(fragments) > 3
+            assert max(fragment.size_bytes for fragment in fragments) < 2 * 4000
+            assert sorted(fragment.size_bytes > 2000 for fragment in fragments)[1:].count(False) == 0
+        assert tidied() == before
+        writer.remove([r.id for r in records[::2]])
+        for fragments in tidied().values():
+            assert not any(4 * fragment.num_deleted > fragment.num_rows for fragment in fragments)
+    assert_holds(collection, records[1::2])
+
+
+def test_a_worn_fragment_larger_than_a_step_is_written_anew_in_pieces(collection, monkeypatch):
+    records = [record(f"{n}", n) for n in range(600)]
+    with collection.writer() as writer:
+        put(writer, *records)
+        monkeypatch.setattr(merging, "STEP_BYTES", 4000)
+        writer.remove([r.id for r in records[::2]])
+        writer.tidy()
+        fragments = fragments_of(collection, tables.DESCRIPTORS)
+        assert len(fragments) > 3
+        assert sum(fragment.num_rows for fragment in fragments) == 300  # nothing deleted is left
+    assert_holds(collection, records[1::2])
+
+
+def test_every_state_on_the_way_of_tidying_says_the_same_and_can_be_tidied(collection, tmp_path, monkeypatch):
+    """As if killed after each commit, before it is noted, and before each deletion of a file."""
+    states = []
+
+    def keep_state_before(module, name):
+        work = getattr(module, name)
+
+        def keep_state(*arguments):
+            states.append(tmp_path / f"{len(states)}")
+            shutil.copytree(collection.path, states[-1])
+            work(*arguments)
+
+        monkeypatch.setattr(module, name, keep_state)
+
+    with collection.writer() as writer:
+        for n in range(0, 40, 4):
+            put(writer, *[record(f"{i}", i) for i in range(n, n + 4)])
+        put(writer, *[record(f"{i}", 100 + i) for i in range(0, 40, 3)])
+        writer.remove(["0", "7", "39"])
+        put(writer, record("0", 200), record("8", 201))
+        writer.remove(["3"])
+        right, version = collection.records(), collection.version
+        for module, name in (
+            (tidying, "note_commits"),
+            (writing, "note_commits"),
+            (manifests, "_remove"),
+        ):
+            keep_state_before(module, name)
+        monkeypatch.setattr(tidying, "DELETED_AT_ONCE", 5)
+        monkeypatch.setattr(writing, "COPIED_AT_ONCE", 4)
+        writer.tidy()
+    monkeypatch.undo()
+    assert len(states) > 100
+    assert_holds(collection, right)
+    for path in states[:: len(states) // 60]:
+        killed = Collection.open(path)
+        assert killed.version == version
+        assert_holds(killed, right)
+        with killed.writer() as writer:
+            assert writer.records() == right
+            writer.tidy()
+        assert killed.version == version
+        assert_holds(killed, right)
+        assert tables.count_fragments(tables.open_latest(path, tables.PHOTOS)) == (1, 1 + len(right))
+
+
+def test_where_a_manifest_is_not_as_expected_lancedb_tidies_and_nothing_is_lost(collection, monkeypatch):
+    records = [record(f"{n}", n) for n in range(20)]
+    with collection.writer() as writer:
+        for one in records:
+            put(writer, one)
+        monkeypatch.setattr(manifests, "_FRAGMENTS", 99)  # as if a later LanceDB kept them elsewhere
+        writer.tidy()
+        put(writer, *[record(f"{n}", n + 100) for n in range(20)])
+        writer.tidy()
+    assert tables.count_fragments(tables.open_latest(collection.path, tables.DESCRIPTORS)) == (1, 20)
+    assert_holds(collection, [record(f"{n}", n + 100) for n in range(20)])
 
 
 def test_files_of_an_interrupted_commit_are_deleted_by_tidying(collection):
@@ -597,7 +679,7 @@ def test_files_of_an_interrupted_commit_are_deleted_by_tidying(collection):
 def test_a_content_stored_twice_by_a_failed_tidying_is_read_once(collection):
     with collection.writer() as writer:
         put(writer, record("a", 1), record("b", 2))
-        writer._contents.clear()  # as after a deletion that failed
+        writer._descriptors.contents.clear()  # as after a deletion that failed
         put(writer, record("c", 1))
     assert count_stored_vectors(collection) == 3
     assert_holds(collection, [record("a", 1), record("b", 2), record("c", 1)])

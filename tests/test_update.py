@@ -58,7 +58,7 @@ def test_descriptors_that_were_lost_are_made_anew(photos):
     extractor = MeanColor()
     index(photos, extractor)
     collection = Collection.open(photos.parent / "c.meisho")
-    tables.delete_rows(tables.open_latest(collection.path, tables.DESCRIPTORS), "sequence", np.array([1, 3]))
+    tables.open_latest(collection.path, tables.DESCRIPTORS).delete("sequence IN (1, 3)")
     summary = index(photos, extractor)
     assert (summary.described, summary.unchanged, extractor.count) == (2, 3, 7)
     assert len(collection.snapshot().descriptors) == 5

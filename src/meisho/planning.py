@@ -30,13 +30,13 @@ class Plan:
         pending: New and changed photos, and those that could not be read before.
         gone: Ids in the collection that are no longer among the photos.
         unchanged: Number of photos that are as recorded.
-        sizes_px: Content -> (width, height) of every content that is recorded now.
+        sizes_px: Content -> (width, height) of every content that is recorded now, where anything is pending.
         contents: Id -> content as recorded, of the pending photos whose size and time are as recorded: they
             are read to be sure.
         stamped: Records that only lack `ctime_ns`, with it.
         drawn: Ids of pictures that meisho drew, which are no photos.
         unseen: Recorded photos that nobody could look for, and why; they stay as recorded.
-        sound: Ids whose descriptor is there.
+        sound: Ids of pending photos that have a record and a descriptor.
     """
 
     pending: tuple[Pending, ...]
@@ -114,27 +114,26 @@ def plan_additions(
         rehash: Read every file.
     """
     sound = {r.id: r for r in records if not r.error and r.content_sha256 in known_contents}
+    root = os.path.join(photo_root, "")  # noqa: PTH118
     pending, stamped, contents = [], [], {}
     for photo in photos:
-        now = _unfinished_record(photo, photo_root)
-        before = sound.get(photo.id)
-        if before is None or _state(before, _box_of(before.content_sha256)) != _state(
-            now, _box_text(photo.box)
-        ):
-            pending.append((photo, now))
-        elif rehash or before.ctime_ns not in (0, now.ctime_ns):
-            pending.append((photo, now))
+        times, before = size_and_times(photo.path), sound.get(photo.id)
+        if before is None or not _is_as_recorded(photo, times, before, root):
+            pending.append((photo, _unfinished_record(photo, times, photo_root)))
+        elif rehash or before.ctime_ns not in (0, times[2]):
+            pending.append((photo, _unfinished_record(photo, times, photo_root)))
             contents[photo.id] = before.content_sha256
-        elif before.ctime_ns == 0 != now.ctime_ns:
-            stamped.append(replace(before, ctime_ns=now.ctime_ns))
+        elif before.ctime_ns == 0 != times[2]:
+            stamped.append(replace(before, ctime_ns=times[2]))
+    described = (r for r in records if not r.error) if pending else ()
     return Plan(
         pending=tuple(pending),
         gone=(),
         unchanged=len(photos) - len(pending),
-        sizes_px={r.content_sha256: (r.width_px, r.height_px) for r in records if not r.error},
+        sizes_px={r.content_sha256: (r.width_px, r.height_px) for r in described},
         contents=contents,
         stamped=tuple(stamped),
-        sound=frozenset(sound),
+        sound=frozenset(photo.id for photo, _ in pending if photo.id in sound),
     )
 
 
@@ -192,10 +191,29 @@ def why_not_sure(path: Path, *, by_hand: bool) -> str | None:
     return None
 
 
-def _unfinished_record(photo: Photo, photo_root: Path) -> PhotoRecord:
-    size_bytes, mtime_ns, ctime_ns = size_and_times(photo.path)
+def _unfinished_record(photo: Photo, times: tuple[int, int, int], photo_root: Path) -> PhotoRecord:
+    size_bytes, mtime_ns, ctime_ns = times
     file = str(place_below(photo.path, photo_root))
     return PhotoRecord(photo.id, "", size_bytes, mtime_ns, 0, 0, file=file, ctime_ns=ctime_ns)
+
+
+def _is_as_recorded(photo: Photo, times: tuple[int, int, int], before: PhotoRecord, root: str) -> bool:
+    """Whether a photo has the place, box, size and time of change of its record.
+
+    Args:
+        photo: The photo.
+        times: Its `size_and_times`.
+        before: Its record.
+        root: The folder of the collection, with a separator at its end.
+    """
+    if (before.size_bytes, before.mtime_ns) != times[:2] or _box_of(before.content_sha256) != _box_text(
+        photo.box
+    ):
+        return False
+    # most places are as they were, and one comparison of text tells it
+    return root + before.file == os.fspath(photo.path) or before.file == str(
+        place_below(photo.path, Path(root))
+    )
 
 
 def size_and_times(path: Path) -> tuple[int, int, int]:
@@ -205,10 +223,6 @@ def size_and_times(path: Path) -> tuple[int, int, int]:
     except OSError:  # said when its turn comes to be read
         return 0, 0, 0
     return state.st_size, state.st_mtime_ns, state.st_ctime_ns
-
-
-def _state(record: PhotoRecord, box: str) -> tuple[str, str, int, int]:
-    return record.file, box, record.size_bytes, record.mtime_ns
 
 
 def _box_text(box: Box | None) -> str:

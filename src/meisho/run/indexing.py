@@ -154,7 +154,7 @@ def _sync(
     with collection.writer() as writer:
         if options.excludes is not None:
             keep_excludes(path, options.excludes)
-        records = collection.records()
+        records = writer.records()
         plan = plan_update(
             records,
             folder,
@@ -164,6 +164,7 @@ def _sync(
         )
         change = _Change(collection, writer, plan, options, progress, stages)
         added = find_added(records) if collection.local_provenance and not options.only else ()
+        del records  # of a million photos, half a GB
         change.run(describer, (*folder.photos, *added))
     return change.summarise(folder)
 
@@ -201,7 +202,7 @@ def add_photos(
     new = _name_photos(as_photos(photos), collection)
     with collection.writer() as writer:
         plan = plan_additions(
-            collection.records(),
+            writer.records(),
             new,
             photo_root=collection.photo_root,
             known_contents=writer.known_contents(),
@@ -224,7 +225,7 @@ def remove_photos(collection_path: str | Path, ids: str | Path | Iterable[str | 
     collection = Collection.open(Path(collection_path))
     words = [ids] if isinstance(ids, str | Path) else ids
     with collection.writer() as writer:
-        records = collection.records()
+        records = writer.records()
         present = {record.id for record in records}
         wanted = tuple(dict.fromkeys(_id_of(word, present, collection.photo_root) for word in words))
         if missing := [photo_id for photo_id in wanted if photo_id not in present]:
@@ -282,7 +283,8 @@ class _Change:
         self._stages = stages or Stages()
         self._update = Update(plan, writer, progress, self._stages)
         self._local: LocalUpdate | None = None
-        self._num_removed = 0
+        self._num_removed = self._num_photos = 0
+        self._broken: tuple[tuple[str, str], ...] = ()
         self._kind = ""
 
     def run(self, describer: Describer | None, photos: Sequence[Photo]) -> None:
@@ -291,6 +293,7 @@ class _Change:
             self._update.run(describer)
         if self._plan.gone:
             self._remove_gone()
+        self._num_photos, self._broken = self._writer.count_photos()
         self._writer.tidy()
         self._progress("build index", 0, 1)
         with self._stages.at(BUILDING):
@@ -300,17 +303,15 @@ class _Change:
 
     def summarise(self, folder: PhotoFolder) -> IndexSummary:
         """Say what was done."""
-        records = self._collection.records()
-        broken = tuple(SkippedPhoto(record.id, record.error) for record in records if record.error)
         local = self._local
         return IndexSummary(
-            num_photos=len(records) - len(broken),
+            num_photos=self._num_photos,
             described=self._update.num_described,
             duplicates=self._update.num_duplicates,
             unchanged=self._plan.unchanged + self._update.num_reread,
             removed=self._num_removed,
             skipped=(
-                *broken,
+                *(SkippedPhoto(*broken) for broken in self._broken),
                 *(skipped_place(problem, folder) for problem in folder.problems),
                 *(SkippedPhoto(photo_id, reason) for photo_id, reason in self._plan.unseen),
                 *(SkippedPhoto(photo.id, reason) for photo, reason in self._update.unread),
@@ -334,7 +335,7 @@ class _Change:
         A photo that was moved is there under its new name by now, so its content is never without a record.
         """
         gone = {*self._plan.gone}
-        records = [record for record in self._collection.records() if not record.error]
+        records = [record for record in self._writer.records() if not record.error]
         if not (self._options.prune or self._options.only):
             left = {record.content_sha256 for record in records if record.id not in gone}
             lost = [r for r in records if r.id in gone and r.content_sha256 not in left]
@@ -351,9 +352,7 @@ class _Change:
         """
         if self._collection.local_provenance is None or not photos:
             return
-        pending = plan_local_update(
-            self._collection.records(), photos, has_local=self._writer.has_local_features
-        )
+        pending = plan_local_update(self._writer.records(), photos, has_local=self._writer.has_local_features)
         if not pending:
             return
         provenance, device = self._collection.local_provenance, self._options.device

@@ -17,6 +17,9 @@ from meisho.errors import DamagedError
 from meisho.store.tables import DIGEST, pa, pc
 from meisho.texts import count
 
+_AT_ONCE = 2**15
+"""Rows whose fields are Python objects at the same time."""
+
 
 def with_digests(rows: pa.Table) -> pa.Table:
     """Return (N) rows with the column `DIGEST`, in place of one that they have."""
@@ -59,6 +62,9 @@ def digest_rows(rows: pa.Table) -> NDArray[np.uint64]:
     What is hashed: the numbers in order of their columns' names, little-endian, among them the length of each
     text (-1 for null); then the vectors and texts, in order of their columns' names.
     """
+    if len(rows) > _AT_ONCE:
+        pieces = [rows.slice(first, _AT_ONCE) for first in range(0, len(rows), _AT_ONCE)]
+        return np.concatenate([digest_rows(piece) for piece in pieces])
     names = sorted(rows.column_names)
     texts = [rows[name] for name in names if _is_text(rows[name].type)]
     vectors = [rows[name] for name in names if pa.types.is_fixed_size_list(rows[name].type)]

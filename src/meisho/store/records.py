@@ -5,7 +5,7 @@ first, and no id ever gets into an SQL string.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,9 @@ PHOTOS_SCHEMA = pa.schema(
         DIGEST,
     ]
 )
+
+_AT_ONCE = 2**15
+"""Rows that become Python objects at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,63 @@ def read_log(photos: Table, path: Path) -> pa.Table:
     log = tables.read_columns(photos, PHOTOS_SCHEMA.names)
     refuse_damaged(log, path, PHOTOS)
     return log
+
+
+@dataclass(frozen=True, eq=False)
+class ValidRows:
+    """What a log says: the rows that are valid, and what else is in it.
+
+    Attributes:
+        rows: One row per photo, in order of first insertion, of `PHOTOS_SCHEMA`.
+        positions: (N,) int64; the sequence number of that insertion, which "position" of a row may not say.
+        num_others: Rows of the log that were replaced, or tell of a removal.
+        newest: The highest sequence number in the log; -1 in an empty one.
+    """
+
+    rows: pa.Table
+    positions: Int64Array
+    num_others: int
+    newest: int
+
+    def find_errors(self) -> tuple[tuple[str, str], ...]:
+        """Return the ids and errors of the photos that could not be described."""
+        broken = self.rows.filter(pc.greater(pc.binary_length(self.rows["error"]), 0))
+        return tuple(zip(decode_texts(broken["id"]), decode_texts(broken["error"]), strict=True))
+
+
+def read_valid_rows(photos: Table, path: Path) -> ValidRows:
+    """Read the whole log of the collection at `path`, and find what is valid.
+
+    Raises:
+        DamagedError: Rows are damaged.
+    """
+    log = read_log(photos, path)
+    newest = int(pc.max(log["sequence"]).as_py()) if len(log) else -1
+    rows, positions = resolve_log(log)
+    in_order = len(rows) == len(log) and np.array_equal(rows, np.arange(len(log)))
+    return ValidRows(log if in_order else log.take(rows), positions, len(log) - len(rows), newest)
+
+
+def find_rows_to_drop(photos: Table, valid: ValidRows) -> Int64Array:
+    """Return the ids of the rows of a log that can go, the oldest first, once valid ones have their position.
+
+    The newest row stays, even if it tells of a removal, so that `Collection.version` never goes back.
+    """
+    log = tables.read_row_ids(photos, ["sequence", "position"])
+    sequence, position = log["sequence"].to_numpy(), log["position"].to_numpy()
+    valid_sequence = valid.rows["sequence"].to_numpy()
+    order = np.argsort(valid_sequence)
+    place = np.searchsorted(valid_sequence, sequence, sorter=order)
+    place = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(len(sequence), np.int64)
+    stays = sequence == valid.newest
+    if len(order):
+        is_valid = valid_sequence[place] == sequence
+        stays = np.where(is_valid, position == valid.positions[place], stays)
+    kept = np.flatnonzero(stays)
+    _, first = np.unique(sequence[kept], return_index=True)  # a kill may have left two copies of a row
+    droppable = np.setdiff1d(np.arange(len(sequence)), kept[first])
+    row_ids: Int64Array = log[tables.ROW_ID].to_numpy()[droppable]
+    return row_ids[np.argsort(sequence[droppable], kind="stable")]
 
 
 def encode_texts(texts: Iterable[str]) -> list[bytes]:
@@ -129,11 +189,18 @@ def rows_of_removals(ids: Sequence[str], *, first_sequence: int) -> pa.Table:
 
 def records_of_rows(table: pa.Table) -> tuple[PhotoRecord, ...]:
     """Return the records held in log rows."""
+    pieces = (table.slice(first, _AT_ONCE) for first in range(0, len(table), _AT_ONCE))
+    return tuple(record for piece in pieces for record in _records_of_some(piece))
+
+
+def _records_of_some(table: pa.Table) -> Iterator[PhotoRecord]:
     names = ("content_sha256", "size_bytes", "mtime_ns", "width_px", "height_px")
     plain = [table[name].to_pylist() for name in names]
     ids, errors, files = (decode_texts(table[name]) for name in ("id", "error", "file"))
+    # one text where both are the same, as of nearly every photo
+    files = [photo_id if file == photo_id else file for photo_id, file in zip(ids, files, strict=True)]
     ctimes = pc.fill_null(table["ctime_ns"], 0).to_pylist()
-    return tuple(map(PhotoRecord, ids, *plain, errors, files, ctimes))
+    return map(PhotoRecord, ids, *plain, errors, files, ctimes)
 
 
 def resolve_log(log: pa.Table) -> tuple[Int64Array, Int64Array]:

@@ -16,6 +16,7 @@ from meisho.store.metadata import INDEX_FOLDER
 from meisho.store.records import PhotoRecord, decode_texts, read_log, rows_of_records
 from meisho.store.snapshot_files import read_saved_files
 from meisho.store.tables import PHOTOS, ROW_ID, Table, pa
+from meisho.store.tidying import Keeper
 from meisho.texts import count
 
 _AT_ONCE = 64
@@ -55,8 +56,7 @@ def repair_table(path: Path, name: str, schema: pa.Schema) -> str:
     if len(damaged):
         with tables.plain_errors(path, f"drop damaged rows of the {name} table"):
             # not by sequence: a flipped bit may have made it that of a sound row
-            tables.delete_rows(tables.open_latest(path, name), ROW_ID, damaged[ROW_ID].to_numpy())
-            note_commits(path, name)
+            Keeper(path, tables.open_latest(path, name)).delete(damaged[ROW_ID].to_numpy())
     return _say(name, len(damaged))
 
 

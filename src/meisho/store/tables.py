@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
 from pathlib import Path
+
+import numpy as np
 
 from meisho.arrays import Int64Array
 from meisho.errors import CollectionError, DamagedError, MissingDependencyError, is_panic
+from meisho.store.merging import Step
 
 try:
     import lancedb
@@ -34,10 +36,8 @@ ROW_ID = "_rowid"
 """Where a row stands in its table, as LanceDB numbers it until fragments are merged."""
 _REPAIR = "if this happens again, part of it is damaged: run 'meisho index' to make that part anew"
 BATCH_ROWS = 1024
-SMALL_TABLE_BYTES = 64 * 1024**2
-MANY_FRAGMENTS = 128
-TOO_MANY_FRAGMENTS = 1024
-CLOCK_MARGIN = timedelta(milliseconds=200)
+NAMED_ROWS = 8192
+"""Up to so many rows are named one by one, which LanceDB looks up; for a range it looks at every row id."""
 
 
 @contextmanager
@@ -169,59 +169,25 @@ def take_rows(table: Table, row_ids: Int64Array) -> pa.Table:
     return rows
 
 
-def delete_rows(table: Table, column: str, numbers: Int64Array, *, at_once: int = 10_000) -> None:
-    """Delete the rows that have these numbers in a column, `at_once` per commit."""
-    for start in range(0, len(numbers), at_once):
-        table.delete(f"{column} IN ({','.join(map(str, numbers[start : start + at_once]))})")
+def delete_rows(table: Table, row_ids: Int64Array) -> None:
+    """Delete the rows with these ids in one commit; some thousands at most."""
+    table.delete(_named(row_ids))
 
 
-def is_worth_tidying(table: Table) -> bool:
-    """Return whether to merge fragments and delete old versions; LanceDB cannot do one without the other.
-
-    Merging rewrites every fragment below a million rows, so a large table must gain enough from it.
-    """
-    fragments, _ = count_fragments(table)
-    latest = max(table.list_versions(), key=lambda version: version["version"])["metadata"]
-    rows, deleted = int(latest["total_data_file_rows"]), int(latest["total_deletion_file_rows"])
-    small = int(latest["total_files_size"]) < SMALL_TABLE_BYTES
-    return small or fragments >= MANY_FRAGMENTS or deleted * 4 > rows
+def merge_rows(table: Table, step: Step) -> None:
+    """Write rows anew as one fragment, in one commit; what a reader finds does not change."""
+    if sum(end - first for first, end in step) <= NAMED_ROWS:
+        where = _named(np.concatenate([np.arange(first, end) for first, end in step]))
+    else:
+        where = " OR ".join(f"({ROW_ID} >= {first} AND {ROW_ID} < {end})" for first, end in step)
+    table.update(where=where, values_sql={"sequence": "sequence"})
 
 
-def compact(table: Table) -> None:
-    """Merge small fragments."""
-    table.optimize()
-
-
-def prune(table: Table, keep: timedelta) -> None:
-    """Delete versions replaced more than `keep` ago, and files that interrupted commits left behind.
-
-    LanceDB counts a version's age from its creation, but a reader may have opened it just before it was
-    replaced. So this deletes everything older than the version that was current `keep` ago. Call it only
-    while holding the writer's lock: a running commit would lose its files.
-    """
-    now = datetime.now()
-    ages = [now - version["timestamp"] for version in table.list_versions()]
-    current_then = min((age for age in ages if age >= keep), default=None)
-    if current_then is None:
-        return
-    # The latest version is never deleted; an older one needs a margin, as LanceDB reads the clock later.
-    margin = timedelta(0) if current_then == min(ages) else CLOCK_MARGIN
-    older_than = max(current_then + margin, timedelta(milliseconds=1))
-    table.optimize(cleanup_older_than=older_than, delete_unverified=True)
+def _named(row_ids: Int64Array) -> str:
+    return f"{ROW_ID} IN ({','.join(map(str, row_ids.tolist()))})"
 
 
 def count_fragments(table: Table) -> tuple[int, int]:
     """Return the number of fragments and of rows of a table."""
     stats = table.stats()
     return int(stats["fragment_stats"]["num_fragments"]), int(stats["num_rows"])
-
-
-def has_too_many_fragments(table: Table, next_rows: int) -> bool:
-    """Return whether fragments must be merged before `next_rows` rows are added.
-
-    Every commit writes the list of all fragments, and merging rewrites the fragments themselves. So they are
-    merged when about a quarter of the rows are in small new ones, and in any case before the list gets long.
-    """
-    fragments, rows = count_fragments(table)
-    many_new_rows = fragments * next_rows * 4 >= rows
-    return fragments >= TOO_MANY_FRAGMENTS or (fragments >= MANY_FRAGMENTS and many_new_rows)

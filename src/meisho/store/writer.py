@@ -7,38 +7,52 @@ from pathlib import Path
 
 import numpy as np
 
-from meisho.arrays import Float32Array, Int64Array
+from meisho.arrays import Float32Array
 from meisho.errors import CollectionError, InputError
 from meisho.local_features import LocalFeatures
 from meisho.store import tables
 from meisho.store.commits import check_commits, note_commits
 from meisho.store.digests import with_digests
 from meisho.store.local_rows import rows_of_local_features
-from meisho.store.locks import hold_off_readers
 from meisho.store.records import (
     PHOTOS_SCHEMA,
     PhotoRecord,
-    read_log,
-    resolve_log,
+    ValidRows,
+    find_rows_to_drop,
+    read_valid_rows,
+    records_of_rows,
     rows_of_records,
     rows_of_removals,
 )
-from meisho.store.tables import Table, pa, pc
+from meisho.store.tables import pa, pc
+from meisho.store.tidying import Keeper
 from meisho.store.vectors import rows_of_vectors
 
 KEEP_VERSIONS = timedelta(hours=1)
+COPIED_AT_ONCE = 8192
 
 
-class _LocalTable:
-    """The local feature table, opened when it is first needed."""
+class _Contents:
+    """A table with one row per content, and which contents it has."""
 
-    def __init__(self, path: Path) -> None:
-        check_commits(path, tables.LOCAL_FEATURES)
-        self.table = tables.open_latest(path, tables.LOCAL_FEATURES)
+    def __init__(self, path: Path, name: str) -> None:
+        check_commits(path, name)
+        self.table = tables.open_latest(path, name)
+        self.keeper = Keeper(path, self.table)
         with tables.plain_errors(path, "read it"):
             stored = tables.read_columns(self.table, ["sequence", "content_sha256"])
         self.next_sequence = int(pc.max(stored["sequence"]).as_py()) + 1 if len(stored) else 0
         self.contents = set(stored["content_sha256"].to_pylist())
+
+    def drop_others(self, needed: pa.ChunkedArray) -> None:
+        """Delete the rows of contents that are not needed."""
+        if len(self.contents) == pc.count_distinct(needed).as_py() == self.table.count_rows():
+            return  # each row is needed: no record names a content that is not here
+        stored = tables.read_row_ids(self.table, ["content_sha256"])
+        unneeded = stored.filter(pc.invert(pc.is_in(stored["content_sha256"], value_set=needed)))
+        # Forget them first: if deleting fails half-way, a content may be stored twice but is never missing.
+        self.contents.difference_update(unneeded["content_sha256"].to_pylist())
+        self.keeper.delete(unneeded[tables.ROW_ID].to_numpy())
 
 
 class CollectionWriter:
@@ -50,31 +64,44 @@ class CollectionWriter:
 
     def __init__(self, path: Path, dim: int, local_dim: int | None = None) -> None:
         self._path, self._dim, self._local_dim, self._closed = path, dim, local_dim, False
-        for name in (tables.PHOTOS, tables.DESCRIPTORS):
-            check_commits(path, name)
-        self._photos = tables.open_latest(path, tables.PHOTOS)
-        self._descriptors = tables.open_latest(path, tables.DESCRIPTORS)
+        check_commits(path, tables.PHOTOS)
+        self._photos = Keeper(path, tables.open_latest(path, tables.PHOTOS))
+        self._descriptors = _Contents(path, tables.DESCRIPTORS)
+        self._valid: ValidRows | None = None
         with tables.plain_errors(path, "read it"):
-            self._next_record = tables.read_next_sequence(self._photos)
-            stored = tables.read_columns(self._descriptors, ["sequence", "content_sha256"])
-        self._next_descriptor = int(pc.max(stored["sequence"]).as_py()) + 1 if len(stored) else 0
-        self._contents = set(stored["content_sha256"].to_pylist())
+            self._next_record = tables.read_next_sequence(self._photos.table)
 
     @cached_property
-    def _local(self) -> _LocalTable:
+    def _local(self) -> _Contents:
         if self._local_dim is None:
             raise CollectionError(
                 f"{self._path}: holds no local features; call Collection.enable_local, then make the writer"
             )
-        return _LocalTable(self._path)
+        return _Contents(self._path, tables.LOCAL_FEATURES)
+
+    def records(self) -> tuple[PhotoRecord, ...]:
+        """Return what `Collection.records` does; the log is read only where it has changed since."""
+        return records_of_rows(self._read_valid().rows)
+
+    def count_photos(self) -> tuple[int, tuple[tuple[str, str], ...]]:
+        """Return how many photos were described, and the ids and errors of those that could not be."""
+        valid = self._read_valid()
+        errors = valid.find_errors()
+        return len(valid.rows) - len(errors), errors
+
+    def _read_valid(self) -> ValidRows:
+        if self._valid is None:
+            with tables.plain_errors(self._path, "read it"):
+                self._valid = read_valid_rows(self._photos.table, self._path)
+        return self._valid
 
     def known_contents(self) -> frozenset[str]:
         """Return the content hashes that have a descriptor."""
-        return frozenset(self._contents)
+        return frozenset(self._descriptors.contents)
 
     def has_content(self, content_sha256: str) -> bool:
         """Return whether a content has a descriptor."""
-        return content_sha256 in self._contents
+        return content_sha256 in self._descriptors.contents
 
     def add_descriptors(self, content_sha256s: Sequence[str], vectors: Float32Array) -> None:
         """Add descriptors; a content that already has one keeps it.
@@ -90,14 +117,15 @@ class CollectionWriter:
         vectors = self._checked_vectors(content_sha256s, vectors)
         new: dict[str, int] = {}
         for row, content in enumerate(content_sha256s):
-            if content not in self._contents:
+            if not self.has_content(content):
                 new.setdefault(content, row)
         if not new:
             return
-        rows = rows_of_vectors(new, vectors[[*new.values()]], first_sequence=self._next_descriptor)
-        self._next_descriptor += len(new)  # even if writing fails: a number is never used twice
-        self._append(self._descriptors, rows)
-        self._contents.update(new)
+        first = self._descriptors.next_sequence
+        rows = rows_of_vectors(new, vectors[[*new.values()]], first_sequence=first)
+        self._descriptors.next_sequence += len(new)  # even if writing fails: a number is never used twice
+        self._append(self._descriptors.keeper, rows)
+        self._descriptors.contents.update(new)
 
     def has_local_features(self, content_sha256: str) -> bool:
         """Return whether local features were added for a content, even if none were found in it."""
@@ -125,7 +153,7 @@ class CollectionWriter:
             return
         rows = rows_of_local_features(new, [*new.values()], first_sequence=self._local.next_sequence)
         self._local.next_sequence += len(new)  # even if writing fails: a number is never used twice
-        self._append(self._local.table, rows)
+        self._append(self._local.keeper, rows)
         self._local.contents.update(new)
 
     def put_records(self, records: Sequence[PhotoRecord]) -> None:
@@ -136,7 +164,7 @@ class CollectionWriter:
             CollectionError: They cannot be written; nothing from the batch was written.
         """
         for record in records:
-            if not record.error and record.content_sha256 not in self._contents:
+            if not record.error and not self.has_content(record.content_sha256):
                 raise InputError(
                     f"{self._path}: the record of {record.id!r} names the content {record.content_sha256!r}, "
                     "which has no descriptor; call add_descriptors first, or give the reason in `error`"
@@ -144,6 +172,7 @@ class CollectionWriter:
         if records:
             rows = rows_of_records(records, first_sequence=self._next_record)
             self._next_record += len(records)
+            self._valid = None
             self._append(self._photos, rows)
 
     def remove(self, ids: Sequence[str]) -> None:
@@ -155,13 +184,14 @@ class CollectionWriter:
         if ids:
             rows = rows_of_removals(ids, first_sequence=self._next_record)
             self._next_record += len(ids)
+            self._valid = None
             self._append(self._photos, rows)
 
     def tidy(self, *, keep: timedelta = KEEP_VERSIONS) -> None:
         """Drop replaced records, data that no photo needs, and old versions; merge small fragments.
 
-        Work that would rewrite a large table for little gain waits for a later call. The rows that readers
-        see do not change, and neither does `Collection.version`.
+        Each step is a commit of bounded size. The rows that readers see do not change, and neither does
+        `Collection.version`.
 
         Args:
             keep: While somebody is reading, versions that were current less than this long ago stay on disk.
@@ -172,58 +202,48 @@ class CollectionWriter:
         """
         self._check_open()
         with tables.plain_errors(self._path, "tidy it"):
-            log = read_log(self._photos, self._path)
-            rows, positions = resolve_log(log)
-            rewritten = self._drop_replaced_records(log, rows, positions)
-            self._drop_unneeded(log.take(rows))
-            for table in self._open_tables():
-                note_commits(self._path, table.name)
-            if rewritten or tables.is_worth_tidying(self._photos):
-                self._tidy_files(self._photos, keep)
-            if tables.is_worth_tidying(self._descriptors):
-                self._tidy_files(self._descriptors, keep)
-            if self._local_dim is not None and tables.is_worth_tidying(self._local.table):
-                self._tidy_files(self._local.table, keep)
+            valid = self._read_valid()
+            if valid.num_others > 1 + len(valid.rows) // 10:
+                self._drop_replaced(valid)
+            is_described = pc.equal(pc.binary_length(valid.rows["error"]), 0)
+            needed = valid.rows["content_sha256"].filter(is_described)
+            del valid
+            self._valid = None  # of a million photos, 300 MB
+            for stored in self._open_contents():
+                stored.drop_others(needed)
+            for keeper in (self._photos, *(stored.keeper for stored in self._open_contents())):
+                keeper.tidy(keep)
 
     def close(self) -> None:
         """Refuse further writes; called at the end of the with-block of `Collection.writer`."""
         self._closed = True
 
-    def _open_tables(self) -> Iterator[Table]:
-        yield from (self._photos, self._descriptors)
+    def _open_contents(self) -> Iterator[_Contents]:
+        yield self._descriptors
         if self._local_dim is not None:
-            yield self._local.table
+            yield self._local
 
-    def _drop_replaced_records(self, log: pa.Table, rows: Int64Array, positions: Int64Array) -> bool:
-        if len(log) - len(rows) <= 1 + len(rows) // 10:
-            return False
-        kept = log.take(rows).set_column(1, PHOTOS_SCHEMA.field("position"), pa.array(positions))
-        newest = int(np.argmax(log["sequence"].to_numpy()))
-        if newest not in rows:  # a removal: keep it, so that `version` never goes back
-            kept = pa.concat_tables([kept, log.slice(newest, 1)])
-        self._photos.add(with_digests(kept).cast(PHOTOS_SCHEMA), mode="overwrite")
-        return True
+    def _drop_replaced(self, valid: ValidRows) -> None:
+        """Delete the rows that are not valid, such that the log says the same after each commit.
 
-    def _drop_unneeded(self, valid: pa.Table) -> None:
-        needed = valid.filter(pc.equal(pc.binary_length(valid["error"]), 0))["content_sha256"]
-        _drop_others(self._descriptors, self._contents, needed)
-        if self._local_dim is not None:
-            _drop_others(self._local.table, self._local.contents, needed)
+        First the valid rows whose position is that of a row to be deleted are written once more, with it.
+        Then the oldest go first: an insertion before the removal that ended it.
+        """
+        moved = valid.rows["position"].to_numpy() != valid.positions
+        copies = valid.rows.filter(pa.array(moved))
+        position = pa.array(valid.positions[moved])
+        copies = copies.set_column(1, PHOTOS_SCHEMA.field("position"), position)
+        for first in range(0, len(copies), COPIED_AT_ONCE):
+            rows = copies.slice(first, COPIED_AT_ONCE)
+            self._append(self._photos, with_digests(rows).cast(PHOTOS_SCHEMA))
+        self._photos.delete(find_rows_to_drop(self._photos.table, valid))
 
-    def _tidy_files(self, table: Table, keep: timedelta) -> None:
-        tables.compact(table)
-        note_commits(self._path, table.name)
-        with hold_off_readers(self._path) as nobody_reads:
-            tables.prune(table, timedelta(0) if nobody_reads else keep)
-        note_commits(self._path, table.name)  # pruning removes files, and may be a commit
-
-    def _append(self, table: Table, rows: pa.Table) -> None:
+    def _append(self, keeper: Keeper, rows: pa.Table) -> None:
         self._check_open()
-        with tables.plain_errors(self._path, f"write {len(rows)} rows of {table.name}"):
-            if tables.has_too_many_fragments(table, len(rows)):
-                self._tidy_files(table, KEEP_VERSIONS)
-            table.add(rows)
-            note_commits(self._path, table.name)
+        with tables.plain_errors(self._path, f"write {len(rows)} rows of {keeper.table.name}"):
+            keeper.make_room()
+            keeper.table.add(rows)
+            note_commits(self._path, keeper.table.name)
 
     def _checked_vectors(self, content_sha256s: Sequence[str], vectors: Float32Array) -> Float32Array:
         vectors = np.ascontiguousarray(vectors, np.float32)
@@ -265,12 +285,3 @@ class CollectionWriter:
             raise CollectionError(
                 f"{self._path}: this writer has released its lock; write inside the with-block"
             )
-
-
-def _drop_others(table: Table, contents: set[str], needed: pa.ChunkedArray) -> None:
-    """Delete the rows of contents that are not needed."""
-    stored = tables.read_columns(table, ["sequence", "content_sha256"])
-    unneeded = stored.filter(pc.invert(pc.is_in(stored["content_sha256"], value_set=needed)))
-    # Forget them first: if deleting fails half-way, a content may be stored twice but is never missing.
-    contents.difference_update(unneeded["content_sha256"].to_pylist())
-    tables.delete_rows(table, "sequence", unneeded["sequence"].to_numpy())
