@@ -122,11 +122,9 @@ def _map_lists(record: GraphRecord, path: Path) -> NeighborGraph:
     digest = hashlib.sha256()
     for first in range(0, len(content), _BLOCK_BYTES):
         digest.update(content[first : first + _BLOCK_BYTES].data)
-    arrays = dict(_cut(record, content))
-    if digest.hexdigest() != record.lists_sha256 or any(
-        len(array) != record.num_rows for array in arrays.values()
-    ):
+    if digest.hexdigest() != record.lists_sha256 or len(content) != record.num_rows * (8 * record.k + 16):
         raise CollectionError(f"{path}: not the graph that was written; build it again")
+    arrays = dict(_cut(record, content))
     return NeighborGraph(**arrays, recall=record.recall)  # type: ignore[arg-type]
 
 
