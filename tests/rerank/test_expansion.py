@@ -3,14 +3,16 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from meisho.errors import InputError
+from meisho.index.exact import ExactIndex
+from meisho.index.graph import NeighborGraph
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.augmentation import augment_database
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.expansion import (
     AlphaQueryExpansion,
     AverageQueryExpansion,
     DatabaseAugmentation,
     DiscriminativeQueryExpansion,
-    augment_database,
     choose_neighbors,
     fit_linear_svm,
 )
@@ -108,7 +110,7 @@ def test_alpha_expansion_is_as_one_by_one(k, alpha):
 @pytest.mark.parametrize("k", [0, 1, 5, 39, 40, 100])
 def test_augmentation_is_as_one_by_one(k):
     database = random_units(40, 12)
-    for row, augmented in enumerate(augment_database(database, k=k, alpha=3)):
+    for row, augmented in enumerate(augment_database(Evidence(database[:1], database), k=k, alpha=3)):
         order = np.argsort(-database @ database[row], kind="stable")
         nearest = order[order != row][:k]
         np.testing.assert_allclose(augmented, expand_slowly(database[row], database[nearest], 3), atol=1e-5)
@@ -236,15 +238,14 @@ def test_neighbours_are_those_of_the_whole_product(monkeypatch):
     np.testing.assert_allclose(scores, np.take_along_axis(products, rows, axis=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("with_graph", [False, True])
 @pytest.mark.parametrize("k", [0, 1, 3, 6, 30])
-def test_others_leave_out_the_row_itself_and_nothing_else(k, monkeypatch):
-    monkeypatch.setattr("meisho.rerank.neighbors._PRODUCT_BYTES", 4 * 12 * 5)  # blocks of 5
+def test_others_leave_out_the_row_itself_and_nothing_else(k, with_graph):
     vectors = np.tile(random_units(3, 4), (4, 1))  # each has three copies of it
-    seen = []
-    for block, rows, scores in find_others(vectors, k):
-        assert rows.shape == scores.shape == (block.stop - block.start, min(k, 11))
-        for row, others in zip(range(block.start, block.stop), rows, strict=True):
-            order = [o for o in np.lexsort((np.arange(12), -np.round(vectors @ vectors[row], 5))) if o != row]
-            np.testing.assert_array_equal(others, order[:k])
-            seen.append(row)
-    assert seen == list(range(12))
+    graph = NeighborGraph.build(ExactIndex.build(vectors), vectors, np.arange(12, dtype=np.uint64), k=5)
+    evidence = Evidence(vectors[:1], vectors, graph=graph if with_graph else None)
+    rows, scores = find_others(evidence, np.arange(12), k)
+    assert rows.shape == scores.shape == (12, min(k, 11))
+    for row, others in enumerate(rows):
+        order = [o for o in np.lexsort((np.arange(12), -np.round(vectors @ vectors[row], 5))) if o != row]
+        np.testing.assert_array_equal(others, order[:k])

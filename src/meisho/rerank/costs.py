@@ -1,5 +1,6 @@
 """Costs: what a chain takes, of time for each query, and of time and memory once for the database."""
 
+import mmap
 import time
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -100,7 +101,8 @@ def _collect_arrays(value: Any, arrays: dict[int, int], seen: set[int]) -> None:
     seen.add(id(value))
     if isinstance(value, np.ndarray):
         owner = value if value.base is None else value.base
-        if id(owner) not in seen or owner is value:
+        mapped = isinstance(owner, np.memmap | mmap.mmap)  # the system takes its memory when it needs it
+        if (id(owner) not in seen or owner is value) and not mapped:
             arrays[id(owner)] = getattr(owner, "nbytes", value.nbytes)
     elif isinstance(value, dict):
         _collect_arrays([*value.values()], arrays, seen)

@@ -13,7 +13,7 @@ from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import choose_first
 from meisho.rerank.neighbor_lists import NeighborLists, lowest_products
-from meisho.rerank.neighbors import find_neighbors
+from meisho.rerank.neighbors import find_nearest
 
 with needs_extra("graph", "the reranker k-reciprocal"):
     from scipy.sparse import csr_array
@@ -80,10 +80,10 @@ class KReciprocalReranker(Reranker):
         Raises:
             InputError: There are no descriptors, or they do not fit the ranking.
         """
-        queries, database = evidence.vectors_for("k-reciprocal", ranking)
+        queries, _ = evidence.vectors_for("k-reciprocal", ranking)
         k = max(self.k1, self.k2 - 1)
-        lists, (nearest, _) = NeighborLists.of(evidence, k), find_neighbors(queries, database, k)
-        lowest = lowest_products(queries, database)
+        lists, (nearest, _) = NeighborLists.of(evidence, k), find_nearest(evidence, queries, k)
+        lowest = lowest_products(evidence, queries)
         shortlists = choose_first(ranking, self.first)
         self._find_lists(lists, nearest, shortlists)
         ranks, scores = ranking.ranks.copy(), ranking.scores.copy()

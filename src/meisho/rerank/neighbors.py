@@ -1,4 +1,8 @@
-"""Neighbours by global descriptors, exactly, without ever holding an N × N array."""
+"""Neighbours by global descriptors, without ever holding an N × N array.
+
+They are looked up in the graph of the evidence and searched for through its index where it has them; else
+they are searched for exactly.
+"""
 
 from collections.abc import Iterator
 
@@ -6,6 +10,7 @@ import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.index.exact import ExactIndex
+from meisho.index.neighborhoods import spread_rows
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.evidence import Evidence
 
@@ -28,29 +33,65 @@ def find_neighbors(queries: Float32Array, database: Float32Array, k: int) -> tup
     return rows, scores
 
 
-def find_others(vectors: Float32Array, k: int) -> Iterator[tuple[slice, Int64Array, Float32Array]]:
-    """Find the `k` nearest others of each of (N, D) vectors, a block of them at a time.
+def find_nearest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
+    """Find the `k` nearest database rows of (Q, D) queries, through the index where there is one.
 
-    A vector's own row is left out, and no other: a copy of it in another row is a neighbour.
-
-    Yields:
-        Which vectors (B of them), rows (B, min(k, N - 1)), best first, ties by row, and their dot products.
-        Beside them it holds at most about 80 MiB.
+    Returns:
+        As `find_neighbors`.
     """
-    index = ExactIndex.build(vectors)
-    k = min(k, len(vectors) - 1)
-    for block in block_rows(len(vectors), 4 * len(vectors), _PRODUCT_BYTES):
-        rows, scores = index.search(vectors[block], k + 1)
-        others = rows != np.arange(block.start, block.stop)[:, None]
-        others[others.all(axis=1), -1] = False  # more than k others are as near, in lower rows
-        yield block, rows[others].reshape(len(rows), k), scores[others].reshape(len(rows), k)
+    assert evidence.database is not None
+    if evidence.index is None:
+        return find_neighbors(queries, evidence.database, k)
+    return evidence.index.search(queries, min(k, len(evidence.database)))
+
+
+def find_farthest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
+    """Find the `k` database rows least like each of (Q, D) queries, and their dot products, lowest first.
+
+    With an index or a graph, they are looked for among 4096 rows where there are more than 16,384.
+    """
+    assert evidence.database is not None
+    among, vectors = spread_rows(len(evidence.database)), evidence.database
+    if (evidence.index is None and evidence.graph is None) or len(among) == len(vectors):
+        if evidence.fill is not None:
+            evidence.fill(among)
+        rows, scores = find_neighbors(-queries, vectors, k)
+        return rows, -scores
+    rows, scores = find_neighbors(-queries, evidence.read(among), k)
+    return among[rows], -scores
+
+
+def find_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
+    """Find the `k` nearest others of (R,) database rows, and their dot products.
+
+    A row is never among its own, a copy of it is.
+
+    Returns:
+        Rows (R, min(k, N - 1)), best first, ties by row, and their dot products.
+    """
+    assert evidence.database is not None
+    k = min(k, max(len(evidence.database) - 1, 0))
+    if evidence.graph is None:
+        return _search_others(evidence, rows, k)
+    found, scores, whole = evidence.graph.find(rows, k)
+    if not whole.all():
+        found[~whole], scores[~whole] = _search_others(evidence, rows[~whole], k)
+    return found, scores
+
+
+def _search_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
+    found, scores = find_nearest(evidence, evidence.read(rows), k + 1)
+    left_out = found == rows[:, None]
+    left_out[~left_out.any(axis=1), -1] = True  # more copies than places: none of them is the row
+    shape = len(rows), k
+    return found[~left_out].reshape(shape), scores[~left_out].reshape(shape)
 
 
 def rank_by_vectors(ranking: Ranking, evidence: Evidence) -> Ranking:
     """Search the whole database with the vectors of the evidence, as deep as the ranking is."""
     queries, database = evidence.vectors_for("search", ranking)
     depth = min(ranking.depth, len(database))
-    rows, scores = find_neighbors(queries, database, depth)
+    rows, scores = find_nearest(evidence, queries, depth)
     ranks = np.full(ranking.ranks.shape, NO_ROW, np.int64)
     filled = np.full(ranking.scores.shape, -np.inf, np.float32)
     ranks[:, :depth], filled[:, :depth] = rows, scores
