@@ -17,7 +17,7 @@ from meisho.rerank.expansion import (
     fit_linear_svm,
 )
 from meisho.rerank.geometric import GeometricReranker
-from meisho.rerank.neighbors import find_neighbors, find_others
+from meisho.rerank.neighbors import find_nearest, find_others
 
 from .places import make_evidence, make_pair, make_ranking
 
@@ -232,7 +232,7 @@ def test_options_outside_their_range_are_refused(make, options):
 def test_neighbours_are_those_of_the_whole_product(monkeypatch):
     monkeypatch.setattr("meisho.rerank.neighbors._PRODUCT_BYTES", 4 * 300 * 7)  # blocks of 7
     queries, database = random_units(40, 16), random_units(300, 16, seed=1)
-    rows, scores = find_neighbors(queries, database, 5)
+    rows, scores = find_nearest(Evidence(queries, database), queries, 5)
     products = queries @ database.T
     np.testing.assert_array_equal(rows, np.argsort(-products, axis=1, kind="stable")[:, :5])
     np.testing.assert_allclose(scores, np.take_along_axis(products, rows, axis=1), atol=1e-6)

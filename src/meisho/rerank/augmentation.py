@@ -31,7 +31,6 @@ class AugmentedDatabase:
     augments hundreds of them.
 
     Attributes:
-        source: (N, D) the vectors that they are made from.
         vectors: (N, D), read-only.
         k: Neighbours beside the photo itself.
         alpha: Neighbours weigh max(similarity, 0)^α.
@@ -39,7 +38,6 @@ class AugmentedDatabase:
         of_database: See `Evidence.of_database`.
     """
 
-    source: Float32Array
     vectors: Float32Array
     k: int
     alpha: float
@@ -56,7 +54,7 @@ class AugmentedDatabase:
         else:  # memory is taken as rows are written
             vectors, known = np.zeros(source.shape, np.float32), np.zeros(len(source), np.bool_)
         vectors = read_only(vectors, np.float32)
-        return cls(source, vectors, k, alpha, known, {CHECKED: (vectors, vectors)})
+        return cls(vectors, k, alpha, known, {CHECKED: (vectors, vectors)})
 
     def give(self, evidence: Evidence, ranking: Ranking) -> Evidence:
         """Return the evidence with these vectors; those of the rows of a ranking are there."""
@@ -70,7 +68,7 @@ class AugmentedDatabase:
         )
 
     def fill(self, evidence: Evidence, rows: Int64Array) -> None:
-        """Compute the vectors of (B,) rows that are not there yet; the evidence is that of the source."""
+        """Compute the vectors of (B,) rows that are not there yet, of the evidence they are made from."""
         new = np.unique(rows[~self.known[rows]])
         lists, written = NeighborLists.of(evidence, self.k), self.vectors.base
         assert written is not None

@@ -12,7 +12,6 @@ from meisho.ranking import Ranking
 from meisho.rerank.base import Refiner
 from meisho.rerank.chain import Chain, Step
 from meisho.rerank.evidence import Evidence
-from meisho.rerank.neighbor_lists import is_same_array
 from meisho.rerank.neighbors import rank_by_vectors
 
 
@@ -66,7 +65,7 @@ def _refine(reranker: Refiner, ranking: Ranking, evidence: Evidence) -> tuple[Ra
     ranking = rank_by_vectors(ranking, refined)
     search_seconds = time.perf_counter() - start - refine_seconds
     assert refined.database is not None and evidence.database is not None  # or it had refused
-    if is_same_array(refined.database, evidence.database):
+    if refined.database is evidence.database:
         return ranking, refined, Cost(query_seconds=refine_seconds + search_seconds)
     return ranking, refined, Cost(refine_seconds, search_seconds, refined.database.nbytes)
 

@@ -14,7 +14,7 @@ from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import choose_first
-from meisho.rerank.neighbor_lists import NeighborLists, is_same_array
+from meisho.rerank.neighbor_lists import NeighborLists
 from meisho.rerank.neighbors import find_nearest
 
 with needs_extra("graph", "diffusion"):
@@ -166,21 +166,14 @@ class OfflineDiffusionReranker(_Diffusion):
         return _rank(ranking, reached, nearest, similarities)
 
     def _solutions(self, evidence: Evidence) -> "_Solutions":
-        key = type(self), self.k, self.gamma, self.alpha, self.first, self.iterations
-        kept = evidence.of_database.get(key)
-        assert evidence.database is not None
-        if kept is None or not is_same_array(kept.database, evidence.database):
-            graph = _whole_graph(evidence, k=self.k, gamma=self.gamma)
-            kept = evidence.of_database[key] = _Solutions(self, evidence.database, graph)
-        solutions: _Solutions = kept
-        return solutions
+        graph = _whole_graph(evidence, k=self.k, gamma=self.gamma)
+        return evidence.keep(self, lambda: _Solutions(self, graph))
 
 
 class _Solutions:
     """Solutions for single photos of a database, found when first asked for, and kept."""
 
-    def __init__(self, options: OfflineDiffusionReranker, database: Float32Array, graph: csr_array) -> None:
-        self.database = database
+    def __init__(self, options: OfflineDiffusionReranker, graph: csr_array) -> None:
         self._options = options
         self._graph = graph
         self._known: dict[int, _Sparse] = {}
@@ -239,12 +232,8 @@ def solve(graph: csr_array, y: Float64Array, *, alpha: float, iterations: int) -
 def _whole_graph(evidence: Evidence, *, k: int, gamma: float) -> csr_array:
     """Return the normalised graph (N, N) of the database, which the evidence keeps."""
     lists = NeighborLists.of(evidence, k)
-    key = "graph", k, gamma
-    kept, graph = evidence.of_database.get(key, (None, None))
-    if kept is not lists.kept:
-        graph = normalize_graph(build_graph(lists, np.arange(len(lists.database)), gamma))
-        evidence.of_database[key] = lists.kept, graph
-    return graph
+    rows = np.arange(len(lists.database))
+    return evidence.keep(("graph", k, gamma), lambda: normalize_graph(build_graph(lists, rows, gamma)))
 
 
 def _affinities(query: Float32Array, database: Float32Array, rows: Int64Array, gamma: float) -> Float64Array:

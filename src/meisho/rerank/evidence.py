@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from meisho.local_features import LocalFeatures
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.verified import VerifiedPairs
 from meisho.texts import count
+
+Kept = TypeVar("Kept")
 
 CHECKED = "checked"
 """Where `Evidence.of_database` keeps the database that was found sound: as given, and frozen."""
@@ -108,11 +110,11 @@ class Evidence:
             frozen: Float32Array = checked
             return frozen
         database = _unit_rows(given, "database")
-        if np.may_share_memory(database, given):
-            self.of_database[CHECKED] = given, database
-        else:  # they are bound to vectors of other lengths
+        scaled = not np.may_share_memory(database, given)
+        if scaled:  # index and graph are bound to vectors of other lengths
             object.__setattr__(self, "index", None)
             object.__setattr__(self, "graph", None)
+        self.of_database[CHECKED] = None if scaled else given, database
         return database
 
     def __repr__(self) -> str:
@@ -151,6 +153,14 @@ class Evidence:
         vectors: Float32Array = self.database[rows]
         return vectors
 
+    def keep(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """Return what `make` computes of the database alone; it is kept under a key."""
+        assert self.database is not None
+        database, kept = self.of_database.get(key, (None, None))
+        if database is None or not _is_same_array(database, self.database):
+            database, kept = self.of_database[key] = self.database, make()
+        return cast("Kept", kept)
+
     def local_for(self, reranker: str) -> LocalFeatureSource:
         """Return the local features for a reranker that needs them.
 
@@ -171,6 +181,11 @@ class Evidence:
         return replace(
             self, queries=queries, database=database, of_database={}, index=None, graph=None, fill=None
         )
+
+
+def _is_same_array(one: Float32Array, other: Float32Array) -> bool:
+    """Return whether two arrays are the same memory; both must be alive, and C-contiguous."""
+    return one.shape == other.shape and one.ctypes.data == other.ctypes.data
 
 
 def evidence_of_lists(

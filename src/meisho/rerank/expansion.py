@@ -18,7 +18,6 @@ from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.augmentation import AugmentedDatabase, add_neighbors, weigh_neighbors
 from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
-from meisho.rerank.neighbor_lists import is_same_array
 from meisho.rerank.neighbors import find_farthest, rank_by_vectors
 
 _MOST_COST = 1e9
@@ -154,10 +153,9 @@ class DatabaseAugmentation(_Search):
         Raises:
             InputError: There are no descriptors.
         """
-        _, database = evidence.vectors_for("dba", ranking)
-        kept = evidence.of_database.get(self)
-        if not isinstance(kept, AugmentedDatabase) or not is_same_array(kept.source, database):
-            kept = evidence.of_database[self] = AugmentedDatabase.of(evidence, k=self.k, alpha=self.alpha)
+        evidence.vectors_for("dba", ranking)
+        key = self, evidence.index is None
+        kept = evidence.keep(key, lambda: AugmentedDatabase.of(evidence, k=self.k, alpha=self.alpha))
         return kept.give(evidence, ranking)
 
 

@@ -48,11 +48,9 @@ class NeighborLists:
     @classmethod
     def of(cls, evidence: Evidence, k: int) -> Self:
         """Return the lists over the database of the evidence."""
-        assert evidence.database is not None
-        kept = evidence.of_database.get((cls, k))
-        if kept is None or not is_same_array(kept.database, evidence.database):
-            kept = evidence.of_database[cls, k] = KeptLists(evidence.database, k)
-        return cls(evidence, kept)
+        database = evidence.database
+        assert database is not None
+        return cls(evidence, evidence.keep((cls, k), lambda: KeptLists(database, k)))
 
     @property
     def database(self) -> Float32Array:
@@ -92,8 +90,3 @@ def lowest_products(evidence: Evidence, queries: Float32Array) -> Float32Array:
 def _cut(rows: Int64Array) -> Iterator[Int64Array]:
     for first in range(0, len(rows), _ROWS_AT_ONCE):
         yield rows[first : first + _ROWS_AT_ONCE]
-
-
-def is_same_array(one: Float32Array, other: Float32Array) -> bool:
-    """Return whether two arrays are the same memory; both must be alive, and C-contiguous."""
-    return one.shape == other.shape and one.ctypes.data == other.ctypes.data

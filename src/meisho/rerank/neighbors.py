@@ -18,31 +18,20 @@ _BLOCK_BYTES = 16 * 2**20
 _PRODUCT_BYTES = 48 * 2**20  # of dot products held at a time: larger is not faster, see docs/LOG.md
 
 
-def find_neighbors(queries: Float32Array, database: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
-    """Find the `k` nearest of (N, D) database vectors for each of (Q, D) queries.
-
-    Returns:
-        Rows (Q, min(k, N)), best first, ties by row, and their dot products. Beside them it holds at most
-        about 80 MiB. Each query is answered as it would be alone.
-    """
-    index = ExactIndex.build(database)
-    rows = np.empty((len(queries), min(k, len(database))), np.int64)
-    scores = np.empty(rows.shape, np.float32)
-    for block in block_rows(len(queries), 4 * len(database), _PRODUCT_BYTES):
-        rows[block], scores[block] = index.search(queries[block], rows.shape[1])
-    return rows, scores
-
-
 def find_nearest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
     """Find the `k` nearest database rows of (Q, D) queries, through the index where there is one.
 
     Returns:
-        As `find_neighbors`.
+        Rows (Q, min(k, N)), best first, ties by row, and their dot products. Beside them it holds at most
+        about 80 MiB, or what the index takes. Each query is answered as it would be alone.
     """
-    assert evidence.database is not None
-    if evidence.index is None:
-        return find_neighbors(queries, evidence.database, k)
-    return evidence.index.search(queries, min(k, len(evidence.database)))
+    database, index = evidence.database, evidence.index
+    assert database is not None
+    if index is not None:
+        return index.search(queries, min(k, len(database)))
+    return _search_exactly(
+        evidence.keep("exact", lambda: ExactIndex.build(database)), len(database), queries, k
+    )
 
 
 def find_farthest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
@@ -51,14 +40,32 @@ def find_farthest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[In
     With an index or a graph, they are looked for among 4096 rows where there are more than 16,384.
     """
     assert evidence.database is not None
-    among, vectors = spread_rows(len(evidence.database)), evidence.database
-    if (evidence.index is None and evidence.graph is None) or len(among) == len(vectors):
-        if evidence.fill is not None:
-            evidence.fill(among)
-        rows, scores = find_neighbors(-queries, vectors, k)
-        return rows, -scores
-    rows, scores = find_neighbors(-queries, evidence.read(among), k)
+    whole = evidence.index is None and evidence.graph is None
+    number = len(evidence.database)
+    among = np.arange(number) if whole else spread_rows(number)
+    index = evidence.keep(("spread", len(among)), lambda: ExactIndex.build(_read_all(evidence, among)))
+    rows, scores = _search_exactly(index, len(among), -queries, k)
     return among[rows], -scores
+
+
+def _read_all(evidence: Evidence, rows: Int64Array) -> Float32Array:
+    """Return the vectors of ascending rows, without a copy where these are all."""
+    assert evidence.database is not None
+    if len(rows) < len(evidence.database):
+        return evidence.read(rows)
+    if evidence.fill is not None:
+        evidence.fill(rows)
+    return evidence.database
+
+
+def _search_exactly(
+    index: ExactIndex, number: int, queries: Float32Array, k: int
+) -> tuple[Int64Array, Float32Array]:
+    rows = np.empty((len(queries), min(k, number)), np.int64)
+    scores = np.empty(rows.shape, np.float32)
+    for block in block_rows(len(queries), 4 * number, _PRODUCT_BYTES):
+        rows[block], scores[block] = index.search(queries[block], rows.shape[1])
+    return rows, scores
 
 
 def find_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
