@@ -249,3 +249,28 @@ def test_others_leave_out_the_row_itself_and_nothing_else(k, with_graph):
     for row, others in enumerate(rows):
         order = [o for o in np.lexsort((np.arange(12), -np.round(vectors @ vectors[row], 5))) if o != row]
         np.testing.assert_array_equal(others, order[:k])
+
+
+def test_an_augmented_database_is_the_same_in_memory_and_in_a_file(monkeypatch):
+    database = random_units(120, 16)
+    expected = augment_database(Evidence(database[:1], database), k=4, alpha=3.0)
+    monkeypatch.setattr("meisho.array_files._SPILL_BYTES", 0)
+    spilled = augment_database(Evidence(database[:1], database), k=4, alpha=3.0)
+    np.testing.assert_array_equal(spilled, expected)
+    assert not spilled.flags.writeable
+
+
+def test_with_an_index_only_what_is_found_is_augmented():
+    database = random_units(900, 16)
+    evidence = Evidence(database[:2], database, index=ExactIndex.build(database))
+    ids = ("a", "b"), tuple(map(str, range(900)))
+    ranking = Ranking(*ids, np.arange(10).reshape(2, 5), np.zeros((2, 5)))
+    refined = DatabaseAugmentation(k=4).refine(ranking, evidence)
+    augmented = augment_database(evidence, k=4, alpha=3.0)
+    rows, _ = refined.index.search(refined.queries, 20)
+    known = np.flatnonzero(refined.database.any(axis=1))
+    assert 400 <= len(known) <= 810 and np.isin(rows, known).all() and np.isin(np.arange(10), known).all()
+    np.testing.assert_array_equal(refined.database[known], augmented[known])
+    np.testing.assert_array_equal(refined.read(np.array([898])), augmented[[898]])
+    whole, _ = ExactIndex.build(augmented).search(refined.queries, 20)
+    np.testing.assert_array_equal(rows, whole)  # a photo of the first 20 is among the first 400

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meisho.ground_truth import Rows
 from meisho.ranking import Ranking
@@ -88,7 +89,7 @@ def count_kept_bytes(evidence: Evidence) -> int:
     """Count the bytes of the arrays in `Evidence.of_database` that are not the descriptors themselves."""
     arrays: dict[int, int] = {}
     database = evidence.database
-    known = {id(database), id(None if database is None else database.base)}
+    known = set() if database is None else {id(database), id(_find_owner(database))}
     _collect_arrays([*evidence.of_database.values()], arrays, known)
     return sum(arrays.values())
 
@@ -99,10 +100,10 @@ def _collect_arrays(value: Any, arrays: dict[int, int], seen: set[int]) -> None:
         return
     seen.add(id(value))
     if isinstance(value, np.ndarray):
-        owner = value if value.base is None else value.base
-        mapped = isinstance(owner, np.memmap | mmap.mmap)  # the system takes its memory when it needs it
+        owner = _find_owner(value)
+        mapped = isinstance(owner.base, mmap.mmap)  # the system takes its memory when it needs it
         if (id(owner) not in seen or owner is value) and not mapped:
-            arrays[id(owner)] = getattr(owner, "nbytes", value.nbytes)
+            arrays[id(owner)] = owner.nbytes
     elif isinstance(value, dict):
         _collect_arrays([*value.values()], arrays, seen)
     elif isinstance(value, list | tuple | set):
@@ -113,3 +114,9 @@ def _collect_arrays(value: Any, arrays: dict[int, int], seen: set[int]) -> None:
             _collect_arrays(getattr(value, field.name), arrays, seen)
     elif hasattr(value, "__dict__"):
         _collect_arrays(vars(value), arrays, seen)
+
+
+def _find_owner(array: NDArray[Any]) -> NDArray[Any]:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
