@@ -5,7 +5,9 @@ What a header says is believed only as far as the file is long: nothing is reser
 
 import io
 import math
+import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 _MOST_BYTES = 1 << 34
 _SMALL_BYTES = 1 << 26
+_SPILL_BYTES = 1 << 30
 _MOST_GROWTH = 100  # times the file: small numbers compress to a twentieth, a bomb to a thousandth
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
@@ -35,6 +38,25 @@ class ArrayFile:
 
     arrays: Arrays
     metadata: dict[str, str]
+
+
+def collect_rows(blocks: Iterable[NDArray[np.float32]], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Put blocks of rows together to one matrix (N, D).
+
+    From 1 GiB on it stands in a temporary file without a name, which is mapped into memory, read-only: what
+    is not looked at takes none.
+    """
+    if 4 * math.prod(shape) < _SPILL_BYTES:
+        rows, start = np.empty(shape, np.float32), 0
+        for block in blocks:
+            rows[start : start + len(block)] = block
+            start += len(block)
+        return rows
+    with tempfile.TemporaryFile() as file:
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)
+        file.flush()
+        return np.asarray(np.memmap(file, np.float32, mode="r", shape=shape))
 
 
 def read_npz(path: Path, names: tuple[str, ...], *, error: type[MeishoError], advice: str) -> Arrays:

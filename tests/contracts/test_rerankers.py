@@ -1,7 +1,7 @@
 """One suite for every reranker, and for the template in the docstring of base.py."""
 
 import textwrap
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,14 @@ import pytest
 
 import meisho.rerank.base
 from meisho.errors import InputError
+from meisho.index.exact import ExactIndex
+from meisho.index.graph import NeighborGraph
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.augmentation import weigh_neighbors
 from meisho.rerank.base import RERANKERS, Refiner
 from meisho.rerank.chain import build_chain, load_reranker_class
 from meisho.rerank.diffusion import raise_similarities
 from meisho.rerank.evidence import Evidence, LocalFeaturesInMemory
-from meisho.rerank.expansion import weigh_neighbors
 from meisho.rerank.neighbors import rank_by_vectors
 from rerank.places import make_evidence, make_ranking
 
@@ -228,6 +230,78 @@ def test_better_descriptors_rank_as_the_reranker_does(reranker, ranking):
     refined = reranker.refine(ranking, evidence)
     assert refined.verified is evidence.verified and refined.local is evidence.local
     same(rank_by_vectors(ranking, refined), reranker.rerank(ranking, evidence))
+
+
+def build_graph(evidence, k=24):
+    """The neighbours of the database, by exact search."""
+    vectors = evidence.database
+    return NeighborGraph.build(
+        ExactIndex.build(vectors), vectors, np.arange(len(vectors), dtype=np.uint64), k=k
+    )
+
+
+AIDS = {
+    "graph": lambda evidence: {"graph": build_graph(evidence)},
+    "graph of few": lambda evidence: {"graph": build_graph(evidence, k=3)},
+    "graph with gaps": lambda evidence: {"graph": gappy_graph(evidence)},
+    "index": lambda evidence: {"index": ExactIndex.build(evidence.database)},
+    "both": lambda evidence: {
+        "graph": build_graph(evidence),
+        "index": ExactIndex.build(evidence.database),
+    },
+}
+"""What evidence may hold beside the vectors to be quick; what they find is exact here."""
+
+
+def gappy_graph(evidence):
+    """A graph from a time when there were other photos too, and the last three were not there."""
+    others = make_vectors(seed=5)[1]
+    vectors = np.concatenate([others, evidence.database[:-3]])
+    keys = np.arange(20 + len(evidence.database), dtype=np.uint64)
+    graph = NeighborGraph.build(ExactIndex.build(vectors), vectors, keys[: len(vectors)], k=9)
+    assert len(others) == 20
+    return graph.grow(ExactIndex.build(evidence.database), evidence.database, keys[20:])
+
+
+@pytest.mark.parametrize("aid", AIDS)
+@pytest.mark.parametrize("name_of_world", ["each photo three times", "queries in the database", "opposites"])
+def test_what_makes_it_quick_changes_no_answer(reranker, aid, name_of_world):
+    evidence = evidence_of(*WORLDS[name_of_world])
+    ranking = ranking_by_vectors(*WORLDS[name_of_world])
+    aided = replace(evidence, of_database={}, **AIDS[aid](evidence))
+    same(reranker.rerank(ranking, aided), reranker.rerank(ranking, evidence))
+
+
+AIDED_CHAINS = [
+    "dba,alpha-qe",
+    "alpha-qe,dba",
+    "dba,dba:k=2,superglobal",
+    "dba,discriminative-qe",
+    "dba,k-reciprocal",
+    "dba,diffusion",
+    "dba,offline-diffusion",
+    "k-reciprocal,dba",
+    "geometric,alpha-qe,dba,average-qe",
+]
+"""Chains in which a step needs something of vectors that an earlier one made."""
+
+
+@pytest.mark.parametrize("aid", AIDS)
+@pytest.mark.parametrize("text", AIDED_CHAINS)
+def test_what_makes_it_quick_changes_no_answer_of_a_chain(text, aid):
+    queries, database = make_vectors(views=30)
+    evidence, ranking = evidence_of(queries, database), ranking_by_vectors(queries, database).top(50)
+    aided = replace(evidence, of_database={}, **AIDS[aid](evidence))
+    chain = build_chain(text)
+    first = chain.rerank(ranking, aided)
+    same(first, chain.rerank(ranking, evidence))
+    same(first, chain.rerank(ranking, aided))  # what was kept
+
+
+def test_a_graph_of_other_photos_is_refused():
+    evidence = evidence_of(QUERIES, DATABASE)
+    with pytest.raises(InputError, match="a graph of 20 photos for 19 photos"):
+        Evidence(QUERIES, DATABASE[:-1], graph=build_graph(evidence))
 
 
 def test_options_are_fields_that_cannot_be_changed_later(reranker):

@@ -83,6 +83,14 @@ def test_an_array_that_several_share_counts_once(asked):
     assert count_kept_bytes(evidence) == rows.nbytes
 
 
+def test_an_array_that_is_mapped_from_a_file_takes_no_memory(asked, tmp_path):
+    _, evidence = asked
+    np.save(tmp_path / "rows.npy", np.zeros(100))
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    evidence.of_database.update(a=mapped, b=np.asarray(mapped)[3:], c=np.zeros(5, np.int8))
+    assert count_kept_bytes(evidence) == 5
+
+
 def test_a_grid_is_written_out():
     assert expand_grid("alpha-qe:k=5|10:alpha=1|3") == [
         "alpha-qe:k=5:alpha=1",

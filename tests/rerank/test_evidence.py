@@ -3,7 +3,10 @@ import pytest
 
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import InputError
+from meisho.index.exact import ExactIndex
+from meisho.index.graph import NeighborGraph
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank import evidence as evidence_module
 from meisho.rerank.evidence import Evidence, LocalFeaturesInMemory, evidence_of_lists
 from meisho.rerank.expansion import AlphaQueryExpansion
 
@@ -135,3 +138,39 @@ def test_its_repr_is_one_short_line():
         f"Evidence(queries {QUERIES.shape}, database {DATABASE.shape}, local features, 1 verified pair)"
     )
     assert repr(Evidence()) == "Evidence(nothing)"
+
+
+def test_vectors_that_were_looked_at_are_not_again(monkeypatch):
+    evidence, scaled = Evidence(QUERIES, DATABASE), Evidence(QUERIES, 3 * DATABASE)
+    looked = []
+    unit_rows = evidence_module._unit_rows
+    monkeypatch.setattr(
+        evidence_module, "_unit_rows", lambda rows, what: looked.append(what) or unit_rows(rows, what)
+    )
+    for known in (DATABASE, evidence.database):
+        again = Evidence(QUERIES[:1], known, of_database=evidence.of_database)
+        assert again.database is evidence.database
+    assert scaled.with_vectors(QUERIES, scaled.database).database is scaled.database
+    assert looked == ["queries"] * 3
+    assert Evidence(QUERIES, DATABASE[:3], of_database=evidence.of_database).database.shape == (3, 8)
+    assert looked == ["queries"] * 4 + ["database"]
+
+
+def test_what_was_bound_to_vectors_of_another_length_is_not_used():
+    graph = NeighborGraph.build(ExactIndex.build(DATABASE), DATABASE, np.arange(6, dtype=np.uint64))
+    aids = {"graph": graph, "index": ExactIndex.build(DATABASE)}
+    given, scaled = Evidence(QUERIES, DATABASE, **aids), Evidence(QUERIES, 3 * DATABASE, **aids)
+    assert (given.graph, given.index) == (graph, aids["index"])
+    assert (scaled.graph, scaled.index) == (None, None)
+    other = given.with_vectors(QUERIES, DATABASE[::-1])
+    assert (other.graph, other.index) == (None, None)
+    assert given.with_vectors(QUERIES[::-1], given.database).graph is graph
+
+
+def test_what_is_kept_is_computed_once_for_one_database():
+    evidence, made = Evidence(QUERIES, DATABASE), []
+    for _ in range(2):
+        evidence.keep("sum", lambda: made.append(1) or 7)
+    moved = Evidence(QUERIES, DATABASE[::-1], of_database=evidence.of_database)
+    assert moved.keep("sum", lambda: made.append(2) or 8) == 8
+    assert made == [1, 2]

@@ -3,19 +3,21 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from meisho.errors import InputError
+from meisho.index.exact import ExactIndex
+from meisho.index.graph import NeighborGraph
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.augmentation import augment_database
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.expansion import (
     AlphaQueryExpansion,
     AverageQueryExpansion,
     DatabaseAugmentation,
     DiscriminativeQueryExpansion,
-    augment_database,
     choose_neighbors,
     fit_linear_svm,
 )
 from meisho.rerank.geometric import GeometricReranker
-from meisho.rerank.neighbors import find_neighbors, find_others
+from meisho.rerank.neighbors import find_nearest, find_others
 
 from .places import make_evidence, make_pair, make_ranking
 
@@ -108,7 +110,7 @@ def test_alpha_expansion_is_as_one_by_one(k, alpha):
 @pytest.mark.parametrize("k", [0, 1, 5, 39, 40, 100])
 def test_augmentation_is_as_one_by_one(k):
     database = random_units(40, 12)
-    for row, augmented in enumerate(augment_database(database, k=k, alpha=3)):
+    for row, augmented in enumerate(augment_database(Evidence(database[:1], database), k=k, alpha=3)):
         order = np.argsort(-database @ database[row], kind="stable")
         nearest = order[order != row][:k]
         np.testing.assert_allclose(augmented, expand_slowly(database[row], database[nearest], 3), atol=1e-5)
@@ -230,21 +232,45 @@ def test_options_outside_their_range_are_refused(make, options):
 def test_neighbours_are_those_of_the_whole_product(monkeypatch):
     monkeypatch.setattr("meisho.rerank.neighbors._PRODUCT_BYTES", 4 * 300 * 7)  # blocks of 7
     queries, database = random_units(40, 16), random_units(300, 16, seed=1)
-    rows, scores = find_neighbors(queries, database, 5)
+    rows, scores = find_nearest(Evidence(queries, database), queries, 5)
     products = queries @ database.T
     np.testing.assert_array_equal(rows, np.argsort(-products, axis=1, kind="stable")[:, :5])
     np.testing.assert_allclose(scores, np.take_along_axis(products, rows, axis=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("with_graph", [False, True])
 @pytest.mark.parametrize("k", [0, 1, 3, 6, 30])
-def test_others_leave_out_the_row_itself_and_nothing_else(k, monkeypatch):
-    monkeypatch.setattr("meisho.rerank.neighbors._PRODUCT_BYTES", 4 * 12 * 5)  # blocks of 5
+def test_others_leave_out_the_row_itself_and_nothing_else(k, with_graph):
     vectors = np.tile(random_units(3, 4), (4, 1))  # each has three copies of it
-    seen = []
-    for block, rows, scores in find_others(vectors, k):
-        assert rows.shape == scores.shape == (block.stop - block.start, min(k, 11))
-        for row, others in zip(range(block.start, block.stop), rows, strict=True):
-            order = [o for o in np.lexsort((np.arange(12), -np.round(vectors @ vectors[row], 5))) if o != row]
-            np.testing.assert_array_equal(others, order[:k])
-            seen.append(row)
-    assert seen == list(range(12))
+    graph = NeighborGraph.build(ExactIndex.build(vectors), vectors, np.arange(12, dtype=np.uint64), k=5)
+    evidence = Evidence(vectors[:1], vectors, graph=graph if with_graph else None)
+    rows, scores = find_others(evidence, np.arange(12), k)
+    assert rows.shape == scores.shape == (12, min(k, 11))
+    for row, others in enumerate(rows):
+        order = [o for o in np.lexsort((np.arange(12), -np.round(vectors @ vectors[row], 5))) if o != row]
+        np.testing.assert_array_equal(others, order[:k])
+
+
+def test_an_augmented_database_is_the_same_in_memory_and_in_a_file(monkeypatch):
+    database = random_units(120, 16)
+    expected = augment_database(Evidence(database[:1], database), k=4, alpha=3.0)
+    monkeypatch.setattr("meisho.array_files._SPILL_BYTES", 0)
+    spilled = augment_database(Evidence(database[:1], database), k=4, alpha=3.0)
+    np.testing.assert_array_equal(spilled, expected)
+    assert not spilled.flags.writeable
+
+
+def test_with_an_index_only_what_is_found_is_augmented():
+    database = random_units(900, 16)
+    evidence = Evidence(database[:2], database, index=ExactIndex.build(database))
+    ids = ("a", "b"), tuple(map(str, range(900)))
+    ranking = Ranking(*ids, np.arange(10).reshape(2, 5), np.zeros((2, 5)))
+    refined = DatabaseAugmentation(k=4).refine(ranking, evidence)
+    augmented = augment_database(evidence, k=4, alpha=3.0)
+    rows, _ = refined.index.search(refined.queries, 20)
+    known = np.flatnonzero(refined.database.any(axis=1))
+    assert 400 <= len(known) <= 810 and np.isin(rows, known).all() and np.isin(np.arange(10), known).all()
+    np.testing.assert_array_equal(refined.database[known], augmented[known])
+    np.testing.assert_array_equal(refined.read(np.array([898])), augmented[[898]])
+    whole, _ = ExactIndex.build(augmented).search(refined.queries, 20)
+    np.testing.assert_array_equal(rows, whole)  # a photo of the first 20 is among the first 400

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from meisho.arrays import UInt64Array, find_rows
+from meisho.arrays import find_rows
 from meisho.config import build
 from meisho.documents import Fields
 from meisho.errors import CollectionError, InputError, MissingDependencyError
@@ -18,11 +18,10 @@ from meisho.index.base import INDEXES, Index
 from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_checked
 from meisho.index.following import FollowingIndex
+from meisho.index.keys import KeyArray, check_keys
 from meisho.sealed import is_digest, read_sealed, write_sealed
 from meisho.stored_vectors import Vectors
 from meisho.tables import load_named
-
-KeyArray = UInt64Array
 
 STALE_FROM_SHARE = 0.2
 """An index is stale when more than this share of its rows are gone."""
@@ -89,7 +88,7 @@ class LiveIndex:
             MissingDependencyError: The kind needs a package that is not installed.
         """
         structure = _class_of(kind).build(vectors)
-        keys = _check_keys(keys, len(vectors))
+        keys = check_keys(keys, len(vectors))
         size = len(vectors)
         record = IndexRecord(kind, int(version), size, size, vectors.shape[1], _digest(keys))
         return cls(record, keys, structure)
@@ -100,7 +99,7 @@ class LiveIndex:
         The structure itself grows, so that `self` may not be used any more. Returns `self` where there is
         nothing to take in, or where the structure cannot: they are then searched exactly.
         """
-        keys = _check_keys(keys, len(vectors))
+        keys = check_keys(keys, len(vectors))
         new = np.flatnonzero(find_rows(keys, self.built_keys) < 0)
         if not len(new) or self.kind == "exact" or not self.structure.extend(vectors, new):
             return self
@@ -132,7 +131,7 @@ class LiveIndex:
             CollectionError: It was built from vectors of another dimension.
             InputError: The vectors are not finite, or the keys not one per vector and unique.
         """
-        keys = _check_keys(keys, len(vectors))
+        keys = check_keys(keys, len(vectors))
         if self.kind == "exact":
             return FollowingIndex(version, ExactIndex.build(vectors), np.empty(0, np.int64), vectors[:0])
         if vectors.shape[1] != self.record.dim:
@@ -192,13 +191,6 @@ class LiveIndex:
 def _class_of(kind: str) -> type[Index]:
     found: type[Index] = load_named(kind, INDEXES, what="index")
     return found
-
-
-def _check_keys(keys: KeyArray, num_vectors: int) -> KeyArray:
-    keys = np.ascontiguousarray(keys, dtype=np.uint64)
-    if keys.shape != (num_vectors,) or len(np.unique(keys)) != num_vectors:
-        raise InputError(f"index: {num_vectors} vectors need as many unique keys, got shape {keys.shape}")
-    return keys
 
 
 def _digest(keys: KeyArray) -> str:

@@ -1,17 +1,18 @@
 """Costs: what a chain takes, of time for each query, and of time and memory once for the database."""
 
+import mmap
 import time
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from meisho.ground_truth import Rows
 from meisho.ranking import Ranking
 from meisho.rerank.base import Refiner
 from meisho.rerank.chain import Chain, Step
 from meisho.rerank.evidence import Evidence
-from meisho.rerank.neighbor_lists import is_same_array
 from meisho.rerank.neighbors import rank_by_vectors
 
 
@@ -65,7 +66,7 @@ def _refine(reranker: Refiner, ranking: Ranking, evidence: Evidence) -> tuple[Ra
     ranking = rank_by_vectors(ranking, refined)
     search_seconds = time.perf_counter() - start - refine_seconds
     assert refined.database is not None and evidence.database is not None  # or it had refused
-    if is_same_array(refined.database, evidence.database):
+    if refined.database is evidence.database:
         return ranking, refined, Cost(query_seconds=refine_seconds + search_seconds)
     return ranking, refined, Cost(refine_seconds, search_seconds, refined.database.nbytes)
 
@@ -88,7 +89,7 @@ def count_kept_bytes(evidence: Evidence) -> int:
     """Count the bytes of the arrays in `Evidence.of_database` that are not the descriptors themselves."""
     arrays: dict[int, int] = {}
     database = evidence.database
-    known = {id(database), id(getattr(database, "base", None))}
+    known = set() if database is None else {id(database), id(_find_owner(database))}
     _collect_arrays([*evidence.of_database.values()], arrays, known)
     return sum(arrays.values())
 
@@ -99,9 +100,10 @@ def _collect_arrays(value: Any, arrays: dict[int, int], seen: set[int]) -> None:
         return
     seen.add(id(value))
     if isinstance(value, np.ndarray):
-        owner = value if value.base is None else value.base
-        if id(owner) not in seen or owner is value:
-            arrays[id(owner)] = getattr(owner, "nbytes", value.nbytes)
+        owner = _find_owner(value)
+        mapped = isinstance(owner.base, mmap.mmap)  # the system takes its memory when it needs it
+        if (id(owner) not in seen or owner is value) and not mapped:
+            arrays[id(owner)] = owner.nbytes
     elif isinstance(value, dict):
         _collect_arrays([*value.values()], arrays, seen)
     elif isinstance(value, list | tuple | set):
@@ -112,3 +114,9 @@ def _collect_arrays(value: Any, arrays: dict[int, int], seen: set[int]) -> None:
             _collect_arrays(getattr(value, field.name), arrays, seen)
     elif hasattr(value, "__dict__"):
         _collect_arrays(vars(value), arrays, seen)
+
+
+def _find_owner(array: NDArray[Any]) -> NDArray[Any]:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array

@@ -14,8 +14,8 @@ from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import choose_first
-from meisho.rerank.neighbor_lists import NeighborLists, is_same_array
-from meisho.rerank.neighbors import find_neighbors
+from meisho.rerank.neighbor_lists import NeighborLists
+from meisho.rerank.neighbors import find_nearest
 
 with needs_extra("graph", "diffusion"):
     from scipy.sparse import csr_array, eye_array
@@ -104,7 +104,7 @@ class DiffusionReranker(_Diffusion):
         """
         queries, database = evidence.vectors_for("diffusion", ranking)
         lists = NeighborLists.of(evidence, self.k)
-        nearest, similarities = find_neighbors(queries, database, max(self.first, ranking.depth))
+        nearest, similarities = find_nearest(evidence, queries, max(self.first, ranking.depth))
         seeds = choose_first(ranking, self.k_query)
         graph_rows = [np.union1d(rows[: self.first], seed) for rows, seed in zip(nearest, seeds, strict=True)]
         lists.find(np.unique(np.concatenate([np.empty(0, np.int64), *graph_rows])))  # in large batches
@@ -150,47 +150,40 @@ class OfflineDiffusionReranker(_Diffusion):
     def prepare(self, evidence: Evidence) -> None:
         """Solve for every photo of the database now, and keep it in the evidence."""
         if evidence.database is not None:
-            self._solutions(evidence).find(np.arange(len(evidence.database)))
+            self._solutions(evidence).find(evidence, np.arange(len(evidence.database)))
 
     def rerank(self, ranking: Ranking, evidence: Evidence, *, skip: Rows | None = None) -> Ranking:
         """Rank the database anew, to the depth of the ranking; see `DiffusionReranker.rerank`."""
         queries, database = evidence.vectors_for("offline-diffusion", ranking)
-        nearest, similarities = find_neighbors(queries, database, ranking.depth)
+        nearest, similarities = find_nearest(evidence, queries, ranking.depth)
         seeds = choose_first(ranking, self.k_query)
         solutions = self._solutions(evidence)
-        solutions.find(np.unique(np.concatenate([np.empty(0, np.int64), *seeds])))
+        solutions.find(evidence, np.unique(np.concatenate([np.empty(0, np.int64), *seeds])))
         reached = []
         for query, seed in zip(queries, seeds, strict=True):
             weights = _affinities(query, database, seed, self.gamma)
-            reached.append(_add_up(solutions.find(seed), weights))
+            reached.append(_add_up(solutions.find(evidence, seed), weights))
         return _rank(ranking, reached, nearest, similarities)
 
     def _solutions(self, evidence: Evidence) -> "_Solutions":
-        key = type(self), self.k, self.gamma, self.alpha, self.first, self.iterations
-        kept = evidence.of_database.get(key)
-        assert evidence.database is not None
-        if kept is None or not is_same_array(kept.database, evidence.database):
-            graph = _whole_graph(evidence, k=self.k, gamma=self.gamma)
-            kept = evidence.of_database[key] = _Solutions(self, evidence.database, graph)
-        solutions: _Solutions = kept
-        return solutions
+        graph = _whole_graph(evidence, k=self.k, gamma=self.gamma)
+        return evidence.keep(self, lambda: _Solutions(self, graph))
 
 
 class _Solutions:
     """Solutions for single photos of a database, found when first asked for, and kept."""
 
-    def __init__(self, options: OfflineDiffusionReranker, database: Float32Array, graph: csr_array) -> None:
-        self.database = database
+    def __init__(self, options: OfflineDiffusionReranker, graph: csr_array) -> None:
         self._options = options
         self._graph = graph
         self._known: dict[int, _Sparse] = {}
 
-    def find(self, rows: Int64Array) -> list[_Sparse]:
+    def find(self, evidence: Evidence, rows: Int64Array) -> list[_Sparse]:
         """Return for each of (B,) rows the rows that similarity comes to from there, and how much."""
         new = np.array([row for row in rows.tolist() if row not in self._known], np.int64)
         for first in range(0, len(new), _ROWS_AT_ONCE):
             block = new[first : first + _ROWS_AT_ONCE]
-            nearest, _ = find_neighbors(self.database[block], self.database, self._options.first)
+            nearest, _ = find_nearest(evidence, evidence.read(block), self._options.first)
             for row, within in zip(block.tolist(), nearest, strict=True):
                 self._known[row] = self._solve(row, np.union1d(within, row))
         return [self._known[row] for row in rows.tolist()]
@@ -239,12 +232,8 @@ def solve(graph: csr_array, y: Float64Array, *, alpha: float, iterations: int) -
 def _whole_graph(evidence: Evidence, *, k: int, gamma: float) -> csr_array:
     """Return the normalised graph (N, N) of the database, which the evidence keeps."""
     lists = NeighborLists.of(evidence, k)
-    key = "graph", k, gamma
-    kept, graph = evidence.of_database.get(key, (None, None))
-    if kept is not lists:
-        graph = normalize_graph(build_graph(lists, np.arange(len(lists.database)), gamma))
-        evidence.of_database[key] = lists, graph
-    return graph
+    rows = np.arange(len(lists.database))
+    return evidence.keep(("graph", k, gamma), lambda: normalize_graph(build_graph(lists, rows, gamma)))
 
 
 def _affinities(query: Float32Array, database: Float32Array, rows: Int64Array, gamma: float) -> Float64Array:

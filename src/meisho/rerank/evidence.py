@@ -1,19 +1,26 @@
 """Evidence: what is known about the photos of a ranking beside the ranking itself."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, read_only
 from meisho.descriptors import Descriptors, normalize_rows
 from meisho.errors import InputError
+from meisho.index.base import Searcher
+from meisho.index.graph import NeighborGraph
 from meisho.local_features import LocalFeatures
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.verified import VerifiedPairs
 from meisho.stored_vectors import StoredVectors
 from meisho.texts import count
+
+Kept = TypeVar("Kept")
+
+CHECKED = "checked"
+"""Where `Evidence.of_database` keeps the database that was found sound: as given, and frozen."""
 
 
 class LocalFeatureSource(Protocol):
@@ -58,6 +65,11 @@ class Evidence:
         of_database: What was computed from `database` alone, such as its graph of neighbours, by what it is.
             Give it again with further queries over the same vectors:
             `Evidence(more, evidence.database, of_database=evidence.of_database)`.
+        index: An approximate index bound to `database`, through which rerankers search it then; None: they
+            search exactly. Not looked at where the database had to be scaled.
+        graph: The neighbours of the photos of `database`, by row, which rerankers then look up; likewise.
+        fill: Computes rows of `database` that are not there before they are asked for, see `read`; the rows
+            that `index` finds are.
 
     Raises:
         InputError: Only one of the two matrices is given, the shapes do not fit, or a number is not finite.
@@ -68,6 +80,9 @@ class Evidence:
     local: LocalFeatureSource | None = None
     verified: VerifiedPairs = field(default_factory=VerifiedPairs, repr=False)
     of_database: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    index: Searcher | None = field(default=None, repr=False)
+    graph: NeighborGraph | None = field(default=None, repr=False)
+    fill: Callable[[Int64Array], None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.queries is None and self.database is None:
@@ -75,14 +90,35 @@ class Evidence:
         if self.queries is None or self.database is None:
             raise InputError("evidence: give descriptors of both the queries and the database, or of none")
         queries = _unit_rows(self.queries, "queries")
-        database = _unit_rows(self.database, "database")
+        database = self._unit_database(self.database)
         if queries.shape[1] != database.shape[1]:
             raise InputError(
                 f"evidence: the queries have {queries.shape[1]} dimensions, the database "
                 f"{database.shape[1]}; describe both by the same model"
             )
+        if self.graph is not None and len(self.graph) != len(database):
+            raise InputError(
+                f"evidence: a graph of {count(len(self.graph), 'photo')} for {count(len(database), 'photo')} "
+                "of the database; give NeighborGraph.follow(keys of these photos)"
+            )
         object.__setattr__(self, "queries", queries)
         object.__setattr__(self, "database", database)
+
+    def _unit_database(self, given: Float32Array) -> Float32Array:
+        """Return the database at unit length; one that was looked at for other queries is not again."""
+        known, checked = self.of_database.get(CHECKED, (None, None))
+        if checked is not None and (given is known or given is checked):
+            frozen: Float32Array = checked
+            return frozen
+        database = _unit_rows(given, "database")
+        if database is given:
+            return database
+        scaled = not np.may_share_memory(database, given)
+        if scaled:  # index and graph are bound to vectors of other lengths
+            object.__setattr__(self, "index", None)
+            object.__setattr__(self, "graph", None)
+        self.of_database[CHECKED] = None if scaled else given, database
+        return database
 
     def __repr__(self) -> str:
         shapes = [
@@ -112,6 +148,22 @@ class Evidence:
             )
         return self.queries, self.database
 
+    def read(self, rows: Int64Array) -> Float32Array:
+        """Return the vectors (B, D) of database rows (B,)."""
+        assert self.database is not None
+        if self.fill is not None:
+            self.fill(rows)
+        vectors: Float32Array = self.database[rows]
+        return vectors
+
+    def keep(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """Return what `make` computes of the database alone; it is kept under a key."""
+        assert self.database is not None
+        database, kept = self.of_database.get(key, (None, None))
+        if database is None or not _is_same_array(database, self.database):
+            database, kept = self.of_database[key] = self.database, make()
+        return cast("Kept", kept)
+
     def local_for(self, reranker: str) -> LocalFeatureSource:
         """Return the local features for a reranker that needs them.
 
@@ -127,8 +179,20 @@ class Evidence:
 
     def with_vectors(self, queries: Float32Array, database: Float32Array) -> "Evidence":
         """Return the same evidence with other global descriptors."""
-        kept = self.of_database if database is self.database else {}
-        return replace(self, queries=queries, database=database, of_database=kept)
+        if database is self.database:
+            return replace(self, queries=queries)
+        return replace(
+            self, queries=queries, database=database, of_database={}, index=None, graph=None, fill=None
+        )
+
+
+def _is_same_array(one: Any, other: Any) -> bool:
+    """Return whether two arrays are the same memory; both must be alive, and C-contiguous."""
+    if one is other:
+        return True
+    if isinstance(one, StoredVectors) or isinstance(other, StoredVectors):
+        return False
+    return bool(one.shape == other.shape and one.ctypes.data == other.ctypes.data)
 
 
 def evidence_of_lists(

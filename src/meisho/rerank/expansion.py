@@ -5,22 +5,20 @@ neighbours of a query are the first of the ranking that comes in: after `geometr
 and came first, as in Chum et al., "Total Recall", ICCV 2007.
 """
 
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from meisho.arrays import Float32Array, Float64Array, Int64Array, read_only
-from meisho.descriptors import normalize_rows
+from meisho.arrays import Float32Array, Float64Array, Int64Array
 from meisho.errors import InputError
 from meisho.ground_truth import Rows
 from meisho.index.scoring import score_pairs
 from meisho.ranking import NO_ROW, Ranking
+from meisho.rerank.augmentation import AugmentedDatabase, add_neighbors, weigh_neighbors
 from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
-from meisho.rerank.neighbor_lists import is_same_array
-from meisho.rerank.neighbors import block_rows, find_neighbors, find_others, rank_by_vectors
+from meisho.rerank.neighbors import find_farthest, rank_by_vectors
 
 _MOST_COST = 1e9
 
@@ -129,7 +127,9 @@ class DatabaseAugmentation(_Search):
     rank). No query takes part, so that an answer does not depend on the other queries; queries stay as they
     are.
 
-    Time: N² · D, once per database; memory: the new database, N · D, and at most about 80 MiB.
+    Time: N² · D, once per database, or N · k · D where there is a graph; memory: the new database, N · D, and
+    at most about 80 MiB. With an index, only the first 400 of the plain search are augmented and ranked: see
+    `AugmentedDatabase`.
 
     Args:
         k: Neighbours beside the photo itself, which weighs 1; the chapter's k = 3 counted it. The default was
@@ -153,21 +153,10 @@ class DatabaseAugmentation(_Search):
         Raises:
             InputError: There are no descriptors.
         """
-        queries, database = evidence.vectors_for("dba", ranking)
-        kept = evidence.of_database.get(self)
-        if not isinstance(kept, _Augmented) or not is_same_array(kept.source, database):
-            augmented = augment_database(database, k=self.k, alpha=self.alpha)
-            kept = evidence.of_database[self] = _Augmented(database, read_only(augmented, np.float32), {})
-        return replace(evidence, queries=queries, database=kept.database, of_database=kept.of_database)
-
-
-@dataclass(frozen=True, eq=False)
-class _Augmented:
-    """An augmented database (N, D), the database that it was made from, and what later steps keep of it."""
-
-    source: Float32Array
-    database: Float32Array
-    of_database: dict[Hashable, object]
+        evidence.vectors_for("dba", ranking)
+        key = self, evidence.index is None
+        kept = evidence.keep(key, lambda: AugmentedDatabase.of(evidence, k=self.k, alpha=self.alpha))
+        return kept.give(evidence, ranking)
 
 
 @dataclass(frozen=True)
@@ -218,7 +207,7 @@ class DiscriminativeQueryExpansion(_Search):
         """
         queries, database = evidence.vectors_for("discriminative-qe", ranking)
         near = choose_neighbors(ranking, evidence, self.k, self.verified_only)
-        far = find_neighbors(-queries, database, self.negatives + self.k)[0]
+        far = find_farthest(evidence, queries, self.negatives + self.k)[0]
         normals = queries.copy()
         for normal, query, positives, rows in zip(normals, queries, near, far, strict=True):
             positives = positives[positives != NO_ROW]
@@ -254,48 +243,6 @@ def choose_neighbors(ranking: Ranking, evidence: Evidence, k: int, verified_only
         rows = [row for row in ranks if (query_row, row) in good][:k]
         chosen[query_row, : len(rows)] = rows
     return chosen
-
-
-def weigh_neighbors(similarities: Float32Array, alpha: float) -> Float32Array:
-    """Return max(similarity, 0)^α of (Q, k) similarities; 0 where one is -inf: there is no neighbour."""
-    with np.errstate(over="ignore"):  # unit vectors may have 1.0000001, whose powers know no bound
-        weights: Float32Array = np.minimum(np.maximum(similarities, 0) ** np.float32(alpha), 2)
-    weights[similarities == -np.inf] = 0  # 0^0 is 1
-    return weights
-
-
-def add_neighbors(
-    vectors: Float32Array, database: Float32Array, rows: Int64Array, weights: Float32Array
-) -> Float32Array:
-    """Add weighted neighbours to (Q, D) vectors, and scale to unit length.
-
-    Args:
-        vectors: (Q, D).
-        database: (N, D).
-        rows: (Q, k) database rows; the weight of -1 must be 0.
-        weights: (Q, k).
-
-    Returns:
-        (Q, D) float32. Beside it, a block of at most 16 MiB is held. Sums run over the neighbours in order,
-        so that a row does not depend on the others.
-    """
-    added = np.empty_like(vectors)
-    for block in block_rows(len(vectors), 12 * vectors.shape[1]):
-        sums = vectors[block].copy()
-        for neighbors, shares in zip(rows[block].T, weights[block].T, strict=True):
-            if len(database):
-                sums += shares[:, None] * database[neighbors]
-        added[block] = normalize_rows(sums)
-    return added
-
-
-def augment_database(database: Float32Array, *, k: int, alpha: float) -> Float32Array:
-    """Return (N, D) unit vectors: each photo with its `k` nearest others; see `DatabaseAugmentation`."""
-    augmented = np.empty_like(database)
-    for block, rows, similarities in find_others(database, k):
-        weights = weigh_neighbors(similarities, alpha)
-        augmented[block] = add_neighbors(database[block], database, rows, weights)
-    return augmented
 
 
 def fit_linear_svm(

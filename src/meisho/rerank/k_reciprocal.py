@@ -13,7 +13,7 @@ from meisho.rerank.base import Reranker
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import choose_first
 from meisho.rerank.neighbor_lists import NeighborLists, lowest_products
-from meisho.rerank.neighbors import find_neighbors
+from meisho.rerank.neighbors import find_nearest
 
 with needs_extra("graph", "the reranker k-reciprocal"):
     from scipy.sparse import csr_array
@@ -80,12 +80,13 @@ class KReciprocalReranker(Reranker):
         Raises:
             InputError: There are no descriptors, or they do not fit the ranking.
         """
-        queries, database = evidence.vectors_for("k-reciprocal", ranking)
+        queries, _ = evidence.vectors_for("k-reciprocal", ranking)
         k = max(self.k1, self.k2 - 1)
-        lists, (nearest, _) = NeighborLists.of(evidence, k), find_neighbors(queries, database, k)
-        lowest = lowest_products(queries, database)
+        lists, (nearest, _) = NeighborLists.of(evidence, k), find_nearest(evidence, queries, k)
+        lowest = lowest_products(evidence, queries)
         shortlists = choose_first(ranking, self.first)
-        self._find_lists(lists, nearest, shortlists)
+        if evidence.graph is None:
+            self._find_lists(lists, nearest, shortlists)
         ranks, scores = ranking.ranks.copy(), ranking.scores.copy()
         for row, shortlist in enumerate(shortlists):
             around = _Surroundings(queries[row], nearest[row], lowest[row], lists)
@@ -149,11 +150,14 @@ class _Surroundings:
         self._nearest = nearest
         self._lowest = lowest
         self._lists = lists
+        self._similarities = np.full(len(lists.database) + 1, np.nan, np.float32)
+        self._similarities[NO_ROW] = -np.inf
 
     def similarities(self, rows: Int64Array) -> Float32Array:
-        """Return the dot products (B,) of the query with database rows, -inf for -1."""
-        similarities: Float32Array = score_pairs(self._query[None], self._lists.database, rows[None])[0]
-        return similarities
+        """Return the dot products (B,) of the query with database rows, -inf for -1, each computed once."""
+        new = rows[np.isnan(self._similarities[rows])]
+        self._similarities[new] = score_pairs(self._query[None], self._lists.database, new[None])[0]
+        return self._similarities[rows]
 
     def distances(self, rows: Int64Array) -> Float64Array:
         """Return the distances (B,) between the query and database rows, divided by its largest."""

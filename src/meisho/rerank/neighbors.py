@@ -1,4 +1,8 @@
-"""Neighbours by global descriptors, exactly, without ever holding an N × N array."""
+"""Neighbours by global descriptors, without ever holding an N × N array.
+
+They are looked up in the graph of the evidence and searched for through its index where it has them; else
+they are searched for exactly.
+"""
 
 from collections.abc import Iterator
 
@@ -6,6 +10,7 @@ import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.index.exact import ExactIndex
+from meisho.index.neighborhoods import spread_rows
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.evidence import Evidence
 
@@ -13,44 +18,87 @@ _BLOCK_BYTES = 16 * 2**20
 _PRODUCT_BYTES = 48 * 2**20  # of dot products held at a time: larger is not faster, see docs/LOG.md
 
 
-def find_neighbors(queries: Float32Array, database: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
-    """Find the `k` nearest of (N, D) database vectors for each of (Q, D) queries.
+def find_nearest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
+    """Find the `k` nearest database rows of (Q, D) queries, through the index where there is one.
 
     Returns:
         Rows (Q, min(k, N)), best first, ties by row, and their dot products. Beside them it holds at most
-        about 80 MiB. Each query is answered as it would be alone.
+        about 80 MiB, or what the index takes. Each query is answered as it would be alone.
     """
-    index = ExactIndex.build(database)
-    rows = np.empty((len(queries), min(k, len(database))), np.int64)
+    database, index = evidence.database, evidence.index
+    assert database is not None
+    if index is not None:
+        return index.search(queries, min(k, len(database)))
+    return _search_exactly(
+        evidence.keep("exact", lambda: ExactIndex.build(database)), len(database), queries, k
+    )
+
+
+def find_farthest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
+    """Find the `k` database rows least like each of (Q, D) queries, and their dot products, lowest first.
+
+    With an index or a graph, they are looked for among 4096 rows where there are more than 16,384.
+    """
+    assert evidence.database is not None
+    whole = evidence.index is None and evidence.graph is None
+    number = len(evidence.database)
+    among = np.arange(number) if whole else spread_rows(number)
+    index = evidence.keep(("spread", len(among)), lambda: ExactIndex.build(_read_all(evidence, among)))
+    rows, scores = _search_exactly(index, len(among), -queries, k)
+    return among[rows], -scores
+
+
+def _read_all(evidence: Evidence, rows: Int64Array) -> Float32Array:
+    """Return the vectors of ascending rows, without a copy where these are all."""
+    assert evidence.database is not None
+    if len(rows) < len(evidence.database):
+        return evidence.read(rows)
+    if evidence.fill is not None:
+        evidence.fill(rows)
+    return evidence.database
+
+
+def _search_exactly(
+    index: ExactIndex, number: int, queries: Float32Array, k: int
+) -> tuple[Int64Array, Float32Array]:
+    rows = np.empty((len(queries), min(k, number)), np.int64)
     scores = np.empty(rows.shape, np.float32)
-    for block in block_rows(len(queries), 4 * len(database), _PRODUCT_BYTES):
+    for block in block_rows(len(queries), 4 * number, _PRODUCT_BYTES):
         rows[block], scores[block] = index.search(queries[block], rows.shape[1])
     return rows, scores
 
 
-def find_others(vectors: Float32Array, k: int) -> Iterator[tuple[slice, Int64Array, Float32Array]]:
-    """Find the `k` nearest others of each of (N, D) vectors, a block of them at a time.
+def find_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
+    """Find the `k` nearest others of (R,) database rows, and their dot products.
 
-    A vector's own row is left out, and no other: a copy of it in another row is a neighbour.
+    A row is never among its own, a copy of it is.
 
-    Yields:
-        Which vectors (B of them), rows (B, min(k, N - 1)), best first, ties by row, and their dot products.
-        Beside them it holds at most about 80 MiB.
+    Returns:
+        Rows (R, min(k, N - 1)), best first, ties by row, and their dot products.
     """
-    index = ExactIndex.build(vectors)
-    k = min(k, len(vectors) - 1)
-    for block in block_rows(len(vectors), 4 * len(vectors), _PRODUCT_BYTES):
-        rows, scores = index.search(vectors[block], k + 1)
-        others = rows != np.arange(block.start, block.stop)[:, None]
-        others[others.all(axis=1), -1] = False  # more than k others are as near, in lower rows
-        yield block, rows[others].reshape(len(rows), k), scores[others].reshape(len(rows), k)
+    assert evidence.database is not None
+    k = min(k, max(len(evidence.database) - 1, 0))
+    if evidence.graph is None:
+        return _search_others(evidence, rows, k)
+    found, scores, whole = evidence.graph.find(rows, k)
+    if not whole.all():
+        found[~whole], scores[~whole] = _search_others(evidence, rows[~whole], k)
+    return found, scores
+
+
+def _search_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
+    found, scores = find_nearest(evidence, evidence.read(rows), k + 1)
+    left_out = found == rows[:, None]
+    left_out[~left_out.any(axis=1), -1] = True  # more copies than places: none of them is the row
+    shape = len(rows), k
+    return found[~left_out].reshape(shape), scores[~left_out].reshape(shape)
 
 
 def rank_by_vectors(ranking: Ranking, evidence: Evidence) -> Ranking:
     """Search the whole database with the vectors of the evidence, as deep as the ranking is."""
     queries, database = evidence.vectors_for("search", ranking)
     depth = min(ranking.depth, len(database))
-    rows, scores = find_neighbors(queries, database, depth)
+    rows, scores = find_nearest(evidence, queries, depth)
     ranks = np.full(ranking.ranks.shape, NO_ROW, np.int64)
     filled = np.full(ranking.scores.shape, -np.inf, np.float32)
     ranks[:, :depth], filled[:, :depth] = rows, scores

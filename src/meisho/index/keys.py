@@ -1,0 +1,20 @@
+"""Keys: what tells the vectors of a collection apart, whichever rows they stand in."""
+
+import numpy as np
+
+from meisho.arrays import UInt64Array
+from meisho.errors import InputError
+
+KeyArray = UInt64Array
+
+
+def check_keys(keys: KeyArray, num_vectors: int) -> KeyArray:
+    """Return keys (N,) as C-contiguous uint64.
+
+    Raises:
+        InputError: They are not one per vector, or not unique.
+    """
+    keys = np.ascontiguousarray(keys, dtype=np.uint64)
+    if keys.shape != (num_vectors,) or len(np.unique(keys)) != num_vectors:
+        raise InputError(f"index: {num_vectors} vectors need as many unique keys, got shape {keys.shape}")
+    return keys
