@@ -38,6 +38,15 @@ Prune = Annotated[
 Rehash = Annotated[
     bool, typer.Option("--rehash", help="Read every photo again, even if its size and times are the same.")
 ]
+Graph = Annotated[
+    bool | None,
+    typer.Option(
+        "--graph/--no-graph",
+        help="Keep the nearest neighbours of every photo, so that dba, k-reciprocal and diffusion answer "
+        "large collections soon. Default: as the collection does; a new one does not.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -63,6 +72,7 @@ def index(
     no_default_excludes: NoDefaultExcludes = False,
     prune: Prune = False,
     rehash: Rehash = False,
+    graph: Graph = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")
     ] = False,
@@ -90,6 +100,7 @@ def index(
         excludes=_excludes(exclude, defaults=not no_default_excludes),
         prune=prune,
         rehash=rehash,
+        graph=graph,
     )
     stages = Stages()
     with progress_bars(stages) as report_progress:

@@ -27,6 +27,7 @@ from meisho.index.neighborhoods import (
 )
 from meisho.index.scoring import sort_pairs
 from meisho.progress import Progress, silent
+from meisho.stored_vectors import Vectors
 
 WIDTH = 24
 """Neighbours that are kept of each photo: rerankers look at 20, and a few may go before more are needed."""
@@ -73,7 +74,7 @@ class NeighborGraph:
     def build(
         cls,
         searcher: Searcher,
-        vectors: Float32Array,
+        vectors: Vectors,
         keys: KeyArray,
         *,
         k: int = WIDTH,
@@ -152,7 +153,7 @@ class NeighborGraph:
         return sort_pairs(neighbors, similarities, self.k)
 
     def grow(
-        self, searcher: Searcher, vectors: Float32Array, keys: KeyArray, *, progress: Progress = silent
+        self, searcher: Searcher, vectors: Vectors, keys: KeyArray, *, progress: Progress = silent
     ) -> Self:
         """Return the graph of the present vectors (N, D) with keys (N,); itself where they are the same.
 
@@ -171,7 +172,7 @@ class NeighborGraph:
         """
         keys = check_keys(keys, len(vectors))
         if np.array_equal(keys, self.keys):
-            return self.follow(keys)
+            return self
         followed = self.follow(keys)
         assert followed.places is not None
         added = np.flatnonzero(followed.places < 0)
@@ -183,7 +184,7 @@ class NeighborGraph:
         self,
         added: Int64Array,
         searcher: Searcher,
-        vectors: Float32Array,
+        vectors: Vectors,
         keys: KeyArray,
         progress: Progress,
     ) -> Self:
@@ -224,7 +225,7 @@ class NeighborGraph:
         return farthest.astype(np.int32), self.lowest[self.places]
 
 
-def measure_recall(lists: Lists, vectors: Float32Array) -> float:
+def measure_recall(lists: Lists, vectors: Vectors) -> float:
     """Return which share of the neighbours of 100 evenly spread rows is as near as the true ones."""
     k = min(lists[0].shape[1], len(vectors) - 1)
     rows = np.unique(np.linspace(0, len(vectors) - 1, _RECALL_SAMPLE).astype(np.int64))

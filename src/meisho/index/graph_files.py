@@ -80,13 +80,18 @@ def save_graph(graph: NeighborGraph, folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def has_graph(folder: Path) -> bool:
+    """Say whether a graph was saved in `folder`, sound or damaged."""
+    return (folder / _RECORD).exists()
+
+
 def load_graph(folder: Path) -> NeighborGraph | None:
     """Read what `save_graph` wrote; its lists are mapped into memory.
 
     None where there is nothing, or, with a logged warning, where it is broken: neighbours are then searched
     for when they are asked for.
     """
-    if not (folder / _RECORD).exists():
+    if not has_graph(folder):
         return None
     try:
         record = _read_record(folder / _RECORD)

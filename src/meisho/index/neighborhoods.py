@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from meisho.arrays import Float32Array, Int64Array
 from meisho.index.base import Searcher
 from meisho.index.scoring import score_pairs, sort_pairs
+from meisho.stored_vectors import Vectors
 
 Int32Array = NDArray[np.int32]
 Lists = tuple[Int32Array, Float32Array]
@@ -25,7 +26,7 @@ _MARGIN = np.float32(1e-4)  # a matrix product of unit vectors differs by far le
 
 def find_lists(
     searcher: Searcher,
-    vectors: Float32Array,
+    vectors: Vectors,
     rows: Int64Array,
     k: int,
     *,
@@ -60,7 +61,7 @@ def empty_lists(number: int, k: int) -> Lists:
     return np.full((number, k), -1, np.int32), np.full((number, k), -np.inf, np.float32)
 
 
-def find_farthest(vectors: Float32Array, rows: Int64Array) -> tuple[Int32Array, Float32Array]:
+def find_farthest(vectors: Vectors, rows: Int64Array) -> tuple[Int32Array, Float32Array]:
     """Find the row (R,) least like each of (R,) rows of (N, D) vectors, and its similarity.
 
     Beyond `FAR_FROM_ROWS` rows it is the least like among 4096 of them.
@@ -68,7 +69,7 @@ def find_farthest(vectors: Float32Array, rows: Int64Array) -> tuple[Int32Array, 
     among = spread_rows(len(vectors))
     farthest = np.empty(len(rows), np.int32)
     lowest = np.empty(len(rows), np.float32)
-    sample = vectors if len(among) == len(vectors) else vectors[among]
+    sample = vectors[:] if len(among) == len(vectors) else vectors[among]
     for block in cut_rows(len(rows), max(1, _PRODUCT_BYTES // (4 * max(1, len(among))))):
         asked = vectors[rows[block]]
         farthest[block] = among[(asked @ sample.T).argmin(axis=1)]
@@ -84,7 +85,7 @@ def spread_rows(num_rows: int) -> Int64Array:
 
 
 def compare_rows(
-    vectors: Float32Array, rows: Int64Array, others: Int64Array
+    vectors: Vectors, rows: Int64Array, others: Int64Array
 ) -> Iterator[tuple[slice, Float32Array]]:
     """Yield which of (R,) rows (B of them), and their products (B, A) with (A,) other rows."""
     of_others = vectors[others].T
@@ -94,7 +95,7 @@ def compare_rows(
 
 def lower_farthest(
     far: tuple[Int32Array, Float32Array],
-    vectors: Float32Array,
+    vectors: Vectors,
     rows: Int64Array,
     added: Int64Array,
     products: Float32Array,
@@ -108,7 +109,7 @@ def lower_farthest(
 
 def insert_rows(
     lists: Lists,
-    vectors: Float32Array,
+    vectors: Vectors,
     rows: Int64Array,
     added: Int64Array,
     *,

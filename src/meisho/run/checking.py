@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from meisho.errors import CollectionError, ImageError, explain_os_error
+from meisho.index.graph_files import has_graph, load_graph
 from meisho.index.live import LiveIndex
 from meisho.photos import content_sha256
 from meisho.progress import Progress, silent
@@ -105,9 +106,13 @@ def _check_table(collection: Collection, table: str) -> Checked:
 
 def _check_index(collection: Collection) -> Checked:
     folder = collection.path / INDEX_FOLDER
-    is_there = (folder / "index.json").exists()
-    sound = is_there and LiveIndex.load(folder) is not None
-    return Checked("index", int(is_there), () if sound or not is_there else (f"{folder} cannot be used",))
+    found = {
+        "index": (folder / "index.json").exists() and LiveIndex.load(folder),
+        "graph": has_graph(folder) and load_graph(folder),
+    }
+    broken = [name for name, saved in found.items() if saved is None]
+    damaged = tuple(f"the {name} in {folder} cannot be used" for name in broken)
+    return Checked("index", sum(saved is not False for saved in found.values()), damaged)
 
 
 def _check_snapshot(collection: Collection, listed: PhotoRows | None) -> Checked:

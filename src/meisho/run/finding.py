@@ -115,6 +115,7 @@ class Finder:
                 state.kept, state.lock = before.kept, before.lock
                 state.local = before.local if state.mark[1:] == before.mark[1:] else None
                 state.snapshot, state.index = before.snapshot, before.index
+                state.approximate = before.approximate
             self._state = state
             return changed
 

@@ -11,6 +11,8 @@ from meisho.extractors.restoring import restore_extractor, restore_local_extract
 from meisho.images import PhotoLike, as_photos
 from meisho.index.base import INDEXES
 from meisho.index.choice import choose_index
+from meisho.index.graph import NeighborGraph
+from meisho.index.graph_files import has_graph, load_graph, remove_graph, save_graph
 from meisho.index.live import LiveIndex
 from meisho.local_describing import LocalDescriber
 from meisho.photos import (
@@ -28,7 +30,7 @@ from meisho.progress import BUILDING, Progress, Stages, silent
 from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
-from meisho.store.snapshot import read_commit
+from meisho.store.snapshot import Snapshot, read_commit
 from meisho.store.snapshot_files import load_snapshot, save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest, require_name
@@ -54,6 +56,8 @@ class IndexOptions:
         prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
         rehash: Read every file, whatever its size and times say.
         only: The collection shall hold the photos given and no others, whatever became of their files.
+        graph: Keep the nearest neighbours of every photo, see `NeighborGraph`. None: as the collection does;
+            a new one does not.
 
     Raises:
         ConfigError: No index has that name.
@@ -67,6 +71,7 @@ class IndexOptions:
     prune: bool = False
     rehash: bool = False
     only: bool = False
+    graph: bool | None = None
 
     def __post_init__(self) -> None:
         if self.index is not None:
@@ -242,12 +247,19 @@ def remove_photos(collection_path: str | Path, ids: str | Path | Iterable[str | 
     return change.summarise(PhotoFolder(collection.photo_root, ()))
 
 
-def refresh_index(collection: Collection, kind: str | None = None) -> str:
+def refresh_index(
+    collection: Collection,
+    kind: str | None = None,
+    *,
+    graph: bool | None = None,
+    progress: Progress = silent,
+) -> str:
     """Bring what is derived from a collection in step with it, and return the kind of the search structure.
 
     First the snapshot, which is what a `Finder` reads: what was added is appended to it. Then the structure,
-    which takes in what was added; it is built when it is missing, stale or of another kind. Only whoever
-    writes to the collection may call this.
+    which takes in what was added; it is built when it is missing, stale or of another kind. Then the graph
+    of neighbours, where there is one or `graph` asks for it. Only whoever writes to the collection may call
+    this.
     """
     commit = read_commit(collection.path)
     folder = collection.path / INDEX_FOLDER
@@ -259,10 +271,25 @@ def refresh_index(collection: Collection, kind: str | None = None) -> str:
     kind = kind or LiveIndex.read_kind(folder) or "auto"
     kind = choose_index(vectors) if kind == "auto" else kind
     if saved is None or saved.kind != kind or saved.is_stale(keys):
-        LiveIndex.build(kind, vectors, keys, version).save(folder)
-    elif (extended := saved.extend(vectors, keys, version)) is not saved:
-        extended.save(folder)
+        live = LiveIndex.build(kind, vectors, keys, version)
+    else:
+        live = saved.extend(vectors, keys, version)
+    if live is not saved:
+        live.save(folder)
+    if graph is False:
+        remove_graph(folder)
+    elif graph or has_graph(folder):
+        _refresh_graph(folder, live, snapshot, progress)
     return kind
+
+
+def _refresh_graph(folder: Path, live: LiveIndex, snapshot: Snapshot, progress: Progress) -> None:
+    vectors, keys = snapshot.descriptors.vectors, snapshot.keys
+    searcher, saved = live.follow(vectors, keys, snapshot.version), load_graph(folder)
+    if saved is None:
+        save_graph(NeighborGraph.build(searcher, vectors, keys, progress=progress), folder)
+    elif (grown := saved.grow(searcher, vectors, keys, progress=progress)) is not saved:
+        save_graph(grown, folder)
 
 
 class _Change:
@@ -297,7 +324,9 @@ class _Change:
         self._writer.tidy()
         self._progress("build index", 0, 1)
         with self._stages.at(BUILDING):
-            self._kind = refresh_index(self._collection, self._options.index)
+            self._kind = refresh_index(
+                self._collection, self._options.index, graph=self._options.graph, progress=self._progress
+            )
         self._progress("build index", 1, 1)
         self._describe_local(photos)
 

@@ -68,7 +68,15 @@ class Reranking:
             InputError: The chain needs local features and there are none.
         """
         database = state.snapshot.descriptors
-        evidence = Evidence(described.vectors, database.vectors, of_database=state.kept)
+        with state.lock:
+            graph = state.graph
+        evidence = Evidence(
+            described.vectors,
+            database.vectors,
+            of_database=state.kept,
+            index=state.approximate,
+            graph=graph,
+        )
         if chain.needs_local:
             local = self._local_evidence(state, asked)
             prints = [_fingerprint(features, state.metadata) for features in local.queries]

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ from meisho.store.snapshot import Snapshot, read_commit
 from meisho.store.snapshot_files import load_snapshot
 
 if TYPE_CHECKING:
+    from meisho.index.graph import NeighborGraph
     from meisho.stored_features import StoredFeatures
 
 
@@ -33,6 +35,7 @@ class State:
     """A collection as it was at one commit, and what is kept of it.
 
     Attributes:
+        path: The collection's directory.
         mark: What tells this commit from others, see `read_mark`.
         metadata: What the collection was made with.
         snapshot: Its descriptors.
@@ -41,20 +44,31 @@ class State:
         contents: Which of them are copies of each other.
         kept: What rerankers have computed of the database alone.
         hashes: Perceptual hashes of photos, by row, that were compared so far; None where one cannot be read.
+        approximate: The same as `index` where that is approximate.
         local: Its local features, once they were asked for.
         lock: Held while a reranker computes something that is kept.
     """
 
+    path: Path
     mark: Mark
     metadata: Metadata
     snapshot: Snapshot
     index: Searcher
     paths: Sequence[Path]
     contents: Contents
+    approximate: Searcher | None = None
     kept: dict[Hashable, object] = field(default_factory=dict)
     hashes: dict[int, int | None] = field(default_factory=dict)
     local: "StoredFeatures | None" = None
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @cached_property
+    def graph(self) -> "NeighborGraph | None":
+        """The neighbours of its photos; None where none are kept."""
+        from meisho.index.graph_files import load_graph  # for rerankers alone
+
+        saved = load_graph(self.path / INDEX_FOLDER)
+        return None if saved is None else saved.follow(self.snapshot.keys)
 
     def hash_of(self, row: int) -> int | None:
         """Return the perceptual hash of the photo of a row; None where its file cannot be read."""
@@ -78,7 +92,9 @@ def load_state(path: Path) -> State:
     live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
     paths = Paths(metadata.photo_root, snapshot.files)
     contents = Contents(snapshot.contents)
-    return State(mark, metadata, snapshot, live.follow(vectors, keys, version), paths, contents)
+    index = live.follow(vectors, keys, version)
+    approximate = None if live.kind == "exact" else index
+    return State(path, mark, metadata, snapshot, index, paths, contents, approximate)
 
 
 def is_same(one: Snapshot, other: Snapshot) -> bool:
