@@ -176,7 +176,8 @@ def test_tidying_alone_keeps_what_was_computed(finder, collection, photos):
     assert kept
     with Collection.open(collection).writer() as writer:
         writer.put_records([])
-        writer._photos.add(writer._photos.search().limit(1).to_arrow(), mode="append")  # a version more
+        photos = writer._photos.table
+        photos.add(photos.search().limit(1).to_arrow(), mode="append")  # a version more
     assert finder.follow() is False
     assert finder._state.kept is kept
 
