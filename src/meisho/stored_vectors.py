@@ -10,16 +10,20 @@ from meisho.errors import DamagedError
 from meisho.texts import count
 
 _BLOCK_ROWS = 16_384
+_TINY = np.finfo(np.float32).tiny
 
 
 class StoredVectors:
     """A matrix (N, D) float32 of which only what is asked for is in memory; indexed as an array is, by rows.
 
-    Each row is compared with its digest when it is read for the first time. `np.asarray` reads them all.
+    Each row is compared with its digest when it is read for the first time. Rows of float16 get back the
+    length that they had: the rounding of it could put a near copy before the photo itself. `np.asarray` reads
+    them all.
 
     Args:
         stored: (R, D) float16 or float32, mapped.
         digests: (R,) uint64, the XXH3 of the bytes of each row.
+        lengths: (R,) float32, the L2 length of each row.
         rows: (N,) rows of `stored`, which are the rows of this; all R when None.
         file: The file, for messages.
     """
@@ -27,8 +31,16 @@ class StoredVectors:
     ndim = 2
     dtype = np.dtype(np.float32)
 
-    def __init__(self, stored: AnyArray, digests: UInt64Array, rows: Int64Array | None, file: Path) -> None:
-        self._stored, self._digests, self._rows, self._file = stored, digests, rows, file
+    def __init__(
+        self,
+        stored: AnyArray,
+        digests: UInt64Array,
+        lengths: Float32Array,
+        rows: Int64Array | None,
+        file: Path,
+    ) -> None:
+        self._stored, self._digests, self._lengths = stored, digests, lengths
+        self._rows, self._file = rows, file
         self._sound: BoolArray = np.zeros(len(stored), np.bool_)
 
     @property
@@ -54,6 +66,8 @@ class StoredVectors:
         if len(new := np.unique(rows[~self._sound[rows]])):
             self._compare(new)
         vectors: Float32Array = self._stored[rows].astype(np.float32, copy=False)
+        if self._stored.dtype.itemsize == 2:
+            vectors *= (self._lengths[rows] / np.maximum(measure_lengths(vectors), _TINY))[..., None]
         return vectors
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> AnyArray:
@@ -81,6 +95,12 @@ class StoredVectors:
                 f"is row {wrong[0]}; run 'meisho index' to make the file anew"
             )
         self._sound[rows] = True
+
+
+def measure_lengths(vectors: Float32Array) -> Float32Array:
+    """Return the L2 length of each row of (..., D) vectors."""
+    lengths: Float32Array = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))
+    return lengths
 
 
 def digest_vectors(vectors: AnyArray) -> UInt64Array:

@@ -46,7 +46,7 @@ _LEVEL = 0.04
 Rows that are nearly alike have the same code, so the structure cannot tell which of them are the best.
 """
 _EXACT_FROM_SHARE = 1 / 8  # of the rows as candidates: exact search is then no slower
-_SCANNED_SHARE = 1 / 8  # of the lists that are looked at for a query; see docs/LOG.md
+_SCANNED_SHARE = 3 / 8  # of the lists that are looked at for a query; see docs/LOG.md
 _MIN_SCANNED = 4096  # codes that are looked at in any case, about 0.03 ms
 _MOST_CODES = 256  # for each vector, of 4 bits
 _BLOCK_ROWS = 16_384
@@ -54,6 +54,7 @@ _ROWS_FOR_THREADS = 20_000  # below, threads wait for each other longer than the
 _TRAINED_PER_LIST = 64
 _TURNED_BY = 65_536  # vectors that the principal directions are found from
 _EVEN = 1e-3  # lengths that differ by less are equal
+_FEW_QUERIES = 2  # for which threads wait for each other longer than they work
 _SEED = 20_180_601
 
 
@@ -176,7 +177,9 @@ class _FaissIndex:
         lifted = np.zeros((len(queries), self._structure.d), np.float32)
         lifted[:, : queries.shape[1]] = queries
         selector = None if self._present.all() else _select(self._present)
-        scores, built = self._structure.search(lifted, count, params=self._parameters(count, selector))
+        parameters = self._parameters(count, selector)
+        with _threads(_import_faiss(), 1 if len(queries) <= _FEW_QUERIES else None):
+            scores, built = self._structure.search(lifted, count, params=parameters)
         candidates: Int64Array = np.where(built < 0, -1, self._rows[built])
         border, last = scores[:, max(top, 1) - 1], scores[:, -1]
         level: BoolArray = (built[:, -1] >= 0) & (border - last <= _LEVEL * np.abs(border))

@@ -34,7 +34,7 @@ from meisho.files import write_bytes
 from meisho.sealed import is_digest, read_sealed, write_sealed
 from meisho.store.names import Names
 from meisho.store.snapshot import PhotoRows, Snapshot, name_contents
-from meisho.stored_vectors import StoredVectors, digest_vectors
+from meisho.stored_vectors import StoredVectors, digest_vectors, measure_lengths
 
 LARGE_BYTES = 2**30
 """Vectors up to this size, as float32, are read and compared with their digests as a whole."""
@@ -51,6 +51,7 @@ _ROW = np.dtype(
         ("identity", "<u8"),  # the XXH3 of all that decides whether a row still stands for its photo
         ("sequence", "<i8"),
         ("digest", "<u8"),  # the XXH3 of the bytes of its vector
+        ("length", "<f4"),  # the L2 length of its vector before it was rounded
         ("id_end", "<i8"),  # where its id, and behind that its file, end among the names
         ("file_end", "<i8"),
     ]
@@ -156,8 +157,8 @@ class _Files:
     @property
     def stored(self) -> StoredVectors:
         """The vectors (N, D) in their file."""
-        digests = self.rows["digest"]
-        return StoredVectors(self.vectors, digests, self.order, self.record.path(self.folder, "vectors"))
+        file = self.record.path(self.folder, "vectors")
+        return StoredVectors(self.vectors, self.rows["digest"], self.rows["length"], self.order, file)
 
     def read(self, provenance: Provenance) -> Snapshot:
         """Make a snapshot of them.
@@ -417,6 +418,7 @@ def _write_vectors(file: BinaryIO, rows: AnyArray, record: _Record, read_vectors
         by_place = np.argsort(places)
         places, stored = places[by_place], vectors[by_place].astype(dtype)
         rows["digest"][places] = digest_vectors(stored)
+        rows["length"][places] = measure_lengths(vectors[by_place])
         written[places] = True
         breaks = np.flatnonzero(np.diff(places) != 1) + 1
         for run, part in zip(np.split(places, breaks), np.split(stored, breaks), strict=True):
