@@ -183,7 +183,7 @@ def draw_words(rng, command, parameters):
         values = [draw_value(rng, parameter) for _ in range(parameter.words)]
         if parameter.kind == "bool":
             words.append(parameter.option)
-        elif parameter.option in words:
+        elif parameter.option and parameter.option in words:
             words[words.index(parameter.option) + 1] = values[0]
         elif parameter.option:
             words += [parameter.option, *values]

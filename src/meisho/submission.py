@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from meisho.datasets.contest import check_submitted_id
 from meisho.datasets.table import BrokenRows, read_table
 from meisho.errors import InputError
 from meisho.files import replacing
@@ -18,7 +19,6 @@ from meisho.ranking import NO_ROW, Ranking
 
 MOST_IDS = 100
 _HEADER = "id,images"
-_FORBIDDEN = frozenset(' \t\r\n,;"')
 
 
 def write_submission(ranking: Ranking, path: Path, *, query_ids: Sequence[str] | None = None) -> None:
@@ -45,16 +45,8 @@ def write_submission(ranking: Ranking, path: Path, *, query_ids: Sequence[str] |
         for query_id in wanted:
             found = best.ids_of(row_of[query_id]) if query_id in row_of else []
             for photo_id in (query_id, *found):
-                _check_id(photo_id, path)
+                check_submitted_id(photo_id, path)
             file.write(f"{query_id},{' '.join(found)}\n")
-
-
-def _check_id(photo_id: str, path: Path) -> None:
-    if not photo_id or not _FORBIDDEN.isdisjoint(photo_id):
-        raise InputError(
-            f"{path}: the id {photo_id!r:.80} cannot stand in a submission: it has a space, comma or quote; "
-            "rename the photo"
-        )
 
 
 def read_query_ids(path: Path) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 
 import pytest
 import torch
@@ -144,3 +146,25 @@ def test_real_photos_in_the_contest_s_layout_answer_the_contest_s_queries(
         assert set(found.split()) <= {photo for ids in right.values() for photo in ids}
     figures = {(f["metric"], f["setup"]): f["value"] for f in facts["score"]["figures"]}
     assert figures["gldv2_map_at_100", "all"] > 0.2  # random weights
+
+
+NAMES = {
+    "two words": "a space, comma or quote",
+    "a,b": "a space, comma or quote",
+    os.fsdecode(b"caf\xe9"): "UTF-8",
+}
+
+
+@pytest.mark.parametrize("kind", ["test", "index"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_no_table_can_hold_is_refused_before_any_work(run, folders, checkpoint, kind, name):
+    try:
+        shutil.copy(next((folders / kind).rglob("*.png")), folders / kind / f"{name}.png")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    arguments = ("--queries", folders / "test", "--database", folders / "index", "--model", checkpoint)
+    code, printed, errors = run("submit", "gld-retrieval", *arguments, "--to", folders / "s.csv")
+    assert (code, printed) == (2, "")
+    (line,) = errors.splitlines()
+    assert line.startswith("error: ") and NAMES[name] in line and line.endswith("rename the photo")
+    assert sorted(path.name for path in folders.iterdir()) == ["index", "test"]

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from meisho.errors import InputError
+from meisho.sealed import read_sealed
 from meisho.training.state import Position, RunState, load_state, save_state, save_tensors
 
 
@@ -62,6 +65,6 @@ def test_a_state_that_is_not_whole_or_of_another_version_is_told(tmp_path):
     with pytest.raises(InputError, match="or a file removed"):
         load_state(tmp_path, make_rank(1))
     path = tmp_path / "state.json"
-    path.write_text(path.read_text().replace('"format": 3', '"format": 1'))
+    path.write_text(json.dumps({**read_sealed(path, nan=True), "format": 1}))
     with pytest.raises(InputError, match="another version of meisho"):
         load_state(tmp_path, make_rank(0))

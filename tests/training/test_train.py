@@ -314,8 +314,9 @@ def test_a_folder_with_a_run_is_not_written_over(whole_run, tmp_path):
 
 
 def test_a_recipe_that_fails_at_the_start_may_be_repaired(make_recipe, tmp_path):
-    with pytest.raises(ConfigError, match="label_smoothing is 2"):
-        train(make_recipe(head={"options": {"label_smoothing": 2.0}}), tmp_path / "run")
+    with pytest.raises(ConfigError, match="must be a multiple of photos_per_class=999"):
+        sampling = {"name": "per_class", "options": {"photos_per_class": 999}}
+        train(make_recipe(sampling=sampling), tmp_path / "run")
     assert not (tmp_path / "run" / "recipe.toml").exists()
     recipe = make_recipe(head={"options": {"scale": 10.0}}, schedule={"epochs": 1})
     train(recipe, tmp_path / "run")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from meisho.errors import DatasetError, ImageError, InputError
 from meisho.photos import PHOTO_SUFFIXES, Photo, find_photos
+from meisho.texts import printable
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,28 @@ class ContestPhotos:
     errors: tuple[ImageError, ...] = ()
 
 
+_FORBIDDEN = frozenset(' \t\r\n,;"')
+
+
+def check_submitted_id(photo_id: str, place: Path) -> None:
+    """Refuse an id that a submission, a table of UTF-8 text with ids between spaces, cannot hold.
+
+    Args:
+        photo_id: The id.
+        place: Where it comes from or goes to, for the message.
+
+    Raises:
+        DatasetError: It is such an id.
+    """
+    is_text = photo_id.isascii() or photo_id.encode("utf-8", "ignore").decode() == photo_id
+    if not photo_id or not is_text or not _FORBIDDEN.isdisjoint(photo_id):
+        reason = "it has a space, comma or quote" if is_text else "it is not UTF-8 text"
+        raise DatasetError(
+            f"{place}: the id {printable(photo_id)!r:.80} cannot stand in a submission: {reason}; "
+            "rename the photo"
+        )
+
+
 def find_contest_photos(
     queries: Path, database: Path, *, query_ids: Sequence[str] | None = None
 ) -> ContestPhotos:
@@ -42,8 +65,8 @@ def find_contest_photos(
         query_ids: The queries to answer, in order; None: all below the folder, sorted by path.
 
     Raises:
-        DatasetError: A folder is missing or empty, two photos of one have the same name, or none of the
-            queries to answer is there.
+        DatasetError: A folder is missing or empty, two photos of one have the same name, none of the
+            queries to answer is there, or a name cannot stand in a submission.
     """
     asked, problems = _find(queries)
     searched, more_problems = _find(database)
@@ -54,11 +77,15 @@ def find_contest_photos(
             f"{queries}: none of the {len(wanted)} queries to answer is there, "
             f"such as {''.join(wanted[:1]):.80}; is it the folder of the queries?"
         )
+    names = _all_names(searched, more_problems)
+    for folder, ids in ((queries, wanted), (database, names)):
+        for photo_id in ids:
+            check_submitted_id(photo_id, folder)
     return ContestPhotos(
         present,
         tuple(searched.values()),
         wanted,
-        _all_names(searched, more_problems),
+        names,
         (*problems, *more_problems),
     )
 

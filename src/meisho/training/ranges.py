@@ -28,6 +28,7 @@ class Range:
 
 _SEED = Range(0, 2**63 - 1)
 _SHARE = Range(0, 1, below=True)
+_RATE = Range(0, 1e30)  # what float32 holds: how far a rate diverges is found by training
 _WEIGHT = Range(0, 1_000_000)
 _DIM = Range(1, 65_536)
 _COUNT = Range(1, 10**9)
@@ -61,8 +62,8 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
         "max_pool": Range(2, 10**9),
     },
     "OptimiserRecipe": {
-        "backbone_rate": Range(0, 1000),
-        "head_rate": Range(0, 1000),
+        "backbone_rate": _RATE,
+        "head_rate": _RATE,
         "weight_decay": Range(0, 1000),
         "momentum": _SHARE,
         "second_momentum": _SHARE,
