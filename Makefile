@@ -14,7 +14,7 @@ demo: $(BASE)
 	$(BIN)/meisho demo --to demo
 
 test: $(FULL)
-	$(PYTEST) -m "not slow" --cov --cov-report=term
+	$(PYTEST) -m "not slow" $(COVERAGE)
 
 test-slow: $(FULL)
 	$(PYTEST) -m slow

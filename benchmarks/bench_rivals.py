@@ -1,4 +1,4 @@
-"""Approximate search as people do it elsewhere, on the same vectors in one run: ms, recall, bytes, time to build.
+"""Approximate search as people do it elsewhere, on the same vectors: ms, recall, bytes, time to build.
 
     pip install hnswlib usearch
     python benchmarks/bench_rivals.py [--rows 100000] [--dim 1280] [--only ivfpq --only "usearch f16"]
