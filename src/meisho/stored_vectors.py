@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import xxhash
 
 from meisho.arrays import AnyArray, BoolArray, Float32Array, Int64Array, UInt64Array
 from meisho.errors import DamagedError
@@ -105,6 +104,8 @@ def measure_lengths(vectors: Float32Array) -> Float32Array:
 
 def digest_vectors(vectors: AnyArray) -> UInt64Array:
     """Return the XXH3 (N,) uint64 of the bytes of each of (N, D) vectors."""
+    import xxhash  # for collections alone: describing does without
+
     view = np.ascontiguousarray(vectors).view(np.uint8).reshape(-1).data
     size = vectors.shape[1] * vectors.itemsize
     digests = (xxhash.xxh3_64_intdigest(view[at : at + size]) for at in range(0, len(vectors) * size, size))
