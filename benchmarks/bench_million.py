@@ -8,8 +8,8 @@ that of real descriptors does; two photos of a place have a cosine near 0.5. One
 another (cosine 0.9998). The queries are 200 further photos of random photos' places, and 1,000 photos
 themselves.
 
-Each size runs in a process of its own, so that its peak is its own. Memory is that of the process without the
-pages of files that are mapped, which the system takes back when it needs them.
+Building and asking run in processes of their own, so that the memory of each is its own: without the pages of
+files that are mapped, which the system takes back when it needs them.
 """
 
 import argparse
@@ -35,6 +35,7 @@ from meisho.store.metadata import INDEX_FOLDER
 from meisho.store.records import PhotoRecord
 from meisho.store.snapshot import read_commit
 from meisho.store.snapshot_files import load_snapshot
+from meisho.store.writer import CollectionWriter
 
 MADE_BY = Provenance("generated")
 BATCH = 16_384
@@ -82,50 +83,61 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--dim", type=int, default=1280)
     parser.add_argument("--folder", type=Path, help="where to make the collections; a temporary one")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("build", "ask"), help=argparse.SUPPRESS)
+    parser.add_argument("--gone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     sizes = options.rows or [10_000, 100_000, 1_000_000]
-    if options.one:
-        print(json.dumps(measure(sizes[0], options.dim, options.folder)))
+    if options.part:
+        photos = Photos(sizes[0] + sizes[0] // 100, options.dim)
+        part = build if options.part == "build" else ask
+        print(json.dumps(part(options.folder, photos, sizes[0], gone=options.gone)))
         return
     results = []
     for num_rows in sizes:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            command = [sys.executable, __file__, "--one", "--rows", str(num_rows), "--dim", str(options.dim)]
-            done = subprocess.run(
-                [*command, "--folder", folder], stdout=subprocess.PIPE, check=True, text=True
-            )
-            results.append(json.loads(done.stdout))
+            results.append(measure(num_rows, options.dim, Path(folder)))
     for name in results[0]:
         print("|", name, "|", " | ".join(f"{result[name]:,.4g}" for result in results), "|")
 
 
 def measure(num_rows: int, dim: int, folder: Path) -> dict[str, float]:
-    """Build, ask and change one collection; return the figures."""
-    from meisho.run.indexing import refresh_index
-
-    photos = Photos(num_rows + num_rows // 100, dim)
+    """Build, ask, change and ask again, each in a process of its own."""
     figures: dict[str, float] = {"photos": num_rows}
-    collection = Collection.create(folder / "c", photo_root=folder, provenance=MADE_BY, dim=dim)
-    with collection.writer() as writer:
-        with timed(figures, "write the tables, s"):
-            write(writer, photos, np.arange(num_rows))
-        with timed(figures, "build snapshot and index, s"), peak(figures, "peak of building, MB"):
-            refresh_index(collection, "ivfpq")
-        ask(collection, photos, num_rows, figures)
-        with timed(figures, "add 1 %, s"):
-            write(writer, photos, np.arange(num_rows, len(photos)))
-            refresh_index(collection)
-        with timed(figures, "remove 1 %, s"):
-            writer.remove([f"{row}.jpg" for row in range(0, num_rows, 100)])
-            refresh_index(collection)
-        ask(collection, photos, len(photos), figures, prefix="after that: ", gone=np.arange(0, num_rows, 100))
-    sizes = {path.name.partition("-")[0]: path.stat().st_size for path in (folder / "c/index").iterdir()}
-    figures |= {f"{kind} file, bytes per photo": size / num_rows for kind, size in sizes.items()}
+    for gone, prefix in ((False, ""), (True, "then: ")):
+        for part in ("build", "ask"):
+            command = [sys.executable, __file__, "--part", part, "--rows", str(num_rows), "--dim", str(dim)]
+            words = [*command, "--folder", str(folder), *(["--gone"] if gone else [])]
+            done = subprocess.run(words, stdout=subprocess.PIPE, check=True, text=True)
+            figures |= {prefix + name: value for name, value in json.loads(done.stdout).items()}
     return figures
 
 
-def write(writer: object, photos: Photos, rows: Int64Array) -> None:
+def build(folder: Path, photos: Photos, num_rows: int, *, gone: bool) -> dict[str, float]:
+    """Build a collection; or add a hundredth to the one that is there, and remove another."""
+    from meisho.run.indexing import refresh_index
+
+    figures: dict[str, float] = {}
+    if gone:
+        collection = Collection.open(folder / "c")
+        with collection.writer() as writer, peak(figures, "peak, MB"):
+            with timed(figures, "add 1 %, s"):
+                write(writer, photos, np.arange(num_rows, len(photos)))
+                refresh_index(collection)
+            with timed(figures, "remove 1 %, s"):
+                writer.remove([f"{row}.jpg" for row in range(0, num_rows, 100)])
+                refresh_index(collection)
+    else:
+        collection = Collection.create(folder / "c", photo_root=folder, provenance=MADE_BY, dim=photos.dim)
+        with collection.writer() as writer, timed(figures, "write the tables, s"):
+            write(writer, photos, np.arange(num_rows))
+        with timed(figures, "build snapshot and index, s"), peak(figures, "peak of that, MB"):
+            refresh_index(collection, "ivfpq")
+    sizes = {path.suffix + path.name.partition("-")[0]: path for path in (folder / "c/index").iterdir()}
+    beside = sum(path.stat().st_size for path in sizes.values()) / num_rows
+    return figures | {"bytes per photo beside the tables": beside}
+
+
+def write(writer: CollectionWriter, photos: Photos, rows: Int64Array) -> None:
     for first in range(0, len(rows), BATCH):
         batch = rows[first : first + BATCH]
         contents = [f"{row:064x}" for row in batch.tolist()]
@@ -138,25 +150,18 @@ def write(writer: object, photos: Photos, rows: Int64Array) -> None:
         )
 
 
-def ask(
-    collection: Collection,
-    photos: Photos,
-    num_rows: int,
-    figures: dict[str, float],
-    *,
-    prefix: str = "",
-    gone: Int64Array | None = None,
-) -> None:
-    """Open what is saved without the tables, and ask it, one query at a time."""
-    generator = np.random.default_rng(7)
-    folder, before = collection.path / INDEX_FOLDER, resident_mb()
+def ask(folder: Path, photos: Photos, num_rows: int, *, gone: bool) -> dict[str, float]:
+    """Open what is saved, without the tables, and ask it, one query at a time."""
+    generator, figures, before = np.random.default_rng(7), dict[str, float](), resident_mb()
+    path = folder / "c"
     start = time.perf_counter()
-    snapshot = load_snapshot(folder, read_commit(collection.path), MADE_BY, collection.dim)
-    live = LiveIndex.load(folder)
+    snapshot = load_snapshot(path / INDEX_FOLDER, read_commit(path), MADE_BY, photos.dim)
+    live = LiveIndex.load(path / INDEX_FOLDER)
     assert snapshot is not None and live is not None
     vectors = snapshot.descriptors.vectors
     index = live.follow(vectors, snapshot.keys, snapshot.version)
-    figures[f"{prefix}open, s"] = time.perf_counter() - start
+    figures["open, s"] = time.perf_counter() - start
+    figures["resident, MB"] = resident_mb() - before
     queries = photos.make(generator.integers(0, num_rows, NUM_QUERIES), seed=2)
     best = rank_exactly(queries, vectors, 100)
     for top in (10, 100):
@@ -167,20 +172,20 @@ def ask(
             found.append(search(described, snapshot.descriptors, index=index, top=top).ranks[0])
             seconds.append(time.perf_counter() - start)
         recalls = [len(np.intersect1d(f, b[:top])) / top for f, b in zip(found, best, strict=True)]
-        figures[f"{prefix}ms per query, top {top}"] = 1000 * float(np.median(seconds))
-        figures[f"{prefix}recall@{top}"] = float(np.mean(recalls))
+        figures[f"ms per query, top {top}"] = 1000 * float(np.median(seconds))
+        figures[f"recall@{top}"] = float(np.mean(recalls))
     own = generator.choice(len(snapshot.keys), NUM_OWN, replace=False)
     hits = [index.search(vectors[row : row + 1], 1)[0][0, 0] == row for row in own.tolist()]
-    figures[f"{prefix}own photo first"] = float(np.mean(hits))
-    figures[f"{prefix}resident, MB"] = resident_mb() - before
-    if gone is not None:
-        names = {f"{row}.jpg" for row in gone.tolist()}
+    figures["own photo first"] = float(np.mean(hits))
+    if gone:
+        names = {f"{row}.jpg" for row in range(0, num_rows, 100)}
         assert not names & {snapshot.descriptors.ids[row] for ranks in found for row in ranks}
+    return figures
 
 
 def rank_exactly(queries: Float32Array, vectors: Float32Array, top: int) -> Int64Array:
     scores = np.concatenate([queries @ block.T for _, block in blocks_of(vectors)], axis=1)
-    return np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return np.stack([np.argsort(-row, kind="stable")[:top] for row in scores])
 
 
 @contextmanager
