@@ -31,7 +31,7 @@ def do_step(fragments, step):
     return [*left, Fragment(number, rows, 0, written)], written
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     row_bytes=st.sampled_from([40, 300, 5_200, 200_000]),
     batches=st.lists(st.integers(1, 200), min_size=1, max_size=12),

@@ -42,6 +42,9 @@ from meisho.fetching.manifest import DataFile, read_manifest
 from meisho.fetching.partial import Digests, Origin, PartialFile
 from meisho.fetching.record import Record
 from meisho.fetching.selection import read_ids_of_classes
+from meisho.index.exact import ExactIndex
+from meisho.index.graph import NeighborGraph
+from meisho.index.graph_files import load_graph, save_graph
 from meisho.index.live import LiveIndex
 from meisho.photos import Photo
 from meisho.run.kept_queries import _digest, _read, _write
@@ -249,6 +252,12 @@ def write_index(path):
     LiveIndex.build("exact", np.eye(5, dtype=np.float32), keys, 3).save(path.parent)
 
 
+def write_graph(path):
+    vectors = np.eye(5, dtype=np.float32)
+    graph = NeighborGraph.build(ExactIndex.build(vectors), vectors, np.arange(5, dtype=np.uint64), k=2)
+    save_graph(graph, path.parent)
+
+
 def write_queries(path):
     _write(path, [_digest("a")], np.ones((1, 3), np.float32), ORIGIN)
 
@@ -391,6 +400,8 @@ READERS = {
         text("id,landmark_id,url\naaa1,1,u\naaa2,1,u\n"),
         lambda path: read_ids_of_classes(path, ("1",)),
     ),
+    "index/graph_files.py": ("graph.json", write_graph, lambda path: load_graph(path.parent)),
+    "index/graph_files.py: lists": ("graph-*.lists", write_graph, lambda path: load_graph(path.parent)),
     "index/live.py": ("index.json", write_index, lambda path: LiveIndex.load(path.parent)),
     "index/live.py: keys": ("*.keys", write_index, lambda path: LiveIndex.load(path.parent)),
     "index/live.py: structure": ("*.structure", write_index, lambda path: LiveIndex.load(path.parent)),

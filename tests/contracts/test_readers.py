@@ -208,7 +208,10 @@ PARSERS = {
     "numpy.loadtxt": {},
     "numpy.genfromtxt": {},
     "numpy.fromfile": {},
-    "numpy.memmap": {},
+    "numpy.memmap": {
+        "array_files.py": "what it has just written",
+        "index/graph_files.py": "maps it, and compares it with its digest",
+    },
     "numpy.lib.format.read_array": {},
     "numpy.lib.format.open_memmap": {},
     "numpy.lib.format.read_array_header_1_0": {"array_files.py": "the reader of npz"},

@@ -337,7 +337,7 @@ def test_a_folder_holds_one_data_set(published, manifest, root, options, tmp_pat
     get_dataset(manifest, root, options=options)
     published.manifest["name"] = "road"
     other = read_manifest(published.write_manifest(tmp_path / "road.json"))
-    with pytest.raises(FetchError, match=r"holds the data set street, not road; choose another folder"):
+    with pytest.raises(FetchError, match=r"holds the data set street, not road.*choose another folder"):
         get_dataset(other, root, options=options)
 
 

@@ -336,10 +336,11 @@ def test_twenty_threads_ask_while_a_writer_adds_and_removes(collection, photos, 
 
 
 def test_what_rerankers_compute_of_the_database_is_computed_once(finder, photos, monkeypatch):
-    import meisho.rerank.expansion as expansion
+    import meisho.rerank.augmentation as augmentation
 
-    calls, augment = [], expansion.augment_database
-    monkeypatch.setattr(expansion, "augment_database", lambda *a, **o: (calls.append(1), augment(*a, **o))[1])
+    calls, augment = [], augmentation.augment_database
+    count = lambda *a, **o: (calls.append(1), augment(*a, **o))[1]  # noqa: E731
+    monkeypatch.setattr(augmentation, "augment_database", count)
     first = finder.find(photos / "3.png", chain="dba:k=3,k-reciprocal")
     second = finder.find(photos / "3.png", chain="dba:k=3,k-reciprocal")
     assert calls == [1]
@@ -360,8 +361,10 @@ def test_no_pair_is_verified_twice_even_in_another_version(
 ):
     import meisho.rerank.geometric as geometric
 
-    pairs, verify = [], geometric.verify
-    monkeypatch.setattr(geometric, "verify", lambda *a, **o: (pairs.append(1), verify(*a, **o))[1])
+    pairs, verify_many = [], geometric.verify_many
+    monkeypatch.setattr(
+        geometric, "verify_many", lambda p, *a, **o: (pairs.extend(p), verify_many(p, *a, **o))[1]
+    )
     first = finder.find(photos / "3.png", top=5, chain="geometric:first=5")
     assert len(pairs) == 5
     assert [pair.verification.num_inliers for pair in first.compare(0)] == [

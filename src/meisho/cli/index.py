@@ -35,6 +35,7 @@ NoDefaultExcludes = Annotated[
 Prune = Annotated[
     bool, typer.Option("--prune", help="Remove photos that are gone even if they are more than half of all.")
 ]
+Moved = Annotated[bool, typer.Option("--moved", help="The photo folder is elsewhere than before.")]
 Rehash = Annotated[
     bool, typer.Option("--rehash", help="Read every photo again, even if its size and times are the same.")
 ]
@@ -65,9 +66,7 @@ def index(
         str | None,
         typer.Option(metavar="NAME", help=f"Keep local features too, for --verify: {LOCAL_NAMES}."),
     ] = None,
-    moved: Annotated[
-        bool, typer.Option("--moved", help="The photo folder is elsewhere than before.")
-    ] = False,
+    moved: Moved = False,
     exclude: Exclude = None,
     no_default_excludes: NoDefaultExcludes = False,
     prune: Prune = False,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.photo_pair import PhotoPair
 
 GeometryName = Literal["homography", "affine", "fundamental"]
-RansacName = Literal["magsac", "poselib", "degensac"]
+RansacName = Literal["magsac", "poselib", "degensac", "torch"]
 Threshold = Annotated[
     float,
     typer.Option(
@@ -46,7 +46,7 @@ def match(
         ),
     ] = "mutual",
     geometry: Annotated[GeometryName, typer.Option(help="What the matches must agree on.")] = "homography",
-    ransac: Annotated[RansacName, typer.Option(help="How it is estimated.")] = "magsac",
+    ransac: Annotated[RansacName, typer.Option(help="Estimated how; torch: affine.")] = "magsac",
     threshold: Threshold = 8.0,
     to: Annotated[
         Path | None,

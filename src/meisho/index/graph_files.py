@@ -14,7 +14,7 @@ from meisho.documents import Fields
 from meisho.errors import CollectionError, InputError
 from meisho.files import replacing
 from meisho.index.graph import NeighborGraph
-from meisho.sealed import read_sealed, write_sealed
+from meisho.sealed import is_digest, read_sealed, write_sealed
 
 _RECORD = "graph.json"
 _BLOCK_BYTES = 2**22
@@ -112,7 +112,8 @@ def _read_record(path: Path) -> GraphRecord:
         record = build(Fields(read_sealed(path), path.name, InputError), GraphRecord)
     except (OSError, InputError, ValueError) as error:
         raise CollectionError(f"{path}: the saved graph cannot be read ({error}); build it again") from error
-    if record.format != 1 or record.num_rows < 0 or record.k < 1:
+    sound = record.num_rows >= 0 and record.k >= 1 and is_digest(record.lists_sha256)
+    if record.format != 1 or not sound:
         raise CollectionError(f"{path}: a graph by another version; build it again")
     return record
 

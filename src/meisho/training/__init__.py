@@ -7,6 +7,7 @@ A run goes through these files in this order; `train.train` is the front door, `
 | **the recipe**   | **what is to be done**                                                         |
 | recipe           | a run as it stands in TOML: reading it, and checking that its tables agree     |
 | recipe_tables    | one class for each table: its keys, defaults and limits                        |
+| ranges           | the range of every number in them                                              |
 | **the photos**   | **what is learned from**                                                       |
 | data             | labelled photos -> those trained on, and landmarks held out                    |
 | photo_cache      | photos decoded once, at a reduced size, in one file                            |
