@@ -108,6 +108,7 @@ def test_large_photos_share_the_budget(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.slow
 def test_a_large_photo_that_is_turned_is_shrunk_before(tmp_path, orientation):
     rng = np.random.default_rng(0)
     small = Image.fromarray(rng.integers(0, 256, (13, 17, 3), np.uint8))

@@ -412,6 +412,7 @@ def test_an_error_of_any_characters_is_kept(collection):
     assert collection.records() == (bad,)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_photos_are_removed_at_once(collection):
     records = [record(f"folder/{n}", 1) for n in range(100_000)]
     with collection.writer() as writer:
@@ -607,6 +608,7 @@ def test_a_worn_fragment_larger_than_a_step_is_written_anew_in_pieces(collection
     assert_holds(collection, records[1::2])
 
 
+@pytest.mark.slow
 def test_every_state_on_the_way_of_tidying_says_the_same_and_can_be_tidied(collection, tmp_path, monkeypatch):
     """As if killed after each commit, before it is noted, and before each deletion of a file."""
     states = []

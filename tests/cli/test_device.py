@@ -80,6 +80,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 @pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.slow
 def test_the_device_reaches_local_features_and_their_matcher(run, folder, name, device):
     before, command, expected = COMMANDS[name]
     for earlier in before:

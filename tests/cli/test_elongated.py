@@ -48,6 +48,7 @@ def collection(run, folder):
 @pytest.mark.parametrize(
     "options", [(), ("--verify", len(SIZES)), ("--verify", len(SIZES), "--near", "--turned")], ids=str
 )
+@pytest.mark.slow
 def test_it_is_answered_and_shown_on_a_page(run, folder, collection, tmp_path, size, options):
     page = tmp_path / "s.html"
     query = folder / "photos" / name_of(size)
@@ -66,6 +67,7 @@ def test_it_is_answered_and_shown_on_a_page(run, folder, collection, tmp_path, s
 
 @pytest.mark.parametrize("size", SIZES, ids=name_of)
 @pytest.mark.parametrize("other", [(320, 240), (1, 9000)], ids=name_of)
+@pytest.mark.slow
 def test_it_is_matched_and_drawn(run, folder, tmp_path, size, other):
     photos = [folder / "photos" / name_of(each) for each in (size, other)]
     for number, pair in enumerate((photos, photos[::-1])):

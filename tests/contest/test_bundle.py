@@ -189,6 +189,7 @@ print("meisho from", meisho.__file__)
 """
 
 
+@pytest.mark.slow
 def test_the_notebook_s_cells_run_without_network_and_without_our_other_packages(tmp_path, models, contest):
     for query in (contest / "test").rglob("*.jpg"):
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)

@@ -48,6 +48,7 @@ def move(image, scale, shift_px):
 
 
 @pytest.mark.parametrize("scale", [0.7, 1.0, 1.4])
+@pytest.mark.slow
 def test_keypoints_move_with_the_image_by_parts_of_a_pixel(city, name, extractor, scale):
     shift_px = np.array([3.3, 5.6])
     image = load_image(city[1].database[5], ImageOptions(max_side_px=480, multiple_px=32))
@@ -73,6 +74,7 @@ def test_keypoints_move_with_the_image_by_parts_of_a_pixel(city, name, extractor
     ],
     indirect=["name"],
 )
+@pytest.mark.slow
 def test_matches_of_two_photos_of_a_facade_lie_on_its_plane(city, extractor, matcher, least_share):
     root, dataset = city
     photo, same, other = (dataset.database[row] for row in (4, 5, 1))

@@ -34,6 +34,7 @@ def runs(request, tmp_path_factory):
 @pytest.mark.parametrize(
     "name", ["arcface-sharded", "dynamic-sharded", "curricular-sharded", "curricular-whole"]
 )
+@pytest.mark.slow
 def test_two_processes_train_trunk_and_centres_as_one_does(runs, name):
     one, *ranks = ({k: v for k, v in run.items() if k.startswith(f"{name}/")} for run in runs)
     for rank in ranks:

@@ -110,6 +110,7 @@ def test_a_wrong_change_is_one_line_and_exit_code_2(recipe_file, tmp_path, run, 
     assert code == 2 and message in err.replace("\n", " ") and "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_local_features_that_were_trained_serve_every_command(
     recipe_file, places, tmp_path, monkeypatch, run
 ):

@@ -57,6 +57,7 @@ Loop._step = asked
 """
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_after_the_same_step(places, tmp_path):
     recipe = parse_config(recipe_values(places), Recipe, source="test")
     (tmp_path / "recipe.toml").write_text(config_toml(recipe))
@@ -72,6 +73,7 @@ def trained(folder, rank=0):
 
 
 @pytest.mark.parametrize(("shard", "num_negatives"), [(False, 0), (True, 0), (False, 2)])
+@pytest.mark.slow
 def test_two_processes_give_the_weights_of_one(places, tmp_path, shard, num_negatives):
     root = shutil.copytree(places, tmp_path / "photos")
     broken = [f"place_{number}/3.png" for number in range(3)]
@@ -116,6 +118,7 @@ def test_two_processes_give_the_weights_of_one(places, tmp_path, shard, num_nega
         {"kind": "delg-local", "local": {"dim": 8}},  # its trunk is not trained
     ],
 )
+@pytest.mark.slow
 def test_parameters_that_get_no_gradient_stop_no_process(places, tmp_path, tables):
     recipe = parse_config(recipe_values(places, schedule={"epochs": 1}, **tables), Recipe, source="test")
     (tmp_path / "recipe.toml").write_text(config_toml(recipe))
@@ -153,6 +156,7 @@ Learner._to_device = broken
         ({}, "3e38", r"the layer 'descriptor\.backbone\.conv1"),
     ],
 )
+@pytest.mark.slow
 def test_a_photo_that_breaks_one_process_stops_all_and_is_kept(places, tmp_path, tables, value, cause):
     recipe = parse_config(recipe_values(places, **tables), Recipe, source="test")
     (tmp_path / "recipe.toml").write_text(config_toml(recipe))

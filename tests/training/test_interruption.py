@@ -76,6 +76,7 @@ def recipe_file(places, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals of Unix")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_a_signal_to_all_processes_ends_a_run_after_its_step_and_it_goes_on(
     recipe_file, make_recipe, tmp_path, number, run
 ):

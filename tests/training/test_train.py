@@ -150,6 +150,7 @@ def test_validation_says_how_many_photos_are_described(make_recipe, tmp_path):
     assert ("validate", 12, 12) in told
 
 
+@pytest.mark.slow
 def test_a_run_that_mines_goes_on_with_the_tuples_that_it_had(make_recipe, tmp_path):
     recipe = make_recipe(
         head={"name": "none"},
