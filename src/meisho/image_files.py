@@ -14,10 +14,10 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from meisho.errors import ImageError, explain_os_error
 from meisho.jpeg import refuse_deep_colours, refuse_strange
+from meisho.orientations import UPRIGHT
 from meisho.photos import RAW_SUFFIXES, Photo, open_photo_file
 from meisho.png import keep_picture
-from meisho.signatures import HEIF_BRANDS, JPEG2000, PNG, explain_unknown
-from meisho.tiff import MAGICS, UPRIGHT, open_deep
+from meisho.signatures import HEIF_BRANDS, JPEG2000, PNG, TIFF, explain_unknown
 
 MAX_PIXELS = 300_000_000
 """A photo with more pixels is refused before memory is taken; the largest phone photos have 200 MP."""
@@ -65,8 +65,11 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     brand = head[8:12] if head[4:8] == b"ftyp" else b""
     if head.startswith(PNG):
         return _open_by_pillow(keep_picture(file.read()), head)
-    if head.startswith(MAGICS) and (deep := open_deep(file)) is not None:
-        return deep
+    if head.startswith(TIFF):
+        from meisho.tiff import open_deep  # which other photos do without
+
+        if (deep := open_deep(file)) is not None:
+            return deep
     if head.startswith(JPEG2000):
         refuse_deep_colours(file)
     if head[4:8] == b"ftyp" or head[8:12] == b"WEBP":

@@ -28,8 +28,8 @@ from meisho.errors import ConfigError, ImageError, InputError
 from meisho.image_files import find_orientation, open_photo, plain_errors, upright_size
 from meisho.jpeg import decode_jpeg
 from meisho.memory import Admit, refuse_cost
+from meisho.orientations import UPRIGHT
 from meisho.photos import Box, Photo
-from meisho.tiff import UPRIGHT
 
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,

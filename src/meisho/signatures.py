@@ -1,6 +1,7 @@
 """Signatures: the first bytes of a file -> the name of its format, to say what cannot be read, and why."""
 
 PNG = b"\x89PNG\r\n\x1a\n"
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JPEG2000 = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")
 HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 
@@ -10,7 +11,7 @@ _READ = (  # too short ones are left out: text, too, begins with "BM" or "P2"
     (b"WEBP", 8, "WebP"),
     (b"GIF87a", 0, "GIF"),
     (b"GIF89a", 0, "GIF"),
-    *((magic, 0, "TIFF") for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    *((magic, 0, "TIFF") for magic in TIFF),
     *((magic, 0, "JPEG 2000") for magic in JPEG2000),
     *((b"ftyp" + brand, 4, "AVIF") for brand in (b"avif", b"avis")),
     *((b"ftyp" + brand, 4, "HEIC") for brand in sorted(HEIF_BRANDS)),

@@ -10,22 +10,11 @@ import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from meisho.arrays import UInt8Array
+from meisho.orientations import UPRIGHT
 from meisho.strips import JPEG, Layout, unpack
 
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess  # what Pillow's own `load` returns
-
-MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""Orientation of EXIF and TIFF -> what turns the photo upright; 1 and everything else: nothing."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _OFFSETS, _ORIENTATION, _SAMPLES, _ROWS, _COUNTS, _PLANAR, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317

@@ -47,6 +47,7 @@ def _in_words(name: str, value: object) -> str:
 
 
 def _collection_facts(path: Path) -> dict[str, object]:
+    from meisho.index.graph_files import load_graph
     from meisho.index.live import LiveIndex
     from meisho.store.collection import Collection
 
@@ -54,7 +55,7 @@ def _collection_facts(path: Path) -> dict[str, object]:
     records = collection.records()
     described = [record for record in records if not record.error]
     broken = [f"{record.id}: {record.error}" for record in records if record.error]
-    saved = LiveIndex.load(path / "index")
+    saved, graph = LiveIndex.load(path / "index"), load_graph(path / "index")
     return {
         "collection": str(path),
         "photo_folder": str(collection.photo_root),
@@ -70,6 +71,7 @@ def _collection_facts(path: Path) -> dict[str, object]:
         "version": collection.version,
         "index": saved.kind if saved else None,
         "index_built_at_version": saved.record.version if saved else None,
+        "neighbours": f"{graph.k} of each photo, {graph.recall:.0%} as exact search" if graph else None,
         "size_bytes": _size_bytes(path),
     }
 
