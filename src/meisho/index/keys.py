@@ -15,6 +15,7 @@ def check_keys(keys: KeyArray, num_vectors: int) -> KeyArray:
         InputError: They are not one per vector, or not unique.
     """
     keys = np.ascontiguousarray(keys, dtype=np.uint64)
-    if keys.shape != (num_vectors,) or len(np.unique(keys)) != num_vectors:
+    ordered = np.sort(keys, axis=None)  # `np.unique` takes ten times as long
+    if keys.shape != (num_vectors,) or (ordered[1:] == ordered[:-1]).any():
         raise InputError(f"index: {num_vectors} vectors need as many unique keys, got shape {keys.shape}")
     return keys
