@@ -46,7 +46,12 @@ _LEVEL = 0.04
 Rows that are nearly alike have the same code, so the structure cannot tell which of them are the best.
 """
 _EXACT_FROM_SHARE = 1 / 8  # of the rows as candidates: exact search is then no slower
-_SCANNED_SHARE = 3 / 8  # of the lists that are looked at for a query; see docs/LOG.md
+_SCANNED_SHARES = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2)
+"""Of the lists, that are looked at for a query: the first of these that finds enough."""
+_LEAST_RECALL = 0.985
+"""Share of the 10 nearest others of `_TUNED_BY` rows that must be found."""
+_TUNED_BY = 200
+_TUNED_TOP = 11  # a row, and the 10 nearest others
 _MIN_SCANNED = 4096  # codes that are looked at in any case, about 0.03 ms
 _MOST_CODES = 256  # for each vector, of 4 bits
 _BLOCK_ROWS = 16_384
@@ -195,6 +200,25 @@ class IVFPQIndex(_FaissIndex):
     kind = "ivfpq"
 
     @classmethod
+    def build(cls, vectors: Vectors) -> Self:
+        """Build as all do, and choose how many lists are looked at by measuring; see `_SCANNED_SHARES`."""
+        index = super().build(vectors)
+        if index._structure is not None:
+            index._choose_share()
+        return index
+
+    def _choose_share(self) -> None:
+        lists, num_rows = _import_faiss().downcast_index(self._structure.index), len(self._vectors)
+        rows = np.sort(np.random.default_rng(_SEED).choice(num_rows, min(num_rows, _TUNED_BY), replace=False))
+        queries = self._vectors[rows]
+        nearest, _ = self._search_exactly(queries, _TUNED_TOP)
+        for share in _SCANNED_SHARES:
+            lists.nprobe = min(lists.nlist, math.ceil(max(share, _MIN_SCANNED / num_rows) * lists.nlist))
+            found, _ = self.search(queries, _TUNED_TOP)
+            if _share_found(found, nearest, rows) >= _LEAST_RECALL:
+                return
+
+    @classmethod
     def _make(cls, vectors: Vectors) -> _Faiss:
         faiss = _import_faiss()
         num_rows = len(vectors)
@@ -211,8 +235,6 @@ class IVFPQIndex(_FaissIndex):
             4,
             faiss.METRIC_INNER_PRODUCT,
         )
-        scanned = max(_SCANNED_SHARE, _MIN_SCANNED / num_rows)
-        lists.nprobe = min(num_lists, math.ceil(scanned * num_lists))
         for clustering in (lists.cp, lists.pq.cp):
             clustering.seed = _SEED
             clustering.min_points_per_centroid = 1  # else FAISS prints a warning
@@ -229,6 +251,13 @@ class IVFPQIndex(_FaissIndex):
         lists = faiss.downcast_index(self._structure.index)
         inner = faiss.SearchParametersIVF(nprobe=lists.nprobe, sel=selector)
         return faiss.SearchParametersPreTransform(index_params=inner)
+
+
+def _share_found(found: Int64Array, nearest: Int64Array, rows: Int64Array) -> float:
+    """Return which share of the nearest (Q, K) of (Q,) rows, but for themselves, is found."""
+    others = nearest != rows[:, None]
+    among = (nearest[:, :, None] == found[:, None, :]).any(axis=2)
+    return float(among[others].mean())
 
 
 def _per_code(dim: int) -> int:
