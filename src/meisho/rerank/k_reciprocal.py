@@ -115,8 +115,8 @@ class KReciprocalReranker(Reranker):
         if not len(shortlist):
             return np.empty(0)
         averaged = around.lists(np.concatenate([[QUERY], shortlist]))[:, : self.k2]
-        photos = np.unique(averaged)
-        places = np.searchsorted(photos, averaged)
+        photos = around.unite(averaged)
+        places = around.places_in(photos, averaged)
         known, sets = self._reciprocal_sets(around, photos)
         of_query = sets[places[0]].sum(axis=0) > 0
         meeting = sets @ of_query.astype(np.int64) > 0  # the others add nothing to any overlap
@@ -130,10 +130,10 @@ class KReciprocalReranker(Reranker):
 
     def _reciprocal_sets(self, around: "_Surroundings", photos: Int64Array) -> tuple[Int64Array, csr_array]:
         """Return the (B,) photos around (P,) others, and which are in the set R* of which, (P, B), eq. 5."""
-        within = np.unique(around.lists(photos)[:, : self.k1 + 1])
-        known = np.unique(around.lists(within)[:, : self._half + 1])
-        columns = _places_in(known, around.lists(known)[:, : self.k1 + 1])
-        mutual = _mutual(columns)[np.searchsorted(known, photos)]
+        within = around.unite(around.lists(photos)[:, : self.k1 + 1])
+        known = around.unite(around.lists(within)[:, : self._half + 1])
+        columns = around.places_in(known, around.lists(known)[:, : self.k1 + 1])
+        mutual = _mutual(columns)[around.places_in(known, photos)]
         half = _mutual(columns[:, : self._half + 1])
         common = (mutual @ half.T).multiply(mutual).tocsr()
         common.data = (3 * common.data > 2 * half.sum(axis=1)[common.indices]).astype(np.int64)
@@ -152,6 +152,23 @@ class _Surroundings:
         self._lists = lists
         self._similarities = np.full(len(lists.database) + 1, np.nan, np.float32)
         self._similarities[NO_ROW] = -np.inf
+        self._places = np.full(len(lists.database) + 1, -1, np.int32)  # the last is that of the query
+
+    def unite(self, photos: Int64Array) -> Int64Array:
+        """Return the different ones of some photos (B,), ascending: a table is quicker than sorting them."""
+        self._places[photos] = 0
+        found = np.flatnonzero(self._places == 0)
+        self._places[found] = -1
+        if len(found) and found[-1] == len(self._places) - 1:
+            return np.concatenate([[QUERY], found[:-1]])
+        return found
+
+    def places_in(self, known: Int64Array, photos: Int64Array) -> Int64Array:
+        """Return the place of each photo in (B,) different ones, -1 where it is not among them."""
+        self._places[known] = np.arange(len(known))
+        places = self._places[photos].astype(np.int64)
+        self._places[known] = -1
+        return places
 
     def similarities(self, rows: Int64Array) -> Float32Array:
         """Return the dot products (B,) of the query with database rows, -inf for -1, each computed once."""
@@ -206,12 +223,6 @@ def _distances(similarities: Float32Array, lowest: Float32Array | np.float32) ->
     largest = np.maximum(2 - 2 * np.asarray(lowest, np.float64), 1e-9)
     distances: Float64Array = np.clip((2 - 2 * similarities.astype(np.float64)) / largest, 0, 1)
     return distances
-
-
-def _places_in(known: Int64Array, photos: Int64Array) -> Int64Array:
-    """Return the place of each photo in (B,) sorted ones, -1 where it is not among them."""
-    places = np.minimum(np.searchsorted(known, photos), len(known) - 1)
-    return np.where(known[places] == photos, places, -1)
 
 
 def _mutual(columns: Int64Array) -> csr_array:

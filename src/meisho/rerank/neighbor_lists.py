@@ -62,6 +62,16 @@ class NeighborLists:
 
         A row is never in its own list, its duplicates are.
         """
+        graph = self.evidence.graph
+        if graph is None:
+            return self._find_kept(rows)
+        found, scores, whole = graph.find(rows, self.kept.k)
+        if not whole.all():
+            found[~whole], scores[~whole] = self._find_kept(rows[~whole])
+        return found, scores
+
+    def _find_kept(self, rows: Int64Array) -> tuple[Int64Array, Float32Array]:
+        """Search for what was not found before, and keep it: a look-up in the graph is as quick."""
         kept = self.kept
         new = np.unique(rows[~kept.known[rows]])
         for block in _cut(new):
