@@ -45,7 +45,7 @@ from meisho.files import is_leftover
 from meisho.store import tables
 from meisho.store.commits import COMMITS_FILE, check_commits, find_damaged_commits, note_commits
 from meisho.store.damage import DAMAGE_FILE, forget_damage, is_noted, note_damage
-from meisho.store.digests import damaged_rows, refuse_damaged, with_digests
+from meisho.store.digests import refuse_damaged, with_digests
 from meisho.store.listing import list_photos
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
@@ -68,7 +68,7 @@ from meisho.store.records import (
     records_of_rows,
     resolve_log,
 )
-from meisho.store.repair import find_damaged_rows, put_back_added, repair_table
+from meisho.store.repair import put_back_added, refuse_damaged_table, repair_table
 from meisho.store.snapshot import PhotoRows, Snapshot
 from meisho.store.snapshot_files import forget_snapshot
 from meisho.store.tables import ADDED, DESCRIPTORS, LOCAL_FEATURES, PHOTOS, Table, pa
@@ -78,7 +78,7 @@ from meisho.store.writer import CollectionWriter
 T = TypeVar("T")
 
 READ_ALONG_BYTES = 2**30
-"""Local features up to this size are compared with their digests by each update: about 1.5 s per GB."""
+"""Tables up to this size are compared with their digests by each update: about 1.5 s per GB."""
 
 READ_ATTEMPTS = 5
 """A reader retries when a writer has deleted the version that it was about to read."""
@@ -177,8 +177,7 @@ class Collection:
     @property
     def local_size_bytes(self) -> int:
         """Size of the local features on disk, bytes; 0 if there are none."""
-        files = (self.path / f"{LOCAL_FEATURES}.lance").rglob("*")
-        return sum(file.stat().st_size for file in files if file.is_file())
+        return tables.size_bytes(self.path, LOCAL_FEATURES)
 
     def enable_local(self, provenance: Provenance, dim: int) -> Self:
         """Let the collection hold local features of this provenance; return the updated collection.
@@ -324,9 +323,9 @@ class Collection:
         return (*find_damaged_metadata(self.path), *find_damaged_commits(self.path))
 
     def refuse_unseen_damage(self) -> None:
-        """Look for damage where an update would not meet it: in the small files and the local features.
+        """Look for damage where an update would not meet it: in small files, descriptors and local features.
 
-        Local features of more than `READ_ALONG_BYTES` are left to `meisho check`, and to whoever reads them.
+        Tables of more than `READ_ALONG_BYTES` are left to `meisho check`, and to whoever reads them.
 
         Raises:
             DamagedError: There is some, or somebody noted that there is.
@@ -334,10 +333,10 @@ class Collection:
         damaged = self.find_damaged_files()
         if damaged or is_noted(self.path):
             raise DamagedError(f"{self.path}: {', '.join(damaged) or 'somebody met damage in it'}")
-        if self.local_dim is not None and self.local_size_bytes <= READ_ALONG_BYTES:
-            _, rows = self._read(lambda _: find_damaged_rows(self.path, LOCAL_FEATURES, LOCAL_SCHEMA))
-            if len(rows):
-                raise damaged_rows(self.path, LOCAL_FEATURES, rows["sequence"].to_pylist())
+        for name, schema in self.schemas.items():
+            if name != PHOTOS and tables.size_bytes(self.path, name) <= READ_ALONG_BYTES:
+                with announce_reading(self.path):
+                    refuse_damaged_table(self.path, name, schema)
 
     @property
     def schemas(self) -> dict[str, pa.Schema]:

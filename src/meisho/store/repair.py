@@ -11,7 +11,7 @@ from meisho.arrays import Int64Array
 from meisho.errors import CollectionError, DamagedError
 from meisho.store import tables
 from meisho.store.commits import check_commits, note_commits
-from meisho.store.digests import find_damaged, with_digests
+from meisho.store.digests import damaged_rows, find_damaged, with_digests
 from meisho.store.metadata import INDEX_FOLDER
 from meisho.store.records import PhotoRecord, decode_texts, read_log, rows_of_records
 from meisho.store.snapshot_files import read_saved_files
@@ -41,6 +41,18 @@ def find_damaged_rows(path: Path, name: str, schema: pa.Schema) -> tuple[int, pa
             wrong = find_damaged(rows.drop_columns([ROW_ID]))
             damaged.append(rows.select(["sequence", ROW_ID]).filter(pa.array(wrong)).cast(damaged[0].schema))
     return num_rows, pa.concat_tables(damaged)
+
+
+def refuse_damaged_table(path: Path, name: str, schema: pa.Schema) -> None:
+    """Read a whole table of the collection at `path`.
+
+    Raises:
+        DamagedError: Rows are damaged.
+        CollectionError: It cannot be read.
+    """
+    _, rows = find_damaged_rows(path, name, schema)
+    if len(rows):
+        raise damaged_rows(path, name, rows["sequence"].to_pylist())
 
 
 def repair_table(path: Path, name: str, schema: pa.Schema) -> str:

@@ -69,6 +69,11 @@ def _advice(reason: str) -> str:
     return ""
 
 
+def size_bytes(path: Path, name: str) -> int:
+    """Return the size on the disk of a table of the directory `path`; 0 where there is none."""
+    return sum(file.stat().st_size for file in (path / f"{name}.lance").rglob("*") if file.is_file())
+
+
 def create_table(path: Path, name: str, schema: pa.Schema) -> None:
     """Create an empty table in the directory `path`."""
     with plain_errors(path, f"create the {name} table"):
