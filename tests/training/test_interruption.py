@@ -20,16 +20,21 @@ from meisho.training.train import train
 from processes import started
 
 STEPWISE = """
-import sys
+import os, select, signal, sys
 from meisho.cli import main
 from meisho.training import interruption
 from meisho.training.loop import Loop
 interruption._SAME_SECONDS = float("{same_seconds}")
 original = Loop._step
+woken, wake = os.pipe()
+os.set_blocking(wake, False)
+signal.set_wakeup_fd(wake)
 def stepwise(self, parts):
     done = original(self, parts)
     print("step", self.progress.step, flush=True)
-    sys.stdin.readline()
+    while 0 not in select.select([0, woken], [], [])[0]:
+        os.read(woken, 1)  # a signal may reach another thread, which does not end a plain wait of this one
+    os.read(0, 1)
     return done
 Loop._step = stepwise
 main()
