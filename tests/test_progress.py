@@ -2,15 +2,12 @@
 
 from functools import partial
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from meisho import decoding, hashing, update
 from meisho.describing import Describer
-from meisho.descriptors import Provenance, normalize_rows
 from meisho.hashing import name_contents
-from meisho.images import ImageOptions
 from meisho.photos import find_photos
 from meisho.progress import (
     DECODING,
@@ -22,6 +19,7 @@ from meisho.progress import (
 )
 from meisho.run.indexing import index_photos
 from meisho.store.writer import CollectionWriter
+from toy_features import MeanColor
 
 
 class Clock:
@@ -89,15 +87,6 @@ def test_waiting_counts_what_items_take_to_come_and_not_what_is_done_with_them()
 )
 def test_the_bottleneck_takes_more_than_half(seconds, least_seconds, bottleneck):
     assert find_bottleneck(seconds, least_seconds=least_seconds) == bottleneck
-
-
-class MeanColor:
-    dim = 3
-    provenance = Provenance.from_options("mean_color", {})
-    image_options = ImageOptions(max_side_px=64)
-
-    def extract(self, images):
-        return normalize_rows(images.mean(axis=(1, 2), dtype=np.float32))
 
 
 def slow(function, clock):

@@ -9,7 +9,7 @@ from meisho.store import snapshot_files
 from meisho.store.collection import Collection
 from meisho.store.records import PhotoRecord
 from meisho.store.snapshot import read_commit
-from meisho.store.snapshot_files import is_sound, load_snapshot, read_saved_files, save_snapshot
+from meisho.store.snapshot_files import load_snapshot, read_saved_files, save_snapshot
 from meisho.stored_vectors import StoredVectors
 
 DIM = 24
@@ -43,8 +43,12 @@ def put(writer, photos):
 
 def save(collection):
     folder, commit = collection.path / "index", read_commit(collection.path)
-    save_snapshot(folder, commit, collection.list_photos(), collection.read_vectors, DIM)
-    return load_snapshot(folder, commit, MADE_BY, DIM)
+    photos = collection.list_photos()
+    saved = save_snapshot(folder, commit, photos, collection.read_vectors, provenance=MADE_BY, dim=DIM)
+    loaded = load_snapshot(folder, commit, MADE_BY, DIM)
+    np.testing.assert_array_equal(loaded.descriptors.vectors[:], saved.descriptors.vectors[:])
+    assert (tuple(loaded.files), loaded.version) == (tuple(saved.files), saved.version)
+    return loaded
 
 
 def check(saved, collection, size):
@@ -113,11 +117,12 @@ def test_a_damaged_vector_is_named_when_it_is_read(collection, monkeypatch):
     content = bytearray(path.read_bytes())
     content[4 * 2 * DIM + 5] ^= 16
     path.write_bytes(content)
-    vectors = load_snapshot(path.parent, read_commit(collection.path), MADE_BY, DIM).descriptors.vectors
+    commit = read_commit(collection.path)
+    vectors = load_snapshot(path.parent, commit, MADE_BY, DIM).descriptors.vectors
     assert vectors[:4].shape == (4, DIM)
     with pytest.raises(DamagedError, match=r"vectors-.*1 vector changed on the disk.*row 4"):
         vectors[np.array([7, 4])]
-    assert not is_sound(path.parent)
+    assert load_snapshot(path.parent, commit, MADE_BY, DIM, every_vector=True) is None
 
 
 def test_files_of_photos_are_found_without_the_tables(collection, size):

@@ -1,5 +1,6 @@
-"""Array types and the one way to freeze an array inside a value."""
+"""Array types, the one way to freeze an array inside a value, and what is done with rows everywhere."""
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,19 @@ def read_only(array: ArrayLike, dtype: type[Scalar]) -> NDArray[Scalar]:
     frozen = np.ascontiguousarray(array, dtype=dtype).view()
     frozen.setflags(write=False)
     return frozen
+
+
+def cut_rows(number: int, step: int) -> Iterator[slice]:
+    """Cut a number of rows into blocks of `step`."""
+    for first in range(0, number, step):
+        yield slice(first, min(first + step, number))
+
+
+def row_lengths(vectors: Float32Array) -> Float32Array:
+    """Return the L2 lengths (...) of (..., D) rows; NaN and infinity show in them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths: Float32Array = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))
+    return lengths
 
 
 def find_rows(wanted: UInt64Array, keys: UInt64Array) -> Int64Array:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from meisho.arrays import AnyArray, BoolArray, Float32Array, Int64Array, UInt64Array
+from meisho.arrays import AnyArray, BoolArray, Float32Array, Int64Array, UInt64Array, cut_rows, row_lengths
 from meisho.errors import DamagedError
 from meisho.texts import count
 
@@ -39,7 +39,8 @@ class StoredVectors:
         file: Path,
     ) -> None:
         self._stored, self._digests, self._lengths = stored, digests, lengths
-        self._rows, self._file = rows, file
+        self._rows = np.arange(len(stored)) if rows is None else rows
+        self._file = file
         self._sound: BoolArray = np.zeros(len(stored), np.bool_)
 
     @property
@@ -47,13 +48,8 @@ class StoredVectors:
         """N and D."""
         return len(self), self._stored.shape[1]
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the matrix, were it in memory."""
-        return 4 * self.shape[0] * self.shape[1]
-
     def __len__(self) -> int:
-        return len(self._stored if self._rows is None else self._rows)
+        return len(self._rows)
 
     def __getitem__(self, key: slice | AnyArray) -> Float32Array:
         """Read rows.
@@ -61,19 +57,19 @@ class StoredVectors:
         Raises:
             DamagedError: Some are not what was written.
         """
-        rows = np.arange(len(self._stored))[key] if self._rows is None else self._rows[key]
+        rows = self._rows[key]
         if len(new := np.unique(rows[~self._sound[rows]])):
             self._compare(new)
         vectors: Float32Array = self._stored[rows].astype(np.float32, copy=False)
         if self._stored.dtype.itemsize == 2:
-            vectors *= (self._lengths[rows] / np.maximum(measure_lengths(vectors), _TINY))[..., None]
+            vectors *= (self._lengths[rows] / np.maximum(row_lengths(vectors), _TINY))[..., None]
         return vectors
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> AnyArray:
         """Read all; with `dtype` float32 or none."""
         vectors = np.empty(self.shape, np.float32)
-        for first in range(0, len(self), _BLOCK_ROWS):
-            vectors[first : first + _BLOCK_ROWS] = self[first : first + _BLOCK_ROWS]
+        for block in cut_rows(len(self), _BLOCK_ROWS):
+            vectors[block] = self[block]
         return vectors if dtype is None else vectors.astype(dtype, copy=False)
 
     def compare_all(self) -> None:
@@ -82,9 +78,8 @@ class StoredVectors:
         Raises:
             DamagedError: Some are not what was written.
         """
-        rows = np.arange(len(self._stored)) if self._rows is None else self._rows
-        for first in range(0, len(rows), _BLOCK_ROWS):
-            self._compare(rows[first : first + _BLOCK_ROWS])
+        for block in cut_rows(len(self), _BLOCK_ROWS):
+            self._compare(self._rows[block])
 
     def _compare(self, rows: Int64Array) -> None:
         wrong = rows[digest_vectors(self._stored[rows]) != self._digests[rows]]
@@ -94,12 +89,6 @@ class StoredVectors:
                 f"is row {wrong[0]}; run 'meisho index' to make the file anew"
             )
         self._sound[rows] = True
-
-
-def measure_lengths(vectors: Float32Array) -> Float32Array:
-    """Return the L2 length of each row of (..., D) vectors."""
-    lengths: Float32Array = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))
-    return lengths
 
 
 def digest_vectors(vectors: AnyArray) -> UInt64Array:

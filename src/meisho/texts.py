@@ -25,6 +25,11 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
 
 
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold a text: names of files may have parts that it cannot."""
+    return text.isascii() or text.encode("utf-8", "ignore").decode() == text
+
+
 def printable(text: object) -> str:
     r"""Return text without what a terminal obeys: each such character as `\x1b`, `\u202e`.
 

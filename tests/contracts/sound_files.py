@@ -238,7 +238,7 @@ def write_snapshot(path):
     for photos in (("a", "b", "c"), ("a", "c")):  # one went: the second leaves an order
         rows = [("a", "b", "c").index(name) for name in photos]
         listed = PhotoRows(photos, photos, keys[rows], np.array([7, 7, 8])[rows], 3)
-        save_snapshot(path.parent, COMMIT, listed, read_vectors, 2)
+        save_snapshot(path.parent, COMMIT, listed, read_vectors, provenance=ORIGIN, dim=2)
 
 
 def read_snapshot(path):

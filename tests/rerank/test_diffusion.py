@@ -110,7 +110,7 @@ def test_what_depends_on_the_database_is_kept_for_further_queries(kind, monkeypa
     reranker = kind(k=8, first=30)
     first = reranker.rerank(ranking, evidence)
     again = Evidence(queries, evidence.database, of_database=evidence.of_database)
-    monkeypatch.setattr("meisho.rerank.neighbor_lists.find_others", None)  # nothing is searched for again
+    monkeypatch.setattr("meisho.rerank.neighbor_lists.search_others", None)  # nothing is searched for again
     np.testing.assert_array_equal(reranker.rerank(ranking, again).ranks, first.ranks)
 
 

@@ -455,7 +455,7 @@ def test_a_killed_indexing_leaves_no_old_answer(collection, photos, describer, m
     import meisho.run.indexing as indexing
 
     paint(photos / "late.png", 77)
-    monkeypatch.setattr(indexing, "save_snapshot", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(indexing, "save_snapshot", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         add_photos(collection, photos / "late.png", describer)
     finder = Finder.open(collection, extractor=MeanColor())

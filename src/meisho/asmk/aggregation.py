@@ -6,11 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from meisho.arrays import Float32Array, Int64Array
+from meisho.arrays import Float32Array, Int64Array, UInt64Array
 from meisho.asmk.codebook import Codebook
 from meisho.local_features import LocalFeatures
-
-UInt64Array = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, eq=False)

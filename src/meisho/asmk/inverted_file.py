@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meisho.array_files import Arrays, read_npz
-from meisho.arrays import Float32Array, Float64Array, Int64Array, UInt8Array, read_only
-from meisho.asmk.aggregation import Aggregated, UInt64Array
+from meisho.arrays import Float32Array, Float64Array, Int64Array, UInt8Array, UInt64Array, read_only
+from meisho.asmk.aggregation import Aggregated
 from meisho.asmk.codebook import Codebook, restore_codebook
 from meisho.documents import one_line, parse_json
 from meisho.errors import CollectionError, InputError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from meisho.errors import DatasetError, ImageError, InputError
 from meisho.photos import PHOTO_SUFFIXES, Photo, find_photos
-from meisho.texts import printable
+from meisho.texts import is_unicode, printable
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def check_submitted_id(photo_id: str, place: Path) -> None:
     Raises:
         DatasetError: It is such an id.
     """
-    is_text = photo_id.isascii() or photo_id.encode("utf-8", "ignore").decode() == photo_id
+    is_text = is_unicode(photo_id)
     if not photo_id or not is_text or not _FORBIDDEN.isdisjoint(photo_id):
         reason = "it has a space, comma or quote" if is_text else "it is not UTF-8 text"
         raise DatasetError(

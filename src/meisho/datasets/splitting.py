@@ -33,7 +33,7 @@ from meisho.errors import DatasetError, InputError
 from meisho.files import replacing
 from meisho.outputs import PHOTO_TABLE, SPLIT, check_output
 from meisho.tables import require_name
-from meisho.texts import printable
+from meisho.texts import is_unicode, printable
 
 Kind = Literal["image", "landmark", "none"]
 KINDS: tuple[Kind, ...] = ("image", "landmark", "none")
@@ -300,7 +300,7 @@ def _refuse_names_without_text(labels: Labels) -> None:
         DatasetError: There is one.
     """
     for name in (*labels.class_names, *labels.names):
-        if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
+        if not is_unicode(name):
             raise DatasetError(
                 f"{labels.root}: the name {printable(name)} is not UTF-8 text, and a table cannot hold it; "
                 "rename the file or folder"

@@ -12,14 +12,13 @@ from typing import Self
 
 import numpy as np
 
-from meisho.arrays import BoolArray, Float32Array, Int64Array
+from meisho.arrays import BoolArray, Float32Array, Int64Array, row_lengths
 from meisho.index.files import read_checked, write_checked
 from meisho.index.scoring import (
     blocks_of,
     check_queries,
     check_vectors,
     multiply_all,
-    row_lengths,
     score_all,
     score_pairs,
     sort_pairs,

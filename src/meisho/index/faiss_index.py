@@ -22,17 +22,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from meisho.arrays import BoolArray, Float32Array, Int64Array
+from meisho.arrays import BoolArray, Float32Array, Int64Array, cut_rows, row_lengths
 from meisho.errors import CollectionError, MissingDependencyError
 from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_checked
-from meisho.index.scoring import (
-    check_queries,
-    check_vectors,
-    row_lengths,
-    score_pairs,
-    sort_pairs,
-)
+from meisho.index.scoring import check_queries, check_vectors, score_pairs, sort_pairs
 from meisho.stored_vectors import Vectors
 
 _Faiss = Any  # the module, and what it makes: it has no types
@@ -96,7 +90,7 @@ class _FaissIndex:
         built = self._structure
         if built is None or built.d != vectors.shape[1]:
             return False
-        blocks = [rows[first : first + _BLOCK_ROWS] for first in range(0, len(rows), _BLOCK_ROWS)]
+        blocks = [rows[block] for block in cut_rows(len(rows), _BLOCK_ROWS)]
         if any(np.abs(row_lengths(vectors[block]) - 1).max() > _EVEN for block in blocks):
             return False
         with _threads(_import_faiss(), 1):
@@ -330,8 +324,7 @@ class _Lift:
 
 
 def _blocks(vectors: Vectors) -> Iterator[Float32Array]:
-    for first in range(0, len(vectors), _BLOCK_ROWS):
-        yield vectors[first : first + _BLOCK_ROWS]
+    return (vectors[block] for block in cut_rows(len(vectors), _BLOCK_ROWS))
 
 
 def _select(present: BoolArray) -> _Faiss:

@@ -29,6 +29,11 @@ class FollowingIndex:
         self._added = ExactIndex.build(added_vectors)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether it looks at every row."""
+        return isinstance(self._structure, ExactIndex)
+
+    @property
     def num_added(self) -> int:
         """Number of rows that came since the structure was built."""
         return len(self._added_rows)

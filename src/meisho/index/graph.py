@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from meisho.arrays import BoolArray, Float32Array, Int64Array, find_rows
+from meisho.arrays import BoolArray, Float32Array, Int64Array, cut_rows, find_rows
 from meisho.errors import InputError
 from meisho.index.base import Searcher
 from meisho.index.exact import ExactIndex
@@ -18,7 +18,6 @@ from meisho.index.neighborhoods import (
     Int32Array,
     Lists,
     compare_rows,
-    cut_rows,
     empty_lists,
     find_farthest,
     find_lists,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from meisho.arrays import Float32Array, Int64Array
+from meisho.arrays import Float32Array, Int64Array, cut_rows
 from meisho.index.base import Searcher
 from meisho.index.scoring import score_pairs, sort_pairs
 from meisho.stored_vectors import Vectors
@@ -45,15 +45,18 @@ def find_lists(
     """
     lists = empty_lists(len(rows), k)
     for block in cut_rows(len(rows), _ROWS_AT_ONCE):
-        found, scores = searcher.search(vectors[rows[block]], k + 1)
-        left_out = found == rows[block, None]
-        left_out[~left_out.any(axis=1), -1] = True  # more copies than places: none of them is the row
-        shape = len(found), found.shape[1] - 1
-        if shape[1]:
-            lists[0][block, : shape[1]] = found[~left_out].reshape(shape)
-            lists[1][block, : shape[1]] = scores[~left_out].reshape(shape)
+        found, scores = leave_out(rows[block], *searcher.search(vectors[rows[block]], k + 1))
+        lists[0][block, : found.shape[1]], lists[1][block, : found.shape[1]] = found, scores
         advance(block.stop)
     return lists
+
+
+def leave_out(rows: Int64Array, found: Int64Array, scores: Float32Array) -> tuple[Int64Array, Float32Array]:
+    """Return what was found (R, K) for (R,) rows, and the scores, without the row itself: (R, K - 1) each."""
+    left_out = found == rows[:, None]
+    left_out[~left_out.any(axis=1), -1] = True  # more copies than places: none of them is the row
+    shape = len(found), found.shape[1] - 1
+    return found[~left_out].reshape(shape), scores[~left_out].reshape(shape)
 
 
 def empty_lists(number: int, k: int) -> Lists:
@@ -166,9 +169,3 @@ def _merge(lists: Lists, owners: Int64Array, rows: Int64Array, scores: Float32Ar
     all_scores = np.concatenate([similarities[different], more_scores], axis=1)
     merged = sort_pairs(all_rows, all_scores, neighbors.shape[1])
     neighbors[different], similarities[different] = merged
-
-
-def cut_rows(number: int, step: int) -> Iterator[slice]:
-    """Cut a number of rows into blocks of `step`."""
-    for first in range(0, number, step):
-        yield slice(first, min(first + step, number))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from meisho.arrays import Float32Array, Int64Array
+from meisho.arrays import Float32Array, Int64Array, cut_rows, row_lengths
 from meisho.errors import InputError
 from meisho.stored_vectors import StoredVectors, Vectors
 
@@ -63,18 +63,10 @@ def refuse_unusable(vectors: Float32Array, what: str) -> None:
         )
 
 
-def row_lengths(vectors: Float32Array) -> Float32Array:
-    """Return the L2 lengths (N,) of (N, D) rows."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths: Float32Array = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
-    return lengths
-
-
 def blocks_of(vectors: Vectors) -> Iterator[tuple[slice, Float32Array]]:
     """Yield (N, D) vectors whole, or, where they are stored, as many at a time as memory bears."""
     step = _BLOCK_ROWS if isinstance(vectors, StoredVectors) else max(1, len(vectors))
-    for first in range(0, len(vectors), step):
-        block = slice(first, first + step)
+    for block in cut_rows(len(vectors), step):
         yield block, vectors[block]
 
 

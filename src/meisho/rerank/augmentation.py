@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from meisho.array_files import collect_rows
-from meisho.arrays import BoolArray, Float32Array, Int64Array, read_only
+from meisho.arrays import BoolArray, Float32Array, Int64Array, cut_rows, read_only
 from meisho.descriptors import normalize_rows
 from meisho.index.base import Searcher
 from meisho.index.scoring import score_pairs, sort_pairs
@@ -72,8 +72,8 @@ class AugmentedDatabase:
         new = np.unique(rows[~self.known[rows]])
         lists, written = NeighborLists.of(evidence, self.k), self.vectors.base
         assert written is not None
-        for first in range(0, len(new), _ROWS_AT_ONCE):
-            block = new[first : first + _ROWS_AT_ONCE]
+        for part in cut_rows(len(new), _ROWS_AT_ONCE):
+            block = new[part]
             written[block] = _augment(evidence, block, *lists.find(block), self.alpha)
             self.known[block] = True
 
@@ -102,7 +102,7 @@ def augment_database(evidence: Evidence, *, k: int, alpha: float) -> Float32Arra
     number, dim = evidence.database.shape
 
     def augment_blocks() -> Iterator[Float32Array]:
-        for block in block_rows(number, 1, _ROWS_AT_ONCE):
+        for block in cut_rows(number, _ROWS_AT_ONCE):
             rows = np.arange(block.start, block.stop)
             yield _augment(evidence, rows, *find_others(evidence, rows, k), alpha)
 

@@ -1,14 +1,13 @@
 """Neighbour lists: the nearest database rows of database rows, found when first asked for, and kept."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from meisho.arrays import Float32Array, Int64Array
+from meisho.arrays import Float32Array, Int64Array, cut_rows
 from meisho.rerank.evidence import Evidence
-from meisho.rerank.neighbors import find_farthest, find_others
+from meisho.rerank.neighbors import find_farthest, search_others
 
 _ROWS_AT_ONCE = 4096  # so that the copies of their vectors stay small
 
@@ -74,8 +73,9 @@ class NeighborLists:
         """Search for what was not found before, and keep it: a look-up in the graph is as quick."""
         kept = self.kept
         new = np.unique(rows[~kept.known[rows]])
-        for block in _cut(new):
-            kept.rows[block], kept.scores[block] = find_others(self.evidence, block, kept.k)
+        for part in cut_rows(len(new), _ROWS_AT_ONCE):
+            block = new[part]
+            kept.rows[block], kept.scores[block] = search_others(self.evidence, block, kept.k)
             kept.known[block] = True
         return kept.rows[rows].astype(np.int64), kept.scores[rows]
 
@@ -86,8 +86,8 @@ class NeighborLists:
         if graph is not None:
             lowest[new] = graph.find_lowest(new)
             new = new[np.isnan(lowest[new])]
-        for block in _cut(new):
-            lowest[block] = lowest_products(self.evidence, self.evidence.read(block))
+        for part in cut_rows(len(new), _ROWS_AT_ONCE):
+            lowest[new[part]] = lowest_products(self.evidence, self.evidence.read(new[part]))
         return lowest[rows]
 
 
@@ -95,8 +95,3 @@ def lowest_products(evidence: Evidence, queries: Float32Array) -> Float32Array:
     """Return the lowest dot product (Q,) of each of (Q, D) vectors with any of the database, or 1."""
     _, lowest = find_farthest(evidence, queries, 1)
     return lowest[:, 0] if lowest.shape[1] else np.ones(len(queries), np.float32)
-
-
-def _cut(rows: Int64Array) -> Iterator[Int64Array]:
-    for first in range(0, len(rows), _ROWS_AT_ONCE):
-        yield rows[first : first + _ROWS_AT_ONCE]

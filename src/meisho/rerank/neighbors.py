@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from meisho.arrays import Float32Array, Int64Array
+from meisho.arrays import Float32Array, Int64Array, cut_rows
 from meisho.index.exact import ExactIndex
-from meisho.index.neighborhoods import spread_rows
+from meisho.index.neighborhoods import leave_out, spread_rows
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.evidence import Evidence
 
@@ -79,19 +79,16 @@ def find_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Arra
     assert evidence.database is not None
     k = min(k, max(len(evidence.database) - 1, 0))
     if evidence.graph is None:
-        return _search_others(evidence, rows, k)
+        return search_others(evidence, rows, k)
     found, scores, whole = evidence.graph.find(rows, k)
     if not whole.all():
-        found[~whole], scores[~whole] = _search_others(evidence, rows[~whole], k)
+        found[~whole], scores[~whole] = search_others(evidence, rows[~whole], k)
     return found, scores
 
 
-def _search_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
-    found, scores = find_nearest(evidence, evidence.read(rows), k + 1)
-    left_out = found == rows[:, None]
-    left_out[~left_out.any(axis=1), -1] = True  # more copies than places: none of them is the row
-    shape = len(rows), k
-    return found[~left_out].reshape(shape), scores[~left_out].reshape(shape)
+def search_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Array, Float32Array]:
+    """Find what `find_others` does without a look into the graph; `k` is at most N - 1."""
+    return leave_out(rows, *find_nearest(evidence, evidence.read(rows), k + 1))
 
 
 def rank_by_vectors(ranking: Ranking, evidence: Evidence) -> Ranking:
@@ -107,6 +104,4 @@ def rank_by_vectors(ranking: Ranking, evidence: Evidence) -> Ranking:
 
 def block_rows(num_rows: int, row_bytes: int, block_bytes: int = _BLOCK_BYTES) -> Iterator[slice]:
     """Cut rows into blocks that take at most `block_bytes`, or one row."""
-    step = max(1, block_bytes // max(1, row_bytes))
-    for first in range(0, num_rows, step):
-        yield slice(first, min(first + step, num_rows))
+    return cut_rows(num_rows, max(1, block_bytes // max(1, row_bytes)))

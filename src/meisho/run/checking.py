@@ -18,7 +18,7 @@ from meisho.store.metadata import INDEX_FOLDER, read_metadata
 from meisho.store.records import PhotoRecord
 from meisho.store.repair import find_damaged_rows
 from meisho.store.snapshot import PhotoRows, read_commit
-from meisho.store.snapshot_files import holds_snapshot, is_sound, load_snapshot
+from meisho.store.snapshot_files import holds_snapshot, load_snapshot
 from meisho.store.tables import PHOTOS
 
 T = TypeVar("T")
@@ -120,8 +120,8 @@ def _check_snapshot(collection: Collection, listed: PhotoRows | None) -> Checked
     folder, commit = collection.path / INDEX_FOLDER, read_commit(collection.path)
     if not holds_snapshot(folder, commit):
         return Checked("snapshot", 0)
-    saved = load_snapshot(folder, commit, collection.provenance, collection.dim)
-    if saved is None or not is_sound(folder):
+    saved = load_snapshot(folder, commit, collection.provenance, collection.dim, every_vector=True)
+    if saved is None:
         return Checked("snapshot", 1, (f"the snapshot in {folder} is damaged",))
     if listed is not None and not (
         tuple(saved.descriptors.ids) == listed.ids

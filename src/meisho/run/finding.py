@@ -115,7 +115,6 @@ class Finder:
                 state.kept, state.lock = before.kept, before.lock
                 state.local = before.local if state.mark[1:] == before.mark[1:] else None
                 state.snapshot, state.index = before.snapshot, before.index
-                state.approximate = before.approximate
             self._state = state
             return changed
 
@@ -152,13 +151,10 @@ class Finder:
         photos = as_photos(queries)
         if top < 1:
             raise InputError(f"top is {top}; ask for at least 1 answer")
-        state, reranking = self._state, None if chain is None else self._load_reranking()
-        built = None if reranking is None or chain is None else reranking.build(chain)
+        state, begin = self._state, None if chain is None else self._load_reranking().with_chain(chain)
         asked = turn_photos(photos, self._turned_side_px()) if turned else photos
         described, database = self.describer.describe(asked), state.snapshot.descriptors
-        rerank = None
-        if reranking is not None and built is not None:
-            rerank = reranking.begin(state, asked, described, built)
+        rerank = None if begin is None else begin(state, asked, described)
         question = Question(described, database, state.index, state.contents, rerank, turned)
         ranking, below, positions = question.answer(top, state.hash_of if near else None)
         pairs = None if rerank is None else rerank.end()

@@ -31,7 +31,7 @@ from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipp
 from meisho.store.collection import Collection
 from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
 from meisho.store.snapshot import Snapshot, read_commit
-from meisho.store.snapshot_files import load_snapshot, save_snapshot
+from meisho.store.snapshot_files import save_snapshot
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest, require_name
 from meisho.update import LocalUpdate, Update
@@ -263,9 +263,14 @@ def refresh_index(
     """
     commit = read_commit(collection.path)
     folder = collection.path / INDEX_FOLDER
-    save_snapshot(folder, commit, collection.list_photos(), collection.read_vectors, collection.dim)
-    snapshot = load_snapshot(folder, commit, collection.provenance, collection.dim)
-    assert snapshot is not None  # it was written just now
+    snapshot = save_snapshot(
+        folder,
+        commit,
+        collection.list_photos(),
+        collection.read_vectors,
+        provenance=collection.provenance,
+        dim=collection.dim,
+    )
     vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
     saved = LiveIndex.load(folder)
     kind = kind or LiveIndex.read_kind(folder) or "auto"

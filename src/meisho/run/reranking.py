@@ -5,8 +5,9 @@ Apart from `meisho.run.finding`, so that a question without a chain imports none
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from meisho.arrays import UInt64Array
@@ -44,29 +45,27 @@ class Reranking:
         self._local_describers: dict[Provenance | None, LocalDescriber] = {}
         self._chains: dict[str, Chain] = {}
 
-    def build(self, chain: Chain | str) -> Chain:
-        """Build a chain from a text, once.
+    def with_chain(self, chain: Chain | str) -> "Callable[[State, Sequence[Photo], Descriptors], Rerank]":
+        """Return what gets ready to rerank by a chain; one that is a text is built once.
+
+        What is returned takes the state of the collection, the queries, and their descriptors. It raises
+        InputError where the chain needs local features and there are none.
 
         Raises:
-            InputError: It is no text.
+            InputError: The chain is no text.
             ConfigError: It names an unknown reranker or option.
         """
         if isinstance(chain, Chain):
-            return chain
+            return partial(self._begin, chain)
         if not isinstance(chain, str):
             raise InputError(
                 f"chain is {chain!r:.80}; give a text such as 'dba,alpha-qe', or build_chain(...)"
             )
         if chain not in self._chains:
             self._chains[chain] = build_chain(chain, device=self._device)
-        return self._chains[chain]
+        return partial(self._begin, self._chains[chain])
 
-    def begin(self, state: State, asked: Sequence[Photo], described: Descriptors, chain: Chain) -> "Rerank":
-        """Get ready to rerank what is found for queries in the database of a state.
-
-        Raises:
-            InputError: The chain needs local features and there are none.
-        """
+    def _begin(self, chain: Chain, state: State, asked: Sequence[Photo], described: Descriptors) -> "Rerank":
         database = state.snapshot.descriptors
         with state.lock:
             graph = state.graph
@@ -74,7 +73,7 @@ class Reranking:
             described.vectors,
             database.vectors,
             of_database=state.kept,
-            index=state.approximate,
+            index=None if state.index.is_exact else state.index,
             graph=graph,
         )
         if chain.needs_local:

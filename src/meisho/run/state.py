@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from meisho.index.base import Searcher
+from meisho.index.following import FollowingIndex
 from meisho.index.live import LiveIndex
 from meisho.run.folding import Contents
 from meisho.run.found import Paths
@@ -44,7 +44,6 @@ class State:
         contents: Which of them are copies of each other.
         kept: What rerankers have computed of the database alone.
         hashes: Perceptual hashes of photos, by row, that were compared so far; None where one cannot be read.
-        approximate: The same as `index` where that is approximate.
         local: Its local features, once they were asked for.
         lock: Held while a reranker computes something that is kept.
     """
@@ -53,10 +52,9 @@ class State:
     mark: Mark
     metadata: Metadata
     snapshot: Snapshot
-    index: Searcher
+    index: FollowingIndex
     paths: Sequence[Path]
     contents: Contents
-    approximate: Searcher | None = None
     kept: dict[Hashable, object] = field(default_factory=dict)
     hashes: dict[int, int | None] = field(default_factory=dict)
     local: "StoredFeatures | None" = None
@@ -92,9 +90,7 @@ def load_state(path: Path) -> State:
     live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
     paths = Paths(metadata.photo_root, snapshot.files)
     contents = Contents(snapshot.contents)
-    index = live.follow(vectors, keys, version)
-    approximate = None if live.kind == "exact" else index
-    return State(path, mark, metadata, snapshot, index, paths, contents, approximate)
+    return State(path, mark, metadata, snapshot, live.follow(vectors, keys, version), paths, contents)
 
 
 def is_same(one: Snapshot, other: Snapshot) -> bool:

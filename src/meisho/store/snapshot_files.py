@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import xxhash
 
-from meisho.arrays import AnyArray, Float32Array, Int64Array, UInt64Array, find_rows, read_only
+from meisho.arrays import AnyArray, Float32Array, Int64Array, UInt64Array, find_rows, read_only, row_lengths
 from meisho.config import build
 from meisho.descriptors import Descriptors, Provenance
 from meisho.documents import Fields
@@ -34,7 +34,7 @@ from meisho.files import write_bytes
 from meisho.sealed import is_digest, read_sealed, write_sealed
 from meisho.store.names import Names
 from meisho.store.snapshot import PhotoRows, Snapshot, name_contents
-from meisho.stored_vectors import StoredVectors, digest_vectors, measure_lengths
+from meisho.stored_vectors import StoredVectors, digest_vectors
 
 LARGE_BYTES = 2**30
 """Vectors up to this size, as float32, are read and compared with their digests as a whole."""
@@ -136,7 +136,7 @@ class _Files:
             record = _read_record(folder)
         except FileNotFoundError:
             return None
-        if record.format != _FORMAT:
+        if record is None:
             return None
         rows = np.frombuffer(_map(record.path(folder, "rows"), record.num_rows * _ROW.itemsize), _ROW)
         num_names = int(rows["file_end"][-1]) if len(rows) else 0
@@ -161,28 +161,25 @@ class _Files:
         return StoredVectors(self.vectors, self.rows["digest"], self.rows["length"], self.order, file)
 
     def read(self, provenance: Provenance) -> Snapshot:
-        """Make a snapshot of them.
-
-        Raises:
-            _DAMAGE: They are not what was written.
-        """
+        """Make a snapshot of them; vectors that are in memory then are not compared with their digests."""
         starts = np.concatenate([[0], self.rows["file_end"]])[:-1]
-        rows, starts = (
-            (self.rows, starts) if self.order is None else (self.rows[self.order], starts[self.order])
-        )
+        rows, vectors = self.rows, self.vectors
+        if self.order is not None:
+            rows, starts = rows[self.order], starts[self.order]
         ids: Sequence[str] = Names(self.names, starts, rows["id_end"])
         files: Sequence[str] = Names(self.names, rows["id_end"], rows["file_end"])
-        vectors: Any = self.stored
+        described: Any = self.stored
         if not self.is_large:
-            vectors.compare_all()
-            vectors = self.vectors if self.order is None else vectors[:]
             ids, files = tuple(ids), tuple(files)
+            described = vectors if self.order is None else vectors[self.order]
         keys, contents = read_only(rows["key"], np.uint64), name_contents(rows["sequence"])
-        descriptors = Descriptors(ids, vectors, provenance)
+        descriptors = Descriptors(ids, described, provenance)
         return Snapshot(descriptors, keys, self.record.version, files, read_only(contents, np.int64))
 
 
-def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -> Snapshot | None:
+def load_snapshot(
+    folder: Path, commit: str, provenance: Provenance, dim: int, *, every_vector: bool = False
+) -> Snapshot | None:
     """Read a snapshot saved by `save_snapshot`; None if missing, of another commit, or damaged (logged).
 
     Args:
@@ -190,11 +187,15 @@ def load_snapshot(folder: Path, commit: str, provenance: Provenance, dim: int) -
         commit: Current result of `read_commit`.
         provenance: Model and options that made the collection's descriptors.
         dim: D, their number of dimensions.
+        every_vector: Compare all vectors with their digests now, even of a large collection, of which each is
+            compared when it is read.
     """
     try:
         files = _Files.open(folder)
         if files is None or files.record.commit != commit or not commit or files.record.dim != dim:
             return None
+        if every_vector or not files.is_large:
+            files.stored.compare_all()
         return files.read(provenance)
     except _DAMAGE as error:
         _logger.warning("%s: the saved snapshot is damaged (%s); the tables are read instead", folder, error)
@@ -228,18 +229,15 @@ def forget_snapshot(folder: Path) -> None:
     (folder / _RECORD).unlink(missing_ok=True)
 
 
-def is_sound(folder: Path) -> bool:
-    """Say whether a saved snapshot is what was written, to the last vector, which is read for it."""
-    try:
-        files = _Files.open(folder)
-        if files is not None:
-            files.stored.compare_all()
-    except _DAMAGE:
-        return False
-    return True
-
-
-def save_snapshot(folder: Path, commit: str, photos: PhotoRows, read_vectors: ReadVectors, dim: int) -> None:
+def save_snapshot(
+    folder: Path,
+    commit: str,
+    photos: PhotoRows,
+    read_vectors: ReadVectors,
+    *,
+    provenance: Provenance,
+    dim: int,
+) -> Snapshot:
     """Save a snapshot to `folder`: what the one that is there has not is appended to it.
 
     Memory: about 150 bytes for each photo, and a batch of vectors.
@@ -249,20 +247,20 @@ def save_snapshot(folder: Path, commit: str, photos: PhotoRows, read_vectors: Re
         commit: Result of `read_commit` for the state that the photos were read from.
         photos: What the collection holds.
         read_vectors: Reads those vectors that are new.
+        provenance: Model and options that made the descriptors.
         dim: D, their number of dimensions.
+
+    Returns:
+        What `load_snapshot` would read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     texts = _encode_names(photos)
     identities = _identify(photos, texts)
-    saved = _open_sound(folder)
-    order = np.full(len(identities), -1, np.int64)
+    saved, order = _open_to_append(folder, len(identities), dim), np.full(len(identities), -1)
     if saved is not None:
         order = find_rows(identities, saved.rows["identity"])
-        added = int((order < 0).sum())
-        too_empty = len(saved.rows) + added > 2 * len(order) + 1000
-        wrong_type = saved.record.dtype != _choose_dtype(len(order), dim)
-        if too_empty or wrong_type or saved.record.dim != dim:
-            saved, order = None, np.full(len(identities), -1, np.int64)
+        if len(saved.rows) + int((order < 0).sum()) > 2 * len(order) + 1000:  # more would be gone than there
+            saved, order = None, np.full(len(order), -1)
     new = np.flatnonzero(order < 0)
     record = _append(folder, saved, _rows_of(photos, identities, texts, new), texts, new, read_vectors, dim)
     order[new] = record.num_rows - len(new) + np.arange(len(new))
@@ -272,12 +270,16 @@ def save_snapshot(folder: Path, commit: str, photos: PhotoRows, read_vectors: Re
     for kind in (*_KINDS, "photos"):  # earlier versions had a file of photos
         for path in {*folder.glob(f"{kind}-*.*")} - kept:
             path.unlink(missing_ok=True)  # a process that has mapped it keeps it
+    written = _Files.open(folder)
+    assert written is not None
+    return written.read(provenance)
 
 
-def _read_record(folder: Path) -> _Record:
+def _read_record(folder: Path) -> _Record | None:
+    """Read the record; None for one of another format."""
     values = read_sealed(folder / _RECORD)
     if values.get("format") != _FORMAT:
-        return _Record("", 0, "", 0, "", 0, "", "", "", format=-1)
+        return None
     record = build(Fields(values, _RECORD, InputError), _Record)
     if record.dtype not in ("float32", "float16") or record.num_rows < 0 or record.dim < 1:
         raise ValueError(f"{record.num_rows} rows of {record.dim} × {record.dtype:.80}")
@@ -330,15 +332,19 @@ def _write_order(folder: Path, record: _Record, order: Int64Array) -> str:
     return digest
 
 
-def _open_sound(folder: Path) -> _Files | None:
-    """Open what is saved, to append to it; None where it is damaged, as far as is looked (`LARGE_BYTES`)."""
+def _open_to_append(folder: Path, num_photos: int, dim: int) -> _Files | None:
+    """Open what is saved, to append to it; None where the vectors of so many photos are of another type.
+
+    None, too, where it is damaged, as far as is looked (`LARGE_BYTES`).
+    """
     try:
         files = _Files.open(folder)
         if files is not None and not files.is_large:
             files.stored.compare_all()
     except _DAMAGE:
         return None
-    return files
+    kind = dim, _choose_dtype(num_photos, dim)
+    return files if files is not None and (files.record.dim, files.record.dtype) == kind else None
 
 
 def _encode_names(photos: PhotoRows) -> list[tuple[bytes, bytes]]:
@@ -418,7 +424,7 @@ def _write_vectors(file: BinaryIO, rows: AnyArray, record: _Record, read_vectors
         by_place = np.argsort(places)
         places, stored = places[by_place], vectors[by_place].astype(dtype)
         rows["digest"][places] = digest_vectors(stored)
-        rows["length"][places] = measure_lengths(vectors[by_place])
+        rows["length"][places] = row_lengths(vectors[by_place])
         written[places] = True
         breaks = np.flatnonzero(np.diff(places) != 1) + 1
         for run, part in zip(np.split(places, breaks), np.split(stored, breaks), strict=True):
