@@ -114,7 +114,7 @@ def measure(num_rows: int, dim: int, folder: Path) -> dict[str, float]:
 
 def build(folder: Path, photos: Photos, num_rows: int, *, gone: bool) -> dict[str, float]:
     """Build a collection; or add a hundredth to the one that is there, and remove another."""
-    from meisho.run.indexing import refresh_index
+    from meisho.run.refreshing import refresh_index
 
     figures: dict[str, float] = {}
     if gone:

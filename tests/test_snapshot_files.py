@@ -1,5 +1,7 @@
 """What is saved beside the tables is what they hold, however it grew, and however large it is taken to be."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,29 @@ def test_what_a_kill_left_behind_the_rows_is_written_over(collection, size):
                 file.write(b"left by a kill" * 1000)
         put(writer, {"x": 100})
         check(save(collection), collection, size)
+
+
+def test_a_save_that_is_interrupted_goes_on_from_there(collection, size, monkeypatch):
+    monkeypatch.setattr(snapshot_files, "STEP_ROWS", 100)
+    with collection.writer() as writer:
+        put(writer, {str(number): number for number in range(1000)})
+    folder, commit = collection.path / "index", read_commit(collection.path)
+    read = []
+
+    def read_vectors(sequences, *, steps):
+        read.append(len(sequences))
+        if len(read) > steps:
+            raise KeyboardInterrupt
+        return collection.read_vectors(sequences)
+
+    how = {"provenance": MADE_BY, "dim": DIM}
+    with pytest.raises(KeyboardInterrupt):
+        save_snapshot(folder, commit, collection.list_photos(), partial(read_vectors, steps=4), **how)
+    assert load_snapshot(folder, commit, MADE_BY, DIM) is None
+    read.clear()
+    save_snapshot(folder, commit, collection.list_photos(), partial(read_vectors, steps=99), **how)
+    assert read == 6 * [100]
+    check(save(collection), collection, size)
 
 
 def test_a_damaged_vector_is_named_when_it_is_read(collection, monkeypatch):

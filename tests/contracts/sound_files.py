@@ -413,7 +413,7 @@ READERS = {
     ),
     "store/locks.py": ("writer.json", dump({"pid": 3, "host": "a"}), lambda path: _read_owner(path.parent)),
     "store/metadata.py": ("collection.json", write_collection, lambda path: read_metadata(path.parent)),
-    "store/snapshot_files.py": ("snapshot.json", write_snapshot, read_snapshot),
+    "store/snapshot_record.py": ("snapshot.json", write_snapshot, read_snapshot),
     "store/snapshot_files.py: rows": ("rows-*.bin", write_snapshot, read_snapshot),
     "store/snapshot_files.py: names": ("names-*.bin", write_snapshot, read_snapshot),
     "store/snapshot_files.py: order": ("order-*.bin", write_snapshot, read_snapshot),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from meisho.errors import InputError
+from meisho.index import begun_lists, neighborhoods
 from meisho.index import graph as graph_module
-from meisho.index import neighborhoods
+from meisho.index.begun_lists import BegunLists
 from meisho.index.exact import ExactIndex
 from meisho.index.faiss_index import IVFPQIndex
 from meisho.index.graph import NeighborGraph
@@ -222,3 +223,43 @@ def test_a_broken_graph_is_said_and_not_read(name, tmp_path, caplog):
 def test_no_neighbour_is_refused():
     with pytest.raises(InputError, match="k is 0"):
         build(make_vectors(9), k=0)
+
+
+def test_a_build_goes_on_from_the_lists_that_were_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph_module, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(begun_lists, "ROWS_AT_ONCE", 100)
+    vectors, keys = make_vectors(850), np.arange(850, dtype=np.uint64)
+    whole = NeighborGraph.build(Counting(vectors), vectors, keys, k=8)
+    with pytest.raises(KeyboardInterrupt):
+        NeighborGraph.build(
+            Counting(vectors, most=350), vectors, keys, k=8, begun=BegunLists(tmp_path, keys, 8)
+        )
+    [file] = tmp_path.iterdir()
+    for content, left in {file.read_bytes(): 550, spoil(file.read_bytes()): 750, b"": 850}.items():
+        file.write_bytes(content)
+        searcher = Counting(vectors)
+        again = NeighborGraph.build(searcher, vectors, keys, k=8, begun=BegunLists(tmp_path, keys, 8))
+        assert searcher.asked == left
+        np.testing.assert_array_equal(again.neighbors, whole.neighbors)
+        np.testing.assert_array_equal(again.similarities, whole.similarities)
+    other = BegunLists(tmp_path, keys[::-1], 8)
+    assert len(other.read()[0]) == 0
+
+
+def spoil(content):
+    """Change a byte of the second block of lists."""
+    place = 100 * 8 * 8 + 8 + 17
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+class Counting:
+    """Exact search that counts its queries, and is interrupted when there are more than `most`."""
+
+    def __init__(self, vectors, most=10**9):
+        self.index, self.most, self.asked = ExactIndex.build(vectors), most, 0
+
+    def search(self, queries, top):
+        self.asked += len(queries)
+        if self.asked > self.most:
+            raise KeyboardInterrupt
+        return self.index.search(queries, top)

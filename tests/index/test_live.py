@@ -8,6 +8,7 @@ import pytest
 
 from meisho.arrays import find_rows
 from meisho.errors import CollectionError, ConfigError, InputError
+from meisho.index import live as live_module
 from meisho.index.base import INDEXES
 from meisho.index.exact import ExactIndex
 from meisho.index.live import LiveIndex
@@ -142,6 +143,36 @@ def test_what_was_added_is_taken_into_the_structure(kind, tmp_path):
         check_against_brute_force(live, collection, gone, kind)
     assert live.extend(collection.vectors, collection.keys, collection.version) is live
     assert kind == "exact" or np.isin(collection.keys, live.built_keys).all()
+
+
+def test_a_build_goes_on_from_what_was_kept(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(live_module, "STEP_ROWS", 700)
+    collection = Collection(np.random.default_rng(5), 3000)
+    vectors, keys = collection.vectors, collection.keys
+    whole = LiveIndex.build(kind, vectors, keys, 1)
+
+    def keep(part):
+        part.save(tmp_path)
+        if part.record.num_rows > 1000:
+            raise KeyboardInterrupt
+
+    if kind == "exact":  # nothing to keep
+        assert LiveIndex.build(kind, vectors, keys, 1, keep=keep).count_known(keys) == 3000
+        return
+    with pytest.raises(KeyboardInterrupt):
+        LiveIndex.build(kind, vectors, keys, 1, keep=keep)
+    part = LiveIndex.load(tmp_path)
+    assert part.count_known(keys) == 1400
+    assert not part.is_stale(keys)
+    queries = make_vectors(np.random.default_rng(6), 20)
+    exact = ExactIndex.build(vectors).search(queries, 10)[0]
+    np.testing.assert_array_equal(part.follow(vectors, keys, 1).search(queries, 10)[0], exact)
+    steps = []
+    grown = part.extend(vectors, keys, 1, keep=lambda live: steps.append(live.record.num_rows))
+    assert steps == [2100, 2800]
+    assert grown.record == whole.record
+    found = [live.follow(vectors, keys, 1).search(queries, 10)[0] for live in (grown, whole)]
+    np.testing.assert_array_equal(*found)
 
 
 def test_an_index_over_nothing_is_stale_once_there_is_something():

@@ -452,10 +452,12 @@ def test_damaged_vectors_are_mended_by_the_next_indexing(collection, photos, des
 
 def test_a_killed_indexing_leaves_no_old_answer(collection, photos, describer, monkeypatch):
     """The snapshot is saved at the end: what was committed before is read from the tables."""
-    import meisho.run.indexing as indexing
+    import meisho.run.refreshing as refreshing
 
     paint(photos / "late.png", 77)
-    monkeypatch.setattr(indexing, "save_snapshot", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        refreshing, "save_snapshot", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         add_photos(collection, photos / "late.png", describer)
     finder = Finder.open(collection, extractor=MeanColor())

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from meisho.descriptors import Descriptors, Provenance, normalize_rows
+from meisho.index import live as live_module
 from meisho.index.graph_files import has_graph, load_graph
 from meisho.rerank.base import RERANKERS
 from meisho.rerank.chain import build_chain, load_reranker_class
 from meisho.rerank.evidence import Evidence
-from meisho.run.indexing import refresh_index
+from meisho.run.refreshing import BUILD_INDEX, refresh_index
 from meisho.run.reranking import Reranking
 from meisho.run.state import load_state
 from meisho.searching import search
@@ -77,3 +78,29 @@ def test_the_graph_grows_with_the_collection_until_it_is_not_wanted(large):
     assert not has_graph(folder)
     refresh_index(collection)
     assert not has_graph(folder)
+
+
+def test_an_interrupted_build_goes_on_while_the_old_index_answers(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_module, "STEP_ROWS", 400)
+    vectors = make_vectors(np.random.default_rng(3), np.arange(3000) % NUM_PLACES)
+    collection = Collection.create(tmp_path / "c", photo_root=tmp_path, provenance=MADE_BY, dim=DIM)
+    with collection.writer() as writer:
+        put(writer, range(1200), vectors[:1200])
+        refresh_index(collection, "ivfpq")
+        put(writer, range(1200, 3000), vectors[1200:])
+        with pytest.raises(KeyboardInterrupt):
+            refresh_index(collection, progress=stop_at(1200))
+        assert load_state(collection.path).index.num_added == 1800  # by the index before
+        steps = []
+        refresh_index(collection, progress=lambda *done: steps.append(done))
+    assert steps == [(BUILD_INDEX, done, 3000) for done in (1600, 2000, 2400, 2800)]
+    assert load_state(collection.path).index.num_added == 0
+    assert not (collection.path / "index/unfinished").exists()
+
+
+def stop_at(number):
+    def progress(stage, done, total):
+        if (stage, total) == (BUILD_INDEX, 3000) and done >= number:
+            raise KeyboardInterrupt
+
+    return progress

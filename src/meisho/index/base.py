@@ -6,8 +6,10 @@ A new structure is one file in this folder and one line in `INDEXES`. This one r
         def __init__(self, vectors, rows):
             self.vectors, self.rows = vectors, rows
 
+        num_rows = property(lambda self: len(self.rows))
+
         @classmethod
-        def build(cls, vectors):
+        def build(cls, vectors, *, at_first=None):
             return cls(check_vectors(vectors), np.arange(len(vectors)))
 
         def bind(self, vectors, rows):
@@ -15,6 +17,9 @@ A new structure is one file in this folder and one line in `INDEXES`. This one r
 
         def extend(self, vectors, rows):
             return False
+
+        def tune(self):
+            pass
 
         def search(self, queries, top):
             queries = check_queries(queries, self.vectors.shape[1], top)
@@ -64,9 +69,17 @@ class Index(Searcher, Protocol):
     them.
     """
 
+    @property
+    def num_rows(self) -> int:
+        """B."""
+        ...
+
     @classmethod
-    def build(cls, vectors: Vectors) -> Self:
-        """Build over (N, D) float32 vectors; InputError where they hold NaN or infinity."""
+    def build(cls, vectors: Vectors, *, at_first: int | None = None) -> Self:
+        """Build over (N, D) float32 vectors; InputError where they hold NaN or infinity.
+
+        Made for all of them, it may take in only the first `at_first`; `extend` then brings the others.
+        """
         ...
 
     def bind(self, vectors: Vectors, rows: Int64Array) -> Self:
@@ -75,6 +88,10 @@ class Index(Searcher, Protocol):
 
     def extend(self, vectors: Vectors, rows: Int64Array) -> bool:
         """Take in rows (A,) of (N, D) vectors, behind those that it was built from; says whether it could."""
+        ...
+
+    def tune(self) -> None:
+        """Choose by measuring how far it looks, once it has grown much; most look as far as ever."""
         ...
 
     def save(self, path: Path) -> None:

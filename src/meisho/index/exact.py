@@ -46,9 +46,14 @@ class ExactIndex:
         self._size = len(vectors) if self._alive is None else int(self._alive.sum())
 
     @classmethod
-    def build(cls, vectors: Vectors) -> Self:
-        """Build over (N, D) float32 vectors, which are not copied."""
+    def build(cls, vectors: Vectors, *, at_first: int | None = None) -> Self:
+        """Build over (N, D) float32 vectors, which are not copied: over all of them at once."""
         return cls(vectors)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of vectors that are looked at."""
+        return self._size
 
     def bind(self, vectors: Vectors, rows: Int64Array) -> Self:
         """Return an exact index over those `rows` of other (N, D) vectors that are not -1."""
@@ -57,6 +62,9 @@ class ExactIndex:
     def extend(self, vectors: Vectors, rows: Int64Array) -> bool:
         """Return False: it holds nothing that could grow."""
         return False
+
+    def tune(self) -> None:
+        """Do nothing: it looks at all."""
 
     def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
         """Find the `top` best rows of each of (Q, D) queries; see `Index.search`.

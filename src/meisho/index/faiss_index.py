@@ -16,7 +16,7 @@ transformation for inner-product spaces".
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -61,6 +61,8 @@ class _FaissIndex:
     """What both structures share; a subclass says how to make one and how far to look in it."""
 
     kind: ClassVar[str]
+    _by_one_thread: ClassVar[bool] = False
+    """Whether one thread takes all vectors in."""
 
     def __init__(self, structure: _Faiss, vectors: Vectors, rows: Int64Array) -> None:
         self._structure = structure  # None where there were too few vectors for one
@@ -70,8 +72,10 @@ class _FaissIndex:
         self._size = int(self._present.sum())
 
     @classmethod
-    def build(cls, vectors: Vectors) -> Self:
+    def build(cls, vectors: Vectors, *, at_first: int | None = None) -> Self:
         """Build over (N, D) float32 vectors, the same way every time; fewer than 1,000 are searched exactly.
+
+        Vectors of unequal length are taken in as a whole, whatever `at_first` says, see `Index.build`.
 
         Raises:
             InputError: The vectors are not a matrix or not finite.
@@ -79,8 +83,21 @@ class _FaissIndex:
         """
         vectors = check_vectors(vectors)
         _import_faiss()
-        structure = cls._make(vectors) if len(vectors) >= _MIN_ROWS else None
-        return cls(structure, vectors, np.arange(len(vectors)))
+        if len(vectors) < _MIN_ROWS:
+            return cls(None, vectors, np.arange(len(vectors)))
+        lift = _Lift(vectors)
+        structure, num_rows = cls._train(vectors, lift), len(vectors)
+        if at_first is not None and lift.is_even:
+            num_rows = min(at_first, num_rows)
+        with cls._threads_for(num_rows):
+            for block in cut_rows(num_rows, _BLOCK_ROWS):
+                structure.add(lift.apply(vectors[block]))
+        return cls(structure, vectors, np.arange(num_rows))
+
+    @property
+    def num_rows(self) -> int:
+        """Number of vectors that it was built from."""
+        return len(self._rows)
 
     def extend(self, vectors: Vectors, rows: Int64Array) -> bool:
         """Take in further rows (A,) of (N, D) vectors; see `Index.extend`.
@@ -93,10 +110,13 @@ class _FaissIndex:
         blocks = [rows[block] for block in cut_rows(len(rows), _BLOCK_ROWS)]
         if any(np.abs(row_lengths(vectors[block]) - 1).max() > _EVEN for block in blocks):
             return False
-        with _threads(_import_faiss(), 1):
+        with self._threads_for(len(rows)):
             for block in blocks:
                 built.add(vectors[block])
         return True
+
+    def tune(self) -> None:
+        """Do nothing: how far it looks lies with what is asked."""
 
     def bind(self, vectors: Vectors, rows: Int64Array) -> Self:
         """Return the same structure bound to other (N, D) vectors by `rows` (B,); see `Index`.
@@ -161,8 +181,13 @@ class _FaissIndex:
         return cls(structure, np.empty((0, 0), np.float32), rows)
 
     @classmethod
-    def _make(cls, vectors: Vectors) -> _Faiss:
+    def _train(cls, vectors: Vectors, lift: "_Lift") -> _Faiss:
+        """Return a structure for these vectors that holds none yet."""
         raise NotImplementedError
+
+    @classmethod
+    def _threads_for(cls, num_rows: int) -> AbstractContextManager[None]:
+        return _threads(_import_faiss(), 1 if cls._by_one_thread or num_rows < _ROWS_FOR_THREADS else None)
 
     def _parameters(self, count: int, selector: _Faiss) -> _Faiss:
         raise NotImplementedError
@@ -194,16 +219,21 @@ class IVFPQIndex(_FaissIndex):
     kind = "ivfpq"
 
     @classmethod
-    def build(cls, vectors: Vectors) -> Self:
-        """Build as all do, and choose how many lists are looked at by measuring; see `_SCANNED_SHARES`."""
-        index = super().build(vectors)
-        if index._structure is not None:
-            index._choose_share()
+    def build(cls, vectors: Vectors, *, at_first: int | None = None) -> Self:
+        """Build as all do, and choose how many lists are looked at, see `tune`."""
+        index = super().build(vectors, at_first=at_first)
+        index.tune()
         return index
 
-    def _choose_share(self) -> None:
-        lists, num_rows = _import_faiss().downcast_index(self._structure.index), len(self._vectors)
-        rows = np.sort(np.random.default_rng(_SEED).choice(num_rows, min(num_rows, _TUNED_BY), replace=False))
+    def tune(self) -> None:
+        """Choose how many lists are looked at by measuring; see `_SCANNED_SHARES`."""
+        if self._structure is None or not self._size:
+            return
+        lists = _import_faiss().downcast_index(self._structure.index)
+        present = np.sort(self._rows[self._present])
+        num_rows = len(present)
+        rows = np.random.default_rng(_SEED).choice(present, min(num_rows, _TUNED_BY), replace=False)
+        rows.sort()
         queries = self._vectors[rows]
         nearest, _ = self._search_exactly(queries, _TUNED_TOP)
         for share in _SCANNED_SHARES:
@@ -213,11 +243,10 @@ class IVFPQIndex(_FaissIndex):
                 return
 
     @classmethod
-    def _make(cls, vectors: Vectors) -> _Faiss:
+    def _train(cls, vectors: Vectors, lift: "_Lift") -> _Faiss:
         faiss = _import_faiss()
         num_rows = len(vectors)
         num_lists = 2 ** round(math.log2(2 * math.sqrt(num_rows)))
-        lift = _Lift(vectors)
         rows = np.random.default_rng(_SEED).permutation(num_rows)[: _TRAINED_PER_LIST * num_lists]
         sample = lift.apply(vectors[np.sort(rows)])
         turn = _fit_turn(sample, _choose_dim(lift.dim))
@@ -233,11 +262,8 @@ class IVFPQIndex(_FaissIndex):
             clustering.seed = _SEED
             clustering.min_points_per_centroid = 1  # else FAISS prints a warning
         structure = faiss.IndexPreTransform(turn, lists)
-        with _threads(faiss, 1 if num_rows < _ROWS_FOR_THREADS else None):
+        with cls._threads_for(num_rows):
             structure.train(sample)
-            del sample
-            for block in _blocks(vectors):
-                structure.add(lift.apply(block))
         return structure
 
     def _parameters(self, count: int, selector: _Faiss) -> _Faiss:
@@ -289,16 +315,14 @@ class HNSWIndex(_FaissIndex):
     """A graph of near neighbours over 8-bit vectors; about D + 270 bytes for each vector."""
 
     kind = "hnsw"
+    _by_one_thread = True  # several would link the graph in the order in which they get there
 
     @classmethod
-    def _make(cls, vectors: Vectors) -> _Faiss:
+    def _train(cls, vectors: Vectors, lift: "_Lift") -> _Faiss:
         faiss = _import_faiss()
-        lift = _Lift(vectors)
         structure = faiss.IndexHNSWSQ(lift.dim, faiss.ScalarQuantizer.QT_8bit, 32, faiss.METRIC_INNER_PRODUCT)
-        with _threads(faiss, 1):  # several would link the graph in the order in which they get there
+        with cls._threads_for(len(vectors)):
             structure.train(lift.apply(vectors[:: max(1, len(vectors) // 65_536)]))
-            for block in _blocks(vectors):
-                structure.add(lift.apply(block))
         return structure
 
     def _parameters(self, count: int, selector: _Faiss) -> _Faiss:
@@ -311,14 +335,14 @@ class _Lift:
     def __init__(self, vectors: Vectors) -> None:
         lengths = np.concatenate([row_lengths(block) for block in _blocks(vectors)])
         self._scale = np.float32(1 / max(float(lengths.max()), 1e-30))
-        self._uneven = float(lengths.min()) * self._scale < 1 - _EVEN
-        self.dim = vectors.shape[1] + int(self._uneven)
+        self.is_even = float(lengths.min()) * self._scale >= 1 - _EVEN
+        self.dim = vectors.shape[1] + int(not self.is_even)
 
     def apply(self, vectors: Float32Array) -> Float32Array:
         """Return (N, dim) for (N, D)."""
         lifted = np.zeros((len(vectors), self.dim), np.float32)
         lifted[:, : vectors.shape[1]] = vectors * self._scale
-        if self._uneven:
+        if not self.is_even:
             lifted[:, vectors.shape[1]] = np.sqrt(np.maximum(0, 1 - row_lengths(lifted) ** 2))
         return lifted
 

@@ -12,6 +12,7 @@ import numpy as np
 from meisho.arrays import BoolArray, Float32Array, Int64Array, cut_rows, find_rows
 from meisho.errors import InputError
 from meisho.index.base import Searcher
+from meisho.index.begun_lists import ROWS_AT_ONCE, BegunLists
 from meisho.index.exact import ExactIndex
 from meisho.index.keys import KeyArray, check_keys
 from meisho.index.neighborhoods import (
@@ -39,7 +40,6 @@ MOST_ADDED, MOST_ADDED_SHARE = 32_768, 0.5
 
 _STAGE = "graph"
 _RECALL_SAMPLE = 100
-_ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +77,7 @@ class NeighborGraph:
         keys: KeyArray,
         *,
         k: int = WIDTH,
+        begun: BegunLists | None = None,
         progress: Progress = silent,
     ) -> Self:
         """Find the neighbours of all of (N, D) unit vectors.
@@ -88,6 +89,7 @@ class NeighborGraph:
             vectors: (N, D) float32.
             keys: (N,) what tells them apart.
             k: Neighbours of each.
+            begun: Keeps what is found, and knows what was found before.
             progress: Called as lists are found.
 
         Raises:
@@ -96,7 +98,17 @@ class NeighborGraph:
         if k < 1:
             raise InputError(f"graph: k is {k}; ask for at least 1 neighbour")
         keys, rows = check_keys(keys, len(vectors)), np.arange(len(vectors))
-        lists = find_lists(searcher, vectors, rows, k, advance=lambda done: progress(_STAGE, done, len(rows)))
+        lists, before = empty_lists(len(rows), k), empty_lists(0, k) if begun is None else begun.read()
+        done = len(before[0])
+        lists[0][:done], lists[1][:done] = before
+        for block in cut_rows(len(rows), ROWS_AT_ONCE):
+            if block.start < done:
+                continue
+            found = find_lists(searcher, vectors, rows[block], k)
+            lists[0][block], lists[1][block] = found
+            if begun is not None:
+                begun.write(block.start, found)
+            progress(_STAGE, block.stop, len(rows))
         return cls(keys, *lists, *find_farthest(vectors, rows), recall=measure_recall(lists, vectors))
 
     def __len__(self) -> int:
@@ -152,7 +164,13 @@ class NeighborGraph:
         return sort_pairs(neighbors, similarities, self.k)
 
     def grow(
-        self, searcher: Searcher, vectors: Vectors, keys: KeyArray, *, progress: Progress = silent
+        self,
+        searcher: Searcher,
+        vectors: Vectors,
+        keys: KeyArray,
+        *,
+        begun: BegunLists | None = None,
+        progress: Progress = silent,
     ) -> Self:
         """Return the graph of the present vectors (N, D) with keys (N,); itself where they are the same.
 
@@ -164,6 +182,7 @@ class NeighborGraph:
             searcher: Bound to `vectors`.
             vectors: (N, D) float32.
             keys: (N,) what tells them apart.
+            begun: As `build` takes it.
             progress: Called as lists are found.
 
         Raises:
@@ -176,7 +195,7 @@ class NeighborGraph:
         assert followed.places is not None
         added = np.flatnonzero(followed.places < 0)
         if len(added) > min(MOST_ADDED, MOST_ADDED_SHARE * len(vectors)):
-            return self.build(searcher, vectors, keys, k=self.k, progress=progress)
+            return self.build(searcher, vectors, keys, k=self.k, begun=begun, progress=progress)
         return followed._take_in(added, searcher, vectors, keys, progress)
 
     def _take_in(
@@ -211,7 +230,7 @@ class NeighborGraph:
     def _copy_lists(self) -> Lists:
         """Return the lists of all present rows, to write into."""
         lists = empty_lists(len(self), self.k)
-        for block in cut_rows(len(self), _ROWS_AT_ONCE):
+        for block in cut_rows(len(self), ROWS_AT_ONCE):
             lists[0][block], lists[1][block] = self._find_lists(np.arange(block.start, block.stop))
         return lists
 

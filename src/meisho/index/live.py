@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from meisho.arrays import find_rows
+from meisho.arrays import cut_rows, find_rows
 from meisho.config import build
 from meisho.documents import Fields
 from meisho.errors import CollectionError, InputError, MissingDependencyError
@@ -28,6 +29,15 @@ STALE_FROM_SHARE = 0.2
 
 GROWN_FROM_TIMES = 2
 """An index is stale when there are more than so many times the rows that its structure was chosen for."""
+
+STEP_ROWS = 2**18
+"""Vectors that are taken in before what there is of a structure is kept."""
+
+TUNED_FROM_SHARE = 1 / 8
+"""A structure that grows by more than this share chooses anew how far it looks."""
+
+MOST_ADDED_ROWS = 2**16
+"""With more rows than these that a structure does not know, all rows are searched exactly."""
 
 _RECORD = "index.json"
 _FORMAT = 2
@@ -61,6 +71,9 @@ class IndexRecord:
         return folder / f"{self.kind}-{self.keys_sha256[:16]}.{suffix}"
 
 
+Keep = Callable[["LiveIndex"], None]
+
+
 @dataclass(frozen=True, eq=False)
 class LiveIndex:
     """A structure with the keys of the vectors it was built from; `follow` makes it answer for present ones.
@@ -79,33 +92,56 @@ class LiveIndex:
     structure: Index
 
     @classmethod
-    def build(cls, kind: str, vectors: Vectors, keys: KeyArray, version: int) -> Self:
+    def build(
+        cls, kind: str, vectors: Vectors, keys: KeyArray, version: int, *, keep: Keep | None = None
+    ) -> Self:
         """Build from (N, D) vectors with their keys (N,), which are the collection's `version`.
+
+        Args:
+            kind: Its name in `INDEXES`.
+            vectors: (N, D) float32.
+            keys: (N,) what tells them apart.
+            version: The collection's.
+            keep: Called after every `STEP_ROWS` of many vectors with what there is so far, for example to
+                save it: `extend` goes on from there.
 
         Raises:
             ConfigError: There is no such kind.
             InputError: The vectors are not finite, or the keys not one per vector and unique.
             MissingDependencyError: The kind needs a package that is not installed.
         """
-        structure = _class_of(kind).build(vectors)
+        structure = _class_of(kind).build(vectors, at_first=None if keep is None else STEP_ROWS)
         keys = check_keys(keys, len(vectors))
-        size = len(vectors)
-        record = IndexRecord(kind, int(version), size, size, vectors.shape[1], _digest(keys))
-        return cls(record, keys, structure)
+        built = keys[: structure.num_rows]
+        record = IndexRecord(kind, int(version), len(built), len(keys), vectors.shape[1], _digest(built))
+        live = cls(record, built, structure)
+        if keep is None or len(built) == len(keys):
+            return live
+        keep(live)
+        return live.extend(vectors, keys, version, keep=keep)
 
-    def extend(self, vectors: Vectors, keys: KeyArray, version: int) -> Self:
+    def extend(self, vectors: Vectors, keys: KeyArray, version: int, *, keep: Keep | None = None) -> Self:
         """Take in those of the present vectors (N, D) with keys (N,) that it does not know.
 
         The structure itself grows, so that `self` may not be used any more. Returns `self` where there is
-        nothing to take in, or where the structure cannot: they are then searched exactly.
+        nothing to take in, or where the structure cannot: they are then searched exactly. For `keep` see
+        `build`.
         """
-        keys = check_keys(keys, len(vectors))
+        keys, live = check_keys(keys, len(vectors)), self
         new = np.flatnonzero(find_rows(keys, self.built_keys) < 0)
-        if not len(new) or self.kind == "exact" or not self.structure.extend(vectors, new):
-            return self
-        built = np.concatenate([self.built_keys, keys[new]])
-        record = replace(self.record, version=int(version), num_rows=len(built), keys_sha256=_digest(built))
-        return type(self)(record, built, self.structure)
+        for block in cut_rows(len(new) if self.kind != "exact" else 0, STEP_ROWS):
+            if not self.structure.extend(vectors, new[block]):
+                return live
+            built = np.concatenate([live.built_keys, keys[new[block]]])
+            record = replace(
+                self.record, version=int(version), num_rows=len(built), keys_sha256=_digest(built)
+            )
+            live = type(self)(record, built, self.structure)
+            if keep is not None and block.stop < len(new):
+                keep(live)
+        if len(new) > TUNED_FROM_SHARE * len(self.built_keys):
+            self.structure.bind(vectors, find_rows(live.built_keys, keys)).tune()
+        return live
 
     @property
     def kind(self) -> str:
@@ -123,6 +159,10 @@ class LiveIndex:
         return gone > STALE_FROM_SHARE * len(self.built_keys) or (
             len(keys) > GROWN_FROM_TIMES * self.record.num_first
         )
+
+    def count_known(self, keys: KeyArray) -> int:
+        """Return how many of the present keys (N,) are in it."""
+        return int((find_rows(keys, self.built_keys) >= 0).sum())
 
     def follow(self, vectors: Vectors, keys: KeyArray, version: int) -> FollowingIndex:
         """Return an index over the present vectors (N, D) with keys (N,), the collection's `version`.
@@ -143,6 +183,8 @@ class LiveIndex:
         present = np.zeros(len(keys), np.bool_)
         present[rows[rows >= 0]] = True
         added = np.flatnonzero(~present)
+        if len(added) > MOST_ADDED_ROWS:  # they are read into memory: an index that was not built to its end
+            return FollowingIndex(version, ExactIndex.build(vectors), added[:0], vectors[:0])
         return FollowingIndex(version, self.structure.bind(vectors, rows), added, vectors[added])
 
     def save(self, folder: Path) -> None:

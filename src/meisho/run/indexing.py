@@ -10,10 +10,6 @@ from meisho.errors import DamagedError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
 from meisho.index.base import INDEXES
-from meisho.index.choice import choose_index
-from meisho.index.graph import NeighborGraph
-from meisho.index.graph_files import has_graph, load_graph, remove_graph, save_graph
-from meisho.index.live import LiveIndex
 from meisho.local_describing import LocalDescriber
 from meisho.photos import (
     DEFAULT_EXCLUDES,
@@ -27,11 +23,10 @@ from meisho.photos import (
 )
 from meisho.planning import Plan, find_added, plan_additions, plan_local_update, plan_update
 from meisho.progress import BUILDING, Progress, Stages, silent
+from meisho.run.refreshing import BUILD_INDEX, refresh_index
 from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
-from meisho.store.metadata import INDEX_FOLDER, is_collection, keep_excludes, read_metadata
-from meisho.store.snapshot import Snapshot, read_commit
-from meisho.store.snapshot_files import save_snapshot
+from meisho.store.metadata import is_collection, keep_excludes, read_metadata
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest, require_name
 from meisho.update import LocalUpdate, Update
@@ -247,56 +242,6 @@ def remove_photos(collection_path: str | Path, ids: str | Path | Iterable[str | 
     return change.summarise(PhotoFolder(collection.photo_root, ()))
 
 
-def refresh_index(
-    collection: Collection,
-    kind: str | None = None,
-    *,
-    graph: bool | None = None,
-    progress: Progress = silent,
-) -> str:
-    """Bring what is derived from a collection in step with it, and return the kind of the search structure.
-
-    First the snapshot, which is what a `Finder` reads: what was added is appended to it. Then the structure,
-    which takes in what was added; it is built when it is missing, stale or of another kind. Then the graph
-    of neighbours, where there is one or `graph` asks for it. Only whoever writes to the collection may call
-    this.
-    """
-    commit = read_commit(collection.path)
-    folder = collection.path / INDEX_FOLDER
-    snapshot = save_snapshot(
-        folder,
-        commit,
-        collection.list_photos(),
-        collection.read_vectors,
-        provenance=collection.provenance,
-        dim=collection.dim,
-    )
-    vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
-    saved = LiveIndex.load(folder)
-    kind = kind or LiveIndex.read_kind(folder) or "auto"
-    kind = choose_index(vectors) if kind == "auto" else kind
-    if saved is None or saved.kind != kind or saved.is_stale(keys):
-        live = LiveIndex.build(kind, vectors, keys, version)
-    else:
-        live = saved.extend(vectors, keys, version)
-    if live is not saved:
-        live.save(folder)
-    if graph is False:
-        remove_graph(folder)
-    elif graph or has_graph(folder):
-        _refresh_graph(folder, live, snapshot, progress)
-    return kind
-
-
-def _refresh_graph(folder: Path, live: LiveIndex, snapshot: Snapshot, progress: Progress) -> None:
-    vectors, keys = snapshot.descriptors.vectors, snapshot.keys
-    searcher, saved = live.follow(vectors, keys, snapshot.version), load_graph(folder)
-    if saved is None:
-        save_graph(NeighborGraph.build(searcher, vectors, keys, progress=progress), folder)
-    elif (grown := saved.grow(searcher, vectors, keys, progress=progress)) is not saved:
-        save_graph(grown, folder)
-
-
 class _Change:
     """One change of a collection under way: described, committed, tidied, and its index refreshed."""
 
@@ -327,12 +272,12 @@ class _Change:
             self._remove_gone()
         self._num_photos, self._broken = self._writer.count_photos()
         self._writer.tidy()
-        self._progress("build index", 0, 1)
+        self._progress(BUILD_INDEX, 0, 1)
         with self._stages.at(BUILDING):
             self._kind = refresh_index(
                 self._collection, self._options.index, graph=self._options.graph, progress=self._progress
             )
-        self._progress("build index", 1, 1)
+        self._progress(BUILD_INDEX, 1, 1)
         self._describe_local(photos)
 
     def summarise(self, folder: PhotoFolder) -> IndexSummary:

@@ -9,7 +9,7 @@ In the folder `index/` of the collection::
     order-<digest>.bin     (N,) int64: the rows that are there, in order; only where it is not all R in order
 
 Rows are only ever appended, so that a process which has mapped the files keeps what it saw. A kill leaves the
-old record, and rows behind those that it counts, which the next save writes over. Where more rows are gone
+record before, and rows behind those that it counts, which the next save writes over. Where more rows are gone
 than there, all files are written anew under another name. Vectors of a collection of more than `LARGE_BYTES`
 stay in their file (`StoredVectors`), and so do its names.
 """
@@ -18,22 +18,30 @@ import logging
 import mmap
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import xxhash
 
-from meisho.arrays import AnyArray, Float32Array, Int64Array, UInt64Array, find_rows, read_only, row_lengths
-from meisho.config import build
+from meisho.arrays import (
+    AnyArray,
+    Float32Array,
+    Int64Array,
+    UInt64Array,
+    cut_rows,
+    find_rows,
+    read_only,
+    row_lengths,
+)
 from meisho.descriptors import Descriptors, Provenance
-from meisho.documents import Fields
 from meisho.errors import DamagedError, InputError
 from meisho.files import write_bytes
-from meisho.sealed import is_digest, read_sealed, write_sealed
+from meisho.sealed import read_sealed
 from meisho.store.names import Names
 from meisho.store.snapshot import PhotoRows, Snapshot, name_contents
+from meisho.store.snapshot_record import KINDS, RECORD_FILE, SnapshotRecord
 from meisho.stored_vectors import StoredVectors, digest_vectors
 
 LARGE_BYTES = 2**30
@@ -42,9 +50,9 @@ LARGE_BYTES = 2**30
 ReadVectors = Callable[[Int64Array], Iterator[tuple[Int64Array, Float32Array]]]
 """(A,) sequence numbers, which may repeat -> batches: places (B,) among them, and their vectors (B, D)."""
 
-_RECORD = "snapshot.json"
-_FORMAT = 3
-_KINDS = ("rows", "names", "vectors", "order")
+STEP_ROWS = 2**17
+"""Rows that are appended before the record is written, so that a save which is interrupted goes on."""
+
 _ROW = np.dtype(
     [
         ("key", "<u8"),
@@ -72,39 +80,6 @@ _DAMAGE = (
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Record:
-    """The contents of snapshot.json.
-
-    Attributes:
-        commit: Result of `read_commit` when the snapshot was taken.
-        version: `Collection.version` at that moment.
-        build: What is in the names of the files.
-        dim: D.
-        dtype: "float32" or "float16".
-        num_rows: R.
-        rows_digest: XXH3 (128 bits) of the rows.
-        names_digest: The same of the names.
-        order: Digest of the order, which is in the name of its file; "" where there is none.
-        format: Format version of these files.
-    """
-
-    commit: str
-    version: int
-    build: str
-    dim: int
-    dtype: str
-    num_rows: int
-    rows_digest: str
-    names_digest: str
-    order: str
-    format: int = _FORMAT
-
-    def path(self, folder: Path, kind: str) -> Path:
-        """Return one of its files."""
-        return folder / f"{kind}-{self.order if kind == 'order' else self.build}.bin"
-
-
 @dataclass(frozen=True, eq=False)
 class _Files:
     """The opened files of a snapshot.
@@ -119,7 +94,7 @@ class _Files:
     """
 
     folder: Path
-    record: _Record
+    record: SnapshotRecord
     rows: AnyArray
     names: memoryview
     vectors: AnyArray
@@ -133,14 +108,12 @@ class _Files:
             _DAMAGE: They are not what was written.
         """
         try:
-            record = _read_record(folder)
+            record = SnapshotRecord.read(folder)
         except FileNotFoundError:
             return None
         if record is None:
             return None
-        rows = np.frombuffer(_map(record.path(folder, "rows"), record.num_rows * _ROW.itemsize), _ROW)
-        num_names = int(rows["file_end"][-1]) if len(rows) else 0
-        names = _map(record.path(folder, "names"), num_names)
+        rows, names = _map_rows(folder, record)
         dtype = np.dtype(record.dtype).newbyteorder("<")
         size = record.num_rows * record.dim * dtype.itemsize
         vectors = np.frombuffer(_map(record.path(folder, "vectors"), size), dtype)
@@ -205,7 +178,7 @@ def load_snapshot(
 def holds_snapshot(folder: Path, commit: str) -> bool:
     """Say whether `folder` holds a snapshot of this commit, sound or damaged."""
     try:
-        return read_sealed(folder / _RECORD).get("commit") == commit
+        return read_sealed(folder / RECORD_FILE).get("commit") == commit
     except OSError:
         return False
     except ValueError:
@@ -226,7 +199,7 @@ def read_saved_files(folder: Path) -> dict[str, str] | None:
 
 def forget_snapshot(folder: Path) -> None:
     """Let a saved snapshot be of no commit: one of a table that was made anew may have the same name."""
-    (folder / _RECORD).unlink(missing_ok=True)
+    (folder / RECORD_FILE).unlink(missing_ok=True)
 
 
 def save_snapshot(
@@ -262,31 +235,21 @@ def save_snapshot(
         if len(saved.rows) + int((order < 0).sum()) > 2 * len(order) + 1000:  # more would be gone than there
             saved, order = None, np.full(len(order), -1)
     new = np.flatnonzero(order < 0)
-    record = _append(folder, saved, _rows_of(photos, identities, texts, new), texts, new, read_vectors, dim)
+    record = _create(folder, len(order), dim) if saved is None else replace(saved.record, commit="", order="")
+    for step in cut_rows(len(new), STEP_ROWS):
+        some = new[step]
+        record = _append(folder, record, _rows_of(photos, identities, texts, some), texts, some, read_vectors)
+        record.write(folder)  # of no commit: the next save goes on from here
     order[new] = record.num_rows - len(new) + np.arange(len(new))
     record = replace(record, commit=commit, version=photos.version, order=_write_order(folder, record, order))
-    write_sealed(folder / _RECORD, asdict(record))
-    kept = {record.path(folder, kind) for kind in _KINDS}
-    for kind in (*_KINDS, "photos"):  # earlier versions had a file of photos
+    record.write(folder)
+    kept = {record.path(folder, kind) for kind in KINDS}
+    for kind in (*KINDS, "photos"):  # earlier versions had a file of photos
         for path in {*folder.glob(f"{kind}-*.*")} - kept:
             path.unlink(missing_ok=True)  # a process that has mapped it keeps it
     written = _Files.open(folder)
     assert written is not None
     return written.read(provenance)
-
-
-def _read_record(folder: Path) -> _Record | None:
-    """Read the record; None for one of another format."""
-    values = read_sealed(folder / _RECORD)
-    if values.get("format") != _FORMAT:
-        return None
-    record = build(Fields(values, _RECORD, InputError), _Record)
-    if record.dtype not in ("float32", "float16") or record.num_rows < 0 or record.dim < 1:
-        raise ValueError(f"{record.num_rows} rows of {record.dim} × {record.dtype:.80}")
-    names = is_digest(record.build, digits=16), record.order == "" or is_digest(record.order, digits=32)
-    if not all(names):
-        raise ValueError("a file is named otherwise than those of a snapshot are")
-    return record
 
 
 def _map(path: Path, size: int) -> memoryview:
@@ -311,7 +274,7 @@ def _choose_dtype(num_rows: int, dim: int) -> str:
     return "float16" if _is_large(num_rows, dim) else "float32"
 
 
-def _read_order(folder: Path, record: _Record) -> Int64Array | None:
+def _read_order(folder: Path, record: SnapshotRecord) -> Int64Array | None:
     if not record.order:
         return None
     content = record.path(folder, "order").read_bytes()
@@ -323,7 +286,7 @@ def _read_order(folder: Path, record: _Record) -> Int64Array | None:
     return order
 
 
-def _write_order(folder: Path, record: _Record, order: Int64Array) -> str:
+def _write_order(folder: Path, record: SnapshotRecord, order: Int64Array) -> str:
     if np.array_equal(order, np.arange(record.num_rows)):
         return ""
     content = order.astype("<i8").tobytes()
@@ -379,27 +342,38 @@ def _rows_of(
     return rows
 
 
+def _create(folder: Path, num_photos: int, dim: int) -> SnapshotRecord:
+    """Make the files of a snapshot that holds nothing yet."""
+    nothing = _digest(memoryview(b""))
+    record = SnapshotRecord(
+        "", 0, os.urandom(8).hex(), dim, _choose_dtype(num_photos, dim), 0, nothing, nothing, ""
+    )
+    for kind in ("rows", "names", "vectors"):
+        record.path(folder, kind).touch()
+    return record
+
+
+def _map_rows(folder: Path, record: SnapshotRecord) -> tuple[AnyArray, memoryview]:
+    """Map the rows and the names of a record."""
+    rows = np.frombuffer(_map(record.path(folder, "rows"), record.num_rows * _ROW.itemsize), _ROW)
+    return rows, _map(record.path(folder, "names"), int(rows["file_end"][-1]) if len(rows) else 0)
+
+
 def _append(
     folder: Path,
-    saved: _Files | None,
+    record: SnapshotRecord,
     rows: AnyArray,
     texts: list[tuple[bytes, bytes]],
     new: Int64Array,
     read_vectors: ReadVectors,
-    dim: int,
-) -> _Record:
-    """Write the new rows behind those that are saved, or into new files; return their record, unfinished."""
-    if saved is None:
-        dtype = _choose_dtype(len(rows), dim)
-        record = _Record("", 0, os.urandom(8).hex(), dim, dtype, 0, "", "", "")
-        before, names_before = rows[:0], memoryview(b"")
-    else:
-        record, before, names_before = saved.record, saved.rows, saved.names
+) -> SnapshotRecord:
+    """Write new rows behind those of a record, or into new files; return the record with them."""
+    before, names_before = _map_rows(folder, record)
     start = len(names_before)
     rows["id_end"] += start
     rows["file_end"] += start
     names = b"".join(text for row in new.tolist() for text in texts[row])
-    with record.path(folder, "vectors").open("r+b" if saved else "w+b") as file:
+    with record.path(folder, "vectors").open("r+b") as file:
         _write_vectors(file, rows, record, read_vectors)
     _write_behind(record.path(folder, "names"), start, names)
     _write_behind(record.path(folder, "rows"), before.nbytes, rows.tobytes())
@@ -415,7 +389,7 @@ def _append(
     )
 
 
-def _write_vectors(file: BinaryIO, rows: AnyArray, record: _Record, read_vectors: ReadVectors) -> None:
+def _write_vectors(file: BinaryIO, rows: AnyArray, record: SnapshotRecord, read_vectors: ReadVectors) -> None:
     """Write the vectors of new rows, and the digests of them into the rows."""
     dtype = np.dtype(record.dtype).newbyteorder("<")
     size = record.dim * dtype.itemsize
@@ -433,6 +407,6 @@ def _write_vectors(file: BinaryIO, rows: AnyArray, record: _Record, read_vectors
 
 
 def _write_behind(path: Path, start: int, content: bytes) -> None:
-    with path.open("r+b" if start else "wb") as file:
+    with path.open("r+b") as file:
         file.seek(start)
         file.write(content)
