@@ -1,6 +1,7 @@
 """A collection of up to a million photos: what it costs to build, open, ask and change it.
 
     python benchmarks/bench_million.py [--rows 10000 --rows 100000 ...] [--dim 1280] [--folder PLACE]
+        [--plot million.svg]
 
 Data: generated descriptors. Places of 1 to 2,000 photos, sizes with a long tail (Pareto, exponent 1); the
 spread of their centres and of the photos around them falls with the square root of the dimension's number, as
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--dim", type=int, default=1280)
     parser.add_argument("--folder", type=Path, help="where to make the collections; a temporary one")
+    parser.add_argument("--plot", type=Path, help="where to draw how each figure grows, as SVG")
     parser.add_argument("--part", choices=("build", "ask"), help=argparse.SUPPRESS)
     parser.add_argument("--gone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -98,6 +100,8 @@ def main() -> None:
             results.append(measure(num_rows, options.dim, Path(folder)))
     for name in results[0]:
         print("|", name, "|", " | ".join(f"{result[name]:,.4g}" for result in results), "|")
+    if options.plot:
+        draw(results, options.plot)
 
 
 def measure(num_rows: int, dim: int, folder: Path) -> dict[str, float]:
@@ -110,6 +114,40 @@ def measure(num_rows: int, dim: int, folder: Path) -> dict[str, float]:
             done = subprocess.run(words, stdout=subprocess.PIPE, check=True, text=True)
             figures |= {prefix + name: value for name, value in json.loads(done.stdout).items()}
     return figures
+
+
+PLOTS = {
+    "time, s": (
+        "build snapshot and index, s",
+        "open, s",
+        "then: add 1 %, s",
+        "then: remove 1 %, s",
+        "s per query, top 10",
+    ),
+    "memory, MB": ("peak of that, MB", "then: peak, MB", "resident, MB"),
+    "bytes per photo": ("bytes per photo beside the tables", "bytes per photo in the tables"),
+}
+"""A plot for each unit, and the figures in it."""
+
+
+def draw(results: list[dict[str, float]], path: Path) -> None:
+    """Draw how the figures grow with the number of photos."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, plots = pyplot.subplots(1, len(PLOTS), figsize=(13, 4), layout="constrained")
+    for plot, (unit, names) in zip(plots, PLOTS.items(), strict=True):
+        for name in names:
+            values = [result[name] for result in results]
+            plot.plot(
+                [r["photos"] for r in results], values, marker="o", label=name.rpartition(", ")[0] or name
+            )
+        plot.set(xscale="log", yscale="log", xlabel="photos", title=unit)
+        plot.grid(alpha=0.3)
+        plot.legend(fontsize=8)
+    figure.savefig(path)
 
 
 def build(folder: Path, photos: Photos, num_rows: int, *, gone: bool) -> dict[str, float]:
@@ -134,7 +172,8 @@ def build(folder: Path, photos: Photos, num_rows: int, *, gone: bool) -> dict[st
             refresh_index(collection, "ivfpq")
     sizes = {path.suffix + path.name.partition("-")[0]: path for path in (folder / "c/index").iterdir()}
     beside = sum(path.stat().st_size for path in sizes.values()) / num_rows
-    return figures | {"bytes per photo beside the tables": beside}
+    tables = sum(path.stat().st_size for path in folder.rglob("*.lance*/**/*") if path.is_file()) / num_rows
+    return figures | {"bytes per photo beside the tables": beside, "bytes per photo in the tables": tables}
 
 
 def write(writer: CollectionWriter, photos: Photos, rows: Int64Array) -> None:
@@ -173,6 +212,7 @@ def ask(folder: Path, photos: Photos, num_rows: int, *, gone: bool) -> dict[str,
             seconds.append(time.perf_counter() - start)
         recalls = [len(np.intersect1d(f, b[:top])) / top for f, b in zip(found, best, strict=True)]
         figures[f"ms per query, top {top}"] = 1000 * float(np.median(seconds))
+        figures[f"s per query, top {top}"] = float(np.median(seconds))
         figures[f"recall@{top}"] = float(np.mean(recalls))
     own = generator.choice(len(snapshot.keys), NUM_OWN, replace=False)
     hits = [index.search(vectors[row : row + 1], 1)[0][0, 0] == row for row in own.tolist()]

@@ -12,7 +12,8 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -24,6 +25,9 @@ from meisho.index.exact import ExactIndex
 from meisho.index.faiss_index import HNSWIndex, IVFPQIndex
 
 Search = Callable[[Float32Array, int], Int64Array]
+Build = Callable[[Float32Array, Path], tuple[dict[str, Search], int]]
+"""Vectors, a folder to save to -> how to search, by what is set for it; bytes."""
+
 TOPS = (10, 100)
 
 
@@ -45,10 +49,12 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            search, size = build(vectors, Path(folder))
+            searches, size = build(vectors, Path(folder))
             built = time.perf_counter() - start
-            cells = [measure(search, queries, best, top) for top in TOPS]
-        print(f"| {name} | {built:.0f} | {size / len(vectors):,.0f} | {' | '.join(cells)} |", flush=True)
+            for setting, search in searches.items():
+                cells = [measure(search, queries, best, top) for top in TOPS]
+                cells = [f"{built:.0f}", f"{size / len(vectors):,.0f}", *cells]
+                print(f"| {name}{setting} | {' | '.join(cells)} |", flush=True)
 
 
 def measure(search: Search, queries: Float32Array, best: Int64Array, top: int) -> str:
@@ -61,61 +67,74 @@ def measure(search: Search, queries: Float32Array, best: Int64Array, top: int) -
     return f"{1000 * np.median(seconds):.2f} | {np.mean(recalls):.4f}"
 
 
-def ours(kind: type[IVFPQIndex] | type[HNSWIndex]) -> Callable[[Float32Array, Path], tuple[Search, int]]:
-    def build(vectors: Float32Array, folder: Path) -> tuple[Search, int]:
+def ours(kind: type[IVFPQIndex] | type[HNSWIndex]) -> Build:
+    def build(vectors: Float32Array, folder: Path) -> tuple[dict[str, Search], int]:
         index = kind.build(vectors)
         index.save(folder / "index")
         faiss.omp_set_num_threads(1)
-        return lambda query, top: index.search(query, top)[0][0], (folder / "index").stat().st_size
+        return {"": lambda query, top: index.search(query, top)[0][0]}, (folder / "index").stat().st_size
 
     return build
 
 
-def faiss_plainly(description: str, **settings: int) -> Callable[[Float32Array, Path], tuple[Search, int]]:
-    """Build what a factory string says, and search with these parameters."""
+def faiss_plainly(description: str, setting: str, values: Sequence[int]) -> Build:
+    """Build what a factory string says, and search with each of the values of a setting."""
 
-    def build(vectors: Float32Array, folder: Path) -> tuple[Search, int]:
+    def build(vectors: Float32Array, folder: Path) -> tuple[dict[str, Search], int]:
         faiss.omp_set_num_threads(os.cpu_count() or 1)
         index = faiss.index_factory(vectors.shape[1], description, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors)
         index.add(vectors)
-        for name, value in settings.items():
-            faiss.ParameterSpace().set_index_parameter(index, name, value)
         faiss.omp_set_num_threads(1)
-        return lambda query, top: index.search(query, top)[1][0], len(faiss.serialize_index(index))
+
+        def search(query: Float32Array, top: int, value: int) -> Int64Array:
+            faiss.ParameterSpace().set_index_parameter(index, setting, value)
+            found: Int64Array = index.search(query, top)[1][0]
+            return found
+
+        searches: dict[str, Search] = {f", {setting} {v}": partial(search, value=v) for v in values}
+        return searches, len(faiss.serialize_index(index))
 
     return build
 
 
-def hnswlib_with(ef: int) -> Callable[[Float32Array, Path], tuple[Search, int]]:
-    def build(vectors: Float32Array, folder: Path) -> tuple[Search, int]:
-        import hnswlib
+def hnswlib_plainly(vectors: Float32Array, folder: Path) -> tuple[dict[str, Search], int]:
+    import hnswlib
 
-        index = hnswlib.Index("ip", vectors.shape[1])
-        index.init_index(len(vectors), ef_construction=200, M=16)
-        index.add_items(vectors)
-        index.save_index(str(folder / "index"))
-        index.set_num_threads(1)
+    index = hnswlib.Index("ip", vectors.shape[1])
+    index.init_index(len(vectors), ef_construction=200, M=16)
+    index.add_items(vectors)
+    index.save_index(str(folder / "index"))
+    index.set_num_threads(1)
+
+    def search(query: Float32Array, top: int, ef: int) -> Int64Array:
         index.set_ef(ef)
-        return lambda query, top: index.knn_query(query, top)[0][0], (folder / "index").stat().st_size
+        found: Int64Array = index.knn_query(query, top)[0][0]
+        return found
 
-    return build
+    size = (folder / "index").stat().st_size
+    return {f", ef {ef}": partial(search, ef=ef) for ef in (100, 400, 1600)}, size
 
 
-def usearch_with(dtype: str) -> Callable[[Float32Array, Path], tuple[Search, int]]:
-    def build(vectors: Float32Array, folder: Path) -> tuple[Search, int]:
+def usearch_with(dtype: str) -> Build:
+    def build(vectors: Float32Array, folder: Path) -> tuple[dict[str, Search], int]:
         from usearch.index import Index
 
         index = Index(ndim=vectors.shape[1], metric="ip", dtype=dtype)
         index.add(np.arange(len(vectors)), vectors)
         index.save(folder / "index")
         size = (folder / "index").stat().st_size
-        return lambda query, top: index.search(query[0], top, threads=1).keys.astype(np.int64), size
+
+        def search(query: Float32Array, top: int, ef: int) -> Int64Array:
+            index.expansion_search = ef
+            return index.search(query[0], top, threads=1).keys.astype(np.int64)
+
+        return {f", ef {ef}": partial(search, ef=ef) for ef in (64, 256, 1024)}, size
 
     return build
 
 
-def lancedb_plainly(vectors: Float32Array, folder: Path) -> tuple[Search, int]:
+def lancedb_plainly(vectors: Float32Array, folder: Path) -> tuple[dict[str, Search], int]:
     import lancedb
     import pyarrow as pa
 
@@ -126,23 +145,21 @@ def lancedb_plainly(vectors: Float32Array, folder: Path) -> tuple[Search, int]:
     table.create_index(metric="dot", vector_column_name="vector")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) - before
 
-    def search(query: Float32Array, top: int) -> Int64Array:
-        asked = table.search(query[0]).distance_type("dot").nprobes(40).refine_factor(5).limit(top)
+    def search(query: Float32Array, top: int, nprobes: int) -> Int64Array:
+        asked = table.search(query[0]).distance_type("dot").nprobes(nprobes).refine_factor(5).limit(top)
         found: Int64Array = asked.select(["row"]).to_arrow()["row"].to_numpy()
         return found
 
-    return search, size
+    return {f", {n} lists": partial(search, nprobes=n) for n in (40, 160)}, size
 
 
-RIVALS: dict[str, Callable[[Float32Array, Path], tuple[Search, int]]] = {
+RIVALS: dict[str, Build] = {
     "meisho ivfpq": ours(IVFPQIndex),
     "meisho hnsw": ours(HNSWIndex),
-    "FAISS IVF1024,PQ64": faiss_plainly("IVF1024,PQ64", nprobe=64),
-    "FAISS IVF1024,PQ128, nprobe 256": faiss_plainly("IVF1024,PQ128", nprobe=256),
-    "FAISS HNSW32, ef 64": faiss_plainly("HNSW32", efSearch=64),
-    "FAISS HNSW32, ef 256": faiss_plainly("HNSW32", efSearch=256),
-    "hnswlib, ef 100": hnswlib_with(100),
-    "hnswlib, ef 400": hnswlib_with(400),
+    "FAISS IVF1024,PQ64": faiss_plainly("IVF1024,PQ64", "nprobe", (64, 512)),
+    "FAISS IVF1024,PQ128": faiss_plainly("IVF1024,PQ128", "nprobe", (64, 512)),
+    "FAISS HNSW32": faiss_plainly("HNSW32", "efSearch", (64, 256, 1024)),
+    "hnswlib": hnswlib_plainly,
     "usearch f16": usearch_with("f16"),
     "usearch i8": usearch_with("i8"),
     "LanceDB IVF-PQ, refined": lancedb_plainly,
