@@ -6,6 +6,7 @@ The package holds the structure of the network, `graphs/NAME.onnx`, and what mus
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,9 @@ class OnnxGeM:
         facts: dict[str, Any] = dict(read_json(GRAPHS / f"{name}.json", error=WeightsError).values)
         options = replace(options, multiple_px=options.multiple_px or SHAPE_STEP_PX)
         state = _read_weights(name, options.weights, facts["shapes"])
-        self._network = OnnxNetwork(GRAPHS / f"{name}.onnx", _initializers(state))
+        self._graph, self._weights = GRAPHS / f"{name}.onnx", _initializers(state)
+        self._network: OnnxNetwork | None = None
+        self._loading = Lock()
         digest = digest_arrays({f"backbone.{key}": array for key, array in state.items()})
         self.image_options = image_options_of(options)
         self.provenance, self.whitening = trace_origin(name, options, digest)
@@ -72,6 +75,13 @@ class OnnxGeM:
             whitening=self.whitening,
         )
 
+    def _load_network(self) -> OnnxNetwork:
+        """Load the network once, when it is first needed: an update that finds nothing new does without."""
+        with self._loading:
+            if self._network is None:
+                self._network = OnnxNetwork(self._graph, self._weights)
+            return self._network
+
     def _describe(self, image: UInt8Array) -> Float32Array:
         pixels = image.astype(np.float32) * self._gain + self._bias
         described = [self._pool(resize_pixels(pixels, scale)) for scale in self._options.scales]
@@ -79,7 +89,7 @@ class OnnxGeM:
         return pool_scales(normalize_rows(np.stack(described)), power)
 
     def _pool(self, pixels: Float32Array) -> Float32Array:
-        return POOLINGS[self._options.pooling](self._network.run(fit_pixels(pixels)), self._options.p)
+        return POOLINGS[self._options.pooling](self._load_network().run(fit_pixels(pixels)), self._options.p)
 
 
 def _read_weights(name: str, source: str, shapes: dict[str, list[int]]) -> StateArrays:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -36,6 +35,8 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path, weights: Mapping[str, NDArray[np.generic]] | None = None) -> None:
+        import onnxruntime  # 0.1 s, which an update that finds nothing new does without
+
         self._weights = dict(weights or {})  # ONNX Runtime reads them where they are: they must live as long
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = settings.inter_op_num_threads = 1
