@@ -92,7 +92,7 @@ class Question:
         ranking = search_contents(self._search, self.contents, depth)
         if self.rerank is None:
             return ranking
-        # what ranks anew does so to the depth of the list, of which rows that may not answer are then left out
+        # what ranks anew does so to the depth of the list; rows that may not answer are then left out
         return self.contents.fold(self.rerank(ranking.widen(min(depth, len(self.database)))))
 
     def _search(self, depth: int) -> Ranking:
