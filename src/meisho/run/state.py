@@ -68,6 +68,11 @@ class State:
         saved = load_graph(self.path / INDEX_FOLDER)
         return None if saved is None else saved.follow(self.snapshot.keys)
 
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each photo, by its id."""
+        return {photo_id: row for row, photo_id in enumerate(self.snapshot.descriptors.ids)}
+
     def hash_of(self, row: int) -> int | None:
         """Return the perceptual hash of the photo of a row; None where its file cannot be read."""
         from meisho.datasets.photo_facts import PhotoFacts, examine_photo  # for --near alone
