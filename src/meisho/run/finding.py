@@ -1,7 +1,7 @@
 """Finder: a collection that answers, loaded once; without LanceDB unless it looks at local features."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -116,6 +116,16 @@ class Finder:
     def descriptors(self) -> Descriptors:
         """The descriptors (N, D) of all photos, in database order, of the version that answers now."""
         return self._state.snapshot.descriptors
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All photos of the version that answers now."""
+        return self._state.snapshot
+
+    @property
+    def row_of(self) -> Mapping[str, int]:
+        """The row of each photo of that version, by its id."""
+        return self._state.row_of
 
     def follow(self) -> bool:
         """Take over what was written to the collection since; returns whether that changed any photo.

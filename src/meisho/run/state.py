@@ -84,7 +84,7 @@ class State:
         return None if saved is None else saved.follow(self.snapshot.keys)
 
     @cached_property
-    def rows(self) -> dict[str, int]:
+    def row_of(self) -> dict[str, int]:
         """The row of each photo, by its id."""
         return {photo_id: row for row, photo_id in enumerate(self.snapshot.descriptors.ids)}
 
@@ -101,7 +101,7 @@ class State:
 
     def find_photo(self, photo_id: str) -> StoredPhoto | None:
         """Return a photo by its id; None where there is none."""
-        row = self.rows.get(photo_id)
+        row = self.row_of.get(photo_id)
         if row is None:
             return None
         return StoredPhoto(photo_id, self.paths[row], row=row, key=int(self.snapshot.keys[row]))
