@@ -12,6 +12,7 @@ from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.restoring import restore_extractor
 from meisho.images import PhotoLike, as_photos
 from meisho.run.found import Found
+from meisho.run.judging import Judging
 from meisho.run.question import Question
 from meisho.run.state import State, is_same, load_state, read_mark
 from meisho.run.turning import turn_photos
@@ -158,7 +159,8 @@ class Finder:
         question = Question(described, database, state.index, state.contents, rerank, turned)
         ranking, below, positions = question.answer(top, state.hash_of if near else None)
         pairs = None if rerank is None else rerank.end()
-        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions)
+        judging = Judging(described.vectors, state, pairs)
+        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions, judging)
 
     def _load_reranking(self) -> "Reranking":
         from meisho.run.reranking import Reranking  # which other questions do without
