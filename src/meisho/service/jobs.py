@@ -26,8 +26,8 @@ from meisho.tables import require_name
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
-WRITING = frozenset({"index", "local"})
-"""Kinds that write to the collection: one of them at a time."""
+WRITING = ("index", "local")
+"""Kinds that write to the collection: one of them at a time; evaluations write elsewhere, in turn too."""
 
 MOST_WAITING = 16
 MOST_KEPT = 200
@@ -117,8 +117,9 @@ class Jobs:
         device: str = "auto",
         ended: Watcher = lambda job: None,
     ) -> None:
-        self._name, self._path, self._notebook, self._gate = name, path, notebook, gate
+        self._name, self._path, self._notebook = name, path, notebook
         self._device, self._ended = device, ended
+        self._gates = dict.fromkeys(WRITING, gate) | {"evaluation": Gate(path)}
         self._lock = threading.RLock()
         self._jobs = {job.id: job for job in map(_read_job, notebook.jobs())}
         self._running: dict[str, _Running] = {}
@@ -176,7 +177,7 @@ class Jobs:
             if running is not None:
                 running.is_cancelled = True
                 _stop(running.process)
-        self._gate.wake()
+        self._wake()
         return job
 
     def watch(self, job_id: str, watcher: Watcher) -> Callable[[], None]:
@@ -205,10 +206,14 @@ class Jobs:
             for running in under_way:
                 running.is_cancelled = running.ends_with_server = True
                 _stop(running.process)
-        self._gate.wake()
+        self._wake()
         for running in under_way:
             if running.thread is not None:
                 running.thread.join()
+
+    def _wake(self) -> None:
+        for gate in {*self._gates.values()}:
+            gate.wake()
 
     def _run(self, job: Job, running: _Running) -> None:
         try:
@@ -226,9 +231,9 @@ class Jobs:
 
     def _wait_and_work(self, job: Job, running: _Running) -> dict[str, object]:
         name = f"job {job.id} ({job.kind})"
-        if job.kind not in WRITING:
+        if job.kind not in self._gates:
             return self._work(job, running)
-        with self._gate.job(name, lambda: running.is_cancelled) as let_in:
+        with self._gates[job.kind].job(name, lambda: running.is_cancelled) as let_in:
             return self._work(job, running) if let_in else {"state": "cancelled"}
 
     def _work(self, job: Job, running: _Running) -> dict[str, object]:
