@@ -118,7 +118,7 @@ def problem(error: BaseException) -> dict[str, object]:
     if isinstance(error, RequestValidationError | ValidationError):
         return _invalid(error)
     if isinstance(error, MeishoError):
-        kind = next(kind for known, kind in _OF_ERRORS if isinstance(error, known))
+        kind = getattr(error, "kind", None) or next(k for known, k in _OF_ERRORS if isinstance(error, known))
         return problem_of(kind, str(error))
     if isinstance(error, MemoryError):
         return problem_of("fault", "there is not enough memory; ask for less")
