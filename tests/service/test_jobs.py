@@ -185,7 +185,7 @@ def test_jobs_are_remembered_and_those_that_ran_ended_with_the_server(place, gat
     assert again.get(done.id) == done
     lost = again.get(waiting.id)
     assert lost.state == "failed" and "it ended with the service" in lost.problem["detail"]
-    assert [job.id for job in again.list()] == [waiting.id, done.id]
+    assert [job.id for job in again.all()] == [waiting.id, done.id]
 
 
 SERVER = """
@@ -224,6 +224,6 @@ def test_too_many_are_refused(jobs, gate, monkeypatch):
         one, _ = jobs.start("index"), jobs.start("index")
         with pytest.raises(RefusedError, match="2 jobs wait or run already"):
             jobs.start("index")
-        for job in jobs.list():
+        for job in jobs.all():
             jobs.cancel(job.id)
         assert ended(jobs, one).state == "cancelled"

@@ -125,7 +125,7 @@ class Finder:
     @property
     def row_of(self) -> Mapping[str, int]:
         """The row of each photo of that version, by its id."""
-        return self._state.rows
+        return self._state.row_of
 
     def follow(self) -> bool:
         """Take over what was written to the collection since; returns whether that changed any photo.

@@ -84,7 +84,7 @@ class State:
         return None if saved is None else saved.follow(self.snapshot.keys)
 
     @cached_property
-    def rows(self) -> dict[str, int]:
+    def row_of(self) -> dict[str, int]:
         """The row of each photo, by its id."""
         return {photo_id: row for row, photo_id in enumerate(self.snapshot.descriptors.ids)}
 

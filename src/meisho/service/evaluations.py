@@ -188,6 +188,21 @@ class Evaluations:
         """
         return compare_reports(self.report(one), self.report(other), np.random.default_rng(0))
 
+    def compare_queries(self, one: str, other: str) -> list[tuple[str, str, float, float]]:
+        """Return (photo, id in the set, score, score) of each query of two, the biggest difference first.
+
+        Raises:
+            RefusedError: One is not there, or not done.
+        """
+        first, second = ({query["label"]: query for query in self.queries(each)} for each in (one, other))
+        both = [
+            (query["query"], label, query["ap"], second[label]["ap"])
+            for label, query in first.items()
+            if label in second
+        ]
+        scored = [(photo, label, a, b) for photo, label, a, b in both if a is not None and b is not None]
+        return sorted(scored, key=lambda each: -abs(each[3] - each[2]))
+
     def _report(self, evaluation: str) -> Report | None:
         folder = self._folder_of(evaluation)
         return load_report(folder) if (folder / _QUERIES).is_file() else None

@@ -150,10 +150,15 @@ class Jobs:
             running.thread.start()
             return job
 
-    def list(self) -> list[Job]:
+    def all(self) -> list[Job]:
         """Return all jobs that are remembered, the newest first."""
         with self._lock:
             return [*self._jobs.values()][::-1]
+
+    def has(self, job_id: str) -> bool:
+        """Whether a job is remembered."""
+        with self._lock:
+            return job_id in self._jobs
 
     def get(self, job_id: str) -> Job:
         """Return a job.
