@@ -154,6 +154,11 @@ def without_photo(answers: Sequence[Found_Answer], photo_id: str) -> Iterator[Fo
 
 
 def find_answers(service: Service, asked: Resolved, request: SearchRequest, top: int) -> Found:
+    """Ask a collection as a request says, whatever it says of `top`.
+
+    Raises:
+        MeishoError: It cannot be answered.
+    """
     chain = _chain(request)
     selected = Filter.parse(request.folder, request.after, request.before, request.gps)
     finder = asked.opened.finder

@@ -23,7 +23,8 @@ _FILES: dict[int | str, dict[str, Any]] = {
     }
 }
 COLUMNS = (
-    "rank", "id", "score", "probability", "verdict", "inliers", "overlap_query", "overlap_photo", "turned", "copies"
+    "rank", "id", "score", "probability", "verdict", "inliers", "overlap_query", "overlap_photo",
+    "turned", "copies",
 )  # fmt: skip
 
 
