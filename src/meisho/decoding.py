@@ -320,6 +320,10 @@ class GuardedDecoder:
         """End the workers; photos that are being decoded are given up."""
         for worker in self._workers:
             worker.end()
+        for _ in self._workers:  # each comes back when who waits for its reply has seen it end
+            self._idle.get().close()
+        for worker in self._workers:
+            self._idle.put(worker)
 
     def _read(self, read: Callable[..., T], photo: Photo, *arguments: object) -> T:
         worker = self._idle.get()

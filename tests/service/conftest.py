@@ -1,13 +1,17 @@
 """Photos, and a collection of them, for tests of the service; by a model that takes no time."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from meisho.describing import Describer
-from meisho.extractors.local_base import LOCAL_EXTRACTORS
+from meisho.extractors.base import EXTRACTORS
+from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.local_describing import LocalDescriber
 from meisho.run.indexing import IndexOptions, index_folder
+from service.servers import scene, serving
 from toy_features import Corners, MeanColor
 
 
@@ -33,7 +37,8 @@ def paint(path, seed, *, taken=None, place=None, size=(40, 30), format=None):
 
 @pytest.fixture(autouse=True)
 def corners_by_name(monkeypatch):
-    """The toy extractor of local features can be restored by its name."""
+    """The toy extractors can be restored by their names."""
+    monkeypatch.setitem(EXTRACTORS, "mean_color", "toy_features:load_mean_color")
     monkeypatch.setitem(LOCAL_EXTRACTORS, "corners", "toy_features:Corners")
 
 
@@ -57,3 +62,30 @@ def collection(photos, describer):
     path = photos.parent / "c.meisho"
     index_folder(photos, path, describer, IndexOptions(local=LocalDescriber(Corners(), num_workers=0)))
     return path
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A collection of six scenes, each also reduced, one copied, with strange names; and with SIFT."""
+    root = tmp_path_factory.mktemp("scenes") / "photos"
+    for seed in range(6):
+        folder = root / f"place {seed}"
+        folder.mkdir(parents=True)
+        picture = scene(seed)
+        picture.save(folder / "whole.png")
+        picture.resize((240, 180)).save(folder / "small, né 京.jpg", quality=92)
+    shutil.copy(root / "place 0" / "whole.png", root / "place 0" / "whole again.png")
+    scene(7).save(root / "<img src=x onerror=alert(1)>.png")
+    path = root.parent / "scenes.meisho"
+    local = LocalDescriber(load_local_extractor("sift"), num_workers=0)
+    index_folder(root, path, Describer(MeanColor(), num_workers=0), IndexOptions(local=local))
+    return path
+
+
+@pytest.fixture(scope="session")
+def asked(scenes):
+    """A client of a service of that collection."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EXTRACTORS, "mean_color", "toy_features:load_mean_color")
+        with serving(scenes) as client:
+            yield client

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from fastapi import Request
+from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -41,7 +42,7 @@ class Reading:
         most = self._settings.most_body_bytes
         declared = _declared_bytes(request)
         if declared is not None and declared > most:
-            raise _too_large(most)
+            raise too_large(most)
         size = most if declared is None else declared
         if self._bytes + size > self._settings.most_reading_bytes:
             raise RefusedError(
@@ -65,6 +66,34 @@ class Reading:
         with self.reserve(request) as most:
             parts = [part async for part in self._stream(request, most)]
             return b"".join(parts)
+
+    async def read_json(self, request: Request) -> dict[str, object]:
+        """Return the object of a JSON body.
+
+        Raises:
+            RefusedError: It says that it is something else, or is not that.
+        """
+        if media_type(request) not in ("application/json", ""):
+            raise RefusedError(
+                "media-type",
+                f"the body is {media_type(request)!r:.100}",
+                remedy="send application/json, or a file as multipart/form-data where one is taken",
+                where="Content-Type",
+            )
+        return parse_body(await self.read(request))
+
+    async def read_photo(self, request: Request) -> bytes:
+        """Return the file that a request carries: its body, or the one file of a form.
+
+        Raises:
+            RefusedError: There is none, or there are several.
+        """
+        if media_type(request) != "multipart/form-data":
+            return await self.read(request)
+        form = await self.read_form(request)
+        if len(form.files) != 1:
+            raise RefusedError("invalid", f"give one file, not {len(form.files)}", where="photo")
+        return form.files[0][1]
 
     async def read_form(self, request: Request) -> "Form":
         """Return the fields and files of a multipart body; nothing is written to a file.
@@ -100,7 +129,7 @@ class Reading:
                 async for part in stream:
                     received += len(part)
                     if received > most:
-                        raise _too_large(most)
+                        raise too_large(most)
                     yield part
         except TimeoutError as error:
             seconds = self._settings.body_seconds
@@ -136,7 +165,7 @@ def parse_body(content: bytes) -> dict[str, object]:
         RefusedError: It is none, or too large.
     """
     if len(content) > _MOST_JSON_BYTES:
-        raise _too_large(_MOST_JSON_BYTES)
+        raise too_large(_MOST_JSON_BYTES)
     try:
         return dict(parse_json(content, source="the body", error=InputError, advice="correct it").values)
     except InputError as error:
@@ -148,5 +177,28 @@ def _declared_bytes(request: Request) -> int | None:
     return int(text) if text is not None and text.isdecimal() and len(text) < 20 else None
 
 
-def _too_large(most: int) -> RefusedError:
+def too_large(most: int) -> RefusedError:
+    """Return what refuses a body of more bytes."""
     return RefusedError("too-large", f"a request may have at most {show_bytes(most)}")
+
+
+def describe_json(model: type[BaseModel]) -> dict[str, object]:
+    """Return what OpenAPI says of a body that is JSON of a model and read by `Reading`."""
+    content = {"application/json": {"schema": inline_schema(model)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def inline_schema(model: type[BaseModel]) -> dict[str, object]:
+    """Return the schema of a model with the schemas that it refers to in their places."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def put_in(value: object) -> object:
+        if isinstance(value, dict):
+            reference = value.get("$ref")
+            if isinstance(reference, str):
+                return put_in(parts[reference.rpartition("/")[2]])
+            return {key: put_in(part) for key, part in value.items()}
+        return [put_in(part) for part in value] if isinstance(value, list) else value
+
+    return {key: put_in(part) for key, part in schema.items()}

@@ -3,11 +3,15 @@
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from meisho.service.bodies import too_large
 from meisho.service.problems import RefusedError, problem_response
 from meisho.service.security import HEADERS
 from meisho.service.shared import Service
 
 _LONGEST_PATH = 16_384
+FREE_PATHS = ("/", "/docs", "/openapi.json", "/healthz", "/readyz")
+FREE_FOLDER = "/static/"
+"""What is asked without a token: the page, which then asks for one, and whether the service is well."""
 
 
 class Door:
@@ -41,12 +45,33 @@ class Door:
             await send(message)
 
         try:
-            path = str(scope["path"])
-            if len(path) > _LONGEST_PATH:
-                raise RefusedError("too-large", "the address is too long")
-            service.gatekeeper.check_origin(method, path, Headers(scope=scope))
-            await self._app(scope, receive, send_with_headers)
+            self._check(service, scope, method)
+            await self._app(scope, _bounded(receive, service.settings.most_body_bytes), send_with_headers)
         except Exception as error:
             if has_begun:
                 raise
             await problem_response(error)(scope, receive, send_with_headers)
+
+    def _check(self, service: Service, scope: Scope, method: str) -> None:
+        """Decide by the headers alone, before any of the body is read."""
+        path, headers = str(scope["path"]), Headers(scope=scope)
+        if len(path) > _LONGEST_PATH:
+            raise RefusedError("too-large", "the address is too long")
+        service.gatekeeper.check_origin(method, path, headers)
+        if path not in FREE_PATHS and not path.startswith(FREE_FOLDER):
+            scope.setdefault("state", {})["caller"] = service.gatekeeper.find_caller(headers)
+
+
+def _bounded(receive: Receive, most_bytes: int) -> Receive:
+    """Return what receives a body, and no more of it than is allowed."""
+    received = 0
+
+    async def receive_bounded() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > most_bytes:
+            raise too_large(most_bytes)
+        return message
+
+    return receive_bounded

@@ -161,7 +161,8 @@ def answer_problems(app: FastAPI) -> None:
 def _invalid(error: RequestValidationError | ValidationError) -> dict[str, object]:
     """Say which field is wrong, and how; what was given is not repeated."""
     first = error.errors()[0]
-    places = [str(part) for part in first["loc"] if part not in ("body", "query", "path", "header")]
+    place = first["loc"][1:] if isinstance(error, RequestValidationError) else first["loc"]  # after "body"
+    places = [str(part) for part in place]
     where = ".".join(places) or None
     message = str(first["msg"]).removeprefix("Value error, ")
     detail = f"{where}: {message}" if where else message

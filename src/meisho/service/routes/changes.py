@@ -9,7 +9,7 @@ from meisho.service.models import Model, Text
 from meisho.service.opened import OpenedCollection
 from meisho.service.problems import RefusedError
 from meisho.service.routes.collections import CollectionName
-from meisho.service.routes.search import UPLOAD, read_photo
+from meisho.service.routes.search import UPLOAD
 from meisho.service.security import WRITE, Caller, caller_of
 from meisho.service.shared import Service, ServiceHere
 from meisho.service.uploads import Put, Removed
@@ -54,7 +54,7 @@ async def put_photo(
     for: uploads go into a folder of the collection's own unless the photo folder may be written to.
     """
     opened = await asyncio.to_thread(service.collections.choose, collection)
-    content = await read_photo(request, service)
+    content = await service.reading.read_photo(request)
     put: Put = await service.changing.run(_put, service, opened, id, content, replace)
     response.status_code = 201 if put.done == "added" else 200
     return PutPhoto(collection=opened.name, id=put.id, done=put.done, version=put.version)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from meisho.service.answering import answer_search, write_answer_page
-from meisho.service.bodies import media_type, parse_body
+from meisho.service.bodies import media_type
 from meisho.service.models import Search, SearchRequest
-from meisho.service.routes.search import read_json, read_search_form
+from meisho.service.routes.search import read_search_form
 from meisho.service.sent import send_file
 from meisho.service.shared import Service, ServiceHere
 
@@ -41,7 +41,7 @@ async def export_search(request: Request, service: ServiceHere, format: Format =
     if media_type(request) == "multipart/form-data":
         asked = await read_search_form(request, service)
     else:
-        asked = SearchRequest.model_validate(parse_body(await read_json(request, service)))
+        asked = SearchRequest.model_validate(await service.reading.read_json(request))
     return await service.work.run(_export, service, asked, format)
 
 

@@ -3,10 +3,9 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from pydantic import TypeAdapter
 
 from meisho.service.answering import answer_page, answer_search
-from meisho.service.bodies import Form, media_type, parse_body
+from meisho.service.bodies import Form, inline_schema, media_type
 from meisho.service.cursors import LONGEST
 from meisho.service.models import (
     MOST_BATCH,
@@ -39,9 +38,7 @@ def _body(model: type[Model], files: dict[str, object]) -> dict[str, object]:
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {
-                    "schema": TypeAdapter(model).json_schema(ref_template="#/components/schemas/{model}")
-                },
+                "application/json": {"schema": inline_schema(model)},
                 "multipart/form-data": {"schema": form},
             },
         }
@@ -63,7 +60,7 @@ UPLOAD: dict[str, object] = {
 @router.post("/queries", openapi_extra=UPLOAD)
 async def upload_query(request: Request, service: ServiceHere) -> QueryPhoto:
     """Keep a photo in memory to ask with; it is never stored."""
-    content = await read_photo(request, service)
+    content = await service.reading.read_photo(request)
     return await service.work.run(_keep, service, content)
 
 
@@ -71,7 +68,7 @@ async def upload_query(request: Request, service: ServiceHere) -> QueryPhoto:
 async def search(request: Request, service: ServiceHere) -> Search:
     """Find the photos of a collection that show what the query shows."""
     if media_type(request) != "multipart/form-data":
-        asked = SearchRequest.model_validate(parse_body(await read_json(request, service)))
+        asked = SearchRequest.model_validate(await service.reading.read_json(request))
         return await service.work.run(answer_search, service, asked)
     return await service.work.run(answer_search, service, await read_search_form(request, service))
 
@@ -80,7 +77,7 @@ async def search(request: Request, service: ServiceHere) -> Search:
 async def search_batch(request: Request, service: ServiceHere) -> Batch:
     """Ask several questions at once; one that cannot be answered does not hinder the others."""
     if media_type(request) != "multipart/form-data":
-        asked = BatchRequest.model_validate(parse_body(await read_json(request, service))).queries
+        asked = BatchRequest.model_validate(await service.reading.read_json(request)).queries
     else:
         form = await service.reading.read_form(request)
         if not 1 <= len(form.files) <= MOST_BATCH:
@@ -107,36 +104,6 @@ async def read_search_form(request: Request, service: Service) -> SearchRequest:
     if len(form.files) > 1:
         raise RefusedError("invalid", "give one file; several are asked at /v1/search/batch", where="photo")
     return _request_of(service, form, form.files[0][1] if form.files else None)
-
-
-async def read_json(request: Request, service: Service) -> bytes:
-    """Return a body that should be JSON.
-
-    Raises:
-        RefusedError: It says that it is something else.
-    """
-    if media_type(request) not in ("application/json", ""):
-        raise RefusedError(
-            "media-type",
-            f"the body is {media_type(request)!r:.100}",
-            remedy="send application/json, or multipart/form-data with a file",
-            where="Content-Type",
-        )
-    return await service.reading.read(request)
-
-
-async def read_photo(request: Request, service: Service) -> bytes:
-    """Return the file that a request carries: its body, or the one file of a form.
-
-    Raises:
-        RefusedError: There is none, or there are several.
-    """
-    if media_type(request) != "multipart/form-data":
-        return await service.reading.read(request)
-    form = await service.reading.read_form(request)
-    if len(form.files) != 1:
-        raise RefusedError("invalid", f"give one file, not {len(form.files)}", where="photo")
-    return form.files[0][1]
 
 
 def _keep(service: Service, content: bytes) -> QueryPhoto:
