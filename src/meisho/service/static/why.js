@@ -102,7 +102,7 @@ function tools() {
       canMark() && [true, false].map((same) => button({ icon: same ? "yes" : "no", label: t(same ? "mark_same" : "mark_other"), class: "plain", data: { same }, "aria-pressed": String(markOf(answer.id) === same) },
         telling(async () => (await mark(answer.id, markOf(answer.id) === same ? null : same), now && tools())))),
       does("minus", "zoom_out", () => zoom.by(1 / 1.4)), does("plus", "zoom_in", () => zoom.by(1.4)), does("fit", "zoom_fit", () => zoom.reset()),
-      button({ icon: "search", text: t("from_here"), class: "plain" }, fromHere(answer.id))),
+      button({ icon: "search", text: t("from_here"), label: t("from_here"), class: "plain from" }, fromHere(answer.id))),
   ]);
 }
 
