@@ -41,6 +41,7 @@ NOUNS = {
     "images",
     "marks",
     "outputs",
+    "capture",
 }
 MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
@@ -75,6 +76,7 @@ MAY_IMPORT = {
     "images": {"errors", "arrays", "photos", "memory", "colours", "jpeg", "image_files", "orientations"},
     "marks": {"errors", "files"},
     "outputs": {"errors", "files", "marks"},
+    "capture": {"errors", "photos", "image_files"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,
     "fetching": NOUNS,  # at the side: brings the files that `datasets` reads
@@ -113,9 +115,10 @@ MAY_IMPORT = {
     "run": None,  # knows the order: may import everything but the edge
     "contest": None,  # the walk of a contest entry; the parts that a notebook uses do without `run`
     "web": None,
+    "service": None,
     "cli": None,
 }
-EDGE = {"run", "contest", "cli", "web"}
+EDGE = {"run", "contest", "cli", "web", "service"}
 ONLY_IN = {
     "torch": {"extractors", "layers", "training"},
     "timm": {"extractors", "layers", "training"},

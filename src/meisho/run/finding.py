@@ -1,24 +1,33 @@
 """Finder: a collection that answers, loaded once; without LanceDB unless it looks at local features."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
+from meisho.arrays import AnyArray, Int64Array
 from meisho.describing import Describer
-from meisho.descriptors import Descriptors
+from meisho.descriptors import Descriptors, normalize_rows
 from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.restoring import restore_extractor
 from meisho.images import PhotoLike, as_photos
+from meisho.index.among import AmongIndex, check_among
 from meisho.run.found import Found
 from meisho.run.question import Question
 from meisho.run.state import State, is_same, load_state, read_mark
 from meisho.run.turning import turn_photos
+from meisho.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from meisho.rerank.chain import Chain
-    from meisho.run.reranking import Reranking
+    from meisho.run.reranking import Rerank, Reranking
+
+Among = Callable[[Snapshot], AnyArray] | AnyArray
+"""Rows of the database (R,), or a mask (N,) bool; or what chooses them of the version that answers."""
 
 _LOCAL_SIDE_PX = 1024
 """The largest working size of the extractors of local features, px."""
@@ -126,6 +135,8 @@ class Finder:
         chain: "Chain | str | None" = None,
         near: bool = False,
         turned: bool = False,
+        among: Among | None = None,
+        same: Iterable[str] = (),
     ) -> Found:
         """Describe query photos and find the best database photos of each.
 
@@ -141,11 +152,14 @@ class Finder:
                 format. Files of answers that look alike are read.
             turned: Ask with each query in four positions, turned by 0, 90, 180 and 270 degrees; a database
                 photo gets the best of its four scores. It costs four descriptions and four rerankings.
+            among: Which photos may be answers; None: all. Rerankers still look for neighbours among all.
+            same: Ids of photos of the collection that show what the queries show, as somebody said: the mean
+                of their descriptors and the query's is asked with. Ids that are not there are passed over.
 
         Raises:
             ImageError: A query cannot be read.
-            InputError: A query cannot be a photo, `top` is less than 1, or the chain needs local features and
-                there are none.
+            InputError: A query cannot be a photo, `top` is less than 1, the chain needs local features and
+                there are none, or `among` names rows that are not there.
             ConfigError: The chain names an unknown reranker or option.
         """
         photos = as_photos(queries)
@@ -153,9 +167,10 @@ class Finder:
             raise InputError(f"top is {top}; ask for at least 1 answer")
         state, begin = self._state, None if chain is None else self._load_reranking().with_chain(chain)
         asked = turn_photos(photos, self._turned_side_px()) if turned else photos
-        described, database = self.describer.describe(asked), state.snapshot.descriptors
-        rerank = None if begin is None else begin(state, asked, described)
-        question = Question(described, database, state.index, state.contents, rerank, turned)
+        described = add_known(self.describer.describe(asked), state.snapshot.descriptors, same)
+        rows = _choose_rows(among, state.snapshot)
+        rerank = None if begin is None else begin(state, asked, described, rows)
+        question = _question(described, state, rerank, rows, turned=turned)
         ranking, below, positions = question.answer(top, state.hash_of if near else None)
         pairs = None if rerank is None else rerank.end()
         return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions)
@@ -171,3 +186,30 @@ class Finder:
     def _turned_side_px(self) -> int:
         """Return how large a turned query is kept: twice the working size, so that little is lost."""
         return 2 * max(self.describer.extractor.image_options.max_side_px, _LOCAL_SIDE_PX)
+
+
+def _choose_rows(among: Among | None, snapshot: Snapshot) -> Int64Array | None:
+    if among is None:
+        return None
+    return check_among(among(snapshot) if callable(among) else among, len(snapshot.keys))
+
+
+def _question(
+    described: Descriptors, state: State, rerank: "Rerank | None", rows: Int64Array | None, *, turned: bool
+) -> Question:
+    """Return what is asked of the given rows of a collection, or of all."""
+    database, index, contents = state.snapshot.descriptors, state.index, state.contents
+    if rows is None:
+        return Question(described, database, index, contents, rerank, turned)
+    restricted = AmongIndex(index, database.vectors.__getitem__, rows, len(database))
+    return Question(described, database, restricted, contents.among(rows), rerank, turned)
+
+
+def add_known(described: Descriptors, database: Descriptors, same: Iterable[str]) -> Descriptors:
+    """Return queries as the mean of themselves and of photos of the database that show the same."""
+    wanted = {*same}
+    rows = np.array([row for row, photo_id in enumerate(database.ids) if photo_id in wanted], np.int64)
+    if not len(rows):
+        return described
+    mean = (described.vectors + database.vectors[rows].sum(axis=0)) / (1 + len(rows))
+    return replace(described, vectors=normalize_rows(mean))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from meisho.arrays import UInt64Array
+from meisho.arrays import Int64Array, UInt64Array
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError
 from meisho.extractors.restoring import restore_local_extractor
@@ -45,11 +45,11 @@ class Reranking:
         self._local_describers: dict[Provenance | None, LocalDescriber] = {}
         self._chains: dict[str, Chain] = {}
 
-    def with_chain(self, chain: Chain | str) -> "Callable[[State, Sequence[Photo], Descriptors], Rerank]":
+    def with_chain(self, chain: Chain | str) -> "Begin":
         """Return what gets ready to rerank by a chain; one that is a text is built once.
 
-        What is returned takes the state of the collection, the queries, and their descriptors. It raises
-        InputError where the chain needs local features and there are none.
+        What is returned takes the state of the collection, the queries, their descriptors, and the rows that
+        may be answers. It raises InputError where the chain needs local features and there are none.
 
         Raises:
             InputError: The chain is no text.
@@ -65,7 +65,14 @@ class Reranking:
             self._chains[chain] = build_chain(chain, device=self._device)
         return partial(self._begin, self._chains[chain])
 
-    def _begin(self, chain: Chain, state: State, asked: Sequence[Photo], described: Descriptors) -> "Rerank":
+    def _begin(
+        self,
+        chain: Chain,
+        state: State,
+        asked: Sequence[Photo],
+        described: Descriptors,
+        among: Int64Array | None,
+    ) -> "Rerank":
         database = state.snapshot.descriptors
         with state.lock:
             graph = state.graph
@@ -75,6 +82,7 @@ class Reranking:
             of_database=state.kept,
             index=None if state.index.is_exact else state.index,
             graph=graph,
+            among=among,
         )
         if chain.needs_local:
             local = self._local_evidence(state, asked)
@@ -133,6 +141,10 @@ class Rerank:
             with self.state.lock:
                 self.state.kept.clear()
         return stored_pairs(self.asked, self.evidence, self.chain)
+
+
+Begin = Callable[[State, Sequence[Photo], Descriptors, Int64Array | None], Rerank]
+"""What gets ready to rerank, see `Reranking.with_chain`."""
 
 
 def local_evidence(
