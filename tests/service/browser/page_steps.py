@@ -3,7 +3,18 @@
 import base64
 import re
 
-from playwright.sync_api import expect
+import pytest
+
+expect = pytest.importorskip(
+    "playwright.sync_api", reason="no browser test: run pip install playwright"
+).expect
+
+PHONE = {
+    "viewport": {"width": 360, "height": 740},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
 
 
 def open_page(page, address: str = "", home: str | None = None) -> None:

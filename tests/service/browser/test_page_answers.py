@@ -3,8 +3,7 @@
 import re
 
 from page_city import HOSTILE
-from page_steps import answers, open_page, search_by_file, search_by_photo, wait_for_answers
-from playwright.sync_api import expect
+from page_steps import answers, expect, open_page, search_by_file, search_by_photo, wait_for_answers
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 VERDICT = re.compile(r"Same place\s?(over )?\d+%|Same place")
@@ -45,7 +44,9 @@ def test_an_answer_says_what_was_found(page):
     card = page.locator("[data-group=group_same] .card").first
     expect(card.locator(".verdict")).to_have_text(VERDICT)
     expect(card.locator(".facts")).to_have_text(re.compile(r"\d+ points agree"))
-    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"\d other photos show the same place"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        re.compile(r"\d other photos show the same place")
+    )
 
 
 def test_search_from_here_and_back(page):
@@ -103,13 +104,13 @@ def test_a_place_that_is_not_there_is_said_to_be_not_there(page, service):
 
 
 def test_copies_are_folded_with_their_number(page):
-    open_page(page)
-    search_by_photo(page, PHOTO.replace("02", "01"))
-    copies = page.locator(".copies")
-    first = sorted(answers(page))
-    assert len({name.split("/")[-1] for name in first}) == len(first)
-    open_page(page, "")
-    assert copies is not None
+    search_by_photo(page, "hotel_temna/hotel_temna_place_000_01.jpg")
+    copies = page.locator(".card", has_text="hotel_temna_place_000_00.jpg").locator(".copies")
+    expect(copies.locator("summary")).to_have_text("1 copy")
+    copies.locator("summary").click()
+    expect(copies.get_by_role("link")).to_have_text("streets/the same again.jpg")
+    copies.get_by_role("link").click()
+    expect(page.locator("#asked-name")).to_have_text("the same again.jpg")
 
 
 def test_a_hostile_name_is_text(page):

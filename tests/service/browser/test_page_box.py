@@ -1,8 +1,16 @@
 """The box on the query: drawn by mouse, finger or keys, searched on release, and kept in the address."""
 
 import pytest
-from page_steps import box_of, draw_box, in_frame, open_page, search_by_file, search_by_photo, wait_for_answers
-from playwright.sync_api import expect
+from page_steps import (
+    box_of,
+    draw_box,
+    expect,
+    in_frame,
+    open_page,
+    search_by_file,
+    search_by_photo,
+    wait_for_answers,
+)
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
@@ -22,7 +30,6 @@ def by_finger(page):
     send("touchMove", 0.5, 0.5)
     send("touchMove", 0.8, 0.9)
     send("touchEnd")
-
 
 
 @pytest.mark.parametrize("draw", [by_mouse, by_finger])

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from page_steps import answers, search_by_photo, wait_for_answers
-from playwright.sync_api import expect
+from page_steps import answers, expect, search_by_photo, wait_for_answers
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
@@ -22,10 +21,14 @@ def test_marks_by_button_and_key_are_kept(page):
     search_by_photo(page, PHOTO)
     first, second = answers(page)[:2]
     card(page, 0).get_by_role("button", name="Same place", exact=True).click()
-    expect(card(page, 0).get_by_role("button", name="Same place", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(card(page, 0).get_by_role("button", name="Same place", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
     card(page, 1).locator(".photo").focus()
     page.keyboard.press("n")
-    expect(card(page, 1).get_by_role("button", name="Not the same place")).to_have_attribute("aria-pressed", "true")
+    expect(card(page, 1).get_by_role("button", name="Not the same place")).to_have_attribute(
+        "aria-pressed", "true"
+    )
     page.reload()
     wait_for_answers(page)
     expect(page.locator(f'[data-id="{first}"]')).to_contain_class("marked-same")
@@ -43,7 +46,9 @@ def test_the_answer_that_is_shown_large_is_marked_by_key(page):
     page.locator("#lists .photo").first.click()
     expect(page.locator("#why")).to_be_visible()
     page.keyboard.press("y")
-    expect(page.locator("#why").get_by_role("button", name="Same place", exact=True)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#why").get_by_role("button", name="Same place", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
 
 
 def test_search_again_from_what_was_marked(page):

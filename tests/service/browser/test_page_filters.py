@@ -2,8 +2,7 @@
 
 import pytest
 from page_city import SOUTH_WEST, SPACING_DEGREES
-from page_steps import answers, search_by_photo, wait_for_answers
-from playwright.sync_api import expect
+from page_steps import answers, expect, search_by_photo, wait_for_answers
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 

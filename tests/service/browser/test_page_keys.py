@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from page_steps import answers, draw_box, open_page, search_by_photo
-from playwright.sync_api import expect
+from page_steps import answers, draw_box, expect, open_page, search_by_photo
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
@@ -58,7 +57,9 @@ def test_landmarks_and_headings(page):
     for role in ("banner", "main", "complementary"):
         expect(page.get_by_role(role)).to_have_count(1)
     expect(page.get_by_role("heading", level=1)).to_have_count(1)
-    expect(page.locator("[role=status][aria-live=polite]")).to_have_text(re.compile("other photos show the same place"))
+    expect(page.locator("[role=status][aria-live=polite]")).to_have_text(
+        re.compile("other photos show the same place")
+    )
 
 
 def test_the_first_tab_skips_to_the_photos(page):
@@ -108,7 +109,14 @@ def view(name):
     return opened
 
 
-STATES = [first_screen, found, evidence, overlay, keys, *map(view, ("places", "duplicates", "evaluations", "jobs"))]
+STATES = [
+    first_screen,
+    found,
+    evidence,
+    overlay,
+    keys,
+    *map(view, ("places", "duplicates", "evaluations", "jobs")),
+]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

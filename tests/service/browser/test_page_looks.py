@@ -1,28 +1,16 @@
 """How it looks: a phone, dark, nothing that jumps, and no more code than it needs."""
 
-from pathlib import Path
-
-import meisho.service
 import pytest
-from conftest import PHONE
-from page_steps import open_page, search_by_photo
-from playwright.sync_api import expect
+from page_steps import PHONE, expect, open_page, search_by_photo
 from test_page_keys import STATES
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
-STATIC = Path(meisho.service.__file__).parent / "static"
-MOST_BYTES = 60_000
-
-
-def test_our_own_code_is_small():
-    import gzip
-
-    code = [path for path in STATIC.iterdir() if path.suffix in (".html", ".css", ".js")]
-    assert sum(len(gzip.compress(path.read_bytes())) for path in code) < MOST_BYTES
 
 
 @pytest.mark.parametrize("language", ["en-GB", "ja-JP"])
-@pytest.mark.parametrize("state", [state for state in STATES if state.__name__ not in ("found",)], ids=lambda state: state.__name__)
+@pytest.mark.parametrize(
+    "state", [state for state in STATES if state.__name__ not in ("found",)], ids=lambda state: state.__name__
+)
 def test_a_phone_needs_no_sideways_scrolling(new_page, state, language):
     page = new_page(**PHONE, locale="en-GB")
     if language == "ja-JP":

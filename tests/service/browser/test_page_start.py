@@ -4,8 +4,7 @@ import re
 from urllib.parse import unquote
 
 import pytest
-from page_steps import answers, give_files, open_page, search_by_file, wait_for_answers
-from playwright.sync_api import expect
+from page_steps import answers, expect, give_files, open_page, search_by_file, wait_for_answers
 
 QUERY = "karowick"
 

@@ -6,8 +6,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from page_steps import answers, search_by_photo
-from playwright.sync_api import expect
+from page_steps import answers, expect, search_by_photo
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
