@@ -64,7 +64,7 @@ MAY_IMPORT = {
     "ranking": {"errors", "arrays", "texts"},
     "ground_truth": {"errors", "arrays", "texts"},
     "memory": {"errors"},
-    "photos": {"errors", "arrays"},
+    "photos": {"errors", "arrays", "documents"},
     "colours": {"arrays"},
     "signatures": set(),
     "orientations": set(),
@@ -113,6 +113,7 @@ MAY_IMPORT = {
     }
     | {"whitening"},
     "run": None,  # knows the order: may import everything but the edge
+    "client": NOUNS,  # at the side: asks a service
     "contest": None,  # the walk of a contest entry; the parts that a notebook uses do without `run`
     "web": None,
     "service": None,
@@ -132,6 +133,13 @@ ONLY_IN = {
     "kaggle": {"fetching"},
     "accelerate": {"training"},
     "tensorboard": {"training"},
+    "fastapi": {"service"},
+    "starlette": {"service"},
+    "pydantic": {"service"},
+    "uvicorn": {"service"},
+    "prometheus_client": {"service"},
+    "python_multipart": {"service"},
+    "httpx": {"client"},
     "onnx": {"training"},
     "onnxruntime": {"extractors", "training"},
 }
@@ -163,7 +171,9 @@ def test_imports_point_down_the_walk(path):
             if target == stage:
                 continue
             if allowed is None:
-                assert stage != "run" or target not in {"cli", "web"}, f"run imports {module}"
+                assert stage == "cli" or target != "cli", f"{stage} imports {module}"
+                assert stage != "run" or target not in {"web", "service"}, f"run imports {module}"
+                assert stage == "cli" or target != "service", f"{stage} imports {module}"
             else:
                 assert target in allowed, f"{stage} imports {module}"
         elif package in ONLY_IN:
@@ -181,6 +191,21 @@ def test_nothing_imports_the_edge():
 def test_import_meisho_does_nothing():
     heavy = ["torch", "timm", "faiss", "lancedb", "cv2", "numpy"]
     code = f"import sys, meisho; print([m for m in {heavy!r} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "first", ["meisho.cli", "meisho.cli.search", "meisho.cli.serve", "meisho.run.finding"]
+)
+def test_what_does_not_serve_imports_no_server(first):
+    heavy = ["fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client", "httpx"]
+    code = f"import sys, {first}; print([m for m in {heavy!r} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_service_imports_no_torch():
+    heavy = ["torch", "timm", "lancedb", "pyarrow", "scipy"]
+    code = f"import sys, meisho.service.server; print([m for m in {heavy!r} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 

@@ -1,8 +1,8 @@
 """Finder: a collection that answers, loaded once; without LanceDB unless it looks at local features."""
 
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -16,15 +16,18 @@ from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.restoring import restore_extractor
 from meisho.images import PhotoLike, as_photos
 from meisho.index.among import AmongIndex, check_among
+from meisho.photos import Photo
 from meisho.run.found import Found
 from meisho.run.question import Question
 from meisho.run.state import State, is_same, load_state, read_mark
 from meisho.run.turning import turn_photos
+from meisho.store.metadata import Metadata
 from meisho.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from meisho.photo_pair import PhotoPair
     from meisho.rerank.chain import Chain
-    from meisho.run.reranking import Rerank, Reranking
+    from meisho.run.reranking import Begin, Rerank, Reranking
 
 Among = Callable[[Snapshot], AnyArray] | AnyArray
 """Rows of the database (R,), or a mask (N,) bool; or what chooses them of the version that answers."""
@@ -95,6 +98,16 @@ class Finder:
         return self._state.snapshot.version
 
     @property
+    def state(self) -> State:
+        """The collection as it answers now."""
+        return self._state
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the collection was made with."""
+        return self._state.metadata
+
+    @property
     def photo_root(self) -> Path:
         """The folder that holds the photos."""
         return self._state.metadata.photo_root
@@ -103,6 +116,16 @@ class Finder:
     def descriptors(self) -> Descriptors:
         """The descriptors (N, D) of all photos, in database order, of the version that answers now."""
         return self._state.snapshot.descriptors
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All photos of the version that answers now."""
+        return self._state.snapshot
+
+    @property
+    def row_of(self) -> Mapping[str, int]:
+        """The row of each photo of that version, by its id."""
+        return self._state.row_of
 
     def follow(self) -> bool:
         """Take over what was written to the collection since; returns whether that changed any photo.
@@ -162,18 +185,56 @@ class Finder:
                 there are none, or `among` names rows that are not there.
             ConfigError: The chain names an unknown reranker or option.
         """
-        photos = as_photos(queries)
-        if top < 1:
-            raise InputError(f"top is {top}; ask for at least 1 answer")
-        state, begin = self._state, None if chain is None else self._load_reranking().with_chain(chain)
+        photos, state = as_photos(queries), self._state
         asked = turn_photos(photos, self._turned_side_px()) if turned else photos
         described = add_known(self.describer.describe(asked), state.snapshot.descriptors, same)
-        rows = _choose_rows(among, state.snapshot)
-        rerank = None if begin is None else begin(state, asked, described, rows)
-        question = _question(described, state, rerank, rows, turned=turned)
-        ranking, below, positions = question.answer(top, state.hash_of if near else None)
-        pairs = None if rerank is None else rerank.end()
-        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions)
+        begin = None if chain is None else self._load_reranking().with_chain(chain)
+        asking = _Asking(state, begin, top, near, turned, among)
+        return asking.answer(photos, asked, described)
+
+    def find_like(
+        self,
+        photo_id: str,
+        *,
+        top: int = 10,
+        chain: "Chain | str | None" = None,
+        near: bool = False,
+        among: Among | None = None,
+        same: Iterable[str] = (),
+    ) -> Found:
+        """Find the best photos for a photo of the collection by what is stored of it; its file is not read.
+
+        It is the first of its own answers. The options are those of `find`.
+
+        Raises:
+            InputError: No photo has that id, `top` is less than 1, the chain needs local features and there
+                are none, or `among` names rows that are not there.
+            ConfigError: The chain names an unknown reranker or option.
+        """
+        state = self._state
+        photo = state.stored_photo(photo_id)
+        database = state.snapshot.descriptors
+        described = Descriptors((photo_id,), database.vectors[[photo.row]], database.provenance)
+        begin = None if chain is None else self._load_reranking().with_chain(chain)
+        asking = _Asking(state, begin, top, near, False, among)
+        return asking.answer((photo,), (photo,), add_known(described, database, same))
+
+    def compare(self, query: Photo | str, photo_id: str) -> "PhotoPair":
+        """Compare a photo with one of the collection by local features, as a chain that verifies does.
+
+        What was found or verified of them before, by `find` too, is not computed again.
+
+        Args:
+            query: A photo, or the id of one of the collection.
+            photo_id: A photo of the collection.
+
+        Raises:
+            ImageError: The query cannot be read.
+            InputError: No photo has that id, or the collection holds no local features.
+        """
+        state = self._state
+        asked = state.stored_photo(query) if isinstance(query, str) else query
+        return self._load_reranking().compare(state, asked, state.stored_photo(photo_id))
 
     def _load_reranking(self) -> "Reranking":
         from meisho.run.reranking import Reranking  # which other questions do without
@@ -186,6 +247,32 @@ class Finder:
     def _turned_side_px(self) -> int:
         """Return how large a turned query is kept: twice the working size, so that little is lost."""
         return 2 * max(self.describer.extractor.image_options.max_side_px, _LOCAL_SIDE_PX)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asking:
+    """How described photos are asked of a collection as it is at one moment."""
+
+    state: State
+    begin: "Begin | None"
+    top: int
+    near: bool
+    turned: bool
+    among: Among | None
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise InputError(f"top is {self.top}; ask for at least 1 answer")
+
+    def answer(self, photos: tuple[Photo, ...], asked: tuple[Photo, ...], described: Descriptors) -> Found:
+        """Answer photos that are described as they were asked, four times where they were turned."""
+        state = self.state
+        rows = _choose_rows(self.among, state.snapshot)
+        rerank = None if self.begin is None else self.begin(state, asked, described, rows)
+        question = _question(described, state, rerank, rows, turned=self.turned)
+        ranking, below, positions = question.answer(self.top, state.hash_of if self.near else None)
+        pairs = None if rerank is None else rerank.end()
+        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions)
 
 
 def _choose_rows(among: Among | None, snapshot: Snapshot) -> Int64Array | None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from meisho.errors import InputError
 from meisho.index.following import FollowingIndex
 from meisho.index.live import LiveIndex
+from meisho.photos import Photo
 from meisho.run.folding import Contents
 from meisho.run.found import Paths
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
@@ -28,6 +30,19 @@ class Mark(NamedTuple):
     photos: str
     local_features: str
     metadata: int
+
+
+@dataclass(frozen=True)
+class StoredPhoto(Photo):
+    """A photo of a collection.
+
+    Attributes:
+        row: Its row in the version that it was taken from.
+        key: Tells its id and content from others, see `Snapshot.keys`.
+    """
+
+    row: int = -1
+    key: int = 0
 
 
 @dataclass(eq=False)
@@ -67,6 +82,29 @@ class State:
 
         saved = load_graph(self.path / INDEX_FOLDER)
         return None if saved is None else saved.follow(self.snapshot.keys)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each photo, by its id."""
+        return {photo_id: row for row, photo_id in enumerate(self.snapshot.descriptors.ids)}
+
+    def stored_photo(self, photo_id: str) -> StoredPhoto:
+        """Return a photo by its id.
+
+        Raises:
+            InputError: There is none.
+        """
+        photo = self.find_photo(photo_id)
+        if photo is None:
+            raise InputError(f"{self.path}: holds no photo {photo_id!r:.200}")
+        return photo
+
+    def find_photo(self, photo_id: str) -> StoredPhoto | None:
+        """Return a photo by its id; None where there is none."""
+        row = self.row_of.get(photo_id)
+        if row is None:
+            return None
+        return StoredPhoto(photo_id, self.paths[row], row=row, key=int(self.snapshot.keys[row]))
 
     def hash_of(self, row: int) -> int | None:
         """Return the perceptual hash of the photo of a row; None where its file cannot be read."""

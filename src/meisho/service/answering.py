@@ -1,0 +1,194 @@
+"""Answering: a question of API v1 -> the finder of a collection -> its answers as JSON."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from meisho.errors import InputError
+from meisho.images import GuardedPhoto
+from meisho.photos import Box
+from meisho.run.filters import Filter
+from meisho.run.found import Answer as Found_Answer
+from meisho.run.found import Found
+from meisho.run.state import State, StoredPhoto
+from meisho.service.cursors import expired
+from meisho.service.metrics import timed, times_so_far
+from meisho.service.models import MOST_ANSWERS, Answer, Asked, AskedFacts, PhotoName, Search, SearchRequest
+from meisho.service.opened import OpenedCollection, is_missing
+from meisho.service.queries import Upload
+from meisho.service.shared import Service
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """What is asked with.
+
+    Attributes:
+        opened: The collection that is asked.
+        photo: The photo of it, or the uploaded one; a part of it where a box is given.
+        upload: The uploaded file; None for a photo of the collection.
+        stored: The photo of the collection; None for an uploaded one.
+    """
+
+    opened: OpenedCollection
+    photo: GuardedPhoto | StoredPhoto
+    upload: Upload | None = None
+    stored: StoredPhoto | None = None
+
+
+def resolve(service: Service, asked: Asked) -> Resolved:
+    """Find the photo that is asked with, and the collection.
+
+    Raises:
+        RefusedError: There is no such collection or photo, or it is no longer in memory.
+        ConfigError: The box is none.
+    """
+    opened = service.collections.choose(asked.collection)
+    box = None if asked.box is None else Box.parse(asked.box)
+    if asked.query is not None:
+        upload = service.queries.get(asked.query)
+        return Resolved(opened, service.queries.photo(upload, box), upload)
+    assert asked.photo is not None  # the model has checked that one of both is given
+    stored = opened.photo(asked.photo)
+    photo = stored if box is None else service.queries.stored_photo(stored, stored.key, box)
+    return Resolved(opened, photo, None, stored)
+
+
+def answer_search(service: Service, request: SearchRequest, *, skip: int = 0) -> Search:
+    """Answer a question.
+
+    Args:
+        service: What is asked.
+        request: The question.
+        skip: How many answers came before, on other pages.
+
+    Raises:
+        MeishoError: It cannot be answered.
+    """
+    asked = resolve(service, request)
+    top = skip + request.top
+    hides_self = asked.stored is not None and not request.include_self
+    found = _find(asked, request, top + hides_self + 1)
+    answers = list(found[0])
+    if hides_self and asked.stored is not None:
+        answers = list(without_photo(answers, asked.stored.id))
+    has_more = len(answers) > top and skip < MOST_ANSWERS * 10
+    page = [(rank, answer) for rank, answer in enumerate(answers[:top], start=1) if rank > skip]
+    shown = [_answer(asked.opened, answer, rank) for rank, answer in page]
+    cursor = None
+    if has_more:
+        cursor = service.cursors.make(
+            request=request.model_dump(exclude_defaults=True), skip=top, version=found.version
+        )
+    return Search(
+        collection=asked.opened.name,
+        version=found.version,
+        query=_facts(service, asked, request),
+        verified=found.pairs is not None,
+        certain=False,
+        not_here=None,
+        answers=shown,
+        next=cursor,
+        timings_ms=times_so_far(),
+    )
+
+
+def answer_page(service: Service, cursor: str) -> Search:
+    """Answer with the next page of a question.
+
+    Raises:
+        RefusedError: The cursor has expired, as the collection has changed since.
+    """
+    values = service.cursors.read(cursor)
+    if "request" not in values:
+        raise expired("the cursor is of another list")
+    request = SearchRequest.model_validate(values["request"])
+    opened = service.collections.choose(request.collection)
+    if opened.finder.version != values["version"]:
+        raise expired(f"{opened.name} has changed since")
+    found = answer_search(service, request, skip=int(values["skip"]))
+    if found.version != values["version"]:
+        raise expired(f"{opened.name} has changed since")
+    return found
+
+
+def without_photo(answers: Sequence[Found_Answer], photo_id: str) -> Iterator[Found_Answer]:
+    """Leave out a photo: where it has copies below it, the first of them stands in its place."""
+    for answer in answers:
+        copies = tuple(copy for copy in answer.copies if copy.id != photo_id)
+        if answer.id != photo_id:
+            yield answer if len(copies) == len(answer.copies) else replace(answer, copies=copies)
+        elif copies:
+            first, *others = copies
+            yield replace(answer, id=first.id, path=first.path, copies=tuple(others))
+
+
+def _find(asked: Resolved, request: SearchRequest, top: int) -> Found:
+    chain = _chain(request)
+    selected = Filter.parse(request.folder, request.after, request.before, request.gps)
+    finder = asked.opened.finder
+    among = (lambda snapshot: selected.choose(snapshot, asked.opened.captures.load)) if selected else None
+    with timed("search" if chain is None else "verify"):
+        if isinstance(asked.photo, StoredPhoto) and not request.turned:
+            return finder.find_like(asked.photo.id, top=top, chain=chain, near=request.near, among=among)
+        return finder.find(
+            asked.photo, top=top, chain=chain, near=request.near, turned=request.turned, among=among
+        )
+
+
+def _chain(request: SearchRequest) -> str | None:
+    if request.verify and request.rerank:
+        raise InputError("verify N is rerank geometric:first=N; give one of the two")
+    return f"geometric:first={request.verify}" if request.verify else request.rerank or None
+
+
+def _answer(opened: OpenedCollection, answer: Found_Answer, rank: int) -> Answer:
+    state = opened.finder.state
+    size = size_of(opened, state, answer.id)
+    folder, _, name = answer.id.rpartition("/")
+    verdict = None
+    if answer.same_place is not None:
+        verdict = "same" if answer.same_place else "unknown"
+    return Answer(
+        rank=rank,
+        id=answer.id,
+        name=name,
+        folder=folder,
+        score=round(answer.score, 6),
+        probability=None,
+        verdict=verdict,
+        inliers=answer.num_inliers,
+        overlap_query=None,
+        overlap_photo=None,
+        turned=answer.turned,
+        copies=[PhotoName(id=copy.id, name=name_of(copy.id)) for copy in answer.copies],
+        width_px=size and size[0],
+        height_px=size and size[1],
+        missing=not answer.path.is_file(),
+    )
+
+
+def size_of(opened: OpenedCollection, state: State, photo_id: str) -> tuple[int, int] | None:
+    """Return width and height of a photo of a collection, px; None where that is not known."""
+    photo = state.find_photo(photo_id)
+    return None if photo is None else opened.size_of(photo, photo.key)
+
+
+def name_of(photo_id: str) -> str:
+    """Return the last part of an id."""
+    return photo_id.rpartition("/")[2]
+
+
+def _facts(service: Service, asked: Resolved, request: Asked) -> AskedFacts:
+    if asked.upload is not None:
+        size: tuple[int, int] | None = service.queries.header(asked.upload).size_px
+    else:
+        assert asked.stored is not None
+        missing = is_missing(asked.stored)
+        size = None if missing else asked.opened.size_of(asked.stored, asked.stored.key)
+    return AskedFacts(
+        query=asked.upload and asked.upload.query,
+        photo=asked.stored and asked.stored.id,
+        width_px=size and size[0],
+        height_px=size and size[1],
+        box=request.box,
+    )
