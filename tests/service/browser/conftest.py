@@ -95,9 +95,6 @@ def city(tmp_path_factory) -> City:
 @contextmanager
 def serving(city: City, *options, port: int = 0):
     """The service on a collection, until the end of the block."""
-    if "PAGE_URL" in os.environ:  # HACK
-        yield Service(os.environ["PAGE_URL"], city.collection, city.photos, city.queries, None)
-        return
     command = [sys.executable, "-m", "meisho.cli", "serve", city.collection, "--port", port, *options]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         lines = []

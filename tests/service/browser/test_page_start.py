@@ -21,7 +21,7 @@ def by_file(page, path):
 
 def by_key(page, path):
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("o")
+        page.locator("#main").press("o")
     chooser.value.set_files(path)
     wait_for_answers(page)
 
