@@ -16,7 +16,8 @@ from meisho.errors import ImageError, InputError, LockedError
 from meisho.run.finding import Finder
 from meisho.run.indexing import add_photos, index_folder
 from meisho.service.gate import Gate, Together
-from meisho.service.uploads import UPLOADS_FOLDER, ConflictError, ForbiddenError, Uploads
+from meisho.service.problems import RefusedError
+from meisho.service.uploads import UPLOADS_FOLDER, Uploads
 from meisho.store.collection import Collection
 from processes import started
 from toy_features import MeanColor
@@ -62,7 +63,7 @@ def test_putting_is_idempotent_by_content(uploads, finder):
     again, by_id = uploads.put("a.jpg", picture(50)), uploads.put(first.id, picture(50))
     assert (again.id, again.done) == (by_id.id, by_id.done) == (first.id, "unchanged")
     assert len(finder) == 11
-    with pytest.raises(ConflictError, match="another photo has that name"):
+    with pytest.raises(RefusedError, match="another photo has that name"):
         uploads.put("a.jpg", picture(51))
     replaced = uploads.put("a.jpg", picture(51), replace=True)
     assert (replaced.id, replaced.done) == (first.id, "replaced") and len(finder) == 11
@@ -74,9 +75,9 @@ def test_a_photo_of_the_photo_folder_is_not_written_over(finder, photos):
     uploads = Uploads(finder, Gate(finder.path))
     own = (photos / "a" / "0.jpg").read_bytes()
     assert uploads.put("a/0.jpg", own).done == "unchanged"
-    with pytest.raises(ConflictError):
+    with pytest.raises(RefusedError, match="another photo has that name"):
         uploads.put("a/0.jpg", picture(50))
-    with pytest.raises(ForbiddenError, match="start the service with --photos-writable"):
+    with pytest.raises(RefusedError, match="a folder that is not written to"):
         uploads.put("a/0.jpg", picture(50), replace=True)
     assert (photos / "a" / "0.jpg").read_bytes() == own
 
@@ -109,7 +110,7 @@ def test_a_broken_photo_is_refused_and_no_file_stays(uploads, finder, photos, ki
 @pytest.mark.parametrize("replace", [False, True])
 def test_what_cannot_be_described_leaves_what_was_there(finder, photos, replace):
     """A photo that breaks only when it is described: the check before it lets all through."""
-    uploads = Uploads(finder, Gate(finder.path), decode=lambda photo: None)
+    uploads = Uploads(finder, Gate(finder.path), decode=lambda photo: "JPEG")
     first = uploads.put("good.jpg", picture(50))
     before = uploaded(finder, photos)
     with pytest.raises(ImageError):
@@ -173,7 +174,7 @@ def test_an_id_is_not_looked_up_as_a_file_of_this_process(finder, photos, monkey
 def test_a_file_is_deleted_only_where_it_is_asked_for_twice(uploads, finder, photos):
     put = uploads.put("a.jpg", picture(50))
     for confirm in ("", "b.jpg", "yes"):
-        with pytest.raises(ForbiddenError, match="only where its id is given twice"):
+        with pytest.raises(RefusedError, match="only where its id is given twice"):
             uploads.remove(put.id, delete_file=True, confirm=confirm)
     assert put.id in finder.row_of
     before = uploaded(finder, photos)
@@ -183,7 +184,7 @@ def test_a_file_is_deleted_only_where_it_is_asked_for_twice(uploads, finder, pho
 
 
 def test_a_file_of_the_photo_folder_is_deleted_only_where_that_is_switched_on(finder, photos):
-    with pytest.raises(ForbiddenError, match="start the service with --photos-writable"):
+    with pytest.raises(RefusedError, match="a folder that is not written to"):
         Uploads(finder, Gate(finder.path)).remove("a/0.jpg", delete_file=True, confirm="a/0.jpg")
     assert (photos / "a" / "0.jpg").exists() and "a/0.jpg" in finder.row_of
     writable = Uploads(finder, Gate(finder.path), writable=True)
@@ -196,7 +197,7 @@ def test_no_file_outside_is_deleted(finder, photos, tmp_path, id):
     (tmp_path / "outside.jpg").write_bytes(picture(1))
     (photos / "link").symlink_to(tmp_path)
     id = id if not id.startswith("/") else str(tmp_path / "outside.jpg")
-    with pytest.raises(ForbiddenError):
+    with pytest.raises(RefusedError, match="a folder that is not written to"):
         Uploads(finder, Gate(finder.path), writable=True).remove(id, delete_file=True, confirm=id)
     assert (tmp_path / "outside.jpg").exists()
 
@@ -206,7 +207,7 @@ def test_a_photo_that_was_added_from_elsewhere_keeps_its_file(finder, tmp_path, 
     path.write_bytes(picture(50))
     add_photos(finder.path, [path], describer)
     finder.follow()
-    with pytest.raises(ForbiddenError):
+    with pytest.raises(RefusedError, match="a folder that is not written to"):
         Uploads(finder, Gate(finder.path), writable=True).remove(
             str(path), delete_file=True, confirm=str(path)
         )

@@ -1,12 +1,15 @@
 """Answering: a question of API v1 -> the finder of a collection -> its answers as JSON."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from meisho.errors import InputError
 from meisho.images import GuardedPhoto
 from meisho.photos import Box
 from meisho.run.filters import Filter
+from meisho.run.finding import Among
 from meisho.run.found import Answer as Found_Answer
 from meisho.run.found import Found
 from meisho.run.state import State, StoredPhoto
@@ -67,7 +70,7 @@ def answer_search(service: Service, request: SearchRequest, *, skip: int = 0) ->
     asked = resolve(service, request)
     top = skip + request.top
     hides_self = asked.stored is not None and not request.include_self
-    found = _find(asked, request, top + hides_self + 1)
+    found = find_answers(service, asked, request, top + hides_self + 1)
     answers = list(found[0])
     if hides_self and asked.stored is not None:
         answers = list(without_photo(answers, asked.stored.id))
@@ -111,6 +114,34 @@ def answer_page(service: Service, cursor: str) -> Search:
     return found
 
 
+def write_answer_page(service: Service, request: SearchRequest) -> bytes:
+    """Answer a question with a page that stands alone, as `meisho search --html` writes it.
+
+    Raises:
+        MeishoError: It cannot be answered.
+    """
+    from meisho.web.pages import write_search_page  # which other answers do without
+
+    asked = resolve(service, request)
+    hides_self = asked.stored is not None and not request.include_self
+    found = find_answers(service, asked, request, request.top + hides_self)
+    answers = list(found[0])
+    if hides_self and asked.stored is not None:
+        answers = list(without_photo(answers, asked.stored.id))
+    with tempfile.TemporaryDirectory(prefix="meisho-") as folder, timed("draw"):
+        page = Path(folder) / "answers.html"
+        write_search_page(
+            page,
+            asked.photo,
+            answers[: request.top],
+            collection=asked.opened.name,
+            num_database=len(asked.opened.finder),
+            model=asked.opened.finder.metadata.provenance.extractor,
+            reranking=_chain(request) or "",
+        )
+        return page.read_bytes()
+
+
 def without_photo(answers: Sequence[Found_Answer], photo_id: str) -> Iterator[Found_Answer]:
     """Leave out a photo: where it has copies below it, the first of them stands in its place."""
     for answer in answers:
@@ -122,17 +153,52 @@ def without_photo(answers: Sequence[Found_Answer], photo_id: str) -> Iterator[Fo
             yield replace(answer, id=first.id, path=first.path, copies=tuple(others))
 
 
-def _find(asked: Resolved, request: SearchRequest, top: int) -> Found:
+def find_answers(service: Service, asked: Resolved, request: SearchRequest, top: int) -> Found:
+    """Ask a collection as a request says, whatever it says of `top`.
+
+    Raises:
+        MeishoError: It cannot be answered.
+    """
     chain = _chain(request)
     selected = Filter.parse(request.folder, request.after, request.before, request.gps)
     finder = asked.opened.finder
-    among = (lambda snapshot: selected.choose(snapshot, asked.opened.captures.load)) if selected else None
+    among = _choose_among(service, asked.opened, selected)
+    same = _marked(service, asked) if request.marked else []
     with timed("search" if chain is None else "verify"):
         if isinstance(asked.photo, StoredPhoto) and not request.turned:
-            return finder.find_like(asked.photo.id, top=top, chain=chain, near=request.near, among=among)
+            return finder.find_like(
+                asked.photo.id, top=top, chain=chain, near=request.near, among=among, same=same
+            )
         return finder.find(
-            asked.photo, top=top, chain=chain, near=request.near, turned=request.turned, among=among
+            asked.photo,
+            top=top,
+            chain=chain,
+            near=request.near,
+            turned=request.turned,
+            among=among,
+            same=same,
         )
+
+
+def _choose_among(service: Service, opened: OpenedCollection, selected: Filter) -> Among | None:
+    """Return what chooses the photos that may answer; None for all.
+
+    Raises:
+        RefusedError: It asks when or where photos were taken, and that is being read ("not-read-yet").
+    """
+    if not selected:
+        return None
+    if selected.needs_captures:
+        service.desks.of(opened).read_captures()
+    return lambda snapshot: selected.choose(snapshot, lambda photos: opened.captures.load(photos))
+
+
+def _marked(service: Service, asked: Resolved) -> list[str]:
+    """Return the photos that were marked as showing what is asked with."""
+    desk = service.desks.of(asked.opened)
+    if asked.upload is not None:
+        return desk.marked("query", asked.upload.query)
+    return desk.marked("photo", asked.photo.id)
 
 
 def _chain(request: SearchRequest) -> str | None:

@@ -23,6 +23,12 @@ ROUTERS = {
     "meisho.service.routes.search": True,
     "meisho.service.routes.match": True,
     "meisho.service.routes.photos": True,
+    "meisho.service.routes.changes": True,
+    "meisho.service.routes.jobs": True,
+    "meisho.service.routes.feedback": True,
+    "meisho.service.routes.locations": True,
+    "meisho.service.routes.evaluations": True,
+    "meisho.service.routes.export": True,
 }
 """Module with a `router` -> whether all its routes need the right to read; some ask for more themselves."""
 

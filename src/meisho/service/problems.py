@@ -62,6 +62,7 @@ KINDS = {
     "fault": Kind(500, "The service has a fault"),
     "collection": Kind(500, "The collection cannot be used"),
     "missing-part": Kind(501, "A part of meisho is not installed"),
+    "not-read-yet": Kind(503, "What is asked for is being read"),
     "stopping": Kind(503, "The service is not ready"),
 }
 """Name of a kind, the end of its `type` -> its status and title."""

@@ -77,13 +77,18 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=settings.stop_seconds,
         )
         super().__init__(config)
-        self._announce = announce
+        self._app, self._announce = app, announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer, and tell the address."""
         await super().startup(sockets)
         if sockets and not self.should_exit:
             self._announce(address_of(sockets[0]))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers under way end, then stop."""
+        self._app.state.service.is_stopping = True
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

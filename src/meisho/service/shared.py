@@ -9,6 +9,7 @@ from meisho.cores import count_cores
 from meisho.decoding import GuardedDecoder
 from meisho.service.bodies import Reading
 from meisho.service.cursors import Cursors
+from meisho.service.desk import Desks
 from meisho.service.metrics import Metrics
 from meisho.service.opened import OpenedCollections
 from meisho.service.pictures import Pictures
@@ -19,6 +20,9 @@ from meisho.service.work import Work
 
 _MOST_PICTURES_WAITING = 1_000
 """A page asks for as many thumbnails as it shows; each takes a few ms."""
+
+_NUM_CHANGING = 8
+"""Changes that come at once and are committed together."""
 
 
 @dataclass(eq=False)
@@ -35,8 +39,11 @@ class Service:
         metrics: Where the time goes.
         work: Threads that answer.
         drawing: Threads that draw pictures, so that these do not wait for answers.
+        changing: Threads that change collections.
+        desks: What changes collections or remembers something of them.
         reading: Memory for requests that are being received.
         cursors: Names of further pages.
+        is_stopping: Whether it was asked to stop; who sends without end ends then.
     """
 
     settings: Settings
@@ -48,8 +55,11 @@ class Service:
     metrics: Metrics
     work: Work
     drawing: Work
+    changing: Work
+    desks: Desks
     reading: Reading
     cursors: Cursors = field(default_factory=Cursors)
+    is_stopping: bool = False
 
     @classmethod
     def open(cls, settings: Settings) -> "Service":
@@ -77,6 +87,8 @@ class Service:
             metrics,
             Work(num_threads, settings.most_waiting, metrics, name="answering"),
             Work(num_threads, _MOST_PICTURES_WAITING, metrics, name="drawing"),
+            Work(_NUM_CHANGING, settings.most_waiting, metrics, name="changing"),
+            Desks(settings, decoder),
             Reading(settings),
         )
 
@@ -84,6 +96,8 @@ class Service:
         """Let what is under way end, then end threads and processes."""
         self.work.close()
         self.drawing.close()
+        self.changing.close()
+        self.desks.close()
         self.decoder.close()
 
 

@@ -15,8 +15,7 @@ from typing import Literal
 
 from meisho.errors import ImageError, InputError
 from meisho.files import remove_leftovers, replacing
-from meisho.image_files import open_photo, plain_errors
-from meisho.images import ImageOptions, load_sized_image
+from meisho.images import ImageOptions, load_sized_image, read_header
 from meisho.local_describing import LocalDescriber
 from meisho.photos import DEFAULT_EXCLUDES, Excludes, Photo, content_sha256, place_below, printable_id
 from meisho.run.finding import Finder
@@ -25,18 +24,11 @@ from meisho.run.reranking import local_describer
 from meisho.run.summary import IndexSummary
 from meisho.service.gate import Gate, Together
 from meisho.service.names import place_inside, safe_name
+from meisho.service.problems import RefusedError
 from meisho.store.metadata import read_metadata
 
 UPLOADS_FOLDER = "uploads"
 """Folder inside a collection for photos that were uploaded, where the photo folder is not written to."""
-
-
-class ConflictError(InputError):
-    """Something else is there under that name."""
-
-
-class ForbiddenError(InputError):
-    """What was asked for is not switched on, or was not asked for twice."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +66,14 @@ class Removed:
     version: int
 
 
-def decode_whole(photo: Photo) -> None:
-    """Decode a photo as describing it will.
+def decode_whole(photo: Photo) -> str:
+    """Decode a photo as describing it will; returns the name of its format.
 
     Raises:
         ImageError: It cannot be read.
     """
     load_sized_image(photo, ImageOptions())
+    return read_header(photo).format
 
 
 class Uploads:
@@ -92,7 +85,8 @@ class Uploads:
         writable: Whether photos are written into the photo folder, and deleted there; else into a folder of
             the collection's own.
         device: Where networks that find local features compute: "auto", "cpu" or "cuda".
-        decode: Decodes a photo, in whatever process; raises ImageError where it cannot.
+        decode: Decodes a photo, in whatever process, and returns the name of its format; raises ImageError
+            where it cannot.
     """
 
     def __init__(
@@ -102,7 +96,7 @@ class Uploads:
         *,
         writable: bool = False,
         device: str = "auto",
-        decode: Callable[[Photo], None] = decode_whole,
+        decode: Callable[[Photo], str] = decode_whole,
     ) -> None:
         self._finder, self._gate, self._writable, self._decode = finder, gate, writable, decode
         self._adding = Together(self._add)
@@ -122,11 +116,11 @@ class Uploads:
 
         Raises:
             ImageError: It cannot be read; nothing stays of it.
-            ConflictError: Another photo has that name.
+            RefusedError: Another photo has that name ("conflict"), or its file lies where nothing is written
+                ("not-allowed").
             LockedError: Another process is writing to the collection.
         """
-        self._decode(Photo(name, Path(name or "photo"), content=content))
-        path = self._place(name, content)
+        path = self._place(name, self._decode(Photo(name, Path("the photo"), content=content)))
         photo_id = self._id_of(path)
         with self._gate.of(path):  # one at a time has a name
             there = _sha256_of(path)
@@ -147,8 +141,8 @@ class Uploads:
             confirm: The id once more, where its file is to be deleted.
 
         Raises:
-            ForbiddenError: The file is to be deleted, but that is not switched on, or `confirm` is not
-                the id.
+            RefusedError: The file is to be deleted, but that is not switched on ("not-allowed"), or `confirm`
+                is not the id ("invalid").
             LockedError: Another process is writing to the collection.
         """
         path = self._file_of(photo_id)
@@ -166,11 +160,11 @@ class Uploads:
             deleted = delete_file and _unlink(path)
         return Removed(photo_id, there, deleted, path.is_file(), self._finder.version)
 
-    def _place(self, name: str, content: bytes) -> Path:
+    def _place(self, name: str, format: str) -> Path:
         """Return the file that a photo of this name is or shall be."""
         if self._holds(name):
             return self._file_of(name)
-        safe = safe_name(name, _format_of(content))
+        safe = safe_name(name, format)
         if not self._writable:
             return place_inside(self._own, safe)
         excludes = read_metadata(self._finder.path).excludes
@@ -182,25 +176,31 @@ class Uploads:
 
     def _refuse_another(self, path: Path, photo_id: str, *, replace: bool) -> None:
         if not replace:
-            raise ConflictError(
-                f"{photo_id}: another photo has that name; choose another name, or ask for it to be replaced"
+            raise RefusedError(
+                "conflict",
+                f"{photo_id}: another photo has that name",
+                remedy="choose another name, or ask for it to be replaced (replace=1)",
             )
         if not self._may_write(path):
-            raise ForbiddenError(
-                f"{photo_id}: its file lies in the photo folder, which is not written to; "
-                "start the service with --photos-writable, or choose another name"
-            )
+            raise self._not_written_to(photo_id)
 
     def _allow_deletion(self, photo_id: str, path: Path, confirm: str) -> None:
         if confirm != photo_id:
-            raise ForbiddenError(
-                f"{photo_id}: a file is deleted only where its id is given twice; give confirm={photo_id} too"
+            raise RefusedError(
+                "invalid",
+                f"{photo_id}: a file is deleted only where its id is given twice",
+                remedy=f"give confirm={photo_id} too",
+                where="confirm",
             )
         if not self._may_write(path):
-            raise ForbiddenError(
-                f"{photo_id}: its file lies in the photo folder, which is not written to; "
-                "start the service with --photos-writable"
-            )
+            raise self._not_written_to(photo_id)
+
+    def _not_written_to(self, photo_id: str) -> RefusedError:
+        return RefusedError(
+            "not-allowed",
+            f"{photo_id}: its file lies in a folder that is not written to",
+            remedy="start the service with --photos-writable, or choose another name",
+        )
 
     def _may_write(self, path: Path) -> bool:
         """Whether files there may be replaced and deleted, links on the way included."""
@@ -302,9 +302,3 @@ def _unlink(path: Path) -> bool:
 def _with_parents(name: str) -> Iterator[str]:
     parts = name.split("/")
     return ("/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-
-
-def _format_of(content: bytes) -> str | None:
-    photo = Photo("photo", Path("photo"), content=content)
-    with plain_errors(photo.path), open_photo(photo) as image:
-        return image.format

@@ -48,7 +48,7 @@ def _body(model: type[Model], files: dict[str, object]) -> dict[str, object]:
     }
 
 
-_UPLOAD = {
+UPLOAD: dict[str, object] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -60,7 +60,7 @@ _UPLOAD = {
 }
 
 
-@router.post("/queries", openapi_extra=_UPLOAD)
+@router.post("/queries", openapi_extra=UPLOAD)
 async def upload_query(request: Request, service: ServiceHere) -> QueryPhoto:
     """Keep a photo in memory to ask with; it is never stored."""
     content = await read_photo(request, service)
@@ -73,11 +73,7 @@ async def search(request: Request, service: ServiceHere) -> Search:
     if media_type(request) != "multipart/form-data":
         asked = SearchRequest.model_validate(parse_body(await read_json(request, service)))
         return await service.work.run(answer_search, service, asked)
-    form = await service.reading.read_form(request)
-    if len(form.files) > 1:
-        raise RefusedError("invalid", "give one file; several are asked at /v1/search/batch", where="photo")
-    asked = _request_of(service, form, form.files[0][1] if form.files else None)
-    return await service.work.run(answer_search, service, asked)
+    return await service.work.run(answer_search, service, await read_search_form(request, service))
 
 
 @router.post("/search/batch", openapi_extra=_body(BatchRequest, {"photo": {"type": "array", "items": _FILE}}))
@@ -99,6 +95,18 @@ async def search_batch(request: Request, service: ServiceHere) -> Batch:
 async def go_on(service: ServiceHere, cursor: Annotated[str, Query(max_length=LONGEST)]) -> Search:
     """Return the next page of answers; `rank` goes on."""
     return await service.work.run(answer_page, service, cursor)
+
+
+async def read_search_form(request: Request, service: Service) -> SearchRequest:
+    """Return the question that a form holds, with a file or without.
+
+    Raises:
+        RefusedError: It holds several files, or is none.
+    """
+    form = await service.reading.read_form(request)
+    if len(form.files) > 1:
+        raise RefusedError("invalid", "give one file; several are asked at /v1/search/batch", where="photo")
+    return _request_of(service, form, form.files[0][1] if form.files else None)
 
 
 async def read_json(request: Request, service: Service) -> bytes:
