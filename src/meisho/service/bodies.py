@@ -1,7 +1,7 @@
 """Bodies: what a request carries, read into memory, bounded in bytes and in time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -121,7 +121,7 @@ class Reading:
             await parsed.close()
             return form
 
-    async def _stream(self, request: Request, most: int) -> AsyncIterator[bytes]:
+    async def _stream(self, request: Request, most: int) -> AsyncGenerator[bytes, None]:
         """Yield the body in parts, as they come in time and as long as they are not too many."""
         received, stream = 0, request.stream()
         try:
