@@ -11,6 +11,7 @@ from meisho.arrays import Float32Array, Float64Array, Int64Array
 from meisho.certainty import CALIBRATIONS, Calibration, Judgement, PairEvidence, judge
 from meisho.descriptors import Provenance
 from meisho.run.state import State
+from meisho.store.metadata import Metadata
 
 if TYPE_CHECKING:  # a question without a chain does without OpenCV
     from meisho.geometry.base import LocalMatcher
@@ -35,10 +36,9 @@ class Judging:
     @property
     def calibration(self) -> Calibration | None:
         """What turns evidence into probability; None where these models were not calibrated."""
-        metadata, how = self.state.metadata, ""
-        if self.pairs is not None and metadata.local_provenance is not None:
-            how = name_verification(metadata.local_provenance, self.pairs.matcher, self.pairs.ransac)
-        return CALIBRATIONS.get((fingerprint(metadata.provenance), how))
+        if self.pairs is None:
+            return find_calibration(self.state.metadata)
+        return find_calibration(self.state.metadata, self.pairs.matcher, self.pairs.ransac)
 
     def gather(
         self, asked: Int64Array, rows: Int64Array, pairs: "Sequence[PhotoPair]" = ()
@@ -62,6 +62,16 @@ class Judging:
         return [judge(each, calibration) for each in evidence]
 
 
+def find_calibration(
+    metadata: Metadata, matcher: "LocalMatcher | None" = None, ransac: "RansacOptions | None" = None
+) -> Calibration | None:
+    """Return what was calibrated for the models of a collection, and how pairs are verified, if so."""
+    how = ""
+    if matcher is not None and ransac is not None and metadata.local_provenance is not None:
+        how = name_verification(metadata.local_provenance, matcher, ransac)
+    return CALIBRATIONS.get((fingerprint(metadata.provenance), how))
+
+
 def measure_gaps(similarities: Float32Array, background: Float32Array) -> Float64Array:
     """Return how far similarities (B,) lie above their queries' background, in spreads of it.
 
@@ -81,9 +91,13 @@ _LEAST_SPREAD = 0.02
 
 def fingerprint(provenance: Provenance) -> str:
     """Name a model by what its descriptors depend on."""
-    return hashlib.sha256(provenance.to_json().encode()).hexdigest()[:16]
+    return _digest(provenance.to_json())
 
 
 def name_verification(provenance: Provenance, matcher: "LocalMatcher", ransac: "RansacOptions") -> str:
     """Name local features and how they are verified."""
-    return f"{fingerprint(provenance)} {matcher!r} {ransac!r}"
+    return _digest(f"{provenance.to_json()} {matcher!r} {ransac!r}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
