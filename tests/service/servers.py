@@ -21,7 +21,7 @@ WAIT = httpx.Timeout(None)
 
 @contextmanager
 def serving(*collections, **options):
-    """A service in a thread; yields a client of it, whose `service` is what answers."""
+    """A service in a thread; yields a client of it, with the `service` and `server` that answer."""
     settings = Settings(collections=collections, port=0, **options)
     ready, address = threading.Event(), []
     with listen(settings) as listening:
@@ -32,7 +32,7 @@ def serving(*collections, **options):
         ready.wait()
         try:
             with httpx.Client(base_url=address[0], timeout=WAIT, trust_env=False) as client:
-                client.service = service
+                client.service, client.server = service, server
                 yield client
         finally:
             server.should_exit = True
@@ -42,7 +42,9 @@ def serving(*collections, **options):
 @contextmanager
 def serving_process(*collections, options=(), **more):
     """`meisho serve` in a process; yields it and a client."""
-    words = [sys.executable, "-m", "meisho.cli", "serve", *collections, "--port", "0", *options]
+    words = [sys.executable, "-m", "meisho.cli", "serve", *collections, *options]
+    if "--port" not in options:
+        words += ["--port", "0"]
     with started(words, stdout=-1, stderr=-1, text=True, **more) as process:
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)

@@ -18,6 +18,7 @@ from meisho.images import PhotoLike, as_photos
 from meisho.index.among import AmongIndex, check_among
 from meisho.photos import Photo
 from meisho.run.found import Found
+from meisho.run.judging import Judging, find_calibration
 from meisho.run.question import Question
 from meisho.run.state import State, is_same, load_state, read_mark
 from meisho.run.turning import turn_photos
@@ -127,6 +128,25 @@ class Finder:
         """The row of each photo of that version, by its id."""
         return self._state.row_of
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether verified answers come with a probability: the models of the collection were calibrated."""
+        if self.metadata.local_provenance is None:
+            return False
+        from meisho.rerank.geometric import GeometricReranker  # it imports OpenCV
+
+        how = GeometricReranker()
+        return find_calibration(self.metadata, how.matcher, how.ransac) is not None
+
+    def warm_up(self) -> None:
+        """Load now what the first verified question would load.
+
+        Raises:
+            CollectionError: The collection is damaged.
+        """
+        if self.metadata.local_provenance is not None and len(self):
+            self.compare(self.descriptors.ids[0], self.descriptors.ids[0])
+
     def follow(self) -> bool:
         """Take over what was written to the collection since; returns whether that changed any photo.
 
@@ -232,9 +252,18 @@ class Finder:
             ImageError: The query cannot be read.
             InputError: No photo has that id, or the collection holds no local features.
         """
-        state = self._state
-        asked = state.stored_photo(query) if isinstance(query, str) else query
-        return self._load_reranking().compare(state, asked, state.stored_photo(photo_id))
+        state, database = self._state, self._state.snapshot.descriptors
+        photo = state.stored_photo(photo_id)
+        if isinstance(query, str):
+            asked: Photo = state.stored_photo(query)
+            vectors = database.vectors[[state.row_of[query]]]
+        else:
+            asked, vectors = query, self.describer.describe(query).vectors
+        pairs, row = self._load_reranking().pairs(state, asked), np.array([photo.row], np.int64)
+        pair = pairs.compare(0, row, [photo])[0]
+        judging = Judging(vectors, state, pairs)
+        (judgement,) = judging.judge(judging.gather(np.zeros(1, np.int64), row, [pair]))
+        return replace(pair, judgement=judgement)
 
     def _load_reranking(self) -> "Reranking":
         from meisho.run.reranking import Reranking  # which other questions do without
@@ -272,7 +301,8 @@ class _Asking:
         question = _question(described, state, rerank, rows, turned=self.turned)
         ranking, below, positions = question.answer(self.top, state.hash_of if self.near else None)
         pairs = None if rerank is None else rerank.end()
-        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions)
+        judging = Judging(described.vectors, state, pairs)
+        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions, judging)
 
 
 def _choose_rows(among: Among | None, snapshot: Snapshot) -> Int64Array | None:

@@ -19,7 +19,7 @@ from meisho.extractors.restoring import restore_local_extractor
 from meisho.images import GuardedPhoto
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
-from meisho.photo_pair import PhotoPair, StoredPairs
+from meisho.photo_pair import StoredPairs
 from meisho.photos import Box, Photo
 from meisho.ranking import Ranking
 from meisho.recent import Recent
@@ -78,12 +78,11 @@ class Reranking:
             self._chains.put(chain, built)
         return partial(self._begin, built)
 
-    def compare(self, state: State, query: Photo, photo: StoredPhoto) -> PhotoPair:
-        """Compare a photo with one of the collection as `GeometricReranker` does, see `Finder.compare`."""
+    def pairs(self, state: State, query: Photo) -> StoredPairs:
+        """Return what compares a photo with those of the collection as `GeometricReranker` does."""
         how = GeometricReranker()
         local = self._local_evidence(state, [query])
-        pairs = StoredPairs([query], local, how.matcher, how.ransac, self._remembered(state, local))
-        return pairs.compare(0, np.array([photo.row], np.int64), [photo])[0]
+        return StoredPairs([query], local, how.matcher, how.ransac, self._remembered(state, local))
 
     def _begin(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from meisho.arrays import Float32Array
 from meisho.errors import InputError
 from meisho.index.following import FollowingIndex
 from meisho.index.live import LiveIndex
@@ -22,6 +23,10 @@ from meisho.store.snapshot_files import load_snapshot
 if TYPE_CHECKING:
     from meisho.index.graph import NeighborGraph
     from meisho.stored_features import StoredFeatures
+
+
+_MOST_BACKGROUND = 512
+"""Photos that a query is compared with to see what similarities it has with any photo."""
 
 
 class Mark(NamedTuple):
@@ -105,6 +110,15 @@ class State:
         if row is None:
             return None
         return StoredPhoto(photo_id, self.paths[row], row=row, key=int(self.snapshot.keys[row]))
+
+    @cached_property
+    def background(self) -> Float32Array:
+        """Descriptors (S, D) of some photos, evenly among all: those of no account for most queries."""
+        num_photos = len(self.snapshot.keys)
+        rows = np.unique(
+            np.linspace(0, max(num_photos - 1, 0), min(num_photos, _MOST_BACKGROUND)).astype(np.int64)
+        )
+        return np.asarray(self.snapshot.descriptors.vectors[rows])
 
     def hash_of(self, row: int) -> int | None:
         """Return the perceptual hash of the photo of a row; None where its file cannot be read."""

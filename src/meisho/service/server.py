@@ -44,8 +44,8 @@ def listen(settings: Settings) -> Iterator[socket.socket]:
         listening = socket.create_server(
             (settings.host, settings.port), family=family, backlog=_WAITING_CONNECTIONS
         )
-    except (OSError, OverflowError) as error:
-        reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
+    except OSError as error:
+        reason = explain_os_error(error).partition(" (while")[0]  # where Python repeats the address
         raise InputError(
             f"cannot listen at {settings.host} port {settings.port}: {reason}; give another --port, "
             "or 0 for a free one"
@@ -83,6 +83,7 @@ class Server(uvicorn.Server):
         """Begin to answer, and tell the address."""
         await super().startup(sockets)
         if sockets and not self.should_exit:
+            self._app.state.service.warm_up()
             self._announce(address_of(sockets[0]))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -40,7 +40,7 @@ def _facts(opened: OpenedCollection) -> CollectionFacts:
         photo_root_present=finder.photo_root.is_dir(),
         writable=opened.writable,
         has_places=False,
-        certainty=False,
+        certainty=opened.has_certainty,
         folders=opened.listing.folders[:MOST_FOLDERS],
         skipped=0,
     )

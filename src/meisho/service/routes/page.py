@@ -3,7 +3,6 @@
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -89,7 +88,7 @@ def tell_timings(service: ServiceHere) -> Timings:
 
 def _send(name: str, request: Request) -> Response:
     """Send a file of the page; it is asked for again each time, and sent again only if it is another."""
-    known: dict[str, Any] = _files()
+    known = _files()
     if name not in known:
         raise RefusedError("not-found", f"there is no file {name!r:.100}")
     content, tag = known[name]

@@ -57,7 +57,7 @@ export function cardOf(answer, card) {
     el("div", { class: "name", title: id }, name),
     el("div", { class: "facts soft" }, evidence(answer), answer.turned ? ` · ${t("turned")}` : ""),
     el("div", { class: "line tools" },
-      button({ icon: "search", text: t("from_here"), label: t("from_here_of", { name }), class: "plain" }, fromHere(id)),
+      button({ icon: "search", text: t("from_here"), label: t("from_here_of", { name }), class: "plain from" }, fromHere(id)),
       canMark() && el("span", { class: "marks" }, marker(answer, true), marker(answer, false))),
     ...[copiesOf(answer)].filter(Boolean));
   return card;

@@ -181,6 +181,7 @@ async function begin() {
   bindDoors();
   bindKeys();
   for (const [view, { route }] of Object.entries(VIEWS)) document.querySelector(`nav [data-view=${view}]`).hidden = !has(route);
+  document.querySelector("nav").hidden = !Object.values(VIEWS).some(({ route }) => has(route));
   addEventListener("hashchange", render);
   document.body.hidden = false;
   await render();

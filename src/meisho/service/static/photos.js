@@ -46,10 +46,10 @@ export async function remembering({ query }, ask, signal) {
 /** A picture with its room kept, in its own shape; one that cannot be shown says so. */
 export function picture(which, { side, alt = "", lazy = true, width, height, ...attributes } = {}) {
   const image = el("img", { alt, width, height, decoding: "async", ...attributes });
-  let again = Boolean(which.query);
+  let tried = false;
   image.addEventListener("error", async () => {
-    if (again) {
-      again = false; // once: a photo that the service has forgotten
+    if (uploads.has(which.query) && !tried) {
+      tried = true; // once: a photo that the service has forgotten
       try {
         await upload(uploads.get(which.query));
         return show(image, `${thumbnail(which, side)}&again=1`, { lazy });

@@ -9,7 +9,7 @@ import { $, button, el, glide, icon, setChildren } from "./dom.js";
 import { countMarks, countSame, loadMarks, onMark } from "./feedback.js";
 import { showFilters } from "./filters.js";
 import { fileOf, nameOf, noteSize, picture, remembering, sizeOf } from "./photos.js";
-import { clearProblem, say, telling } from "./said.js";
+import { say, tell, telling } from "./said.js";
 import { number, t } from "./texts.js";
 import { showWhy } from "./why.js";
 
@@ -63,9 +63,7 @@ async function search(state, key, signal) {
   $("found-title").textContent ||= t("searching");
   const started = performance.now();
   const asked = (verify) => remembering(state, () => call("POST", "v1/search", { json: request(state, verify), signal }), signal);
-  const marks = loadMarks(state, signal);
-  let reply = await asked(0);
-  await marks;
+  let [reply] = await Promise.all([asked(0), loadMarks(state, signal)]);
   reply.seconds = (performance.now() - started) / 1000;
   const verify = depth(state);
   paint(reply, state, Boolean(verify && reply.answers.length));
@@ -100,7 +98,7 @@ function showAsked(state) {
     state.query && current().writable && has("/v1/photos/{id}", "put") && fileOf(state.query) && button({ icon: "plus", text: t("add_photo") }, telling(() => addPhoto(state))),
     state.photo && current().writable && has("/v1/photos/{id}", "delete") && button({ icon: "bin", text: t("remove_photo") }, telling(() => removePhoto(state))),
   ]);
-  showFilters(state);
+  showFilters(state).catch(tell);
 }
 
 function showSize(which, state) {

@@ -102,7 +102,7 @@ function tools() {
       canMark() && [true, false].map((same) => button({ icon: same ? "yes" : "no", label: t(same ? "mark_same" : "mark_other"), class: "plain", data: { same }, "aria-pressed": String(markOf(answer.id) === same) },
         telling(async () => (await mark(answer.id, markOf(answer.id) === same ? null : same), now && tools())))),
       does("minus", "zoom_out", () => zoom.by(1 / 1.4)), does("plus", "zoom_in", () => zoom.by(1.4)), does("fit", "zoom_fit", () => zoom.reset()),
-      button({ icon: "search", text: t("from_here"), class: "plain" }, fromHere(answer.id))),
+      button({ icon: "search", text: t("from_here"), label: t("from_here"), class: "plain from" }, fromHere(answer.id))),
   ]);
 }
 
@@ -162,7 +162,7 @@ function sideBySide(asked, answer, [[wq, hq], [wp, hp]], [width, height]) {
   const [left, top] = beside ? [(width - gap - wq * kq - wp * kp) / 2, (height - tall) / 2] : [(width - wide) / 2, (height - gap - hq * kq - hp * kp) / 2];
   const at = [[left, top, wq * kq, hq * kq], beside ? [left + wq * kq + gap, top, wp * kp, hp * kp] : [left, top + hq * kq + gap, wp * kp, hp * kp]];
   const lines = (now.match?.lines || []).map(([xq, yq, xp, yp]) => [at[0][0] + (xq + 0.5) * kq, at[0][1] + (yq + 0.5) * kq, at[1][0] + (xp + 0.5) * kp, at[1][1] + (yp + 0.5) * kp]);
-  return [placed(asked, at[0], "asked"), placed(answer, at[1], "answer"), region(at[0], kq), drawing(lines, width, height)];
+  return [placed(asked, at[0], "asked"), placed(answer, at[1], "answer"), region(at[0], kq), now.match && drawing(lines, width, height)];
 }
 
 /** The lines, coloured by where they begin, so that a bundle can be followed. */
