@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from meisho.run.grouping import PLACES_FILE
 from meisho.service.models import CollectionFacts, CollectionList, Text
 from meisho.service.opened import MOST_FOLDERS, OpenedCollection
 from meisho.service.shared import ServiceHere
@@ -39,7 +40,7 @@ def _facts(opened: OpenedCollection) -> CollectionFacts:
         local=opened.local_name,
         photo_root_present=finder.photo_root.is_dir(),
         writable=opened.writable,
-        has_places=False,
+        has_places=(opened.path / PLACES_FILE).exists(),
         certainty=opened.has_certainty,
         folders=opened.listing.folders[:MOST_FOLDERS],
         skipped=0,
