@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from page_steps import expect, open_page, search_by_photo
+from page_steps import VIEWS, expect, open_page, search_by_photo
 
 import meisho.service
 
@@ -29,7 +29,7 @@ def latin(page):
     ]
 
 
-@pytest.mark.parametrize("view", ["search", "found", "why", "places", "duplicates", "evaluations", "jobs"])
+@pytest.mark.parametrize("view", ["search", "found", "why", *VIEWS])
 def test_no_english_is_left_in_a_japanese_page(new_page, view):
     page = new_page(locale="ja-JP")
     if view in ("found", "why"):

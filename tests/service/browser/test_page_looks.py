@@ -21,7 +21,8 @@ def test_a_phone_needs_no_sideways_scrolling(new_page, state, language):
     wide = page.evaluate(
         """[...document.querySelectorAll("body *")].filter((element) => element.checkVisibility()
           && !element.closest("nav, .scroll, #canvas, .hear, .skip, .region")
-          && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML.slice(0, 80))"""
+          && element.getBoundingClientRect().right > innerWidth + 1)
+          .map((element) => element.outerHTML.slice(0, 80))"""
     )
     assert wide == []
 
@@ -62,7 +63,8 @@ def test_every_photo_keeps_its_room_and_its_whole_shape(page):
 def test_nothing_jumps_while_pictures_come(page):
     page.add_init_script(
         """window.shifts = 0;
-        new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.shifts += entry.value)))
+        const add = (list) => list.getEntries().forEach((entry) => (window.shifts += entry.value));
+        new PerformanceObserver(add)
           .observe({ type: "layout-shift", buffered: true });"""
     )
     open_page(page)

@@ -11,7 +11,7 @@ import { moment, number, t } from "./texts.js";
 const AT_ONCE = 30;
 const RERANK = ["", "alpha-qe", "geometric:first=20"];
 
-const figure = (value) => (value == null ? "" : number(value, { maximumFractionDigits: 2 }));
+const figure = (value) => (value == null ? "" : number(value, { minimumFractionDigits: 2, maximumFractionDigits: 2 }));
 const cell = (value, extra = {}) => el("td", { class: "number", ...extra }, figure(value));
 
 const nameOf = ({ name, setup }) => [name, setup].filter(Boolean).join(" · ");
