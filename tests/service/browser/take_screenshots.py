@@ -1,9 +1,9 @@
 """Screenshots of the page's main states, from a service that keeps the toy city open with local features.
 
-    meisho demo --to demo
-    meisho index demo/toycity/database --to demo/local.meisho --local sift
-    meisho serve demo/local.meisho
-    python tests/service/browser/take_screenshots.py demo/toycity/queries docs/images
+meisho demo --to demo
+meisho index demo/toycity/database --to demo/local.meisho --local sift
+meisho serve demo/local.meisho
+python tests/service/browser/take_screenshots.py demo/toycity/queries docs/images
 """
 
 import argparse

@@ -45,6 +45,7 @@ def test_a_circle_on_the_map_by_mouse(page, narrow):
     chart = narrow.locator(".map")
     dots = chart.locator("circle:not(.chosen)")
     assert dots.count() > 3
+    chart.scroll_into_view_if_needed()
     place = dots.first.bounding_box()
     page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
     settle(page, "gps=")

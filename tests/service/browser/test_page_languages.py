@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from page_city import HOSTILE
 from page_steps import VIEWS, expect, open_page, search_by_photo
 
 import meisho.service
