@@ -33,7 +33,7 @@ class ServiceError(MeishoError):
         problem: What it said (RFC 9457): type, title, status, detail, and perhaps where and remedy.
     """
 
-    def __init__(self, problem: Mapping[str, Any]) -> None:
+    def __init__(self, problem: Mapping[str, object]) -> None:
         detail, remedy = problem.get("detail") or problem.get("title"), problem.get("remedy")
         super().__init__(f"{detail}; {remedy}" if remedy else str(detail))
         self.problem = dict(problem)

@@ -18,7 +18,7 @@ from meisho.images import PhotoLike, as_photos
 from meisho.index.among import AmongIndex, check_among
 from meisho.photos import Photo
 from meisho.run.found import Found
-from meisho.run.judging import Judging
+from meisho.run.judging import Judging, find_calibration
 from meisho.run.question import Question
 from meisho.run.state import State, is_same, load_state, read_mark
 from meisho.run.turning import turn_photos
@@ -127,6 +127,25 @@ class Finder:
     def row_of(self) -> Mapping[str, int]:
         """The row of each photo of that version, by its id."""
         return self._state.row_of
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether verified answers come with a probability: the models of the collection were calibrated."""
+        if self.metadata.local_provenance is None:
+            return False
+        from meisho.rerank.geometric import GeometricReranker  # it imports OpenCV
+
+        how = GeometricReranker()
+        return find_calibration(self.metadata, how.matcher, how.ransac) is not None
+
+    def warm_up(self) -> None:
+        """Load now what the first verified question would load.
+
+        Raises:
+            CollectionError: The collection is damaged.
+        """
+        if self.metadata.local_provenance is not None and len(self):
+            self.compare(self.descriptors.ids[0], self.descriptors.ids[0])
 
     def follow(self) -> bool:
         """Take over what was written to the collection since; returns whether that changed any photo.

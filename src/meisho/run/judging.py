@@ -11,6 +11,7 @@ from meisho.arrays import Float32Array, Float64Array, Int64Array
 from meisho.certainty import CALIBRATIONS, Calibration, Judgement, PairEvidence, judge
 from meisho.descriptors import Provenance
 from meisho.run.state import State
+from meisho.store.metadata import Metadata
 
 if TYPE_CHECKING:  # a question without a chain does without OpenCV
     from meisho.geometry.base import LocalMatcher
@@ -35,10 +36,9 @@ class Judging:
     @property
     def calibration(self) -> Calibration | None:
         """What turns evidence into probability; None where these models were not calibrated."""
-        metadata, how = self.state.metadata, ""
-        if self.pairs is not None and metadata.local_provenance is not None:
-            how = name_verification(metadata.local_provenance, self.pairs.matcher, self.pairs.ransac)
-        return CALIBRATIONS.get((fingerprint(metadata.provenance), how))
+        if self.pairs is None:
+            return find_calibration(self.state.metadata)
+        return find_calibration(self.state.metadata, self.pairs.matcher, self.pairs.ransac)
 
     def gather(
         self, asked: Int64Array, rows: Int64Array, pairs: "Sequence[PhotoPair]" = ()
@@ -60,6 +60,22 @@ class Judging:
         """Say of each pair whether it shows the same place."""
         calibration = self.calibration
         return [judge(each, calibration) for each in evidence]
+
+
+def find_calibration(
+    metadata: Metadata, matcher: "LocalMatcher | None" = None, ransac: "RansacOptions | None" = None
+) -> Calibration | None:
+    """Return what turns evidence of a collection's models into probability; None where there is nothing.
+
+    Args:
+        metadata: What the collection was made with.
+        matcher: How local features were matched; None where none were.
+        ransac: How matches were verified.
+    """
+    how = ""
+    if matcher is not None and ransac is not None and metadata.local_provenance is not None:
+        how = name_verification(metadata.local_provenance, matcher, ransac)
+    return CALIBRATIONS.get((fingerprint(metadata.provenance), how))
 
 
 def measure_gaps(similarities: Float32Array, background: Float32Array) -> Float64Array:

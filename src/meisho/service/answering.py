@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from meisho.certainty import is_not_here
 from meisho.errors import InputError
 from meisho.images import GuardedPhoto
 from meisho.photos import Box
 from meisho.run.filters import Filter
 from meisho.run.finding import Among
-from meisho.run.found import Answer as Found_Answer
+from meisho.run.found import Answer as FoundAnswer
 from meisho.run.found import Found
 from meisho.run.state import State, StoredPhoto
 from meisho.service.cursors import expired
@@ -75,7 +76,11 @@ def answer_search(service: Service, request: SearchRequest, *, skip: int = 0) ->
     if hides_self and asked.stored is not None:
         answers = list(without_photo(answers, asked.stored.id))
     has_more = len(answers) > top and skip < MOST_ANSWERS * 10
-    page = [(rank, answer) for rank, answer in enumerate(answers[:top], start=1) if rank > skip]
+    page = [
+        (rank, answer)
+        for rank, answer in enumerate(answers[:top], start=1)
+        if rank > skip and _is_sure(answer, request.min_probability)
+    ]
     shown = [_answer(asked.opened, answer, rank) for rank, answer in page]
     cursor = None
     if has_more:
@@ -87,8 +92,8 @@ def answer_search(service: Service, request: SearchRequest, *, skip: int = 0) ->
         version=found.version,
         query=_facts(service, asked, request),
         verified=found.pairs is not None,
-        certain=False,
-        not_here=None,
+        certain=any(answer.probability is not None for answer in answers),
+        not_here=is_not_here([answer.probability for answer in answers]),
         answers=shown,
         next=cursor,
         timings_ms=times_so_far(),
@@ -108,7 +113,7 @@ def answer_page(service: Service, cursor: str) -> Search:
     opened = service.collections.choose(request.collection)
     if opened.finder.version != values["version"]:
         raise expired(f"{opened.name} has changed since")
-    found = answer_search(service, request, skip=int(values["skip"]))
+    found = answer_search(service, request, skip=int(str(values["skip"])))
     if found.version != values["version"]:
         raise expired(f"{opened.name} has changed since")
     return found
@@ -142,7 +147,7 @@ def write_answer_page(service: Service, request: SearchRequest) -> bytes:
         return page.read_bytes()
 
 
-def without_photo(answers: Sequence[Found_Answer], photo_id: str) -> Iterator[Found_Answer]:
+def without_photo(answers: Sequence[FoundAnswer], photo_id: str) -> Iterator[FoundAnswer]:
     """Leave out a photo: where it has copies below it, the first of them stands in its place."""
     for answer in answers:
         copies = tuple(copy for copy in answer.copies if copy.id != photo_id)
@@ -207,24 +212,31 @@ def _chain(request: SearchRequest) -> str | None:
     return f"geometric:first={request.verify}" if request.verify else request.rerank or None
 
 
-def _answer(opened: OpenedCollection, answer: Found_Answer, rank: int) -> Answer:
+def _is_sure(answer: FoundAnswer, least: float | None) -> bool:
+    """Whether an answer is as probable as was asked for; where nothing says how probable, it is not."""
+    return least is None or (answer.probability is not None and answer.probability >= least)
+
+
+def rounded(share: float | None) -> float | None:
+    """Return a share or probability with as many digits as mean something."""
+    return None if share is None else round(share, 4)
+
+
+def _answer(opened: OpenedCollection, answer: FoundAnswer, rank: int) -> Answer:
     state = opened.finder.state
     size = size_of(opened, state, answer.id)
     folder, _, name = answer.id.rpartition("/")
-    verdict = None
-    if answer.same_place is not None:
-        verdict = "same" if answer.same_place else "unknown"
     return Answer(
         rank=rank,
         id=answer.id,
         name=name,
         folder=folder,
         score=round(answer.score, 6),
-        probability=None,
-        verdict=verdict,
+        probability=rounded(answer.probability),
+        verdict=answer.verdict,
         inliers=answer.num_inliers,
-        overlap_query=None,
-        overlap_photo=None,
+        overlap_query=rounded(answer.overlap_query),
+        overlap_photo=rounded(answer.overlap_photo),
         turned=answer.turned,
         copies=[PhotoName(id=copy.id, name=name_of(copy.id)) for copy in answer.copies],
         width_px=size and size[0],
@@ -252,8 +264,8 @@ def _facts(service: Service, asked: Resolved, request: Asked) -> AskedFacts:
         missing = is_missing(asked.stored)
         size = None if missing else asked.opened.size_of(asked.stored, asked.stored.key)
     return AskedFacts(
-        query=asked.upload and asked.upload.query,
-        photo=asked.stored and asked.stored.id,
+        query=None if asked.upload is None else asked.upload.query,
+        photo=None if asked.stored is None else asked.stored.id,
         width_px=size and size[0],
         height_px=size and size[1],
         box=request.box,

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.params import Depends
@@ -76,6 +75,6 @@ def make_app(service: Service | None) -> FastAPI:
     return app
 
 
-def describe_api() -> dict[str, Any]:
+def describe_api() -> dict[str, object]:
     """Return the OpenAPI description of the service."""
     return make_app(None).openapi()

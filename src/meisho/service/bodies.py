@@ -1,7 +1,7 @@
 """Bodies: what a request carries, read into memory, bounded in bytes and in time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -106,22 +106,14 @@ class Reading:
                 request.headers, self._stream(request, most), max_files=_MOST_FIELDS, max_fields=_MOST_FIELDS
             )
             try:
-                parsed = await parser.parse()
+                return await _read_form(parser)
             except (MultiPartException, FormParserError, UnicodeDecodeError, KeyError) as error:
                 reason = getattr(error, "message", None) or str(error) or type(error).__name__
                 raise RefusedError("invalid", f"the body is no multipart form: {reason}") from error
-            form = Form()
-            for name, value in parsed.multi_items():
-                if isinstance(value, UploadFile):
-                    form.files.append((name, await value.read()))
-                elif name in form.fields:
-                    raise RefusedError("invalid", f"the field {name!r:.100} stands twice", where=name[:100])
-                else:
-                    form.fields[name] = value
-            await parsed.close()
-            return form
+            finally:
+                parser.close()
 
-    async def _stream(self, request: Request, most: int) -> AsyncIterator[bytes]:
+    async def _stream(self, request: Request, most: int) -> AsyncGenerator[bytes, None]:
         """Yield the body in parts, as they come in time and as long as they are not too many."""
         received, stream = 0, request.stream()
         try:
@@ -139,6 +131,11 @@ class Reading:
 class _InMemory(MultiPartParser):
     spool_max_size = 2**40  # what is read is bounded before; a file on the disk would outlive a kill
 
+    def close(self) -> None:
+        """Let go of the files of a form, also of one that ended too early."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 @dataclass
 class Form:
@@ -151,6 +148,18 @@ class Form:
 
     fields: dict[str, str] = field(default_factory=dict)
     files: list[tuple[str, bytes]] = field(default_factory=list)
+
+
+async def _read_form(parser: MultiPartParser) -> Form:
+    form = Form()
+    for name, value in (await parser.parse()).multi_items():
+        if isinstance(value, UploadFile):
+            form.files.append((name, await value.read()))
+        elif name in form.fields:
+            raise RefusedError("invalid", f"the field {name!r:.100} stands twice", where=name[:100])
+        else:
+            form.fields[name] = value
+    return form
 
 
 def media_type(request: Request) -> str:

@@ -5,7 +5,6 @@ import binascii
 import hmac
 import json
 import secrets
-from typing import Any
 
 from meisho.documents import parse_json
 from meisho.errors import InputError
@@ -26,7 +25,7 @@ class Cursors:
         text = json.dumps(values, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(self._seal(text) + text).decode().rstrip("=")
 
-    def read(self, cursor: str) -> dict[str, Any]:
+    def read(self, cursor: str) -> dict[str, object]:
         """Return the values of a cursor.
 
         Raises:

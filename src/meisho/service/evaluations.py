@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -33,11 +33,13 @@ from meisho.photos import Photo, place_below, printable_id
 from meisho.progress import Progress
 from meisho.ranking import NO_ROW
 from meisho.rerank.chain import build_chain
-from meisho.run.evaluating import Evaluation, evaluate_dataset
 from meisho.service.notebook import now
 from meisho.service.problems import RefusedError
 from meisho.service.uploads import UPLOADS_FOLDER
 from meisho.store.metadata import Metadata, read_metadata
+
+if TYPE_CHECKING:  # it imports LanceDB
+    from meisho.run.evaluating import Evaluation
 
 EVALUATIONS_FOLDER = "evaluations"
 SHOWN = 10
@@ -273,6 +275,8 @@ def run_evaluation(
         if metadata.local_provenance is None:
             raise InputError(f"{collection}: holds no local features to rerank with; find them first")
         local = LocalDescriber(restore_local_extractor(metadata.local_provenance, device=device))
+    from meisho.run.evaluating import evaluate_dataset
+
     evaluation = evaluate_dataset(
         dataset,
         Describer(restore_extractor(metadata.provenance, device=device)),
@@ -304,7 +308,7 @@ def _digest(dataset: Dataset, metadata: Metadata) -> str:
     return digest.hexdigest()[:32]
 
 
-def _describe_queries(evaluation: Evaluation, photo_root: Path) -> list[QueryResult]:
+def _describe_queries(evaluation: "Evaluation", photo_root: Path) -> list[QueryResult]:
     """Return what each query of the main setup found and missed, the worst first, photos by their ids."""
     report, ranking, dataset = evaluation.report, evaluation.ranking, evaluation.dataset
     setup, truth = report.headline.setup, dataset.ground_truth

@@ -6,13 +6,14 @@ from functools import cache
 import numpy as np
 
 from meisho.arrays import BoolArray
+from meisho.certainty import judge
 from meisho.extractors.local_base import load_local_extractor
 from meisho.geometry.matching import MutualMatcher
 from meisho.local_describing import LocalDescriber
 from meisho.photo_pair import PhotoPair
 from meisho.photos import Box, Photo
 from meisho.rerank.geometric import verify_photos
-from meisho.service.answering import resolve
+from meisho.service.answering import resolve, rounded
 from meisho.service.metrics import timed, times_so_far
 from meisho.service.models import Match, MatchRequest
 from meisho.service.shared import Service
@@ -63,17 +64,18 @@ def _describer(local: str) -> LocalDescriber:
 
 def _match(pair: PhotoPair, version: int) -> Match:
     verification, matrix = pair.verification, pair.verification.query_to_database
+    judgement = pair.judgement or judge(pair.evidence)
     inliers = verification.inliers
     return Match(
         version=version,
         inliers=verification.num_inliers,
         matches=len(pair.matches),
-        verdict="same" if pair.same_place else "unknown",
-        probability=None,
+        verdict=judgement.verdict or "unknown",
+        probability=rounded(judgement.probability),
         model=verification.model,
         H_query_to_photo=None if matrix is None else matrix.tolist(),
-        overlap_query=None,
-        overlap_photo=None,
+        overlap_query=rounded(judgement.overlap_query),
+        overlap_photo=rounded(judgement.overlap_photo),
         query_size_px=pair.query_features.size_px,
         photo_size_px=pair.database_features.size_px,
         lines=_lines(pair, inliers, MOST_LINES),

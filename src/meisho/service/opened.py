@@ -3,11 +3,12 @@
 import bisect
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from meisho.errors import CollectionError, ImageError
+from meisho.errors import CollectionError, ImageError, MeishoError
 from meisho.images import read_size
 from meisho.photos import Photo
 from meisho.recent import Recent
@@ -98,6 +99,11 @@ class OpenedCollection:
         return CaptureReader(self.notebook, self.finder.photo_root)
 
     @property
+    def has_certainty(self) -> bool:
+        """Whether answers that are verified come with a probability."""
+        return self.finder.is_calibrated
+
+    @property
     def listing(self) -> Listing:
         """Its photos, by id."""
         state, listing = self.finder.state, self._listing
@@ -116,6 +122,11 @@ class OpenedCollection:
             self.fault = str(error)
         finally:
             self._following.release()
+
+    def warm_up(self) -> None:
+        """Load what the first verified question would load; who asks it is told what is wrong."""
+        with suppress(MeishoError):
+            self.finder.warm_up()
 
     def photo(self, photo_id: str) -> StoredPhoto:
         """Return a photo by its id.

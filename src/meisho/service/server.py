@@ -83,6 +83,7 @@ class Server(uvicorn.Server):
         """Begin to answer, and tell the address."""
         await super().startup(sockets)
         if sockets and not self.should_exit:
+            self._app.state.service.warm_up()
             self._announce(address_of(sockets[0]))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

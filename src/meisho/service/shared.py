@@ -92,6 +92,11 @@ class Service:
             Reading(settings),
         )
 
+    def warm_up(self) -> None:
+        """Load in the background what the first verified question of each collection would load."""
+        for opened in self.collections.values():
+            self.drawing.submit(opened.warm_up)
+
     def close(self) -> None:
         """Let what is under way end, then end threads and processes."""
         self.work.close()

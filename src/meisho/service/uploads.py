@@ -19,8 +19,6 @@ from meisho.images import ImageOptions, load_sized_image, read_header
 from meisho.local_describing import LocalDescriber
 from meisho.photos import DEFAULT_EXCLUDES, Excludes, Photo, content_sha256, place_below, printable_id
 from meisho.run.finding import Finder
-from meisho.run.indexing import add_photos, remove_photos
-from meisho.run.reranking import local_describer
 from meisho.run.summary import IndexSummary
 from meisho.service.gate import Gate, Together
 from meisho.service.names import place_inside, safe_name
@@ -155,6 +153,8 @@ class Uploads:
             self._finder.follow()
             there = self._holds(photo_id)
             if there:
+                from meisho.run.indexing import remove_photos  # it imports LanceDB
+
                 remove_photos(self._finder.path, [photo_id])
                 self._finder.follow()
             deleted = delete_file and _unlink(path)
@@ -223,6 +223,8 @@ class Uploads:
 
     def _add(self, paths: list[Path]) -> Iterable[str | None]:
         """Describe photos and commit them; says for each why it could not be, or None."""
+        from meisho.run.indexing import add_photos, remove_photos  # it imports LanceDB
+
         with self._gate.writing():
             local = self._local_describer()
             summary = add_photos(self._finder.path, paths, self._finder.describer, local=local)
@@ -238,6 +240,8 @@ class Uploads:
         metadata = read_metadata(self._finder.path)
         if metadata.local_provenance is None:
             return None
+        from meisho.run.reranking import local_describer
+
         if self._local is None or self._local.extractor.provenance != metadata.local_provenance:
             self._local = local_describer(self._finder.path, metadata, device=self._device)
         return self._local

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from meisho.describing import Describer
 from meisho.errors import GoneError, InputError, MeishoError
@@ -22,7 +22,6 @@ from meisho.extractors.local_base import load_local_extractor
 from meisho.extractors.restoring import restore_extractor
 from meisho.local_describing import LocalDescriber
 from meisho.progress import Progress
-from meisho.run.indexing import IndexOptions, index_folder
 from meisho.run.state import load_state
 from meisho.run.summary import IndexSummary
 from meisho.service.captures import CaptureReader
@@ -30,6 +29,9 @@ from meisho.service.notebook import Notebook
 from meisho.store.metadata import read_metadata
 from meisho.tables import load_named
 from meisho.texts import count
+
+if TYPE_CHECKING:  # it imports LanceDB, which the table of kinds does without
+    from meisho.run.indexing import IndexOptions
 
 Result = dict[str, object]
 Run = Callable[[Path, Mapping[str, object], str, Progress], Result]
@@ -50,12 +52,16 @@ _NICE = 5
 
 def run_index(collection: Path, options: Mapping[str, object], device: str, progress: Progress) -> Result:
     """Bring a collection in step with its photo folder; options: prune, rehash."""
+    from meisho.run.indexing import IndexOptions
+
     chosen = IndexOptions(device=device, prune=_flag(options, "prune"), rehash=_flag(options, "rehash"))
     return _index(collection, chosen, device, progress)
 
 
 def run_local(collection: Path, options: Mapping[str, object], device: str, progress: Progress) -> Result:
     """Find the local features of all photos of a collection; options: name, "sift" or "xfeat"."""
+    from meisho.run.indexing import IndexOptions
+
     name = options.get("name", "sift")
     if not isinstance(name, str):
         raise InputError(f"options.name is {name!r:.80}; give sift or xfeat")
@@ -63,7 +69,9 @@ def run_local(collection: Path, options: Mapping[str, object], device: str, prog
     return _index(collection, IndexOptions(local=local, device=device), device, progress)
 
 
-def _index(collection: Path, options: IndexOptions, device: str, progress: Progress) -> Result:
+def _index(collection: Path, options: "IndexOptions", device: str, progress: Progress) -> Result:
+    from meisho.run.indexing import index_folder
+
     metadata = read_metadata(collection)
     describer = Describer(restore_extractor(metadata.provenance, device=device))
     summary = index_folder(metadata.photo_root, collection, describer, options, progress=progress)

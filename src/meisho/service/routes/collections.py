@@ -45,7 +45,7 @@ def _facts(opened: OpenedCollection, caller: Caller) -> CollectionFacts:
         photo_root_present=finder.photo_root.is_dir(),
         writable=caller.may("write"),
         has_places=False,
-        certainty=False,
+        certainty=opened.has_certainty,
         folders=opened.listing.folders[:MOST_FOLDERS],
         skipped=0,
     )

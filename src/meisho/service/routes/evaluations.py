@@ -187,7 +187,7 @@ def show_evaluation(
     """Return the figures of an evaluation and its queries, the worst first."""
     evaluations = service.desks.of(service.collections.choose(collection)).evaluations
     about, report, queries = evaluations.about(id), evaluations.report(id), evaluations.queries(id)
-    first = 0 if cursor is None else int(service.cursors.read(cursor).get("first", 0))
+    first = 0 if cursor is None else int(str(service.cursors.read(cursor).get("first", 0)))
     has_more = first + limit < len(queries)
     return Evaluation(
         **_facts(about, report).model_dump(),

@@ -1,7 +1,7 @@
 """Photos: those of a collection, listed and shown; and query photos, shown."""
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
@@ -19,7 +19,9 @@ router = APIRouter(prefix="/v1", tags=["photos"])
 
 Side = Literal["160", "240", "480", "960"]
 Id = Annotated[PhotoId, Query()]
-_JPEG = {200: {"content": {"image/jpeg": {}}, "description": "A JPEG, upright"}}
+_JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}, "description": "A JPEG, upright"}
+}
 
 
 @router.get("/photos")
