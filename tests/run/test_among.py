@@ -1,5 +1,6 @@
 """Answers among some photos of a collection, by every kind of chain; and the mean with known photos."""
 
+import json
 import shutil
 
 import numpy as np
@@ -117,3 +118,17 @@ def test_known_photos_pull_the_query_towards_them(folders):
     mean = vectors["a/3.png"] + vectors[other]
     assert known[other] == pytest.approx(vectors[other] @ mean / np.linalg.norm(mean), abs=1e-5)
     assert finder.find(query, same=["gone.png"])[0] == finder.find(query)[0]
+
+
+def test_the_command_asks_below_a_folder(run, tmp_path):
+    for folder in "ab":
+        for seed in range(3):
+            paint(tmp_path / "p" / folder / f"{seed}.png", seed + 10 * (folder == "b"))
+    assert run("index", tmp_path / "p", "--to", tmp_path / "c", "--size", 64, "--workers", 0)[0] == 0
+    query = tmp_path / "p" / "a" / "0.png"
+    code, out, err = run("search", tmp_path / "c", query, "--folder", "b", "--json")
+    assert code == 0, err
+    ids = [answer["id"] for answer in json.loads(out)["answers"]]
+    assert sorted(ids) == ["b/0.png", "b/1.png", "b/2.png"]
+    code, out, err = run("search", tmp_path / "c", query, "--folder", "c", "--json")
+    assert code == 0 and json.loads(out)["answers"] == []

@@ -10,7 +10,11 @@ from meisho.index.base import Searcher
 from meisho.index.scoring import score_all, sort_pairs
 
 FEW_ROWS = 16_384
-"""So many rows are compared with each query themselves; of more, an index is asked ever deeper."""
+FEW_SHARE = 0.2
+"""So many rows, and at most this share of all, are compared with each query one by one; of more, an index is
+asked ever deeper. Comparing copies their vectors: half of 20,000 took 2.6 times a search of all, a tenth 0.2
+times (benchmarks/bench_desk.py).
+"""
 
 _DEEPER_TIMES = 4
 _DEEPEST_SHARE = 0.25
@@ -39,7 +43,7 @@ class AmongIndex:
     def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
         """Find the `top` best of the rows for each of (Q, D) queries; K is `top`, or R where that is less."""
         top = min(top, len(self._rows))
-        if not top or len(self._rows) <= FEW_ROWS:
+        if not top or len(self._rows) <= min(FEW_ROWS, FEW_SHARE * self._number):
             return self._compare_all(queries, top)
         depth = 2 * top * self._number // len(self._rows)
         while depth < _DEEPEST_SHARE * self._number:

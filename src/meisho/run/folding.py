@@ -146,7 +146,7 @@ def _find_heads(
     alike = vectors[ranks] @ vectors[ranks].T >= NEAR_SIMILARITY
     for place, row in enumerate(ranks.tolist()):
         candidates = [head for head in heads if alike[place, head]]
-        head = next((h for h in candidates if _is_near(hash_of(row), hash_of(int(ranks[h])))), None)
+        head = next((h for h in candidates if are_near(hash_of(row), hash_of(int(ranks[h])))), None)
         if head is None:
             heads.append(place)
         else:
@@ -154,5 +154,6 @@ def _find_heads(
     return np.array(heads, np.int64), left_out
 
 
-def _is_near(one: int | None, other: int | None) -> bool:
+def are_near(one: int | None, other: int | None) -> bool:
+    """Say whether two perceptual hashes are of near copies; None is that of a photo that cannot be read."""
     return one is not None and other is not None and (one ^ other).bit_count() <= NEAR_BITS

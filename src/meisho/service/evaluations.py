@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -125,7 +126,15 @@ class Evaluations:
                     f"rerank {rerank}: needs local features, and the collection holds none; find them first"
                 )
         about = About(secrets.token_hex(8), name or "evaluation", rerank, now())
-        folder = self._folder / about.id
+        try:
+            self._keep(dataset, self._folder / about.id, metadata)
+        except BaseException:
+            shutil.rmtree(self._folder / about.id, ignore_errors=True)
+            raise
+        write_text(self._folder / about.id / _ABOUT, json.dumps(asdict(about)))
+        return about
+
+    def _keep(self, dataset: str, folder: Path, metadata: Metadata) -> None:
         if not dataset.strip():
             raise InputError("dataset is empty; give the text of a table: file,label and one row per photo")
         if "\n" in dataset.strip():
@@ -135,12 +144,12 @@ class Evaluations:
             loaded = load_dataset("folder" if source.is_dir() else "csv", source)
             self._refuse_outside((*loaded.database, *loaded.queries), metadata)
             write_text(folder / "source.txt", str(source))
-        write_text(folder / _ABOUT, json.dumps(asdict(about)))
-        return about
 
     def all(self) -> list[tuple[About, Report | None]]:
         """Return all evaluations, the newest first, with their figures once they are there."""
-        ids = [path.name for path in self._folder.glob("*") if _ID.fullmatch(path.name)]
+        ids = [
+            path.parent.name for path in self._folder.glob(f"*/{_ABOUT}") if _ID.fullmatch(path.parent.name)
+        ]
         found = [(self.about(each), self._report(each)) for each in ids]
         return sorted(found, key=lambda each: each[0].begun, reverse=True)
 
