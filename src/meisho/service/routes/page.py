@@ -1,6 +1,8 @@
 """Page: the page itself, its files, whether the service is well, and where its time goes."""
 
+import gzip
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -86,25 +88,39 @@ def tell_timings(service: ServiceHere) -> Timings:
     return Timings(stages={name: StageTimes.model_validate(times) for name, times in found.items()})
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file of the page, as it is and packed, with the tag of its content."""
+
+    content: bytes
+    packed: bytes
+    tag: str
+
+    @classmethod
+    def read(cls, path: Path) -> "_File":
+        content = path.read_bytes()
+        return cls(content, gzip.compress(content, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
 def _send(name: str, request: Request) -> Response:
     """Send a file of the page; it is asked for again each time, and sent again only if it is another."""
-    known = _files()
-    if name not in known:
+    file = _files().get(name)
+    if file is None:
         raise RefusedError("not-found", f"there is no file {name!r:.100}")
-    content, tag = known[name]
-    headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == tag:
+    headers = {"ETag": file.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == file.tag:
         return Response(status_code=304, headers=headers)
+    content = file.content
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        content, headers["Content-Encoding"] = file.packed, "gzip"
     return Response(content, media_type=_TYPES[Path(name).suffix], headers=headers)
 
 
 @cache
-def _files() -> dict[str, tuple[bytes, str]]:
+def _files() -> dict[str, _File]:
     """Read all files of the page: only what is listed here can be asked for."""
-    found = {}
-    for path in sorted(_STATIC.rglob("*")):
-        if path.suffix in _TYPES and path.is_file():
-            content = path.read_bytes()
-            tag = hashlib.sha256(content).hexdigest()[:32]
-            found[path.relative_to(_STATIC).as_posix()] = content, f'"{tag}"'
-    return found
+    return {
+        path.relative_to(_STATIC).as_posix(): _File.read(path)
+        for path in sorted(_STATIC.rglob("*"))
+        if path.suffix in _TYPES and path.is_file()
+    }
