@@ -44,7 +44,7 @@ def _facts(opened: OpenedCollection, caller: Caller) -> CollectionFacts:
         model=finder.metadata.provenance.summary,
         local=opened.local_name,
         photo_root_present=finder.photo_root.is_dir(),
-        writable=opened.writable,
+        writable=caller.may("write"),
         has_places=(opened.path / PLACES_FILE).exists(),
         certainty=opened.has_certainty,
         folders=opened.listing.folders[:MOST_FOLDERS],
