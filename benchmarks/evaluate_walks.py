@@ -5,7 +5,7 @@ at most 2. The folders `castle` and `herz_jesus` hold two walks each, whose numb
 apart by eye (`SECOND_WALK`). Other scenes: all pairs of photos of two sites, or a random part; `castle`,
 `entry_p10` and `fountain_p11` are one site, for they show parts of one building.
 
-A pair is verified from `meisho.photo_pair.LEAST_INLIERS` on. `--choose COUNT` shows where these numbers come
+A pair is verified from `meisho.certainty.LEAST_INLIERS` on. `--choose COUNT` shows where these numbers come
 from: inliers of COUNT random pairs of two landmarks of the split `train`, and the least number that at most
 one pair in 1,000 reaches.
 
@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 
 from meisho.arrays import Int64Array
+from meisho.certainty import LEAST_INLIERS
 from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.geometry.base import MATCHERS, LocalMatcher, load_matcher
 from meisho.geometry.ransac import RansacOptions
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
-from meisho.photo_pair import LEAST_INLIERS
 from meisho.photos import Photo
 from meisho.rerank.geometric import RETRIEVAL_RANSAC, verify_matches
 from shared_sets import Record, read_records

@@ -26,6 +26,7 @@ NOUNS = {
     "descriptors",
     "local_features",
     "matches",
+    "certainty",
     "ranking",
     "ground_truth",
     "photos",
@@ -41,6 +42,7 @@ NOUNS = {
     "images",
     "marks",
     "outputs",
+    "capture",
 }
 MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
@@ -60,10 +62,11 @@ MAY_IMPORT = {
     "descriptors": {"errors", "documents", "arrays", "texts", "stored_vectors"},
     "local_features": {"errors", "arrays"},
     "matches": {"errors", "arrays"},
+    "certainty": {"descriptors"},
     "ranking": {"errors", "arrays", "texts"},
     "ground_truth": {"errors", "arrays", "texts"},
     "memory": {"errors"},
-    "photos": {"errors", "arrays"},
+    "photos": {"errors", "arrays", "documents"},
     "colours": {"arrays"},
     "signatures": set(),
     "orientations": set(),
@@ -75,6 +78,7 @@ MAY_IMPORT = {
     "images": {"errors", "arrays", "photos", "memory", "colours", "jpeg", "image_files", "orientations"},
     "marks": {"errors", "files"},
     "outputs": {"errors", "files", "marks"},
+    "capture": {"errors", "photos", "image_files"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,
     "fetching": NOUNS,  # at the side: brings the files that `datasets` reads
@@ -111,11 +115,13 @@ MAY_IMPORT = {
     }
     | {"whitening"},
     "run": None,  # knows the order: may import everything but the edge
+    "client": NOUNS,  # at the side: asks a service
     "contest": None,  # the walk of a contest entry; the parts that a notebook uses do without `run`
     "web": None,
+    "service": None,
     "cli": None,
 }
-EDGE = {"run", "contest", "cli", "web"}
+EDGE = {"run", "contest", "cli", "web", "service"}
 ONLY_IN = {
     "torch": {"extractors", "layers", "training"},
     "timm": {"extractors", "layers", "training"},
@@ -129,6 +135,13 @@ ONLY_IN = {
     "kaggle": {"fetching"},
     "accelerate": {"training"},
     "tensorboard": {"training"},
+    "fastapi": {"service"},
+    "starlette": {"service"},
+    "pydantic": {"service"},
+    "uvicorn": {"service"},
+    "prometheus_client": {"service"},
+    "python_multipart": {"service"},
+    "httpx": {"client"},
     "onnx": {"training"},
     "onnxruntime": {"extractors", "training"},
 }
@@ -160,7 +173,9 @@ def test_imports_point_down_the_walk(path):
             if target == stage:
                 continue
             if allowed is None:
-                assert stage != "run" or target not in {"cli", "web"}, f"run imports {module}"
+                assert stage == "cli" or target != "cli", f"{stage} imports {module}"
+                assert stage != "run" or target not in {"web", "service"}, f"run imports {module}"
+                assert stage == "cli" or target != "service", f"{stage} imports {module}"
             else:
                 assert target in allowed, f"{stage} imports {module}"
         elif package in ONLY_IN:
@@ -178,6 +193,21 @@ def test_nothing_imports_the_edge():
 def test_import_meisho_does_nothing():
     heavy = ["torch", "timm", "faiss", "lancedb", "cv2", "numpy"]
     code = f"import sys, meisho; print([m for m in {heavy!r} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "first", ["meisho.cli", "meisho.cli.search", "meisho.cli.serve", "meisho.run.finding"]
+)
+def test_what_does_not_serve_imports_no_server(first):
+    heavy = ["fastapi", "starlette", "pydantic", "uvicorn", "prometheus_client", "httpx"]
+    code = f"import sys, {first}; print([m for m in {heavy!r} if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_a_service_imports_no_torch():
+    heavy = ["torch", "timm", "lancedb", "pyarrow", "scipy"]
+    code = f"import sys, meisho.service.server; print([m for m in {heavy!r} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 

@@ -3,10 +3,10 @@ import pytest
 from PIL import Image
 
 from meisho.extractors.local_base import load_local_extractor
-from meisho.extractors.local_input import no_features
 from meisho.geometry.matching import MutualMatcher
 from meisho.geometry.ransac import RansacOptions, Verification
 from meisho.local_describing import LocalDescriber
+from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
 from meisho.photo_pair import PhotoPair, StoredPairs, compare_photos
 from meisho.photos import Photo
@@ -79,8 +79,9 @@ def test_what_a_reranker_verified_is_not_verified_again(photos):
 
 @pytest.mark.parametrize(("model", "least"), [("homography", 15), ("affine", 15), ("fundamental", 45)])
 def test_the_same_place_needs_inliers_enough_for_the_model(photos, model, least):
-    none = no_features(2, (600, 400))
-    matches = Matches(np.zeros((50, 2), np.int64), np.ones(50))
+    keypoints = np.random.default_rng(0).uniform(0, 400, (50, 2))
+    some = LocalFeatures(keypoints, np.ones((50, 2)), np.ones(50), (600, 400))
+    matches = Matches(np.column_stack([np.arange(50)] * 2), np.ones(50))
     for count, expected in ((0, False), (least - 1, False), (least, True)):
         verification = Verification(model, np.eye(3), np.arange(50) < count)
-        assert PhotoPair(*photos[:2], none, none, matches, verification).same_place == expected
+        assert PhotoPair(*photos[:2], some, some, matches, verification).same_place == expected

@@ -12,6 +12,7 @@ _PUBLIC = {
     "Answer": "meisho.run.found",
     "Box": "meisho.photos",
     "Chain": "meisho.rerank.chain",
+    "Client": "meisho.client",
     "Collection": "meisho.store.collection",
     "CollectionError": "meisho.errors",
     "Comparison": "meisho.evaluate.comparison",
@@ -72,6 +73,7 @@ _PUBLIC = {
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
+    from meisho.client import Client as Client
     from meisho.datasets.base import load_dataset as load_dataset
     from meisho.datasets.dataset import Dataset as Dataset
     from meisho.describing import Describer as Describer

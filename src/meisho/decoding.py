@@ -18,17 +18,17 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import IO, Self
+from typing import IO, Self, TypeVar, cast
 
 from meisho.cores import count_cores
 from meisho.errors import ConfigError, ImageError, MeishoError
-from meisho.images import ImageOptions, LoadedImage, load_sized_image
+from meisho.images import Header, ImageOptions, LoadedImage, load_sized_image, make_thumbnail, read_header
 from meisho.memory import SMALL_BYTES, Admit, MemoryBudget, default_decoding_bytes, refuse_cost
 from meisho.photos import Photo
 
@@ -40,6 +40,8 @@ MAX_WORKERS = 16
 
 MOST_SECONDS = 60
 """Processor time for one photo in a worker; the slowest sound photo of 300 megapixels takes about 15 s."""
+
+T = TypeVar("T")
 
 _WORKER = "import sys; sys.path[:] = sys.argv[1:]; from meisho.decoding import serve_photos; serve_photos()"
 
@@ -93,14 +95,17 @@ def check_num_workers(num_workers: int | None) -> None:
 
 
 def serve_photos() -> None:
-    """Run as a worker: read options, then photos, from standard input; reply with an image or error each."""
+    """Run as a worker: read limits, then requests, from standard input; reply to each with a value or error.
+
+    A request is a function that reads a photo, the photo, and further arguments of the function.
+    """
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole process group; the parent stops us
     requests = sys.stdin.buffer
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as replies:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keep a decoder's prints out of the replies
-        options, most_bytes = pickle.load(requests)
+        most_seconds, most_bytes = pickle.load(requests)
         _send(replies, "ready")
 
         def admit(path: Path, cost_bytes: int) -> None:
@@ -111,11 +116,11 @@ def serve_photos() -> None:
 
         while True:
             try:
-                photo = pickle.load(requests)
+                read, photo, arguments = pickle.load(requests)
             except EOFError:
                 return
-            _limit_time(MOST_SECONDS)
-            _send(replies, _load(photo, options, admit))
+            _limit_time(most_seconds)
+            _send(replies, _read(read, photo, arguments, admit))
             _limit_time(0)
 
 
@@ -128,6 +133,15 @@ def _limit_time(seconds: float) -> None:
 def _load(photo: Photo, options: ImageOptions, admit: Admit) -> LoadedImage | ImageError:
     try:
         return load_sized_image(photo, options, admit=admit)
+    except ImageError as error:
+        return error
+
+
+def _read(
+    read: Callable[..., T], photo: Photo, arguments: tuple[object, ...], admit: Admit
+) -> T | ImageError:
+    try:
+        return read(photo, *arguments, admit=admit)
     except ImageError as error:
         return error
 
@@ -161,7 +175,8 @@ class _WorkerPool:
     """Worker processes, with one thread per process to talk to it."""
 
     def __init__(self, num_workers: int, options: ImageOptions, budget: MemoryBudget) -> None:
-        self._workers = [_Worker(options, budget) for _ in range(num_workers)]
+        self._options = options
+        self._workers = [_Worker(budget) for _ in range(num_workers)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -183,7 +198,7 @@ class _WorkerPool:
     def _load(self, photo: Photo) -> LoadedImage | ImageError:
         worker = self._idle.get()
         try:
-            return worker.load(photo)
+            return worker.ask(load_sized_image, photo, self._options)
         finally:
             self._idle.put(worker)
 
@@ -191,28 +206,32 @@ class _WorkerPool:
 class _Worker:
     """One worker process, started when first needed and restarted if it dies."""
 
-    def __init__(self, options: ImageOptions, budget: MemoryBudget) -> None:
-        self._options, self._budget = options, budget
+    def __init__(self, budget: MemoryBudget, most_seconds: float = MOST_SECONDS) -> None:
+        self._budget, self._most_seconds = budget, most_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
         self._lock = threading.Lock()  # no process may start after `end`
 
-    def load(self, photo: Photo) -> LoadedImage | ImageError:
+    def ask(self, read: Callable[..., T], photo: Photo, *arguments: object) -> T | ImageError:
         for _ in range(2):  # the first death may be caused by the memory use of others
             process = self._process or self._start()
             try:
-                reply = _ask(process, photo)
+                reply = _ask(process, (read, photo, arguments))
                 if isinstance(reply, int):  # what it will take
                     with self._budget.reserve(reply):
                         reply = _ask(process, "go")
-                assert isinstance(reply, LoadedImage | ImageError)  # all that `serve_photos` sends
-                return reply
+                return cast(T | ImageError, reply)  # all that `serve_photos` sends
             except (OSError, EOFError, pickle.UnpicklingError):  # it died before or during its reply
                 status = self.close()
                 if status == -_OUT_OF_TIME:
-                    reason = f"decoding it takes more than {MOST_SECONDS} s of a processor"
+                    reason = f"decoding it takes more than {self._most_seconds:g} s of a processor"
                     return ImageError(photo.path, reason)
         return ImageError(photo.path, f"decoding it ended the worker process twice ({_describe(status)})")
+
+    def start(self) -> None:
+        """Start the process now, where it does not run."""
+        if self._process is None:
+            self._start()
 
     def end(self) -> None:
         """Kill the process for good; the thread waiting for its reply will notice."""
@@ -243,7 +262,7 @@ class _Worker:
                 stderr=subprocess.DEVNULL,  # where image libraries write warnings
             )
         try:
-            _ask(self._process, (self._options, self._budget.total_bytes))
+            _ask(self._process, (self._most_seconds, self._budget.total_bytes))
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             if self._ended:
                 raise CancelledError from error
@@ -252,6 +271,69 @@ class _Worker:
                 "use num_workers=0 to decode in this process"
             ) from error
         return self._process
+
+
+class GuardedDecoder:
+    """Worker processes that stay, for single photos that come at any time; any number of threads may ask.
+
+    A photo that ends a worker is reported like any other that cannot be read, and another worker is started.
+
+    Args:
+        num_workers: Photos that are decoded at once.
+        memory_bytes: What photos may take while they are decoded, all together. None: a quarter of the
+            machine's memory.
+        most_seconds: Processor time for one photo.
+    """
+
+    def __init__(
+        self, num_workers: int, *, memory_bytes: int | None = None, most_seconds: float = MOST_SECONDS
+    ) -> None:
+        budget = MemoryBudget(memory_bytes or default_decoding_bytes())
+        self._workers = [_Worker(budget, most_seconds) for _ in range(num_workers)]
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+
+    def load(self, photo: Photo, options: ImageOptions) -> LoadedImage:
+        """Read one photo as `meisho.images.load_sized_image` does.
+
+        Raises:
+            ImageError: It cannot be read, or ended two workers.
+            CancelledError: The decoder was closed.
+        """
+        return self._read(load_sized_image, photo, options)
+
+    def draw(self, photo: Photo, max_side_px: int, quality: int) -> bytes:
+        """Return a JPEG of the upright photo, see `meisho.images.make_thumbnail`; raises as `load`."""
+        return self._read(make_thumbnail, photo, max_side_px, quality)
+
+    def read_header(self, photo: Photo) -> Header:
+        """Return what the photo's header says, see `meisho.images.read_header`; raises as `load`."""
+        return self._read(read_header, photo)
+
+    def start(self) -> None:
+        """Start the workers now, so that the first photos need not wait for it."""
+        for worker in self._workers:
+            worker.start()
+
+    def close(self) -> None:
+        """End the workers; photos that are being decoded are given up."""
+        for worker in self._workers:
+            worker.end()
+        for _ in self._workers:  # each comes back when who waits for its reply has seen it end
+            self._idle.get().close()
+        for worker in self._workers:
+            self._idle.put(worker)
+
+    def _read(self, read: Callable[..., T], photo: Photo, *arguments: object) -> T:
+        worker = self._idle.get()
+        try:
+            found = worker.ask(read, photo, *arguments)
+        finally:
+            self._idle.put(worker)
+        if isinstance(found, ImageError):
+            raise found
+        return found
 
 
 def _ask(process: subprocess.Popen[bytes], value: object) -> object:

@@ -330,3 +330,22 @@ def _finite(text: str) -> float:
 def _stands_in_text(text: str, place: int) -> bool:
     line = text[text.rfind("\n", 0, place) + 1 : place]
     return '"' in line or "'" in line
+
+
+def parse_numbers(text: str, *, source: str) -> list[float]:
+    """Read finite numbers with commas between.
+
+    Args:
+        text: Such as "10,20.5,300,400".
+        source: What gave it, for messages.
+
+    Raises:
+        ConfigError: It is not that.
+    """
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"{source} {text!r:.200}: give numbers with commas between, without spaces")
+    return numbers

@@ -15,8 +15,8 @@ What is decided here, once:
 
 import io
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +98,19 @@ class LoadedImage:
         object.__setattr__(self, "pixels", read_only(self.pixels, np.uint8))
 
 
+@dataclass(frozen=True)
+class GuardedPhoto(Photo):
+    """A photo that something else decodes, such as a process that may die of it.
+
+    Attributes:
+        content_name: Tells its content from others, so that what is computed of it can be remembered.
+        load: Does for this photo, with any box, what `load_sized_image` does for others.
+    """
+
+    content_name: str = ""
+    load: Callable[[Photo, ImageOptions], LoadedImage] | None = field(default=None, compare=False, repr=False)
+
+
 PhotoLike = Photo | str | Path | bytes | Image.Image | UInt8Array
 """What people have: a photo, its file, the bytes of its file, a PIL image, or upright RGB (H, W, 3) uint8."""
 
@@ -174,6 +187,8 @@ def load_sized_image(photo: Photo, options: ImageOptions, *, admit: Admit = refu
     Raises:
         ImageError: The photo cannot be read, or the box lies outside it; the message says why.
     """
+    if isinstance(photo, GuardedPhoto) and photo.load is not None:
+        return photo.load(photo, options)
     with plain_errors(photo.path), open_photo(photo) as image:
         size = upright_size(image)
         crop = _whole_pixels(photo.box, size, photo.path)
@@ -207,13 +222,40 @@ def read_size(photo: Photo) -> tuple[int, int]:
         return upright_size(image)
 
 
-def make_thumbnail(photo: Photo, max_side_px: int = 256, *, quality: int = 80) -> bytes:
+@dataclass(frozen=True)
+class Header:
+    """What the header of a photo's file says.
+
+    Attributes:
+        size_px: Width and height of the whole upright photo.
+        format: Name of the file's format, such as "JPEG".
+    """
+
+    size_px: tuple[int, int]
+    format: str
+
+
+def read_header(photo: Photo, *, admit: Admit = refuse_cost) -> Header:
+    """Read what the header of a photo says, and refuse what cannot be decoded for its size.
+
+    Raises:
+        ImageError: The header cannot be read, or decoding takes more memory than `admit` allows.
+    """
+    with plain_errors(photo.path), open_photo(photo) as image:
+        admit(photo.path, _estimate_bytes(image, 8 if image.format in ("JPEG", "MPO") else 1))
+        return Header(upright_size(image), image.format or "")
+
+
+def make_thumbnail(
+    photo: Photo, max_side_px: int = 256, quality: int = 80, *, admit: Admit = refuse_cost
+) -> bytes:
     """Return a small JPEG of the whole upright photo, its box outlined; it is never enlarged.
 
     Args:
         photo: The photo; its box is drawn, not cropped to.
         max_side_px: The longer side of the thumbnail, at most.
         quality: JPEG quality, 1 to 95.
+        admit: Called before it is decoded with what that takes, see `meisho.memory`.
 
     Raises:
         ImageError: The photo cannot be read.
@@ -223,6 +265,7 @@ def make_thumbnail(photo: Photo, max_side_px: int = 256, *, quality: int = 80) -
         scale = min(1.0, max_side_px / max(width, height))
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
         whole = (0, 0, width, height)
+        admit(photo.path, _estimate_bytes(image, _reduction(image, whole, small)))
         picture = _render(image, (width, height), whole, small, Image.Resampling.BICUBIC)
         if photo.box is not None:
             _outline_box(picture, _whole_pixels(photo.box, (width, height), photo.path), scale)

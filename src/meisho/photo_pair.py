@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from meisho.arrays import Int64Array
+from meisho.certainty import Judgement, PairEvidence, judge
 from meisho.extractors.local_base import LocalExtractor
 from meisho.geometry.base import LocalMatcher
-from meisho.geometry.ransac import Model, RansacOptions, Verification
+from meisho.geometry.overlap import Frame, measure_overlap
+from meisho.geometry.ransac import RansacOptions, Verification
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
 from meisho.matches import Matches
@@ -15,15 +17,6 @@ from meisho.photos import Photo
 from meisho.rerank.evidence import LocalFeatureSource
 from meisho.rerank.geometric import verify_matches, verify_rows
 from meisho.rerank.verified import VerifiedPairs
-
-LEAST_INLIERS: dict[Model, int] = {"homography": 15, "affine": 15, "fundamental": 45}
-"""Model -> inliers from which two photos are said to show the same place.
-
-At most one of 1,000 pairs of photos of two landmarks has as many: pairs of the split `train`, see
-`benchmarks/evaluate_walks.py --choose`, with the default options and the extractor for which that number is
-the largest, rounded up to a multiple of 5. Without a ratio test mutual neighbours agree by chance several
-times as often.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +32,8 @@ class PhotoPair:
         verification: The model that the most matches agree on, and which those are.
         extraction_seconds: Wall time of decoding and extracting both; 0 where that was done before.
         matching_seconds: Wall time of matching and verifying; of several photos at once, each one's share.
+        judgement: What the pair is said to be where more than the local features was looked at; None: they
+            alone say it.
     """
 
     query: Photo
@@ -49,11 +44,38 @@ class PhotoPair:
     verification: Verification
     extraction_seconds: float = 0.0
     matching_seconds: float = 0.0
+    judgement: Judgement | None = None
+
+    @property
+    def evidence(self) -> PairEvidence:
+        """What the local features say."""
+        overlap = measure_overlap(
+            self.verification,
+            self.query_features.keypoints[self.matches.rows[:, 0]],
+            frame_of(self.query, self.query_features),
+            frame_of(self.database, self.database_features),
+        )
+        return PairEvidence(
+            num_matches=len(self.matches),
+            num_inliers=self.verification.num_inliers,
+            model=self.verification.model,
+            overlap_query=overlap and overlap.of_query,
+            overlap_photo=overlap and overlap.of_photo,
+            slant=overlap and overlap.slant,
+        )
 
     @property
     def same_place(self) -> bool:
-        """Whether enough matches agree to say that both show the same place, by `LEAST_INLIERS`."""
-        return self.verification.num_inliers >= LEAST_INLIERS[self.verification.model]
+        """Whether both are said to show the same place."""
+        return (self.judgement or judge(self.evidence)).verdict == "same"
+
+
+def frame_of(photo: Photo, features: LocalFeatures) -> Frame:
+    """Return what of a photo was looked at: its box, or all of it."""
+    width, height = features.size_px
+    if (box := photo.box) is None:
+        return 0, 0, width, height
+    return max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height)
 
 
 def compare_photos(

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from meisho.arrays import UInt8Array
+from meisho.documents import parse_numbers
 from meisho.errors import ConfigError, ImageError, InputError, explain_os_error
 
 # fmt: off
@@ -92,6 +93,22 @@ class Box:
     def __post_init__(self) -> None:
         if not (0 < self.x1 - self.x0 < float("inf") and 0 < self.y1 - self.y0 < float("inf")):
             raise ConfigError(f"box {self}: needs finite x0 < x1 and y0 < y1")
+
+    @classmethod
+    def parse(cls, text: str, *, source: str = "box") -> "Box":
+        """Read "x0,y0,x1,y1".
+
+        Args:
+            text: Four numbers, px.
+            source: What gave it, for messages.
+
+        Raises:
+            ConfigError: It is not that.
+        """
+        numbers = parse_numbers(text, source=source)
+        if len(numbers) != 4:
+            raise ConfigError(f"{source} {text:.200}: give four numbers, x0,y0,x1,y1")
+        return cls(*numbers)
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,26 @@ class Ranking:
         """Return the first `k` of every list."""
         return replace(self, ranks=self.ranks[:, :k], scores=self.scores[:, :k])
 
+    def widen(self, k: int) -> "Ranking":
+        """Return every list with at least `k` places, filled at the end."""
+        missing = ((0, 0), (0, max(0, k - self.depth)))
+        return replace(
+            self,
+            ranks=np.pad(self.ranks, missing, constant_values=NO_ROW),
+            scores=np.pad(self.scores, missing, constant_values=-np.inf),
+        )
+
+    def among(self, rows: Int64Array) -> "Ranking":
+        """Leave only the given rows in every list, in order; they keep their length, filled at the end."""
+        kept = np.isin(self.ranks, rows)
+        order = np.argsort(~kept, axis=1, kind="stable")
+        ranks, scores = np.where(kept, self.ranks, NO_ROW), np.where(kept, self.scores, -np.inf)
+        return replace(
+            self,
+            ranks=np.take_along_axis(ranks, order, axis=1),
+            scores=np.take_along_axis(scores, order, axis=1),
+        )
+
     def ids_of(self, query_row: int) -> list[str]:
         """Return the ranked database ids of one query, without the fill."""
         return [self.database_ids[row] for row in self.ranks[query_row] if row != NO_ROW]

@@ -62,7 +62,7 @@ def test_every_reranker_answers_as_over_vectors_in_memory(large, text):
     assert isinstance(database.vectors, StoredVectors) and not state.index.is_exact and state.graph
     queries = Descriptors(tuple(map(str, range(20))), asked, MADE_BY)
     ranking = search(queries, database, index=state.index, top=50)
-    rerank = Reranking(collection.path, "cpu", 2**30).with_chain(chain)(state, (), queries)
+    rerank = Reranking(collection.path, "cpu", 2**30).with_chain(chain)(state, (), queries, None)
     found = rerank(ranking).ranks[:, :10]
     in_memory = Descriptors(database.ids, vectors, MADE_BY)
     expected = chain.rerank(search(queries, in_memory, top=50), Evidence(asked, vectors)).ranks[:, :10]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from meisho.documents import parse_numbers
 from meisho.errors import ConfigError, InputError
 from meisho.memory import parse_bytes
 
@@ -84,25 +85,8 @@ def parse_scales(text: str | None) -> str | None:
     """Check the numbers of --scales, and return the text as it is."""
     if text is not None and text.count(",") >= MOST_SCALES:
         raise ConfigError(f"--scales {text[:80]}: give at most {MOST_SCALES}")
-    if text is not None and not all(0 < scale <= LARGEST_SCALE for scale in parse_numbers("--scales", text)):
+    if text is not None and not all(
+        0 < scale <= LARGEST_SCALE for scale in parse_numbers(text, source="--scales")
+    ):
         raise ConfigError(f"--scales {text}: each must be more than 0 and at most {LARGEST_SCALE:g}")
     return text
-
-
-def parse_box(text: str) -> list[float]:
-    """Read x0,y0,x1,y1 of --box."""
-    numbers = parse_numbers("--box", text)
-    if len(numbers) != 4:
-        raise ConfigError(f"--box {text}: give four numbers, x0,y0,x1,y1")
-    return numbers
-
-
-def parse_numbers(option: str, text: str) -> list[float]:
-    """Read numbers with commas between."""
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(map(math.isfinite, numbers)):
-        raise ConfigError(f"{option} {text!r}: give numbers with commas between, without spaces")
-    return numbers

@@ -91,7 +91,7 @@ def match(
 
 
 def _pair_json(pair: "PhotoPair") -> dict[str, object]:
-    from meisho.photo_pair import LEAST_INLIERS
+    from meisho.certainty import LEAST_INLIERS
 
     matrix = pair.verification.query_to_database
     return {
@@ -114,7 +114,7 @@ def _verdict(pair: "PhotoPair") -> str:
 
 
 def _print_pair(pair: "PhotoPair", picture: Path | None) -> None:
-    from meisho.photo_pair import LEAST_INLIERS
+    from meisho.certainty import LEAST_INLIERS
 
     model, matrix = pair.verification.model, pair.verification.query_to_database
     say(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 import typer
 
 from meisho.cli.app import note
-from meisho.cli.checks import check_device, check_memory, parse_box, parse_scales
+from meisho.cli.checks import check_device, check_memory, parse_scales
 from meisho.errors import InputError
 from meisho.memory import parse_bytes
 
@@ -247,7 +247,7 @@ def query_photo(path: Path, box: str | None) -> "Photo":
     """Return the photo to ask with, cropped to a box where one is given."""
     from meisho.photos import Box, Photo
 
-    return Photo(str(path), path, None if box is None else Box(*parse_box(box)))
+    return Photo(str(path), path, None if box is None else Box.parse(box, source="--box"))
 
 
 def _absolute(weights: str | None) -> str | None:

@@ -15,7 +15,7 @@ from meisho.texts import count
 if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.photos import Photo
     from meisho.rerank.chain import Chain
-    from meisho.run.finding import Finder
+    from meisho.run.finding import Among, Finder
     from meisho.run.found import Answer, Found
 
 
@@ -26,6 +26,10 @@ Near = Annotated[
 Turned = Annotated[
     bool,
     typer.Option("--turned", help="Ask in four positions, for photos that were taken or saved turned."),
+]
+Folder = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER", help="Only photos below this folder of the collection, as ids begin."),
 ]
 Html = Annotated[
     Path | None,
@@ -58,6 +62,7 @@ def search(
     rerank: Rerank = None,
     near: Near = False,
     turned: Turned = False,
+    folder: Folder = None,
     html: Html = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the model's file is now, if it was moved.")
@@ -88,7 +93,7 @@ def search(
         check_query(query)
     finder = Finder.open(collection, device=device, places=places)
     _note_cut_box(photos[0], finder)
-    found = finder.find(photos, top=top, chain=chain, near=near, turned=turned)
+    found = finder.find(photos, top=top, chain=chain, near=near, turned=turned, among=_among(folder))
     for row, page in enumerate(pages):
         _write_page(page, found, row, finder, chain, collection)
     if as_json:
@@ -96,6 +101,15 @@ def search(
     else:
         _print_found(found, pages)
     _note_missing_files(found, finder)
+
+
+def _among(folder: str | None) -> "Among | None":
+    """Return what chooses the photos below a folder; None for all."""
+    if folder is None:
+        return None
+    from meisho.run.filters import lie_below
+
+    return lambda snapshot: lie_below(snapshot.descriptors.ids, folder)
 
 
 def _load_chain(verify: int, rerank: str | None, device: str) -> "Chain | None":

@@ -15,7 +15,7 @@ from meisho.index.scoring import score_pairs, sort_pairs
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.evidence import CHECKED, Evidence
 from meisho.rerank.neighbor_lists import NeighborLists
-from meisho.rerank.neighbors import block_rows, find_others
+from meisho.rerank.neighbors import answer_index, block_rows, find_others
 
 LEAST_CANDIDATES, CANDIDATES_PER_ANSWER = 400, 4
 """Rows of the plain search that are ranked by their augmented vectors, where there is an index."""
@@ -58,14 +58,14 @@ class AugmentedDatabase:
 
     def give(self, evidence: Evidence, ranking: Ranking) -> Evidence:
         """Return the evidence with these vectors; those of the rows of a ranking are there."""
-        index, fill = None, None
-        if evidence.index is not None:
-            fill = partial(self.fill, evidence)
-            fill(ranking.ranks[ranking.ranks != NO_ROW])
-            index = _AugmentedSearcher(evidence.index, self.vectors, fill)
-        return replace(
-            evidence, database=self.vectors, of_database=self.of_database, index=index, graph=None, fill=fill
-        )
+        given = replace(evidence, database=self.vectors, of_database=self.of_database, index=None, graph=None)
+        if evidence.index is None:
+            return given
+        fill = partial(self.fill, evidence)
+        fill(ranking.ranks[ranking.ranks != NO_ROW])
+        index = _AugmentedSearcher(evidence.index, self.vectors, fill)
+        answers = None if evidence.among is None else replace(index, plain=answer_index(evidence))
+        return replace(given, index=index, answers=answers, fill=fill)
 
     def fill(self, evidence: Evidence, rows: Int64Array) -> None:
         """Compute the vectors of (B,) rows that are not there yet, of the evidence they are made from."""

@@ -88,6 +88,8 @@ class Chain:
                 ranking = rank_by_vectors(ranking, evidence)
             else:
                 ranking = step.reranker.rerank(ranking, evidence, skip=skip)
+                if not step.reranker.permutes and evidence.among is not None:
+                    ranking = ranking.among(evidence.among)
         return ranking if ranking.warnings == warnings else replace(ranking, warnings=warnings)
 
 

@@ -70,6 +70,9 @@ class Evidence:
         graph: The neighbours of the photos of `database`, by row, which rerankers then look up; likewise.
         fill: Computes rows of `database` that are not there before they are asked for, see `read`; the rows
             that `index` finds are.
+        among: (R,) int64, ascending: the rows that may be answers; None: all. Neighbours are looked for among
+            all photos nevertheless.
+        answers: Finds these rows sooner than `index` would; None: they are found through it.
 
     Raises:
         InputError: Only one of the two matrices is given, the shapes do not fit, or a number is not finite.
@@ -83,6 +86,8 @@ class Evidence:
     index: Searcher | None = field(default=None, repr=False)
     graph: NeighborGraph | None = field(default=None, repr=False)
     fill: Callable[[Int64Array], None] | None = field(default=None, repr=False)
+    among: Int64Array | None = field(default=None, repr=False)
+    answers: Searcher | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.queries is None and self.database is None:
@@ -182,7 +187,14 @@ class Evidence:
         if database is self.database:
             return replace(self, queries=queries)
         return replace(
-            self, queries=queries, database=database, of_database={}, index=None, graph=None, fill=None
+            self,
+            queries=queries,
+            database=database,
+            of_database={},
+            index=None,
+            graph=None,
+            fill=None,
+            answers=None,
         )
 
 

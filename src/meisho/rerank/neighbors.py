@@ -5,10 +5,13 @@ they are searched for exactly.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, cut_rows
+from meisho.index.among import AmongIndex
+from meisho.index.base import Searcher
 from meisho.index.exact import ExactIndex
 from meisho.index.neighborhoods import leave_out, spread_rows
 from meisho.ranking import NO_ROW, Ranking
@@ -32,6 +35,30 @@ def find_nearest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int
     return _search_exactly(
         evidence.keep("exact", lambda: ExactIndex.build(database)), len(database), queries, k
     )
+
+
+def find_answers(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
+    """Find the `k` nearest of the database rows that may be answers; see `Evidence.among`."""
+    return (evidence.answers or answer_index(evidence)).search(queries, k)
+
+
+def answer_index(evidence: Evidence) -> Searcher:
+    """Return what finds database rows that may be answers, and only them."""
+    assert evidence.database is not None
+    whole = _Whole(evidence)
+    if evidence.among is None:
+        return whole
+    return AmongIndex(whole, evidence.read, evidence.among, len(evidence.database))
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """Finds any row of the database of an evidence; see `Searcher`."""
+
+    evidence: Evidence
+
+    def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
+        return find_nearest(self.evidence, queries, top)
 
 
 def find_farthest(evidence: Evidence, queries: Float32Array, k: int) -> tuple[Int64Array, Float32Array]:
@@ -92,10 +119,14 @@ def search_others(evidence: Evidence, rows: Int64Array, k: int) -> tuple[Int64Ar
 
 
 def rank_by_vectors(ranking: Ranking, evidence: Evidence) -> Ranking:
-    """Search the whole database with the vectors of the evidence, as deep as the ranking is."""
+    """Search the whole database with the vectors of the evidence, as deep as the ranking is.
+
+    Of it, only rows that may be answers are ranked.
+    """
     queries, database = evidence.vectors_for("search", ranking)
     depth = min(ranking.depth, len(database))
-    rows, scores = find_nearest(evidence, queries, depth)
+    rows, scores = find_answers(evidence, queries, depth)
+    depth = rows.shape[1]
     ranks = np.full(ranking.ranks.shape, NO_ROW, np.int64)
     filled = np.full(ranking.scores.shape, -np.inf, np.float32)
     ranks[:, :depth], filled[:, :depth] = rows, scores

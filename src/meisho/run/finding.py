@@ -1,24 +1,37 @@
 """Finder: a collection that answers, loaded once; without LanceDB unless it looks at local features."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
+from meisho.arrays import AnyArray, Int64Array
 from meisho.describing import Describer
-from meisho.descriptors import Descriptors
+from meisho.descriptors import Descriptors, normalize_rows
 from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.restoring import restore_extractor
 from meisho.images import PhotoLike, as_photos
+from meisho.index.among import AmongIndex, check_among
+from meisho.photos import Photo
 from meisho.run.found import Found
+from meisho.run.judging import Judging, find_calibration
 from meisho.run.question import Question
 from meisho.run.state import State, is_same, load_state, read_mark
 from meisho.run.turning import turn_photos
+from meisho.store.metadata import Metadata
+from meisho.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from meisho.photo_pair import PhotoPair
     from meisho.rerank.chain import Chain
-    from meisho.run.reranking import Reranking
+    from meisho.run.reranking import Begin, Rerank, Reranking
+
+Among = Callable[[Snapshot], AnyArray] | AnyArray
+"""Rows of the database (R,), or a mask (N,) bool; or what chooses them of the version that answers."""
 
 _LOCAL_SIDE_PX = 1024
 """The largest working size of the extractors of local features, px."""
@@ -86,6 +99,16 @@ class Finder:
         return self._state.snapshot.version
 
     @property
+    def state(self) -> State:
+        """The collection as it answers now."""
+        return self._state
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the collection was made with."""
+        return self._state.metadata
+
+    @property
     def photo_root(self) -> Path:
         """The folder that holds the photos."""
         return self._state.metadata.photo_root
@@ -94,6 +117,35 @@ class Finder:
     def descriptors(self) -> Descriptors:
         """The descriptors (N, D) of all photos, in database order, of the version that answers now."""
         return self._state.snapshot.descriptors
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """All photos of the version that answers now."""
+        return self._state.snapshot
+
+    @property
+    def row_of(self) -> Mapping[str, int]:
+        """The row of each photo of that version, by its id."""
+        return self._state.row_of
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether verified answers come with a probability: the models of the collection were calibrated."""
+        if self.metadata.local_provenance is None:
+            return False
+        from meisho.rerank.geometric import GeometricReranker  # it imports OpenCV
+
+        how = GeometricReranker()
+        return find_calibration(self.metadata, how.matcher, how.ransac) is not None
+
+    def warm_up(self) -> None:
+        """Load now what the first verified question would load.
+
+        Raises:
+            CollectionError: The collection is damaged.
+        """
+        if self.metadata.local_provenance is not None and len(self):
+            self.compare(self.descriptors.ids[0], self.descriptors.ids[0])
 
     def follow(self) -> bool:
         """Take over what was written to the collection since; returns whether that changed any photo.
@@ -126,6 +178,8 @@ class Finder:
         chain: "Chain | str | None" = None,
         near: bool = False,
         turned: bool = False,
+        among: Among | None = None,
+        same: Iterable[str] = (),
     ) -> Found:
         """Describe query photos and find the best database photos of each.
 
@@ -141,24 +195,75 @@ class Finder:
                 format. Files of answers that look alike are read.
             turned: Ask with each query in four positions, turned by 0, 90, 180 and 270 degrees; a database
                 photo gets the best of its four scores. It costs four descriptions and four rerankings.
+            among: Which photos may be answers; None: all. Rerankers still look for neighbours among all.
+            same: Ids of photos of the collection that show what the queries show, as somebody said: the mean
+                of their descriptors and the query's is asked with. Ids that are not there are passed over.
 
         Raises:
             ImageError: A query cannot be read.
-            InputError: A query cannot be a photo, `top` is less than 1, or the chain needs local features and
-                there are none.
+            InputError: A query cannot be a photo, `top` is less than 1, the chain needs local features and
+                there are none, or `among` names rows that are not there.
             ConfigError: The chain names an unknown reranker or option.
         """
-        photos = as_photos(queries)
-        if top < 1:
-            raise InputError(f"top is {top}; ask for at least 1 answer")
-        state, begin = self._state, None if chain is None else self._load_reranking().with_chain(chain)
+        photos, state = as_photos(queries), self._state
         asked = turn_photos(photos, self._turned_side_px()) if turned else photos
-        described, database = self.describer.describe(asked), state.snapshot.descriptors
-        rerank = None if begin is None else begin(state, asked, described)
-        question = Question(described, database, state.index, state.contents, rerank, turned)
-        ranking, below, positions = question.answer(top, state.hash_of if near else None)
-        pairs = None if rerank is None else rerank.end()
-        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions)
+        described = add_known(self.describer.describe(asked), state.snapshot.descriptors, same)
+        begin = None if chain is None else self._load_reranking().with_chain(chain)
+        asking = _Asking(state, begin, top, near, turned, among)
+        return asking.answer(photos, asked, described)
+
+    def find_like(
+        self,
+        photo_id: str,
+        *,
+        top: int = 10,
+        chain: "Chain | str | None" = None,
+        near: bool = False,
+        among: Among | None = None,
+        same: Iterable[str] = (),
+    ) -> Found:
+        """Find the best photos for a photo of the collection by what is stored of it; its file is not read.
+
+        It is the first of its own answers. The options are those of `find`.
+
+        Raises:
+            InputError: No photo has that id, `top` is less than 1, the chain needs local features and there
+                are none, or `among` names rows that are not there.
+            ConfigError: The chain names an unknown reranker or option.
+        """
+        state = self._state
+        photo = state.stored_photo(photo_id)
+        database = state.snapshot.descriptors
+        described = Descriptors((photo_id,), database.vectors[[photo.row]], database.provenance)
+        begin = None if chain is None else self._load_reranking().with_chain(chain)
+        asking = _Asking(state, begin, top, near, False, among)
+        return asking.answer((photo,), (photo,), add_known(described, database, same))
+
+    def compare(self, query: Photo | str, photo_id: str) -> "PhotoPair":
+        """Compare a photo with one of the collection by local features, as a chain that verifies does.
+
+        What was found or verified of them before, by `find` too, is not computed again.
+
+        Args:
+            query: A photo, or the id of one of the collection.
+            photo_id: A photo of the collection.
+
+        Raises:
+            ImageError: The query cannot be read.
+            InputError: No photo has that id, or the collection holds no local features.
+        """
+        state, database = self._state, self._state.snapshot.descriptors
+        photo = state.stored_photo(photo_id)
+        if isinstance(query, str):
+            asked: Photo = state.stored_photo(query)
+            vectors = database.vectors[[state.row_of[query]]]
+        else:
+            asked, vectors = query, self.describer.describe(query).vectors
+        pairs, row = self._load_reranking().pairs(state, asked), np.array([photo.row], np.int64)
+        pair = pairs.compare(0, row, [photo])[0]
+        judging = Judging(vectors, state, pairs)
+        (judgement,) = judging.judge(judging.gather(np.zeros(1, np.int64), row, [pair]))
+        return replace(pair, judgement=judgement)
 
     def _load_reranking(self) -> "Reranking":
         from meisho.run.reranking import Reranking  # which other questions do without
@@ -171,3 +276,57 @@ class Finder:
     def _turned_side_px(self) -> int:
         """Return how large a turned query is kept: twice the working size, so that little is lost."""
         return 2 * max(self.describer.extractor.image_options.max_side_px, _LOCAL_SIDE_PX)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asking:
+    """How described photos are asked of a collection as it is at one moment."""
+
+    state: State
+    begin: "Begin | None"
+    top: int
+    near: bool
+    turned: bool
+    among: Among | None
+
+    def __post_init__(self) -> None:
+        if self.top < 1:
+            raise InputError(f"top is {self.top}; ask for at least 1 answer")
+
+    def answer(self, photos: tuple[Photo, ...], asked: tuple[Photo, ...], described: Descriptors) -> Found:
+        """Answer photos that are described as they were asked, four times where they were turned."""
+        state = self.state
+        rows = _choose_rows(self.among, state.snapshot)
+        rerank = None if self.begin is None else self.begin(state, asked, described, rows)
+        question = _question(described, state, rerank, rows, turned=self.turned)
+        ranking, below, positions = question.answer(self.top, state.hash_of if self.near else None)
+        pairs = None if rerank is None else rerank.end()
+        judging = Judging(described.vectors, state, pairs)
+        return Found(photos, ranking, state.paths, state.snapshot.version, pairs, below, positions, judging)
+
+
+def _choose_rows(among: Among | None, snapshot: Snapshot) -> Int64Array | None:
+    if among is None:
+        return None
+    return check_among(among(snapshot) if callable(among) else among, len(snapshot.keys))
+
+
+def _question(
+    described: Descriptors, state: State, rerank: "Rerank | None", rows: Int64Array | None, *, turned: bool
+) -> Question:
+    """Return what is asked of the given rows of a collection, or of all."""
+    database, index, contents = state.snapshot.descriptors, state.index, state.contents
+    if rows is None:
+        return Question(described, database, index, contents, rerank, turned)
+    restricted = AmongIndex(index, database.vectors.__getitem__, rows, len(database))
+    return Question(described, database, restricted, contents.among(rows), rerank, turned)
+
+
+def add_known(described: Descriptors, database: Descriptors, same: Iterable[str]) -> Descriptors:
+    """Return queries as the mean of themselves and of photos of the database that show the same."""
+    wanted = {*same}
+    rows = np.array([row for row, photo_id in enumerate(database.ids) if photo_id in wanted], np.int64)
+    if not len(rows):
+        return described
+    mean = (described.vectors + database.vectors[rows].sum(axis=0)) / (1 + len(rows))
+    return replace(described, vectors=normalize_rows(mean))

@@ -33,9 +33,11 @@ class Contents:
 
     Attributes:
         firsts: (N,) int64; the content of each row, named by the first row that has it.
+        num_left_out: Contents that do not count.
     """
 
     firsts: Int64Array
+    num_left_out: int = 0
     _rows: Mapping[int, tuple[int, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +49,14 @@ class Contents:
     @property
     def number(self) -> int:
         """Number of different contents."""
-        return len(self.firsts) - sum(len(rows) - 1 for rows in self._rows.values())
+        return len(self.firsts) - sum(len(rows) - 1 for rows in self._rows.values()) - self.num_left_out
+
+    def among(self, rows: Int64Array) -> "Contents":
+        """Return the contents of some ascending rows alone; the others are copies of nothing."""
+        firsts = np.arange(len(self.firsts))
+        _, first, content = np.unique(self.firsts[rows], return_index=True, return_inverse=True)
+        firsts[rows] = rows[first[content]]
+        return Contents(firsts, len(firsts) - len(rows))
 
     def rows_like(self, row: int) -> tuple[int, ...]:
         """Return all rows that hold the same as `row`, itself too, ascending."""
@@ -137,7 +146,7 @@ def _find_heads(
     alike = vectors[ranks] @ vectors[ranks].T >= NEAR_SIMILARITY
     for place, row in enumerate(ranks.tolist()):
         candidates = [head for head in heads if alike[place, head]]
-        head = next((h for h in candidates if _is_near(hash_of(row), hash_of(int(ranks[h])))), None)
+        head = next((h for h in candidates if are_near(hash_of(row), hash_of(int(ranks[h])))), None)
         if head is None:
             heads.append(place)
         else:
@@ -145,5 +154,6 @@ def _find_heads(
     return np.array(heads, np.int64), left_out
 
 
-def _is_near(one: int | None, other: int | None) -> bool:
+def are_near(one: int | None, other: int | None) -> bool:
+    """Say whether two perceptual hashes are of near copies; None is that of a photo that cannot be read."""
     return one is not None and other is not None and (one ^ other).bit_count() <= NEAR_BITS

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from meisho.certainty import Judgement, PairEvidence, Verdict, is_not_here, judge
 from meisho.photos import Photo
 from meisho.ranking import NO_ROW, Ranking
 from meisho.run.turning import POSITIONS
@@ -14,6 +15,7 @@ from meisho.texts import count
 
 if TYPE_CHECKING:
     from meisho.photo_pair import PhotoPair, StoredPairs
+    from meisho.run.judging import Judging
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,30 @@ class Answer:
         path: Its file.
         score: Higher is better; without a reranker the dot product of the descriptors.
         num_inliers: Matches with the query that agree on one geometry; None where nothing was verified.
-        same_place: Whether those are enough to say that both show the same place; None likewise.
         copies: Photos of the collection that stand below it: the same content under another name and, where
             they were asked for, near copies.
         turned: Degrees, clockwise, by which the query was turned when it found this; 0 where it was not.
+        probability: That it shows the query's place, 0 to 1; None where the models were not calibrated.
+        verdict: That in a word; None where nothing was calibrated or verified.
+        overlap_query: Share of the query, 0 to 1, that this photo shows; None where no geometry says it.
+        overlap_photo: Share of this photo that the query shows; likewise.
     """
 
     id: str
     path: Path
     score: float
     num_inliers: int | None = None
-    same_place: bool | None = None
     copies: tuple[Photo, ...] = ()
     turned: int = 0
+    probability: float | None = None
+    verdict: Verdict | None = None
+    overlap_query: float | None = None
+    overlap_photo: float | None = None
+
+    @property
+    def same_place(self) -> bool | None:
+        """Whether the verdict is "same"; None where there is none."""
+        return None if self.verdict is None else self.verdict == "same"
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +92,7 @@ class Found:
         below: For each query, the rows that stand below an answer, by its row.
         positions: For each query, the position in which an answer was found, by its row, as a place in
             `meisho.run.turning.POSITIONS`; None where the queries were not turned.
+        judging: Says how sure the answers are; None: nothing does.
     """
 
     queries: tuple[Photo, ...]
@@ -88,6 +102,7 @@ class Found:
     pairs: "StoredPairs | None" = None
     below: Sequence[Mapping[int, tuple[int, ...]]] = ()
     positions: Sequence[Mapping[int, int]] | None = None
+    judging: "Judging | None" = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -101,11 +116,10 @@ class Found:
             raise IndexError(query_row)  # what ends a loop over a sequence
         rows, scores = self._rows(query_row), self.ranking.scores[query_row].tolist()
         answers = [self._answer(query_row, row, score) for row, score in zip(rows, scores, strict=False)]
-        if self.pairs is None:
-            return answers
+        judgements = self.judge(query_row)
         return [
-            replace(answer, num_inliers=pair.verification.num_inliers, same_place=pair.same_place)
-            for answer, pair in zip(answers, self.compare(query_row), strict=True)
+            replace(answer, num_inliers=evidence.num_inliers, **vars(judgement))
+            for answer, (evidence, judgement) in zip(answers, judgements, strict=True)
         ]
 
     def __repr__(self) -> str:
@@ -117,13 +131,41 @@ class Found:
 
         Of a query that was asked in four positions, each pair holds it as it was turned.
         """
+        pairs = self._compare(query_row)
+        judged = self.judge(query_row, pairs) if pairs else []
+        return [
+            replace(pair, judgement=judgement) for pair, (_, judgement) in zip(pairs, judged, strict=True)
+        ]
+
+    def judge(
+        self, query_row: int, pairs: "Sequence[PhotoPair] | None" = None
+    ) -> list[tuple[PairEvidence, Judgement]]:
+        """Return for each answer of a query what speaks for it, and what that amounts to.
+
+        Args:
+            query_row: The query.
+            pairs: It and its answers, where they were compared by local features; None: they are now.
+        """
+        rows, pairs = self._rows(query_row), self._compare(query_row) if pairs is None else pairs
+        if self.judging is None:
+            evidence = [pair.evidence for pair in pairs] or [PairEvidence()] * len(rows)
+            return [(each, judge(each)) for each in evidence]
+        asked = [self._asked(query_row, self._position(query_row, row)) for row in rows]
+        evidence = self.judging.gather(np.array(asked, np.int64), np.array(rows, np.int64), pairs)
+        return list(zip(evidence, self.judging.judge(evidence), strict=True))
+
+    def not_here(self, query_row: int) -> bool | None:
+        """Say whether a query's place is probably not in the collection; None where nothing is calibrated."""
+        return is_not_here([judgement.probability for _, judgement in self.judge(query_row)])
+
+    def _compare(self, query_row: int) -> "list[PhotoPair]":
         if self.pairs is None:
             return []
         rows = self._rows(query_row)
         found: dict[int, PhotoPair] = {}
         for position in range(len(POSITIONS)) if self.positions is not None else (0,):
             chosen = [row for row in rows if self._position(query_row, row) == position]
-            asked = query_row % len(self) * (1 if self.positions is None else len(POSITIONS)) + position
+            asked = self._asked(query_row, position)
             pairs = self.pairs.compare(
                 asked, np.array(chosen, np.int64), [self._photo(row) for row in chosen]
             )
@@ -142,6 +184,10 @@ class Found:
 
     def _rows(self, query_row: int) -> list[int]:
         return [row for row in self.ranking.ranks[query_row].tolist() if row != NO_ROW]
+
+    def _asked(self, query_row: int, position: int) -> int:
+        """Return the row of a query, in one of its positions, among all that was asked."""
+        return query_row % len(self) * (1 if self.positions is None else len(POSITIONS)) + position
 
     def _position(self, query_row: int, row: int) -> int:
         return 0 if self.positions is None else self.positions[query_row][row]

@@ -174,6 +174,7 @@ def add_photos(
     photos: PhotoLike | Iterable[PhotoLike],
     describer: Describer | None = None,
     *,
+    local: LocalDescriber | None = None,
     device: str = "auto",
     progress: Progress = silent,
 ) -> IndexSummary:
@@ -187,6 +188,7 @@ def add_photos(
         photos: Files: paths or `Photo` values, whose ids are not used. Photos in memory have no file to come
             back to, and are refused.
         describer: Describes them. None: the model of the collection.
+        local: Finds their local features, where the collection holds some. None: what found those.
         device: Where its networks compute where they are loaded here: "auto", "cpu" or "cuda".
         progress: Called as photos are done.
 
@@ -207,7 +209,7 @@ def add_photos(
             photo_root=collection.photo_root,
             known_contents=writer.known_contents(),
         )
-        change = _Change(collection, writer, plan, IndexOptions(device=device), progress)
+        change = _Change(collection, writer, plan, IndexOptions(local=local, device=device), progress)
         change.run(describer, new)
     return change.summarise(PhotoFolder(collection.photo_root, new))
 

@@ -90,7 +90,10 @@ class Question:
         """Rank at least `wanted` contents, or all that there are, but where a reranker ranks copies anew."""
         depth = max(wanted, self.rerank.depth if self.rerank else 0)
         ranking = search_contents(self._search, self.contents, depth)
-        return self.contents.fold(self.rerank(ranking)) if self.rerank else ranking
+        if self.rerank is None:
+            return ranking
+        # what ranks anew does so to the depth of the list; rows that may not answer are then left out
+        return self.contents.fold(self.rerank(ranking.widen(min(depth, len(self.database)))))
 
     def _search(self, depth: int) -> Ranking:
         return search(self.queries, self.database, index=self.index, top=depth)

@@ -10,23 +10,30 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from meisho.arrays import UInt64Array
+import numpy as np
+
+from meisho.arrays import Int64Array, UInt64Array
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, InputError
 from meisho.extractors.restoring import restore_local_extractor
+from meisho.images import GuardedPhoto
 from meisho.local_describing import LocalDescriber
 from meisho.local_features import LocalFeatures
 from meisho.photo_pair import StoredPairs
-from meisho.photos import Photo
+from meisho.photos import Box, Photo
 from meisho.ranking import Ranking
+from meisho.recent import Recent
 from meisho.rerank.chain import Chain, build_chain
 from meisho.rerank.costs import count_kept_bytes
 from meisho.rerank.evidence import Evidence
 from meisho.rerank.geometric import GeometricReranker
 from meisho.rerank.verified import RememberedPairs, make_pair_memory
-from meisho.run.state import State
+from meisho.run.state import State, StoredPhoto
 from meisho.store.metadata import Metadata, read_metadata
 from meisho.stored_features import CollectionFeatures, StoredFeatures
+
+_MOST_CHAINS = 64_000
+"""Bytes for chains that were asked by their texts, 1,000 each."""
 
 
 class Reranking:
@@ -35,7 +42,8 @@ class Reranking:
     Args:
         path: The collection's directory.
         device: Where networks compute: "auto", "cpu" or "cuda".
-        keep_bytes: Memory for what is computed of the database once; an eighth of it keeps verified pairs.
+        keep_bytes: Memory for what is computed of the database once; an eighth of it keeps verified pairs,
+            and half of that the local features of queries.
     """
 
     def __init__(self, path: Path, device: str, keep_bytes: int) -> None:
@@ -43,13 +51,16 @@ class Reranking:
         self._loading = threading.Lock()
         self._pairs = make_pair_memory(keep_bytes // 8)
         self._local_describers: dict[Provenance | None, LocalDescriber] = {}
-        self._chains: dict[str, Chain] = {}
+        self._chains = Recent[str, Chain](_MOST_CHAINS, lambda chain: 0)
+        self._queries = Recent[tuple[Provenance, str, Box | None], LocalFeatures](
+            keep_bytes // 16, lambda features: features.num_bytes
+        )
 
-    def with_chain(self, chain: Chain | str) -> "Callable[[State, Sequence[Photo], Descriptors], Rerank]":
+    def with_chain(self, chain: Chain | str) -> "Begin":
         """Return what gets ready to rerank by a chain; one that is a text is built once.
 
-        What is returned takes the state of the collection, the queries, and their descriptors. It raises
-        InputError where the chain needs local features and there are none.
+        What is returned takes the state of the collection, the queries, their descriptors, and the rows that
+        may be answers. It raises InputError where the chain needs local features and there are none.
 
         Raises:
             InputError: The chain is no text.
@@ -61,11 +72,26 @@ class Reranking:
             raise InputError(
                 f"chain is {chain!r:.80}; give a text such as 'dba,alpha-qe', or build_chain(...)"
             )
-        if chain not in self._chains:
-            self._chains[chain] = build_chain(chain, device=self._device)
-        return partial(self._begin, self._chains[chain])
+        built = self._chains.get(chain)
+        if built is None:
+            built = build_chain(chain, device=self._device)
+            self._chains.put(chain, built)
+        return partial(self._begin, built)
 
-    def _begin(self, chain: Chain, state: State, asked: Sequence[Photo], described: Descriptors) -> "Rerank":
+    def pairs(self, state: State, query: Photo) -> StoredPairs:
+        """Return what compares a photo with those of the collection as `GeometricReranker` does."""
+        how = GeometricReranker()
+        local = self._local_evidence(state, [query])
+        return StoredPairs([query], local, how.matcher, how.ransac, self._remembered(state, local))
+
+    def _begin(
+        self,
+        chain: Chain,
+        state: State,
+        asked: Sequence[Photo],
+        described: Descriptors,
+        among: Int64Array | None,
+    ) -> "Rerank":
         database = state.snapshot.descriptors
         with state.lock:
             graph = state.graph
@@ -75,12 +101,11 @@ class Reranking:
             of_database=state.kept,
             index=None if state.index.is_exact else state.index,
             graph=graph,
+            among=among,
         )
         if chain.needs_local:
             local = self._local_evidence(state, asked)
-            prints = [_fingerprint(features, state.metadata) for features in local.queries]
-            pairs = RememberedPairs(self._pairs, prints, state.snapshot.keys)
-            evidence = replace(evidence, local=local, verified=pairs)
+            evidence = replace(evidence, local=local, verified=self._remembered(state, local))
         return Rerank(state, asked, chain, evidence, self._keep_bytes)
 
     def _local_evidence(self, state: State, queries: Sequence[Photo]) -> CollectionFeatures:
@@ -96,7 +121,24 @@ class Reranking:
                     self._path, state.metadata, snapshot.descriptors.ids, snapshot.keys
                 )
             photos = state.local
-        return CollectionFeatures(photos, [describer.describe(query) for query in queries])
+        return CollectionFeatures(photos, [self._describe(query, describer, photos) for query in queries])
+
+    def _describe(self, query: Photo, describer: LocalDescriber, stored: StoredFeatures) -> LocalFeatures:
+        """Return the local features of a query: stored ones, those found of it last, or new ones."""
+        if isinstance(query, StoredPhoto) and query.box is None:
+            return stored.read(np.array([query.row], np.int64))[0]
+        if not isinstance(query, GuardedPhoto):
+            return describer.describe(query)
+        name = (describer.extractor.provenance, query.content_name, query.box)
+        found = self._queries.get(name)
+        if found is None:
+            found = describer.describe(query)
+            self._queries.put(name, found)
+        return found
+
+    def _remembered(self, state: State, local: CollectionFeatures) -> RememberedPairs:
+        prints = [_fingerprint(features, state.metadata) for features in local.queries]
+        return RememberedPairs(self._pairs, prints, state.snapshot.keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +175,10 @@ class Rerank:
             with self.state.lock:
                 self.state.kept.clear()
         return stored_pairs(self.asked, self.evidence, self.chain)
+
+
+Begin = Callable[[State, Sequence[Photo], Descriptors, Int64Array | None], Rerank]
+"""What gets ready to rerank, see `Reranking.with_chain`."""
 
 
 def local_evidence(

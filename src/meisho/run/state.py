@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from meisho.arrays import Float32Array
+from meisho.errors import InputError
 from meisho.index.following import FollowingIndex
 from meisho.index.live import LiveIndex
+from meisho.photos import Photo
 from meisho.run.folding import Contents
 from meisho.run.found import Paths
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
@@ -22,12 +25,29 @@ if TYPE_CHECKING:
     from meisho.stored_features import StoredFeatures
 
 
+_MOST_BACKGROUND = 512
+"""Photos that a query is compared with to see what similarities it has with any photo."""
+
+
 class Mark(NamedTuple):
     """What changes whenever something of a collection does; each part is cheap to read."""
 
     photos: str
     local_features: str
     metadata: int
+
+
+@dataclass(frozen=True)
+class StoredPhoto(Photo):
+    """A photo of a collection.
+
+    Attributes:
+        row: Its row in the version that it was taken from.
+        key: Tells its id and content from others, see `Snapshot.keys`.
+    """
+
+    row: int = -1
+    key: int = 0
 
 
 @dataclass(eq=False)
@@ -67,6 +87,38 @@ class State:
 
         saved = load_graph(self.path / INDEX_FOLDER)
         return None if saved is None else saved.follow(self.snapshot.keys)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each photo, by its id."""
+        return {photo_id: row for row, photo_id in enumerate(self.snapshot.descriptors.ids)}
+
+    def stored_photo(self, photo_id: str) -> StoredPhoto:
+        """Return a photo by its id.
+
+        Raises:
+            InputError: There is none.
+        """
+        photo = self.find_photo(photo_id)
+        if photo is None:
+            raise InputError(f"{self.path}: holds no photo {photo_id!r:.200}")
+        return photo
+
+    def find_photo(self, photo_id: str) -> StoredPhoto | None:
+        """Return a photo by its id; None where there is none."""
+        row = self.row_of.get(photo_id)
+        if row is None:
+            return None
+        return StoredPhoto(photo_id, self.paths[row], row=row, key=int(self.snapshot.keys[row]))
+
+    @cached_property
+    def background(self) -> Float32Array:
+        """Descriptors (S, D) of some photos, evenly among all: those of no account for most queries."""
+        num_photos = len(self.snapshot.keys)
+        rows = np.unique(
+            np.linspace(0, max(num_photos - 1, 0), min(num_photos, _MOST_BACKGROUND)).astype(np.int64)
+        )
+        return np.asarray(self.snapshot.descriptors.vectors[rows])
 
     def hash_of(self, row: int) -> int | None:
         """Return the perceptual hash of the photo of a row; None where its file cannot be read."""

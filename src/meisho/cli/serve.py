@@ -1,0 +1,72 @@
+"""`meisho serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meisho.cli.app import app, say, strong
+from meisho.cli.options import Device, Memory
+from meisho.errors import needs_extra
+from meisho.memory import parse_bytes
+from meisho.texts import count
+
+
+@app.command(short_help="Answer in a browser, and to programs, until it is stopped.")
+def serve(
+    collections: Annotated[
+        list[Path], typer.Argument(metavar="COLLECTION...", help="Collections made by 'meisho index'.")
+    ],
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65_535, help="Port; 0: one that is free.")
+    ] = 8765,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="NAME", help="Another name of this service, as of a proxy."),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="One a line: read, write or admin, then a token. Others get no answer."
+        ),
+    ] = None,
+    photos_writable: Annotated[
+        bool, typer.Option("--photos-writable", help="Let photos be added to, and deleted from, the folder.")
+    ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=256, help="Questions answered at once; one per core."),
+    ] = None,
+    memory: Memory = None,
+    device: Device = "auto",
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Keep collections open, and answer in a browser and to programs, until Ctrl-C.
+
+    Example: meisho serve my.meisho --open
+    """
+    with needs_extra("serve", "meisho serve"):
+        from meisho.service.server import serve as answer
+        from meisho.service.settings import Settings
+
+    settings = Settings(
+        collections=tuple(collections),
+        host=host,
+        port=port,
+        names=tuple(names or ()),
+        token_file=token_file,
+        photos_writable=photos_writable,
+        device=device,
+        num_threads=threads,
+        decoding_bytes=None if memory is None else parse_bytes(memory),
+    )
+
+    def announce(address: str) -> None:
+        say(f"{count(len(collections), 'collection')} at ", strong(address), "  (Ctrl-C stops)")
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    answer(settings, announce)

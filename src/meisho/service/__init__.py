@@ -1,0 +1,1 @@
+"""Service: collections that answer over HTTP, and the page that asks them."""

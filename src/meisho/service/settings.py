@@ -1,0 +1,67 @@
+"""Settings: what a service opens, where it listens, and every limit, with its default."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from meisho.errors import InputError
+
+DEFAULT_PORT = 8765
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a service opens, where it listens, and its limits.
+
+    Attributes:
+        collections: Directories of collections; the first answers where none is named.
+        host: Address that it listens at.
+        port: Port; 0 takes one that is free.
+        names: Further names by which it may be asked, such as that of a proxy before it.
+        token_file: File of tokens, see `meisho.service.security`; None: who reaches it may do everything.
+        photos_writable: Whether files in the photo folders may be written and deleted.
+        device: Where networks compute: "auto", "cpu" or "cuda".
+        num_threads: Questions that are answered at once; None: one per core.
+        most_waiting: Questions that may wait for that; further ones are refused for a while.
+        most_body_bytes: The largest request.
+        most_reading_bytes: What requests that are being received may take, all together.
+        body_seconds: How long a request may take to arrive.
+        queries_bytes: Memory for the files of query photos.
+        decoded_bytes: Memory for decoded query photos.
+        drawn_bytes: Memory for pictures of photos.
+        decoding_bytes: What photos may take while they are decoded; None: a quarter of the machine's memory.
+        decoding_seconds: Processor time for decoding one photo.
+        keep_bytes: Memory for what rerankers compute of each collection, see `Finder.open`.
+        stop_seconds: How long answers under way may take when the service stops.
+
+    Raises:
+        InputError: No collection is given, or a limit is less than 1.
+    """
+
+    collections: tuple[Path, ...]
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    names: tuple[str, ...] = ()
+    token_file: Path | None = None
+    photos_writable: bool = False
+    device: str = "auto"
+    num_threads: int | None = None
+    most_waiting: int = 64
+    most_body_bytes: int = 64 * 2**20
+    most_reading_bytes: int = 512 * 2**20
+    body_seconds: int = 60
+    queries_bytes: int = 256 * 2**20
+    decoded_bytes: int = 64 * 2**20
+    drawn_bytes: int = 64 * 2**20
+    decoding_bytes: int | None = None
+    decoding_seconds: int = 20
+    keep_bytes: int = 2**30
+    stop_seconds: int = 30
+
+    def __post_init__(self) -> None:
+        if not self.collections:
+            raise InputError("no collection is given; name one that 'meisho index' made")
+        if not 0 <= self.port <= 65_535:
+            raise InputError(f"port is {self.port}; give 1 to 65535, or 0 for one that is free")
+        for name in ("most_waiting", "most_body_bytes", "most_reading_bytes", "body_seconds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -1,0 +1,72 @@
+/** An answer as a card: its photo, what was found, and what can be done from it. */
+
+import { ask, change } from "./address.js";
+import { button, el } from "./dom.js";
+import { canMark, mark, markOf } from "./feedback.js";
+import { noteSize, picture, shape } from "./photos.js";
+import { telling } from "./said.js";
+import { chance, number, percent, t } from "./texts.js";
+
+const EAGER = 12; // pictures of the first screen; the rest come as they are scrolled to
+
+/** The verdict of an answer or a match in words, with its probability; null where nothing was compared. */
+export function verdict({ verdict, probability }) {
+  if (!verdict) return null;
+  const share = probability == null ? "" : chance(probability);
+  return el("span", { class: `verdict ${verdict}` }, t(`verdict_${verdict}`), share && el("b", {}, share));
+}
+
+/** What an answer's geometry says: inliers, and how much of both photos they cover. */
+export function evidence({ inliers, overlap_query: query, overlap_photo: photo }) {
+  if (inliers == null) return "";
+  const parts = [t("inliers", { n: inliers })];
+  if (inliers && query != null && photo != null) parts.push(t("overlap", { query: percent(query), photo: percent(photo) }));
+  return parts.join(" · ");
+}
+
+function copiesOf({ copies }) {
+  if (!copies?.length) return null;
+  return el("details", { class: "copies" },
+    el("summary", {}, t("copies", { n: copies.length })),
+    el("ul", {}, copies.map(({ id }) => el("li", {}, el("a", { href: "#", on: { click: fromHere(id) } }, id)))));
+}
+
+export const fromHere = (id) => (event) => {
+  event.preventDefault();
+  ask({ photo: id });
+};
+
+const marker = (answer, same) =>
+  button({ icon: same ? "yes" : "no", label: t(same ? "mark_same" : "mark_other"), class: "plain", data: { same }, "aria-pressed": String(markOf(answer.id) === same) },
+    telling(() => mark(answer.id, markOf(answer.id) === same ? null : same)));
+
+/** The card of an answer; `card` is one made before for the same photo, which is kept where it stands. */
+export function cardOf(answer, card) {
+  const { id, name, rank, width_px: width, height_px: height } = answer;
+  noteSize({ photo: id }, width, height);
+  card ||= el("li", { class: "card", data: { id }, css: { "--shape": shape(width, height) } },
+    el("button", { type: "button", class: "photo", on: { click: () => change({ why: id }) } },
+      answer.missing ? el("span", { class: "none" }, t("no_picture")) : picture({ photo: id }, { side: 480, width, height, lazy: rank > EAGER })),
+    el("div", { class: "about" }));
+  card.classList.toggle("marked-same", markOf(id) === true);
+  card.classList.toggle("marked-other", markOf(id) === false);
+  card.firstChild.ariaLabel = t("why_of", { name });
+  const score = answer.inliers == null && el("span", { class: "soft" }, t("likeness", { score: number(answer.score, { maximumFractionDigits: 2, minimumFractionDigits: 2 }) }));
+  card.lastChild.replaceChildren(
+    el("div", { class: "line" }, verdict(answer) || score, el("span", { class: "rank soft", title: t("rank", { n: rank }) }, number(rank))),
+    el("div", { class: "name", title: id }, name),
+    el("div", { class: "facts soft" }, evidence(answer), answer.turned ? ` · ${t("turned")}` : ""),
+    el("div", { class: "line tools" },
+      button({ icon: "search", text: t("from_here"), label: t("from_here_of", { name }), class: "plain from" }, fromHere(id)),
+      canMark() && el("span", { class: "marks" }, marker(answer, true), marker(answer, false))),
+    ...[copiesOf(answer)].filter(Boolean));
+  return card;
+}
+
+/** A stored photo to begin with, in a row of photos. */
+export function pickOf({ id, name, width_px: width, height_px: height, missing }, label = t("search_with", { name }), lazy = true) {
+  noteSize({ photo: id }, width, height);
+  return el("li", { class: "card", data: { id }, css: { "--shape": shape(width, height) } },
+    el("button", { type: "button", class: "photo", "aria-label": label, title: name, on: { click: fromHere(id) } },
+      missing ? el("span", { class: "none" }, t("no_picture")) : picture({ photo: id }, { side: 240, width, height, lazy })));
+}

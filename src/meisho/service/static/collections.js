@@ -1,0 +1,21 @@
+/** The collections that the service keeps open, and which of them is asked. */
+
+import { change, here } from "./address.js";
+import { get } from "./api.js";
+import { $, el } from "./dom.js";
+
+let collections = [];
+
+export async function loadCollections(signal) {
+  ({ collections } = await get("v1/collections", {}, signal));
+  const select = $("collection");
+  select.replaceChildren(...collections.map(({ name }) => el("option", { value: name }, name)));
+  select.hidden = collections.length < 2;
+}
+
+export const current = () => collections.find(({ name }) => name === here().c) || collections[0];
+
+$("collection").addEventListener("change", ({ target }) => {
+  const { view } = here();
+  change({ ...Object.fromEntries(Object.keys(here()).map((key) => [key, ""])), view, c: target.value });
+});

@@ -1,0 +1,94 @@
+"""How it looks: a phone, dark, nothing that jumps, and no more code than it needs."""
+
+import pytest
+from page_steps import PHONE, expect, open_page, search_by_photo
+from test_page_keys import STATES
+
+MOST_BYTES = 60_000
+PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
+
+
+@pytest.mark.parametrize("language", ["en-GB", "ja-JP"])
+@pytest.mark.parametrize(
+    "state", [state for state in STATES if state.__name__ not in ("found",)], ids=lambda state: state.__name__
+)
+def test_a_phone_needs_no_sideways_scrolling(new_page, state, language):
+    page = new_page(**PHONE, locale="en-GB")
+    if language == "ja-JP":
+        page.add_init_script("localStorage.setItem('language', 'ja')")
+    state(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["viewport"]["width"]
+    wide = page.evaluate(
+        """[...document.querySelectorAll("body *")].filter((element) => element.checkVisibility()
+          && !element.closest("nav, .scroll, #canvas, .hear, .skip, .region")
+          && element.getBoundingClientRect().right > innerWidth + 1)
+          .map((element) => element.outerHTML.slice(0, 80))"""
+    )
+    assert wide == []
+
+
+def test_the_first_answer_is_on_the_first_screen_of_a_phone(new_page):
+    page = new_page(**PHONE)
+    search_by_photo(page, PHOTO)
+    assert page.locator("#lists .photo").first.bounding_box()["y"] < PHONE["viewport"]["height"]
+
+
+def test_the_camera_is_offered_where_there_is_one(new_page):
+    phone, desk = new_page(**PHONE), new_page()
+    for page in (phone, desk):
+        open_page(page)
+    expect(phone.get_by_role("button", name="Take a photo")).to_be_visible()
+    expect(desk.get_by_role("button", name="Take a photo")).to_be_hidden()
+
+
+def test_dark_follows_the_system(new_page):
+    def brightness(page):
+        colour = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
+        return sum(int(part) for part in colour[4:-1].split(","))
+
+    light, dark = new_page(color_scheme="light"), new_page(color_scheme="dark")
+    for page in (light, dark):
+        open_page(page)
+    assert brightness(dark) < 150 < 600 < brightness(light)
+
+
+def test_every_photo_keeps_its_room_and_its_whole_shape(page):
+    search_by_photo(page, PHOTO)
+    for image in page.locator("#lists img").all():
+        width, height = int(image.get_attribute("width")), int(image.get_attribute("height"))
+        room = image.evaluate("image => [image.clientWidth, image.clientHeight]")
+        assert room[0] / room[1] == pytest.approx(width / height, rel=0.03)
+
+
+def test_nothing_jumps_while_pictures_come(page):
+    page.add_init_script(
+        """window.shifts = 0;
+        const add = (list) => list.getEntries().forEach((entry) => (window.shifts += entry.value));
+        new PerformanceObserver(add)
+          .observe({ type: "layout-shift", buffered: true });"""
+    )
+    open_page(page)
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("window.shifts") < 0.02
+
+
+def test_pictures_below_the_fold_are_left_until_they_are_scrolled_to(page):
+    search_by_photo(page, f"{PHOTO}&top=500")
+    lazy = page.locator("#lists img[loading=lazy]")
+    assert lazy.count() > 0
+    assert lazy.count() == page.locator("#lists img").count() - 12
+
+
+def test_our_own_code_is_small_as_it_travels(page):
+    """HTML, CSS, modules and texts of every view, all at once."""
+    page.goto(page.home)
+    for name in ("places", "duplicates", "evaluations", "jobs"):
+        page.evaluate("(name) => import(`/static/${name}.js`)", name)
+    sizes = page.evaluate(
+        """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+          .filter(({ name }) => !name.includes("/v1/") && !name.endsWith("openapi.json"))
+          .map(({ name, encodedBodySize }) => [name, encodedBodySize])"""
+    )
+    assert len(sizes) > 25
+    assert all(size > 0 for _, size in sizes)
+    assert sum(size for _, size in sizes) < MOST_BYTES
