@@ -28,6 +28,7 @@ ROUTERS = {
     "meisho.service.routes.locations": True,
     "meisho.service.routes.evaluations": True,
     "meisho.service.routes.export": True,
+    "meisho.service.routes.places": True,
 }
 """Module with a `router` -> whether all its routes need the right to read; some ask for more themselves."""
 

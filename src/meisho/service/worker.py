@@ -40,6 +40,7 @@ Run = Callable[[Path, Mapping[str, object], str, Progress], Result]
 RUNS = {
     "index": "meisho.service.worker:run_index",
     "local": "meisho.service.worker:run_local",
+    "groups": "meisho.service.worker:run_groups",
     "captures": "meisho.service.worker:run_captures",
     "evaluation": "meisho.service.evaluations:run_evaluation",
 }
@@ -99,6 +100,17 @@ def _say(summary: IndexSummary) -> Result:
         "num_photos": summary.num_photos,
         "skipped": [asdict(photo) for photo in summary.skipped[:_MOST_SKIPPED]],
     }
+
+
+def run_groups(collection: Path, options: Mapping[str, object], device: str, progress: Progress) -> Result:
+    """Find the places that a collection shows more than once; no options."""
+    from meisho.run.grouping import find_groups  # which other jobs do without
+
+    if options:
+        raise InputError(f"options are {dict(options)!r:.80}; groups takes none")
+    places = find_groups(collection, progress=progress)
+    duplicates = count(len(places.duplicates), "group")
+    return {"message": f"{count(len(places.places), 'place')}, {duplicates} of copies"}
 
 
 def run_captures(collection: Path, options: Mapping[str, object], device: str, progress: Progress) -> Result:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from meisho.run.grouping import PLACES_FILE
 from meisho.service.models import CollectionFacts, CollectionList, Text
 from meisho.service.opened import MOST_FOLDERS, OpenedCollection
 from meisho.service.security import Caller, caller_of
@@ -44,7 +45,7 @@ def _facts(opened: OpenedCollection, caller: Caller) -> CollectionFacts:
         local=opened.local_name,
         photo_root_present=finder.photo_root.is_dir(),
         writable=caller.may("write"),
-        has_places=False,
+        has_places=(opened.path / PLACES_FILE).exists(),
         certainty=opened.has_certainty,
         folders=opened.listing.folders[:MOST_FOLDERS],
         skipped=0,

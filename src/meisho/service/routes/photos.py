@@ -39,7 +39,7 @@ def list_photos(
     photos, last = listing.page(folder, after, limit)
     return PhotoList(
         version=listing.state.snapshot.version,
-        photos=[_facts(opened, photo) for photo in photos],
+        photos=[describe_stored(opened, photo) for photo in photos],
         next=None if last is None else service.cursors.make(after=last),
     )
 
@@ -48,7 +48,7 @@ def list_photos(
 def describe_photo(id: str, service: ServiceHere, collection: CollectionName = None) -> PhotoFacts:
     """Say what is known of one photo."""
     opened = service.collections.choose(collection)
-    return _facts(opened, opened.photo(id))
+    return describe_stored(opened, opened.photo(id))
 
 
 @router.get("/thumbnail", responses=_JPEG, response_class=Response)
@@ -105,7 +105,8 @@ async def _draw(request: Request, service: Service, picture: Picture) -> Respons
     return Response(drawn, media_type="image/jpeg", headers=headers)
 
 
-def _facts(opened: OpenedCollection, photo: StoredPhoto) -> PhotoFacts:
+def describe_stored(opened: OpenedCollection, photo: StoredPhoto) -> PhotoFacts:
+    """Return what is known of one photo."""
     size = opened.size_of(photo, photo.key)
     return PhotoFacts(
         id=photo.id,
