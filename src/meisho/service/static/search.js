@@ -116,6 +116,7 @@ const pathOf = (id) => `v1/photos/${id.split("/").map(encodeURIComponent).join("
 async function addPhoto({ query, c }) {
   const file = fileOf(query);
   const { id } = await call("PUT", pathOf(file.name || "photo.jpg"), { body: file, params: { collection: c } });
+  await loadCollections();
   say(t("added", { id }));
   ask({ photo: id });
 }
@@ -123,6 +124,7 @@ async function addPhoto({ query, c }) {
 async function removePhoto({ photo, c }) {
   if (!confirm(t("remove_sure", { name: photo }))) return;
   await call("DELETE", pathOf(photo), { params: { collection: c } });
+  await loadCollections();
   location.hash = "";
 }
 
