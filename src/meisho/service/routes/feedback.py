@@ -1,6 +1,6 @@
 """Feedback: what people say of answers, kept with who said it and when; and as tables."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
@@ -12,15 +12,13 @@ from meisho.service.notebook import Mark, now
 from meisho.service.problems import RefusedError
 from meisho.service.routes.collections import CollectionName
 from meisho.service.security import WRITE, caller_of
-from meisho.service.sent import send_file, send_json
+from meisho.service.sent import describe_files, send_file, send_json
 from meisho.service.shared import ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
 
 Format = Literal["labels.csv", "pairs.csv", "json"]
-_FORMATS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {}, "application/json": {}}, "description": "All marks of the collection"}
-}
+_FORMATS = describe_files("All marks of the collection", "text/csv", "application/json")
 
 
 class MarkRequest(Asked):

@@ -4,26 +4,25 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from meisho.service import jobs
 from meisho.service.desk import Desk
 from meisho.service.models import Model, Problem, Text
 from meisho.service.routes.collections import CollectionName
 from meisho.service.security import WRITE
+from meisho.service.sent import describe_files
 from meisho.service.shared import Service, ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
 Kind = Literal["index", "groups", "local", "captures"]
 _LOOK_SECONDS = 1.0
-_EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {}}, "description": "The job at each change"}
-}
+_EVENTS = describe_files("The job at each change", "text/event-stream")
 
 
 class JobRequest(Model):
@@ -40,14 +39,14 @@ class Job(Model):
     id: str
     kind: str
     collection: str
-    options: dict[str, Any]
+    options: dict[str, JsonValue]
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     done: int
     total: int
     stage: str
     message: str
     problem: Problem | None
-    result: dict[str, Any] | None
+    result: dict[str, JsonValue] | None
     asked: str
     started: str | None
     ended: str | None
