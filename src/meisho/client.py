@@ -156,12 +156,28 @@ class Client:
             raise InputError("give one photo to ask with: a file, or like=ID of a photo of the collection")
         return {"photo": like} if photo is None else {"query": self.upload(photo)}
 
-    def _ask(self, method: str, path: str, **options: Any) -> Json:
-        return dict(self._send(method, path, **options).json())
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Json | None = None,
+        json: Json | None = None,
+        content: bytes | None = None,
+    ) -> Json:
+        return dict(self._send(method, path, params=params, json=json, content=content).json())
 
-    def _send(self, method: str, path: str, **options: Any) -> "httpx.Response":
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Json | None = None,
+        json: Json | None = None,
+        content: bytes | None = None,
+    ) -> "httpx.Response":
         try:
-            answer = self._http.request(method, path, **options)
+            answer = self._http.request(method, path, params=params, json=json, content=content)
         except self._unreachable as error:
             detail = f"{self._http.base_url}: cannot be asked: {error}"
             raise ServiceError({"type": "unreachable", "detail": detail}) from error

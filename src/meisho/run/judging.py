@@ -49,7 +49,9 @@ class Judging:
         similarities = np.einsum(
             "bd,bd->b", self.queries[asked], self.state.snapshot.descriptors.vectors[rows]
         )
-        gaps = measure_gaps(similarities, self.queries[asked] @ self.state.background.T)
+        different, places = np.unique(asked, return_inverse=True)  # one query has many answers
+        middles, spreads = measure_background(self.queries[different] @ self.state.background.T)
+        gaps = (similarities - middles[places]) / spreads[places]
         local = [pair.evidence for pair in pairs] or [PairEvidence()] * len(rows)
         return [
             replace(each, similarity=float(similarity), gap=float(gap))
@@ -65,13 +67,7 @@ class Judging:
 def find_calibration(
     metadata: Metadata, matcher: "LocalMatcher | None" = None, ransac: "RansacOptions | None" = None
 ) -> Calibration | None:
-    """Return what turns evidence of a collection's models into probability; None where there is nothing.
-
-    Args:
-        metadata: What the collection was made with.
-        matcher: How local features were matched; None where none were.
-        ransac: How matches were verified.
-    """
+    """Return what was calibrated for the models of a collection, and how pairs are verified, if so."""
     how = ""
     if matcher is not None and ransac is not None and metadata.local_provenance is not None:
         how = name_verification(metadata.local_provenance, matcher, ransac)
@@ -87,8 +83,14 @@ def measure_gaps(similarities: Float32Array, background: Float32Array) -> Float6
             background lies, and the way down to the lowest sixth is its spread. What lies above may be the
             query's own place.
     """
-    middle, low = np.quantile(background.astype(np.float64), [1 / 2, 1 / 6], axis=1)
-    return np.asarray((similarities - middle) / np.maximum(middle - low, _LEAST_SPREAD))
+    middles, spreads = measure_background(background)
+    return np.asarray((similarities - middles) / spreads)
+
+
+def measure_background(background: Float32Array) -> tuple[Float64Array, Float64Array]:
+    """Return where the backgrounds (B, S) of B queries lie, (B,), and their spreads, see `measure_gaps`."""
+    middles, lows = np.quantile(background.astype(np.float64), [1 / 2, 1 / 6], axis=1)
+    return middles, np.maximum(middles - lows, _LEAST_SPREAD)
 
 
 _LEAST_SPREAD = 0.02
@@ -97,9 +99,13 @@ _LEAST_SPREAD = 0.02
 
 def fingerprint(provenance: Provenance) -> str:
     """Name a model by what its descriptors depend on."""
-    return hashlib.sha256(provenance.to_json().encode()).hexdigest()[:16]
+    return _digest(provenance.to_json())
 
 
 def name_verification(provenance: Provenance, matcher: "LocalMatcher", ransac: "RansacOptions") -> str:
     """Name local features and how they are verified."""
-    return f"{fingerprint(provenance)} {matcher!r} {ransac!r}"
+    return _digest(f"{provenance.to_json()} {matcher!r} {ransac!r}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

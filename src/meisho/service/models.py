@@ -46,7 +46,7 @@ class CollectionFacts(Model):
     model: str
     local: str | None
     photo_root_present: bool
-    writable: bool
+    writable: bool = Field(description="Whether who asks may change it.")
     has_places: bool
     certainty: bool
     folders: list[str]

@@ -65,13 +65,11 @@ class OpenedCollection:
     Attributes:
         name: What it is called.
         finder: Answers of it.
-        writable: Whether photos may be added to it and removed.
         fault: Why it could not be followed the last time, or "".
     """
 
     name: str
     finder: Finder
-    writable: bool = False
     fault: str = ""
     _following: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _listing: Listing | None = field(default=None, repr=False)

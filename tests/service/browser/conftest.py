@@ -1,23 +1,18 @@
-"""The real service, in a process of its own, and the page in a real browser.
+"""The real service and the page in a real browser.
 
-`page` is a page of a fresh browser that the test opens with `open_page`; what goes wrong in it (an exception, a
-message of the console, a request to another origin) fails the test at its end.
+`page` is a page of a fresh browser that the test opens with `open_page`; what goes wrong in it (an exception,
+a message of the console, a request to another origin) fails the test at its end.
 """
 
 import json
 import os
 import shutil
-import subprocess
-import sys
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 from page_city import draw_photos
-
-from processes import started
+from page_service import City, run_meisho, serving
 
 NEVER_MS = int(os.environ.get("PATIENCE", 3_600_000))  # HACK
 DESK = {"viewport": {"width": 1280, "height": 860}}
@@ -35,53 +30,18 @@ def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     reason = missing()
     for item in items:
-        if here in item.path.parents and "page" in item.fixturenames:
+        if here in item.path.parents and "browser" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@dataclass(frozen=True)
-class Service:
-    """A service that runs: where it answers, what it shows, and the queries to ask it with."""
-
-    url: str
-    collection: Path
-    photos: Path
-    queries: Path
-    process: subprocess.Popen
-
-    def query(self, name: str) -> Path:
-        """The first query whose name begins so."""
-        return sorted(self.queries.glob(f"{name}*"))[0]
-
-
-@dataclass(frozen=True)
-class City:
-    """A collection and the photos that it was made of."""
-
-    collection: Path
-    photos: Path
-    queries: Path
-
-    def copy(self, root: Path) -> "City":
-        """A copy that a test may change."""
-        for path in (self.collection, self.photos):
-            shutil.copytree(path, root / path.name)
-        command = ("index", root / self.photos.name, "--to", root / self.collection.name, "--moved")
-        run_meisho(*command)
-        return City(root / self.collection.name, root / self.photos.name, self.queries)
-
-
-def run_meisho(*arguments):
-    subprocess.run(
-        [sys.executable, "-m", "meisho.cli", *map(str, arguments)], check=True, capture_output=True
-    )
-
-
 @pytest.fixture(scope="session")
 def city(tmp_path_factory) -> City:
     """The toy city as a collection with local features, made once for all processes that run tests."""
+    if "PAGE_CITY" in os.environ:  # HACK
+        root = Path("/tmp/page_test_city")  # HACK
+        return City(root / "toycity.meisho", root / "photos", root / "city" / "queries")  # HACK
     shared = tmp_path_factory.getbasetemp()
     root = (shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared) / "page-city"
     with FileLock(f"{root}.lock"):
@@ -90,21 +50,6 @@ def city(tmp_path_factory) -> City:
             run_meisho("index", photos, "--to", root / "toycity.meisho", "--local", "sift")
             (root / "done").touch()
     return City(root / "toycity.meisho", root / "photos", root / "city" / "queries")
-
-
-@contextmanager
-def serving(city: City, *options, port: int = 0):
-    """The service on a collection, until the end of the block."""
-    command = [sys.executable, "-m", "meisho.cli", "serve", city.collection, "--port", port, *options]
-    with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            url = next((word for word in line.split() if word.startswith("http://")), None)
-            if url:
-                yield Service(url.rstrip("/.") + "/", city.collection, city.photos, city.queries, process)
-                return
-        raise AssertionError("the service did not start:\n" + "".join(lines))
 
 
 @pytest.fixture(scope="package")

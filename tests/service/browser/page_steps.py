@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from meisho.service.app import describe_api
+
 expect = pytest.importorskip(
     "playwright.sync_api", reason="no browser test: run pip install playwright"
 ).expect
@@ -16,11 +18,23 @@ PHONE = {
     "has_touch": True,
 }
 
+VIEWS = [
+    name
+    for name in ("places", "duplicates", "evaluations", "jobs")
+    if f"/v1/{name}" in describe_api()["paths"]
+]
+"""The views beside search that this build has routes for."""
+
 
 def open_page(page, address: str = "", home: str | None = None) -> None:
     """Open the page at an address such as "#photo=…", and wait until that is shown."""
     page.goto((home or page.home) + address)
-    expect(page.locator("body")).to_have_attribute("data-shown", re.compile("^#"))
+    wait_until_shown(page)
+
+
+def wait_until_shown(page) -> None:
+    """Wait until what the address names is on the page."""
+    expect(page.locator("body")).to_have_attribute("data-shown", page.evaluate("location.hash || '#'"))
 
 
 def wait_for_answers(page) -> None:
@@ -28,7 +42,7 @@ def wait_for_answers(page) -> None:
     expect(page.locator("#answers")).not_to_have_class(re.compile("stale"))
     expect(page.locator("#busy")).to_be_hidden()
     expect(page.locator("#lists .verdict").first).to_be_visible()
-    expect(page.locator("body")).to_have_attribute("data-shown", page.evaluate("location.hash"))
+    wait_until_shown(page)
 
 
 def search_by_file(page, path) -> None:
@@ -59,8 +73,9 @@ def give_files(page, event: str, path, kind: str = "image/jpeg") -> None:
           const data = new DataTransfer();
           data.items.add(new File([bytes], name, { type: kind }));
           const target = document.querySelector("#main");
-          if (event === "paste") target.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));
-          else for (const type of ["dragover", "drop"]) target.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+          const options = { clipboardData: data, dataTransfer: data, bubbles: true, cancelable: true };
+          if (event === "paste") target.dispatchEvent(new ClipboardEvent("paste", options));
+          else for (const type of ["dragover", "drop"]) target.dispatchEvent(new DragEvent(type, options));
         }""",
         [event, path.name, kind, base64.b64encode(path.read_bytes()).decode()],
     )

@@ -2,7 +2,7 @@
 
 import pytest
 from page_city import SOUTH_WEST, SPACING_DEGREES
-from page_steps import answers, expect, search_by_photo, wait_for_answers
+from page_steps import answers, expect, search_by_photo, wait_for_answers, wait_until_shown
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
@@ -18,7 +18,7 @@ def narrow(page):
 def settle(page, part):
     page.wait_for_url(lambda url: part in url)
     expect(page.locator("#busy")).to_be_hidden()
-    expect(page.locator("body")).to_have_attribute("data-shown", page.evaluate("location.hash"))
+    wait_until_shown(page)
 
 
 def test_a_folder(page, narrow):
@@ -45,6 +45,7 @@ def test_a_circle_on_the_map_by_mouse(page, narrow):
     chart = narrow.locator(".map")
     dots = chart.locator("circle:not(.chosen)")
     assert dots.count() > 3
+    chart.scroll_into_view_if_needed()
     place = dots.first.bounding_box()
     page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
     settle(page, "gps=")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from page_steps import answers, draw_box, expect, open_page, search_by_photo
+from page_steps import VIEWS, answers, draw_box, expect, open_page, search_by_photo
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
@@ -109,14 +109,7 @@ def view(name):
     return opened
 
 
-STATES = [
-    first_screen,
-    found,
-    evidence,
-    overlay,
-    keys,
-    *map(view, ("places", "duplicates", "evaluations", "jobs")),
-]
+STATES = [first_screen, found, evidence, overlay, keys, *map(view, VIEWS)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

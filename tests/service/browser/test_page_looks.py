@@ -4,6 +4,7 @@ import pytest
 from page_steps import PHONE, expect, open_page, search_by_photo
 from test_page_keys import STATES
 
+MOST_BYTES = 60_000
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
 
@@ -20,7 +21,8 @@ def test_a_phone_needs_no_sideways_scrolling(new_page, state, language):
     wide = page.evaluate(
         """[...document.querySelectorAll("body *")].filter((element) => element.checkVisibility()
           && !element.closest("nav, .scroll, #canvas, .hear, .skip, .region")
-          && element.getBoundingClientRect().right > innerWidth + 1).map((element) => element.outerHTML.slice(0, 80))"""
+          && element.getBoundingClientRect().right > innerWidth + 1)
+          .map((element) => element.outerHTML.slice(0, 80))"""
     )
     assert wide == []
 
@@ -61,7 +63,8 @@ def test_every_photo_keeps_its_room_and_its_whole_shape(page):
 def test_nothing_jumps_while_pictures_come(page):
     page.add_init_script(
         """window.shifts = 0;
-        new PerformanceObserver((list) => list.getEntries().forEach((entry) => (window.shifts += entry.value)))
+        const add = (list) => list.getEntries().forEach((entry) => (window.shifts += entry.value));
+        new PerformanceObserver(add)
           .observe({ type: "layout-shift", buffered: true });"""
     )
     open_page(page)
@@ -74,3 +77,18 @@ def test_pictures_below_the_fold_are_left_until_they_are_scrolled_to(page):
     lazy = page.locator("#lists img[loading=lazy]")
     assert lazy.count() > 0
     assert lazy.count() == page.locator("#lists img").count() - 12
+
+
+def test_our_own_code_is_small_as_it_travels(page):
+    """HTML, CSS, modules and texts of every view, all at once."""
+    page.goto(page.home)
+    for name in ("places", "duplicates", "evaluations", "jobs"):
+        page.evaluate("(name) => import(`/static/${name}.js`)", name)
+    sizes = page.evaluate(
+        """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+          .filter(({ name }) => !name.includes("/v1/") && !name.endsWith("openapi.json"))
+          .map(({ name, encodedBodySize }) => [name, encodedBodySize])"""
+    )
+    assert len(sizes) > 25
+    assert all(size > 0 for _, size in sizes)
+    assert sum(size for _, size in sizes) < MOST_BYTES

@@ -85,7 +85,8 @@ def test_a_file_over_the_page_shows_where_to_drop_it(page):
         """() => {
           const data = new DataTransfer();
           data.items.add(new File(["x"], "x.jpg", { type: "image/jpeg" }));
-          document.body.dispatchEvent(new DragEvent("dragover", { dataTransfer: data, bubbles: true, cancelable: true }));
+          const options = { dataTransfer: data, bubbles: true, cancelable: true };
+          document.body.dispatchEvent(new DragEvent("dragover", options));
         }"""
     )
     expect(page.locator("#drop")).to_be_visible()

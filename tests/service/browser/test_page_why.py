@@ -2,11 +2,13 @@
 
 import json
 import re
+from dataclasses import replace
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from page_steps import answers, expect, search_by_photo
+from page_service import run_meisho, serving
+from page_steps import answers, expect, open_page, search_by_photo
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
@@ -116,3 +118,18 @@ def test_search_from_what_is_shown(page, match):
     expect(page.locator("#why")).to_be_hidden()
     expect(page.locator("#asked-name")).to_have_text(first.split("/")[-1])
     assert re.search(r"#photo=[^&]+$", page.url)
+
+
+def test_without_local_features_both_photos_are_shown_and_nothing_is_claimed(new_page, city, tmp_path):
+    plain = replace(city, collection=tmp_path / "plain.meisho")
+    run_meisho("index", city.photos, "--to", plain.collection)
+    with serving(plain) as service:
+        page = new_page(service.url)
+        open_page(page, f"#photo={PHOTO}")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("photos most like it")
+        expect(page.locator(".verdict")).to_have_count(0)
+        expect(page.locator("#lists .card").first).to_contain_text("Likeness")
+        page.locator("#lists .photo").first.click()
+        expect(page.locator("#canvas img")).to_have_count(2)
+        expect(page.locator("#why-facts")).to_contain_text("no local features")
+        assert [path for _, path, _ in page.watched.requests if path == "v1/match"] == []

@@ -1,6 +1,8 @@
 """Page: the page itself, its files, whether the service is well, and where its time goes."""
 
+import gzip
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from fastapi.responses import JSONResponse
 from meisho.service.metrics import CONTENT_TYPE_LATEST
 from meisho.service.models import Health, StageTimes, Timings
 from meisho.service.problems import RefusedError
-from meisho.service.security import READ
+from meisho.service.security import HEADERS, READ
 from meisho.service.shared import ServiceHere
 
 router = APIRouter(tags=["service"])
@@ -42,7 +44,10 @@ def show_file(name: str, request: Request) -> Response:
 @router.get("/docs", include_in_schema=False)
 def show_docs(request: Request) -> Response:
     """Return the page that describes the API."""
-    return _send("swagger-ui/index.html", request)
+    answer = _send("swagger-ui/index.html", request)
+    # its style sheet holds icons
+    answer.headers["Content-Security-Policy"] = HEADERS["Content-Security-Policy"].replace("blob:", "data:")
+    return answer
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -86,25 +91,39 @@ def tell_timings(service: ServiceHere) -> Timings:
     return Timings(stages={name: StageTimes.model_validate(times) for name, times in found.items()})
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file of the page, as it is and packed, with the tag of its content."""
+
+    content: bytes
+    packed: bytes
+    tag: str
+
+    @classmethod
+    def read(cls, path: Path) -> "_File":
+        content = path.read_bytes()
+        return cls(content, gzip.compress(content, mtime=0), f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
 def _send(name: str, request: Request) -> Response:
     """Send a file of the page; it is asked for again each time, and sent again only if it is another."""
-    known = _files()
-    if name not in known:
+    file = _files().get(name)
+    if file is None:
         raise RefusedError("not-found", f"there is no file {name!r:.100}")
-    content, tag = known[name]
-    headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if request.headers.get("if-none-match") == tag:
+    headers = {"ETag": file.tag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+    if request.headers.get("if-none-match") == file.tag:
         return Response(status_code=304, headers=headers)
+    content = file.content
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        content, headers["Content-Encoding"] = file.packed, "gzip"
     return Response(content, media_type=_TYPES[Path(name).suffix], headers=headers)
 
 
 @cache
-def _files() -> dict[str, tuple[bytes, str]]:
+def _files() -> dict[str, _File]:
     """Read all files of the page: only what is listed here can be asked for."""
-    found = {}
-    for path in sorted(_STATIC.rglob("*")):
-        if path.suffix in _TYPES and path.is_file():
-            content = path.read_bytes()
-            tag = hashlib.sha256(content).hexdigest()[:32]
-            found[path.relative_to(_STATIC).as_posix()] = content, f'"{tag}"'
-    return found
+    return {
+        path.relative_to(_STATIC).as_posix(): _File.read(path)
+        for path in sorted(_STATIC.rglob("*"))
+        if path.suffix in _TYPES and path.is_file()
+    }

@@ -4,17 +4,20 @@ import { change } from "./address.js";
 import { call, get, has } from "./api.js";
 import { pickOf } from "./cards.js";
 import { button, el } from "./dom.js";
+import { growing } from "./places.js";
 import { telling } from "./said.js";
 import { moment, number, t } from "./texts.js";
 
 const AT_ONCE = 30;
 const RERANK = ["", "alpha-qe", "geometric:first=20"];
 
-const figure = (value) => (value == null ? "" : number(value, { maximumFractionDigits: 2 }));
+const figure = (value) => (value == null ? "" : number(value, { minimumFractionDigits: 2, maximumFractionDigits: 2 }));
 const cell = (value, extra = {}) => el("td", { class: "number", ...extra }, figure(value));
 
+const nameOf = ({ name, setup }) => [name, setup].filter(Boolean).join(" · ");
+
 const table = (head, rows) => el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("view_evaluations") },
-  el("table", {}, el("thead", {}, el("tr", {}, head.map((text, at) => el("th", { scope: "col", class: at ? "number" : "" }, text)))), el("tbody", {}, rows)));
+  el("table", {}, el("thead", {}, el("tr", {}, head.map((text, at) => el("th", { scope: "col", class: at && at === head.length - 1 ? "number" : "" }, text)))), el("tbody", {}, rows)));
 
 export async function show(state, root, signal) {
   const part = state.a && state.b ? comparison : state.id ? evaluation : list;
@@ -46,12 +49,11 @@ async function list({ c }, signal) {
     else chosen.splice(chosen.indexOf(id), 1);
     compare.disabled = chosen.length !== 2;
   };
-  const names = [...new Set(evaluations.flatMap(({ figures }) => figures.map(({ name }) => name)))];
-  const rows = evaluations.map(({ id, name, at, figures }) => el("tr", {},
-    el("td", {}, el("label", {}, el("input", { type: "checkbox", on: { change: choose(id) }, "aria-label": t("compare_this", { name }) }), " "), el("a", { href: `#view=evaluations&id=${id}` }, name), " ", el("span", { class: "soft" }, at ? moment(at) : "")),
-    names.map((each) => cell(figures.find(({ name }) => name === each)?.value))));
+  const rows = evaluations.map(({ id, name, begun, rerank, figure: done }) => el("tr", {},
+    el("td", {}, el("label", {}, el("input", { type: "checkbox", disabled: !done, on: { change: choose(id) }, "aria-label": t("compare_this", { name }) })), " ", el("a", { href: `#view=evaluations&id=${id}` }, name || id)),
+    el("td", { class: "soft" }, moment(begun)), el("td", {}, rerank || t("rerank_none")), el("td", {}, done ? nameOf(done) : t("state_running")), cell(done?.value)));
   return [el("h1", {}, t("view_evaluations")), el("p", { class: "soft" }, t("evaluations_lead")), has("/v1/evaluations", "post") && form(c),
-    evaluations.length > 0 && table([t("run_name"), ...names], rows), evaluations.length > 1 && has("/v1/evaluations/compare") && compare];
+    evaluations.length > 0 && table([t("run_name"), t("started"), t("rerank"), t("figure"), t("value")], rows), evaluations.length > 1 && has("/v1/evaluations/compare") && compare];
 }
 
 const photosOf = (label, photos, classes) => photos.length > 0 && el("div", {}, el("p", { class: "small soft" }, label), el("ol", { class: "rows small-rows" }, photos.map((photo, at) => {
@@ -61,29 +63,27 @@ const photosOf = (label, photos, classes) => photos.length > 0 && el("div", {}, 
 })));
 
 function caseOf({ query, ap, answers, missed }) {
-  const judged = ({ right }) => (right ? "right" : right === false ? "wrong" : "");
-  const photo = (id) => (typeof id === "string" ? { id } : id);
-  return el("section", { class: "group" }, el("h2", {}, `${figure(ap)} · ${photo(query).id}`),
-    photosOf(t("its_answers"), answers, judged), photosOf(t("its_missed", { n: missed.length }), missed.map(photo), () => "missed"));
+  const judged = ({ right }) => (right ? "right" : "wrong");
+  return el("section", { class: "group" }, el("h2", {}, `${figure(ap)} · ${query}`),
+    photosOf(t("its_answers"), answers, judged), photosOf(t("its_missed", { n: missed.length }), missed.map((id) => ({ id })), () => "missed"));
 }
 
 async function evaluation({ id, c }, signal) {
-  const { name, figures, queries } = await get(`v1/evaluations/${encodeURIComponent(id)}`, { collection: c }, signal);
-  const cases = el("div", {});
-  const more = button({ text: t("more_queries"), class: "wide" }, add);
-  function add() {
-    const from = cases.children.length;
-    cases.append(...queries.slice(from, from + AT_ONCE).map(caseOf));
-    more.hidden = cases.children.length >= queries.length;
-  }
-  add();
-  return [el("h1", {}, name), table([t("figure"), t("value")], figures.map(({ name, value, protocol }) => el("tr", {}, el("td", { title: protocol }, name), cell(value)))), el("h2", {}, t("worst_first")), cases, more];
+  const page = (cursor) => get(`v1/evaluations/${id}`, { collection: c, limit: AT_ONCE, cursor }, signal);
+  const first = await page();
+  const { name, figures, warnings } = first;
+  const cases = await growing(el("div", {}), "more_queries", async (cursor) => {
+    const { queries, next } = cursor ? await page(cursor) : first;
+    return [queries.map(caseOf), next];
+  });
+  return [el("h1", {}, name || id), ...warnings.map((text) => el("p", { lang: "en" }, text)), table([t("figure"), t("value")], figures.map((each) => el("tr", {}, el("td", { title: each.protocol }, nameOf(each)), cell(each.value)))),
+    el("h2", {}, t("worst_first")), ...cases];
 }
 
 async function comparison({ a, b, c }, signal) {
-  const { figures, queries } = await get("v1/evaluations/compare", { a, b, collection: c }, signal);
-  const row = (name, first, second) => el("tr", {}, el("td", {}, name), cell(first), cell(second), cell(second - first));
-  const head = (key) => [t(key), a, b, t("difference")];
-  return [el("h1", {}, t("compared")), table(head("figure"), figures.map(({ name, a, b }) => row(name, a, b))), el("h2", {}, t("difference_first")),
-    table(head("query"), queries.slice(0, 100).map(({ query, a, b }) => row(query, a, b)))];
+  const { figures, queries, a: first, b: second } = await get("v1/evaluations/compare", { a, b, collection: c }, signal);
+  const head = (key) => [t(key), first.name || a, second.name || b, t("difference")];
+  const row = (name, one, other, tip) => el("tr", { title: tip }, el("td", {}, name), cell(one), cell(other), cell(other - one));
+  return [el("h1", {}, t("compared")), table(head("figure"), figures.map((each) => row(nameOf(each), each.a, each.b, each.sentence))), el("h2", {}, t("difference_first")),
+    table(head("query"), queries.map((each) => row(each.query, each.a, each.b)))];
 }

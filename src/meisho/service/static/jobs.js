@@ -50,7 +50,7 @@ async function watch({ id, kind }, fill, signal) {
 
 export async function show({ c }, root, signal) {
   const { jobs } = await get("v1/jobs", { collection: c }, signal);
-  const starts = has("/v1/jobs", "post") && current().writable && KINDS.filter((kind) => kind !== "local" || !current().local);
+  const starts = has("/v1/jobs", "post") && current().writable && KINDS.filter((kind) => (kind !== "local" || !current().local) && (kind !== "groups" || has("/v1/places")));
   root.replaceChildren(
     el("h1", {}, t("view_jobs")), el("p", { class: "soft" }, t("jobs_lead")),
     el("div", { class: "does" }, (starts || []).map((kind) => button({ text: t(`start_${kind}`) }, telling(() => startJob(kind, kind === "local" ? { name: "sift" } : {}))))),

@@ -39,7 +39,7 @@ async function render() {
   running = new AbortController();
   const { signal } = running;
   const state = here();
-  const view = VIEWS[state.view] ? state.view : "search";
+  const view = has(VIEWS[state.view]?.route) ? state.view : "search";
   clearProblem();
   $("busy").hidden = true;
   $("collection").value = current().name;

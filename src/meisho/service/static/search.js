@@ -4,7 +4,7 @@ import { ask, boxOf, change, FILTERS, format, here } from "./address.js";
 import { call, download, get, has } from "./api.js";
 import { Box } from "./box.js";
 import { cardOf } from "./cards.js";
-import { current } from "./collections.js";
+import { current, loadCollections } from "./collections.js";
 import { $, button, el, glide, icon, setChildren } from "./dom.js";
 import { countMarks, countSame, loadMarks, onMark } from "./feedback.js";
 import { showFilters } from "./filters.js";
@@ -51,13 +51,13 @@ export async function showSearch(state, signal) {
     if (kept.has(key)) {
       await loadMarks(state, signal);
       paint(kept.get(key), state);
-    } else await search(state, key, signal);
-    painted = `${key} ${language}`;
+    } else await search(state, signal);
+    painted = `${keyOf(state)} ${language}`;
   }
   await showWhy(state, found, signal);
 }
 
-async function search(state, key, signal) {
+async function search(state, signal) {
   painted = null;
   $("answers").classList.add("stale");
   $("found-title").textContent ||= t("searching");
@@ -65,6 +65,7 @@ async function search(state, key, signal) {
   const asked = (verify) => remembering(state, () => call("POST", "v1/search", { json: request(state, verify), signal }), signal);
   let [reply] = await Promise.all([asked(0), loadMarks(state, signal)]);
   reply.seconds = (performance.now() - started) / 1000;
+  if (reply.version !== current().version) await loadCollections(signal); // it has changed meanwhile
   const verify = depth(state);
   paint(reply, state, Boolean(verify && reply.answers.length));
   if (verify && reply.answers.length) {
@@ -72,7 +73,7 @@ async function search(state, key, signal) {
     reply = { ...(await asked(verify)), seconds };
     glide([...cards.values()], () => paint(reply, state));
   }
-  keep(key, reply);
+  keep(keyOf(state), reply);
   say($("found-title").textContent);
 }
 

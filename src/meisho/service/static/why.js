@@ -3,6 +3,7 @@
 import { change } from "./address.js";
 import { call, show } from "./api.js";
 import { evidence, fromHere, verdict } from "./cards.js";
+import { current } from "./collections.js";
 import { $, button, el, setChildren, svg } from "./dom.js";
 import { canMark, mark, markOf } from "./feedback.js";
 import { full, nameOf, noteSize, remembering, sizeOf } from "./photos.js";
@@ -49,7 +50,7 @@ export async function showWhy(state, found, signal) {
   if (!dialog.open) dialog.showModal();
   zoom.reset();
   refresh();
-  if (now.match) return;
+  if (now.match || !current().local) return;
   try {
     now.match = await ask(state, signal);
     refresh();
@@ -76,9 +77,9 @@ async function ask(state, signal) {
 function refresh() {
   const { answer, match } = now;
   $("why-title").replaceChildren(verdict(match || answer) || answer.name);
-  const facts = match ? [answer.name, evidence(match), match.matches && t("of_matches", { n: match.matches })] : [answer.name, t("comparing")];
+  const facts = match ? [answer.name, evidence(match), match.matches && t("of_matches", { n: match.matches })] : [answer.name, t(current().local ? "comparing" : "no_local")];
   $("why-facts").textContent = facts.filter(Boolean).join(" · ");
-  dialog.classList.toggle("waiting", !match);
+  dialog.classList.toggle("waiting", !match && Boolean(current().local));
   tools();
   draw();
 }
