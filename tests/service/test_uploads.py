@@ -18,8 +18,9 @@ from meisho.run.finding import Finder
 from meisho.run.indexing import add_photos, index_folder
 from meisho.service.gate import Gate, Together
 from meisho.service.problems import RefusedError
-from meisho.service.uploads import UPLOADS_FOLDER, Uploads
+from meisho.service.uploads import Uploads
 from meisho.store.collection import Collection
+from meisho.store.metadata import UPLOADS_FOLDER
 from processes import started
 from toy_features import MeanColor
 
@@ -329,3 +330,10 @@ def test_a_collection_below_its_photo_folder_is_not_written_into(photos, describ
             uploads.remove(name, delete_file=True, confirm=name)
     own = Uploads(finder, Gate(path)).put("a.jpg", picture(50))
     assert own.id == "c.meisho/uploads/a.jpg" and len(find_photos(photos).photos) == 10
+    index_folder(photos, path, describer)  # a walk does not look into collections
+    finder.follow()
+    assert own.id in finder.row_of and len(finder) == 11
+    (path / UPLOADS_FOLDER / "a.jpg").unlink()
+    index_folder(photos, path, describer)
+    finder.follow()
+    assert own.id not in finder.row_of and len(finder) == 10

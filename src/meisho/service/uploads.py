@@ -32,10 +32,7 @@ from meisho.run.summary import IndexSummary
 from meisho.service.gate import Gate, Together
 from meisho.service.names import place_inside, safe_name
 from meisho.service.problems import RefusedError
-from meisho.store.metadata import read_metadata
-
-UPLOADS_FOLDER = "uploads"
-"""Folder inside a collection for photos that were uploaded, where the photo folder is not written to."""
+from meisho.store.metadata import UPLOADS_FOLDER, read_metadata
 
 
 @dataclass(frozen=True)
