@@ -1,11 +1,15 @@
 """Every route of the service, asked by a real client over a real connection."""
 
+import hashlib
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import meisho
 from meisho.extractors.base import EXTRACTORS
 from meisho.photos import Box, Photo
 from meisho.run.finding import Finder
@@ -236,6 +240,23 @@ def test_the_page_and_its_files_are_served(asked):
     assert json_of(asked.get("/healthz")) == {"status": "ok"}
     assert json_of(asked.get("/readyz")) == {"status": "ready"}
     assert json_of(asked.get("/openapi.json"))["openapi"].startswith("3.1")
+
+
+def test_the_description_is_shown_without_asking_another_origin(asked):
+    page = asked.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8" and "//" not in page.text.lower()
+    assert "data:" in page.headers["content-security-policy"]
+    for name in re.findall(r'(?:href|src)="([^"]+)"', page.text):
+        assert asked.get(f"/{name}").status_code == 200, name
+
+
+def test_what_others_made_is_as_they_made_it():
+    folder = Path(meisho.__file__).parent / "service" / "static" / "swagger-ui"
+    kept = dict(re.findall(r"\| (\S+) \| ([0-9a-f]{64}) \|", (folder / "THIRD_PARTY.md").read_text()))
+    assert set(kept) == {"swagger-ui-bundle.js", "swagger-ui.css"}
+    for name, digest in kept.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert "Apache License" in (folder / "LICENSE").read_text()
 
 
 REFUSED = {

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.params import Depends
@@ -55,7 +56,7 @@ def make_app(service: Service | None) -> FastAPI:
         if service is not None:
             service.close()
 
-    app = FastAPI(
+    app = _Described(
         title="meisho",
         version=__version__,
         description=_DESCRIPTION,
@@ -74,6 +75,15 @@ def make_app(service: Service | None) -> FastAPI:
         guards: Sequence[Depends] = [READ] if needs_reader else []
         app.include_router(router, dependencies=guards)
     return app
+
+
+class _Described(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of the API, and that a token may be wanted."""
+        described = super().openapi()
+        described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        described["security"] = [{}, {"token": []}]
+        return described
 
 
 def describe_api() -> dict[str, object]:

@@ -36,8 +36,7 @@ from meisho.ranking import NO_ROW
 from meisho.rerank.chain import build_chain
 from meisho.service.notebook import now
 from meisho.service.problems import RefusedError
-from meisho.service.uploads import UPLOADS_FOLDER
-from meisho.store.metadata import Metadata, read_metadata
+from meisho.store.metadata import UPLOADS_FOLDER, Metadata, read_metadata
 
 if TYPE_CHECKING:  # it imports LanceDB
     from meisho.run.evaluating import Evaluation
@@ -47,8 +46,8 @@ SHOWN = 10
 """Answers of each query that are kept."""
 
 MOST_MISSED = 50
-MOST_BYTES = 16 * 2**20
-"""A table of a hundred thousand photos has less."""
+MOST_BYTES = 2**20
+"""A table of twenty thousand photos has about as much; a larger one is named by its path."""
 
 _TABLE, _QUERIES, _ABOUT = "labels.csv", "queries.json", "evaluation.json"
 _ID = re.compile(r"[0-9a-f]{16}")

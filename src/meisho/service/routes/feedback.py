@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from meisho.photos import Box
+from meisho.service.bodies import describe_json
 from meisho.service.feedback import marks_json, write_labels, write_pairs
 from meisho.service.models import Asked, BoxText, Model, PhotoId, QueryName
 from meisho.service.notebook import Mark, now
@@ -13,7 +14,7 @@ from meisho.service.problems import RefusedError
 from meisho.service.routes.collections import CollectionName
 from meisho.service.security import WRITE, caller_of
 from meisho.service.sent import describe_files, send_file, send_json
-from meisho.service.shared import ServiceHere
+from meisho.service.shared import Service, ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
 
@@ -45,9 +46,14 @@ class Marks(Model):
     marks: list[MarkFacts]
 
 
-@router.put("/feedback", dependencies=[WRITE])
-def mark_answer(mark: MarkRequest, request: Request, service: ServiceHere) -> Marks:
+@router.put("/feedback", dependencies=[WRITE], openapi_extra=describe_json(MarkRequest))
+async def mark_answer(request: Request, service: ServiceHere) -> Marks:
     """Say whether an answer shows the same place as what was asked with."""
+    mark = MarkRequest.model_validate(await service.reading.read_json(request))
+    return await service.changing.run(_mark, service, mark, caller_of(request).note)
+
+
+def _mark(service: Service, mark: MarkRequest, made_by: str) -> Marks:
     opened = service.collections.choose(mark.collection)
     opened.photo(mark.answer)
     if mark.photo is not None:
@@ -57,7 +63,7 @@ def mark_answer(mark: MarkRequest, request: Request, service: ServiceHere) -> Ma
     if mark.same is None:
         opened.notebook.unmark(kind, asked, box, mark.answer)
     else:
-        version, made_by = opened.finder.version, caller_of(request).note
+        version = opened.finder.version
         opened.notebook.mark(Mark(kind, asked, box, mark.answer, mark.same, now(), version, made_by))
     return _marks(opened.notebook.marks(kind, asked))
 

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import Field, JsonValue
 
 from meisho.service import jobs
+from meisho.service.bodies import describe_json
 from meisho.service.desk import Desk
 from meisho.service.models import Model, Problem, Text
 from meisho.service.routes.collections import CollectionName
@@ -58,11 +59,11 @@ class JobList(Model):
     jobs: list[Job]
 
 
-@router.post("/jobs", status_code=202, dependencies=[WRITE])
-def begin_job(job: JobRequest, service: ServiceHere) -> Job:
+@router.post("/jobs", status_code=202, dependencies=[WRITE], openapi_extra=describe_json(JobRequest))
+async def begin_job(request: Request, service: ServiceHere) -> Job:
     """Begin a job beside answering; one that writes waits for others that do."""
-    desk = service.desks.of(service.collections.choose(job.collection))
-    return job_json(desk.jobs.start(job.kind, job.options))
+    asked = JobRequest.model_validate(await service.reading.read_json(request))
+    return await service.changing.run(_begin, service, asked)
 
 
 @router.get("/jobs")
@@ -120,6 +121,11 @@ async def _events(desk: Desk, job_id: str, request: Request, service: Service) -
                 return
     finally:
         end()
+
+
+def _begin(service: Service, asked: JobRequest) -> Job:
+    desk = service.desks.of(service.collections.choose(asked.collection))
+    return job_json(desk.jobs.start(asked.kind, asked.options))
 
 
 def _desk_of(service: Service, job_id: str) -> Desk:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from meisho.service.metrics import CONTENT_TYPE_LATEST
 from meisho.service.models import Health, StageTimes, Timings
 from meisho.service.problems import RefusedError
-from meisho.service.security import READ
+from meisho.service.security import HEADERS, READ
 from meisho.service.shared import ServiceHere
 
 router = APIRouter(tags=["service"])
@@ -44,7 +44,10 @@ def show_file(name: str, request: Request) -> Response:
 @router.get("/docs", include_in_schema=False)
 def show_docs(request: Request) -> Response:
     """Return the page that describes the API."""
-    return _send("swagger-ui/index.html", request)
+    answer = _send("swagger-ui/index.html", request)
+    # its style sheet holds icons
+    answer.headers["Content-Security-Policy"] = HEADERS["Content-Security-Policy"].replace("blob:", "data:")
+    return answer
 
 
 @router.get("/openapi.json", include_in_schema=False)

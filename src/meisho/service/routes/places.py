@@ -7,9 +7,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from meisho.run.grouping import PLACES_FILE, Duplicates, Places, load_groups
+from meisho.service.bodies import describe_json
 from meisho.service.cursors import LONGEST
 from meisho.service.models import Model, PhotoFacts, Text
 from meisho.service.opened import OpenedCollection
@@ -18,7 +19,7 @@ from meisho.service.routes.collections import CollectionName
 from meisho.service.routes.photos import describe_stored
 from meisho.service.security import WRITE
 from meisho.service.sent import describe_files, send_file, send_json
-from meisho.service.shared import ServiceHere
+from meisho.service.shared import Service, ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["places"])
 
@@ -193,9 +194,14 @@ def list_duplicates(
     )
 
 
-@router.put("/dismissals", dependencies=[WRITE])
-def dismiss_group(asked: DismissalRequest, service: ServiceHere) -> Dismissals:
+@router.put("/dismissals", dependencies=[WRITE], openapi_extra=describe_json(DismissalRequest))
+async def dismiss_group(request: Request, service: ServiceHere) -> Dismissals:
     """Let a place, or a group of duplicates, not be shown again, or be shown; no photo is touched."""
+    asked = DismissalRequest.model_validate(await service.reading.read_json(request))
+    return await service.changing.run(_dismiss, service, asked)
+
+
+def _dismiss(service: Service, asked: DismissalRequest) -> Dismissals:
     notebook = service.collections.choose(asked.collection).notebook
     notebook.dismiss(asked.kind, asked.id, dismissed=asked.dismissed)
     return Dismissals(kind=asked.kind, ids=sorted(notebook.dismissed(asked.kind)))
