@@ -44,6 +44,7 @@ COMMANDS = {
     "remove": "meisho.cli.remove",
     "search": "meisho.cli.search",
     "match": "meisho.cli.match",
+    "groups": "meisho.cli.groups",
     "evaluate": "meisho.cli.evaluate",
     "datasets": "meisho.cli.datasets_look",
     "train": "meisho.cli.train",
