@@ -52,7 +52,7 @@ def test_a_stored_photo_finds_what_its_file_finds(finder, chain):
     assert {answer.id for answer in by_id[0]} == same.keys()
     for one, other in ((answer, same[answer.id]) for answer in by_id[0]):
         assert one.score == pytest.approx(other.score, abs=0.06) and one.verdict == other.verdict
-        assert other.num_inliers is None or one.num_inliers == about(other.num_inliers)
+        assert other.verdict != "same" or one.num_inliers == about(other.num_inliers)  # others by chance
 
 
 def test_no_file_is_needed(finder):
