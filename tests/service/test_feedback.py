@@ -135,7 +135,7 @@ def test_every_table_can_be_read_back(tmp_path_factory, given_marks):
     def file_of(photo_id):
         path = files.setdefault(photo_id, folder / f"{photo_id[:40]}.png")
         if not path.exists():
-            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path, "PNG")
         return path
 
     table = folder.parent / f"{folder.name}.csv"

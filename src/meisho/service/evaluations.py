@@ -47,8 +47,8 @@ SHOWN = 10
 """Answers of each query that are kept."""
 
 MOST_MISSED = 50
-MOST_BYTES = 16 * 2**20
-"""A table of a hundred thousand photos has less."""
+MOST_BYTES = 2**20
+"""A table of twenty thousand photos has about as much; a larger one is named by its path."""
 
 _TABLE, _QUERIES, _ABOUT = "labels.csv", "queries.json", "evaluation.json"
 _ID = re.compile(r"[0-9a-f]{16}")

@@ -1,10 +1,19 @@
-"""Sent: texts that a browser saves as a file."""
+"""Sent: texts that a browser saves as a file, and how a description says that a route answers with one."""
 
 import json
+from typing import Any
 
 from fastapi import Response
 
+Answers = dict[int | str, dict[str, Any]]
+"""What a route answers by status, as FastAPI takes it."""
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.-_"
+
+
+def describe_files(what: str, *media_types: str) -> Answers:
+    """Describe answers that are no JSON of a model."""
+    return {200: {"content": {media_type: {} for media_type in media_types}, "description": what}}
 
 
 def send_file(text: str | bytes, media_type: str, name: str) -> Response:

@@ -2,17 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
 from meisho.evaluate.report import Report
+from meisho.service.bodies import describe_json
 from meisho.service.cursors import LONGEST
 from meisho.service.evaluations import MOST_BYTES, About
 from meisho.service.models import Model, Text
 from meisho.service.routes.collections import CollectionName
 from meisho.service.routes.jobs import Job, job_json
 from meisho.service.security import WRITE
-from meisho.service.shared import ServiceHere
+from meisho.service.shared import Service, ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["evaluations"])
 
@@ -127,9 +128,16 @@ class ComparedEvaluations(Model):
     queries: list[ComparedQuery]
 
 
-@router.post("/evaluations", status_code=202, dependencies=[WRITE])
-def begin_evaluation(asked: EvaluationRequest, service: ServiceHere) -> Job:
+@router.post(
+    "/evaluations", status_code=202, dependencies=[WRITE], openapi_extra=describe_json(EvaluationRequest)
+)
+async def begin_evaluation(request: Request, service: ServiceHere) -> Job:
     """Check a labelled set and begin to score it; `options.evaluation` of the job is its id."""
+    asked = EvaluationRequest.model_validate(await service.reading.read_json(request))
+    return await service.changing.run(_begin, service, asked)
+
+
+def _begin(service: Service, asked: EvaluationRequest) -> Job:
     desk = service.desks.of(service.collections.choose(asked.collection))
     about = desk.evaluations.prepare(asked.dataset, name=asked.name, rerank=asked.rerank)
     return job_json(desk.jobs.start("evaluation", {"evaluation": about.id}))

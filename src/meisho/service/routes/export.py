@@ -2,7 +2,7 @@
 
 import csv
 import io
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -10,18 +10,13 @@ from meisho.service.answering import answer_search, write_answer_page
 from meisho.service.bodies import media_type
 from meisho.service.models import Search, SearchRequest
 from meisho.service.routes.search import read_search_form
-from meisho.service.sent import send_file
+from meisho.service.sent import describe_files, send_file
 from meisho.service.shared import Service, ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
 Format = Annotated[Literal["json", "csv", "html"], Query(description="What is written.")]
-_FILES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {"application/json": {}, "text/csv": {}, "text/html": {}},
-        "description": "The answers, as a file to be saved",
-    }
-}
+_FILES = describe_files("The answers, as a file to be saved", "application/json", "text/csv", "text/html")
 COLUMNS = (
     "rank", "id", "score", "probability", "verdict", "inliers", "overlap_query", "overlap_photo",
     "turned", "copies",

@@ -1,26 +1,25 @@
 """Feedback: what people say of answers, kept with who said it and when; and as tables."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from meisho.photos import Box
+from meisho.service.bodies import describe_json
 from meisho.service.feedback import marks_json, write_labels, write_pairs
 from meisho.service.models import Asked, BoxText, Model, PhotoId, QueryName
 from meisho.service.notebook import Mark, now
 from meisho.service.problems import RefusedError
 from meisho.service.routes.collections import CollectionName
 from meisho.service.security import WRITE, caller_of
-from meisho.service.sent import send_file, send_json
-from meisho.service.shared import ServiceHere
+from meisho.service.sent import describe_files, send_file, send_json
+from meisho.service.shared import Service, ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["feedback"])
 
 Format = Literal["labels.csv", "pairs.csv", "json"]
-_FORMATS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {}, "application/json": {}}, "description": "All marks of the collection"}
-}
+_FORMATS = describe_files("All marks of the collection", "text/csv", "application/json")
 
 
 class MarkRequest(Asked):
@@ -47,9 +46,14 @@ class Marks(Model):
     marks: list[MarkFacts]
 
 
-@router.put("/feedback", dependencies=[WRITE])
-def mark_answer(mark: MarkRequest, request: Request, service: ServiceHere) -> Marks:
+@router.put("/feedback", dependencies=[WRITE], openapi_extra=describe_json(MarkRequest))
+async def mark_answer(request: Request, service: ServiceHere) -> Marks:
     """Say whether an answer shows the same place as what was asked with."""
+    mark = MarkRequest.model_validate(await service.reading.read_json(request))
+    return await service.changing.run(_mark, service, mark, caller_of(request).note)
+
+
+def _mark(service: Service, mark: MarkRequest, made_by: str) -> Marks:
     opened = service.collections.choose(mark.collection)
     opened.photo(mark.answer)
     if mark.photo is not None:
@@ -59,7 +63,7 @@ def mark_answer(mark: MarkRequest, request: Request, service: ServiceHere) -> Ma
     if mark.same is None:
         opened.notebook.unmark(kind, asked, box, mark.answer)
     else:
-        version, made_by = opened.finder.version, caller_of(request).note
+        version = opened.finder.version
         opened.notebook.mark(Mark(kind, asked, box, mark.answer, mark.same, now(), version, made_by))
     return _marks(opened.notebook.marks(kind, asked))
 

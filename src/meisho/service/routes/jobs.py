@@ -4,26 +4,26 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from meisho.service import jobs
+from meisho.service.bodies import describe_json
 from meisho.service.desk import Desk
 from meisho.service.models import Model, Problem, Text
 from meisho.service.routes.collections import CollectionName
 from meisho.service.security import WRITE
+from meisho.service.sent import describe_files
 from meisho.service.shared import Service, ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
 Kind = Literal["index", "groups", "local", "captures"]
 _LOOK_SECONDS = 1.0
-_EVENTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {}}, "description": "The job at each change"}
-}
+_EVENTS = describe_files("The job at each change", "text/event-stream")
 
 
 class JobRequest(Model):
@@ -40,14 +40,14 @@ class Job(Model):
     id: str
     kind: str
     collection: str
-    options: dict[str, Any]
+    options: dict[str, JsonValue]
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
     done: int
     total: int
     stage: str
     message: str
     problem: Problem | None
-    result: dict[str, Any] | None
+    result: dict[str, JsonValue] | None
     asked: str
     started: str | None
     ended: str | None
@@ -59,11 +59,11 @@ class JobList(Model):
     jobs: list[Job]
 
 
-@router.post("/jobs", status_code=202, dependencies=[WRITE])
-def begin_job(job: JobRequest, service: ServiceHere) -> Job:
+@router.post("/jobs", status_code=202, dependencies=[WRITE], openapi_extra=describe_json(JobRequest))
+async def begin_job(request: Request, service: ServiceHere) -> Job:
     """Begin a job beside answering; one that writes waits for others that do."""
-    desk = service.desks.of(service.collections.choose(job.collection))
-    return job_json(desk.jobs.start(job.kind, job.options))
+    asked = JobRequest.model_validate(await service.reading.read_json(request))
+    return await service.changing.run(_begin, service, asked)
 
 
 @router.get("/jobs")
@@ -121,6 +121,11 @@ async def _events(desk: Desk, job_id: str, request: Request, service: Service) -
                 return
     finally:
         end()
+
+
+def _begin(service: Service, asked: JobRequest) -> Job:
+    desk = service.desks.of(service.collections.choose(asked.collection))
+    return job_json(desk.jobs.start(asked.kind, asked.options))
 
 
 def _desk_of(service: Service, job_id: str) -> Desk:

@@ -5,11 +5,12 @@ import io
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from meisho.run.grouping import PLACES_FILE, Duplicates, Places, load_groups
+from meisho.service.bodies import describe_json
 from meisho.service.cursors import LONGEST
 from meisho.service.models import Model, PhotoFacts, Text
 from meisho.service.opened import OpenedCollection
@@ -17,8 +18,8 @@ from meisho.service.problems import RefusedError
 from meisho.service.routes.collections import CollectionName
 from meisho.service.routes.photos import describe_stored
 from meisho.service.security import WRITE
-from meisho.service.sent import send_file, send_json
-from meisho.service.shared import ServiceHere
+from meisho.service.sent import describe_files, send_file, send_json
+from meisho.service.shared import Service, ServiceHere
 
 router = APIRouter(prefix="/v1", tags=["places"])
 
@@ -29,9 +30,7 @@ Kind = Literal["place", "duplicate"]
 MOST_SHOWN = 20
 """Photos of each place of a list; its own page has all."""
 
-_FILES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/csv": {}, "application/json": {}}, "description": "All places, as a file"}
-}
+_FILES = describe_files("All places, as a file", "text/csv", "application/json")
 
 
 class PlaceFacts(Model):
@@ -112,7 +111,8 @@ def list_places(
     places = [place for place in found.places if dismissed or place.id not in hidden] if found else []
     first = _first(service, cursor, found)
     return PlaceList(
-        **_about(opened, found),
+        made_at=found.made_at if found else None,
+        stale=_is_stale(opened, found),
         version=found.version if found else None,
         calibrated=bool(found and found.calibrated),
         places=[
@@ -183,7 +183,8 @@ def list_duplicates(
     first = _first(service, cursor, found)
     shown = [(group, _describe(opened, group.photos)) for group in groups[first : first + limit]]
     return DuplicateList(
-        **_about(opened, found),
+        made_at=found.made_at if found else None,
+        stale=_is_stale(opened, found),
         number=len(groups),
         groups=[
             DuplicateFacts(id=group.id, kind=group.kind, photos=photos, dismissed=group.id in hidden)
@@ -193,9 +194,14 @@ def list_duplicates(
     )
 
 
-@router.put("/dismissals", dependencies=[WRITE])
-def dismiss_group(asked: DismissalRequest, service: ServiceHere) -> Dismissals:
+@router.put("/dismissals", dependencies=[WRITE], openapi_extra=describe_json(DismissalRequest))
+async def dismiss_group(request: Request, service: ServiceHere) -> Dismissals:
     """Let a place, or a group of duplicates, not be shown again, or be shown; no photo is touched."""
+    asked = DismissalRequest.model_validate(await service.reading.read_json(request))
+    return await service.changing.run(_dismiss, service, asked)
+
+
+def _dismiss(service: Service, asked: DismissalRequest) -> Dismissals:
     notebook = service.collections.choose(asked.collection).notebook
     notebook.dismiss(asked.kind, asked.id, dismissed=asked.dismissed)
     return Dismissals(kind=asked.kind, ids=sorted(notebook.dismissed(asked.kind)))
@@ -231,9 +237,9 @@ def _found(opened: OpenedCollection) -> Places:
     return found
 
 
-def _about(opened: OpenedCollection, found: Places | None) -> dict[str, Any]:
-    stale = found is not None and found.version != opened.finder.version
-    return {"made_at": found.made_at if found else None, "stale": stale}
+def _is_stale(opened: OpenedCollection, found: Places | None) -> bool:
+    """Whether the collection has changed since its places were found."""
+    return found is not None and found.version != opened.finder.version
 
 
 def _describe(opened: OpenedCollection, ids: Sequence[str]) -> list[PhotoFacts]:
