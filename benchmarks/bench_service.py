@@ -318,7 +318,8 @@ def measure_kills(collection: Path, photos: list[bytes], number: int) -> None:
             with httpx.Client(base_url=address, timeout=None) as client:
                 lost += sum(client.get(f"/v1/photos/{name}").status_code != 200 for name in expected)
             with Load(address, photos, 4) as load:
-                time.sleep(3)
+                while len(load.added) < 3:
+                    time.sleep(0.01)
                 process.kill()
                 process.wait()
             expected |= load.added
