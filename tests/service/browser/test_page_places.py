@@ -1,17 +1,18 @@
 """Places and duplicates: what a job has found, looked at and dismissed."""
 
 import pytest
-from page_service import run_meisho, serving
 from page_steps import expect, open_page, wait_until_shown
 
 
 @pytest.fixture
-def page(new_page, own_city):
-    """A page of a service whose collection has its places."""
-    pytest.importorskip("meisho.cli.groups", reason="this build finds no places")
-    run_meisho("groups", own_city.collection)
-    with serving(own_city) as service:
-        yield new_page(service.url)
+def page(new_page, own_service):
+    """A page of a service that has just been told to find the places."""
+    page = new_page(own_service.url)
+    open_page(page, "#view=places")
+    page.get_by_role("button", name="Find the places").click()
+    page.wait_for_url("**view=jobs**")
+    expect(page.locator("tbody tr").first).to_contain_text("Done")
+    return page
 
 
 def test_places_are_shown_and_lead_to_a_search(page):
