@@ -231,6 +231,7 @@ WITHOUT_A_LINE = {
     "array_files.py": "is one of them",
     "sealed.py": "is one of them",
     "datasets/table.py": "is one of them",
+    "client.py": "answers of a service",
     "descriptors.py": "a part of other files: collection, report, whitening",
     "extractors/delg.py": "weights alone",
     "extractors/learned_matching.py": "weights alone",
@@ -240,6 +241,11 @@ WITHOUT_A_LINE = {
     "extractors/xfeat.py": "weights alone",
     "index/exact.py": "checked by index/live.py",
     "index/faiss_index.py": "checked by index/live.py",
+    "service/bodies.py": "requests, see tests/service",
+    "service/cursors.py": "made by the service, see tests/service",
+    "service/evaluations.py": "folders that the service made; its tables are those of datasets/table.py",
+    "service/jobs.py": "from our own processes; jobs of before are checked by service/notebook.py",
+    "service/worker.py": "from our own processes",
     "toycity/worker.py": "from our own processes",
 }
 

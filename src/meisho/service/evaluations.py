@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
@@ -186,8 +186,8 @@ class Evaluations:
             RefusedError: There is none of that id, or it is not done.
         """
         self.report(evaluation)
-        queries: list[QueryResult] = json.loads((self._folder_of(evaluation) / _QUERIES).read_text("utf-8"))
-        return queries
+        values = read_json(self._folder_of(evaluation) / _QUERIES, error=InputError).values
+        return cast("list[QueryResult]", values["queries"])
 
     def compare(self, one: str, other: str) -> Comparison:
         """Compare two evaluations of one labelled set by a paired test.
@@ -296,7 +296,9 @@ def run_evaluation(
     )
     evaluation.report.save(folder)
     queries = _describe_queries(evaluation, metadata.photo_root)
-    write_text(folder / _QUERIES, json.dumps(queries))  # the last: with it the evaluation is done
+    write_text(
+        folder / _QUERIES, json.dumps({"queries": queries})
+    )  # the last: with it the evaluation is done
     return {"message": f"{about.name}: {evaluation.report.headline.text}", "evaluation": about.id}
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 from meisho.config import build
-from meisho.documents import Fields
+from meisho.documents import parse_json
 from meisho.errors import InputError, MeishoError
 from meisho.service.gate import Gate
 from meisho.service.notebook import Notebook, now
@@ -269,13 +269,13 @@ class Jobs:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
-                told = json.loads(line)
+                told = parse_json(line, source="a job", error=InputError).values
                 if "progress" in told:
-                    stage, done, total = told["progress"]
+                    stage, done, total = cast("tuple[str, int, int]", told["progress"])
                     with self._lock:
                         self._change(job_id, {"stage": stage, "done": done, "total": total}, keep=False)
                 else:
-                    said = told
+                    said = dict(told)
         return said
 
     def _change(self, job_id: str, changes: dict[str, object], *, keep: bool = True) -> None:
@@ -293,7 +293,7 @@ class Jobs:
 
 
 def _read_job(text: str) -> Job:
-    return build(Fields(json.loads(text), "service.sqlite: a job", InputError), Job)
+    return build(parse_json(text, source="service.sqlite: a job", error=InputError), Job)
 
 
 def _ended_with_server() -> dict[str, object]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from meisho.describing import Describer
+from meisho.documents import parse_json
 from meisho.errors import GoneError, InputError, MeishoError
 from meisho.extractors.local_base import load_local_extractor
 from meisho.extractors.restoring import restore_extractor
@@ -166,13 +167,14 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
     telling = _Telling(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)  # what libraries print is not for the service
-    job = json.loads(sys.stdin.buffer.readline())
+    job = parse_json(sys.stdin.buffer.readline(), source="a job", error=InputError)
     _end_with_the_service()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(_NICE)  # answering goes first
     try:
-        run: Run = load_named(job["kind"], RUNS, what="job")
-        telling.say("result", run(Path(job["collection"]), job["options"], job["device"], telling))
+        run: Run = load_named(job.text("kind"), RUNS, what="job")
+        options = job.table("options").values
+        telling.say("result", run(Path(job.text("collection")), options, job.text("device"), telling))
     except KeyboardInterrupt:
         sys.exit(130)
     except MeishoError as error:
