@@ -6,8 +6,10 @@ The collections are those of `real_places.py`. Pairwise precision: of all pairs 
 place, the share that shows one place; recall: of all pairs that show one place, the share that stands in one.
 Copies count once. Pairs of which nobody knows whether they show one place do not count.
 
-`--choose` prints a grid of `LinkOptions` on `fit`. Then both collections are grouped as `meisho groups` does,
-with the curve over the probability that joins, and a second run tells what is asked again: nothing.
+`--choose` prints on `fit` what `least_inliers` and `LinkOptions` cost; the strictest that cost next to no
+recall are kept, as wrong pairs between large places are too few in `fit` to be seen in its precision.
+Then both collections are grouped as `meisho groups` does, with the curve over the probability that joins, and
+a second run tells what is asked again: nothing.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from meisho.run.pairing import PairOptions, Pairs, verify_pairs
 from real_places import RealPlaces, open_places
 
 ALONE, TOGETHER, SUPPORT = (0.9, 0.95, 0.98), (0.5, 0.8, 0.9, 0.95), (1, 2, 3)
+LEAST, SHARES = (0, 8, 10, 12, 15), (0.0, 0.1, 0.2, 0.3, 0.5)
 LEAST_PRECISION, LEAST_RECALL = 0.98, 0.6
 
 
@@ -45,8 +48,7 @@ def main() -> None:
         print(f"\n{name}: {len(places.places)} photos, {len(pairs.rows)} pairs, {seconds:.1f} s")
         probabilities, _ = rate_pairs(places.state, pairs, GroupOptions())
         if options.choose and name == "fit":
-            for alone, together, support in itertools.product(ALONE, TOGETHER, SUPPORT):
-                show(places, pairs, probabilities, LinkOptions(alone, together, support))
+            choose(places, pairs)
         print("curve over `together` and `alone`, the rest as kept:")
         for least in (0.5, 0.8, 0.9, 0.95, 0.98, 0.99):
             show(places, pairs, probabilities, LinkOptions(max(least, chosen.alone), least, chosen.support))
@@ -56,7 +58,7 @@ def main() -> None:
             print(f" least {least}:", end="")
             show(places, pairs, rated, chosen)
         print("one pair joins any two groups (support 1):")
-        show(places, pairs, probabilities, LinkOptions(chosen.together, chosen.together, 1))
+        show(places, pairs, probabilities, LinkOptions(chosen.together, chosen.together, 1, 0.0))
         print("as kept:")
         precision, recall = show(places, pairs, probabilities, chosen)
         start = time.perf_counter()
@@ -67,6 +69,17 @@ def main() -> None:
         raise SystemExit(1)
 
 
+def choose(places: RealPlaces, pairs: Pairs) -> None:
+    """Print a grid of options."""
+    for least, share in itertools.product(LEAST, SHARES):
+        rated, _ = rate_pairs(places.state, pairs, GroupOptions(least_inliers=least))
+        print(f" least {least}:", end="")
+        show(places, pairs, rated, LinkOptions(share=share))
+    rated, _ = rate_pairs(places.state, pairs, GroupOptions())
+    for alone, together, support in itertools.product(ALONE, TOGETHER, SUPPORT):
+        show(places, pairs, rated, LinkOptions(alone, together, support))
+
+
 def show(
     places: RealPlaces, pairs: Pairs, probabilities: Float64Array, options: LinkOptions
 ) -> tuple[float, float]:
@@ -74,8 +87,8 @@ def show(
     found = make_places(places.state, pairs, probabilities, options, calibrated=True)
     precision, recall = score(places, found)
     print(
-        f"  alone {options.alone}, together {options.together}, support {options.support}: "
-        f"precision {precision:.4f}, recall {recall:.4f}, {len(found.places)} places"
+        f"  alone {options.alone}, together {options.together}, support {options.support}, "
+        f"share {options.share}: precision {precision:.4f}, recall {recall:.4f}, {len(found.places)} places"
     )
     return precision, recall
 

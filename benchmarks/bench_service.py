@@ -8,7 +8,8 @@ DEMO is the folder that `meisho demo` made. Its descriptors are multiplied to a 
 - one client: wall time of an upload search without verification, ms, and where it goes by /v1/timings. Each
   photo is asked once: nothing of it is remembered.
 - 50 clients at once: answers per second, against the photos that two processes which do nothing but describe
-  take per second in the same run; and every status that came.
+  take per second, in turns; the processor time of both per photo, which a busy machine does not change; and
+  every status that came.
 - with `--local`, a collection with local features that is copied first: `--minutes` of searches, matches,
   photos added and removed by 8 clients, with the memory of the service and its processes after a tenth of the
   time and at the end, and whether versions ever went back; and `--kills`: how long the service takes to be
@@ -16,6 +17,7 @@ DEMO is the folder that `meisho demo` made. Its descriptors are multiplied to a 
 """
 
 import argparse
+import os
 import random
 import re
 import shutil
@@ -43,6 +45,7 @@ from meisho.store.records import PhotoRecord
 
 NUM_PHOTOS = 20_000
 NOISE = 0.02
+ROUNDS = 3
 BATCH = 5_000
 _DESCRIBE = """
 import sys, time
@@ -55,10 +58,10 @@ photos = [path.read_bytes() for path in sorted(Path(sys.argv[1]).iterdir())]
 describer.describe(photos[0])
 print("ready", flush=True)
 sys.stdin.readline()
-start = time.perf_counter()
+start, cpu = time.perf_counter(), time.process_time()
 for photo in photos[int(sys.argv[2])::2]:
     describer.describe(photo)
-print(time.perf_counter() - start, flush=True)
+print(time.perf_counter() - start, time.process_time() - cpu, flush=True)
 """
 
 
@@ -147,23 +150,36 @@ def served(*words: str | Path) -> Iterator[tuple[subprocess.Popen[str], str, flo
 
 def measure_answers(collection: Path, photos: list[bytes], folder: Path, num_clients: int) -> None:
     half = len(photos) // 2
-    with served(collection) as (_, address, seconds):
+    with served(collection) as (process, address, seconds):
         print(f"{NUM_PHOTOS:,} photos; ready after {seconds:.2f} s")
         with httpx.Client(base_url=address, timeout=None) as client:
             for photo in (photos[0] + b"warm", photos[1] + b"warm"):
                 client.post("/v1/search", files={"photo": photo}).raise_for_status()
             times = [time_search(client, photo) for photo in photos[:half]]
-            print(
-                f"one client: p50 {median(times):.0f} ms, p99 {np.quantile(times, 0.99):.0f} ms ({half} uploads)"
-            )
+            print(f"one client: p50 {median(times):.0f} ms, p99 {np.quantile(times, 0.99):.0f} ms ({half})")
             for name, stage in client.get("/v1/timings").json()["stages"].items():
                 print(
                     f"  {name:9} p50 {stage['p50_ms']:7.1f}  p99 {stage['p99_ms']:7.1f}  ({stage['count']})"
                 )
-        rate, statuses = ask_at_once(address, photos[half:], num_clients)
-    alone = describe_alone(folder)
-    print(f"{num_clients} clients: {rate:.1f} answers/s, {dict(statuses)}")
-    print(f"two describing processes: {alone:.1f} photos/s; ratio {rate / alone:.2f}")
+        rates, alone, costs, costs_alone, statuses = [], [], [], [], Counter[int]()
+        for turn in range(ROUNDS):
+            part = photos[half + turn :: ROUNDS]
+            before = processor_seconds(process.pid)
+            rate, came = ask_at_once(address, part, num_clients)
+            costs.append((processor_seconds(process.pid) - before) / len(part))
+            rates.append(rate)
+            statuses += came
+            rate, cost = describe_alone(folder)
+            alone.append(rate)
+            costs_alone.append(cost)
+    ratio = median(a / b for a, b in zip(rates, alone, strict=True))
+    print(f"{num_clients} clients: {median(rates):.1f} answers/s, {dict(statuses)}")
+    print(f"two describing processes: {median(alone):.1f} photos/s; median of the ratios {ratio:.2f}")
+    share = median(costs_alone) / median(costs)
+    print(
+        f"processor ms: {1000 * median(costs):.0f} an answer, {1000 * median(costs_alone):.0f} a description"
+    )
+    print(f"so an idle machine would give {share:.2f}")
 
 
 def time_search(client: httpx.Client, photo: bytes) -> float:
@@ -174,7 +190,7 @@ def time_search(client: httpx.Client, photo: bytes) -> float:
 
 
 def ask_at_once(address: str, photos: list[bytes], num_clients: int) -> tuple[float, Counter[int]]:
-    """Let many clients ask at once; one that is told to come again comes again. Returns answers/s, statuses."""
+    """Let many clients ask at once; returns answers/s, statuses. Who is told so comes again."""
     statuses: Counter[int] = Counter()
     with httpx.Client(
         base_url=address, timeout=None, limits=httpx.Limits(max_connections=num_clients)
@@ -194,8 +210,8 @@ def ask_at_once(address: str, photos: list[bytes], num_clients: int) -> tuple[fl
             return len(photos) / (time.perf_counter() - start), statuses
 
 
-def describe_alone(folder: Path) -> float:
-    """Return the photos per second that two processes describe together, each one photo at a time."""
+def describe_alone(folder: Path) -> tuple[float, float]:
+    """Return photos per second of two processes that describe, and processor seconds per photo."""
     number = len(list(folder.iterdir()))
     command = [sys.executable, "-c", _DESCRIBE, str(folder)]
     both = [
@@ -207,14 +223,14 @@ def describe_alone(folder: Path) -> float:
     for process in both:
         process.stdin.write("\n")
         process.stdin.flush()
-    seconds = max(float(process.stdout.readline()) for process in both)
+    times = [tuple(map(float, process.stdout.readline().split())) for process in both]
     for process in both:
         process.communicate()
-    return number / seconds
+    return number / max(wall for wall, _ in times), sum(cpu for _, cpu in times) / number
 
 
 class Load:
-    """Clients that search, match, add and remove until they are stopped; they write down what was acknowledged."""
+    """Clients that search, match, add and remove until they are stopped; knows what was acknowledged."""
 
     def __init__(self, address: str, photos: list[bytes], num_clients: int = 8) -> None:
         self.added: dict[str, bytes] = {}
@@ -289,7 +305,7 @@ def measure_mixed(collection: Path, photos: list[bytes], seconds: float) -> None
         f"mixed load, {seconds / 60:g} min: {dict(load.statuses)}; versions that went back: {load.went_back}"
     )
     print(
-        f"memory: {before:.0f} MB after a tenth, {after:.0f} MB at the end ({100 * (after / before - 1):+.1f} %)"
+        f"memory: {before:.0f} MB after a tenth, {after:.0f} MB at last ({100 * (after / before - 1):+.1f} %)"
     )
 
 
@@ -302,22 +318,37 @@ def measure_kills(collection: Path, photos: list[bytes], number: int) -> None:
             with httpx.Client(base_url=address, timeout=None) as client:
                 lost += sum(client.get(f"/v1/photos/{name}").status_code != 200 for name in expected)
             with Load(address, photos, 4) as load:
-                time.sleep(3)
+                while len(load.added) < 3:
+                    time.sleep(0.01)
                 process.kill()
                 process.wait()
             expected |= load.added
             acknowledged += len(load.added)
     print(
-        f"{number} kills under load: ready after {median(times[1:]):.2f} s (median), {max(times[1:]):.2f} s at "
-        f"most; {acknowledged} photos were acknowledged, {lost} of them lost"
+        f"{number} kills under load: ready after {median(times[1:]):.2f} s (median), {max(times[1:]):.2f} s "
+        f"at most; {acknowledged} photos were acknowledged, {lost} of them lost"
     )
 
 
-def memory_mb(pid: int) -> float:
-    """Return the resident memory of a process and its children, MB."""
+def family(pid: int) -> list[int]:
+    """Return a process and its children."""
     children = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True).stdout
+    return [pid, *map(int, children.split())]
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process and its children have taken."""
     total = 0
-    for each in (pid, *map(int, children.split())):
+    for each in family(pid):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float:
+    """Return the memory of a process and its children, MB; what they share counts once."""
+    total = 0
+    for each in family(pid):
         try:
             text = Path(f"/proc/{each}/smaps_rollup").read_text()
         except OSError:

@@ -89,13 +89,9 @@ def say(probability: float) -> Verdict:
     return "same" if probability >= SAME else "maybe" if probability >= MAYBE else "unknown"
 
 
-def is_not_here(probabilities: Sequence[float | None]) -> bool | None:
-    """Say whether a query's place is probably not in the collection, by the probabilities of its answers.
-
-    It is where none of them is "maybe"; None where nothing is calibrated.
-    """
-    known = [probability for probability in probabilities if probability is not None]
-    return max(known) < MAYBE if known else None
+def is_not_here(probabilities: Sequence[float | None]) -> bool:
+    """Say whether a query's place is probably not in the collection: none of its answers is even "maybe"."""
+    return all((probability or 0.0) < MAYBE for probability in probabilities)
 
 
 @dataclass(frozen=True)
@@ -132,12 +128,16 @@ def read_signs(evidence: PairEvidence) -> dict[str, float]:
 
 
 _DEFAULT = "aecf7e1df3c35211"  # tf_efficientnet_lite2, GeM, 384 px: what `meisho index` takes
-_XFEAT = "c336c52db32a128d"  # XFeat's 1000 best at 640 px, mutual neighbours, an affine map
+_XFEAT = "c336c52db32a128d"  # the 1000 best at 640 px, mutual neighbours, an affine map
+_SIFT = "c96150e2bc2744de"  # likewise
 
 CALIBRATIONS: dict[tuple[str, str], Calibration] = {
     (_DEFAULT, ""): Calibration({"similarity": 24.66, "gap": 1.193}, -21.384),
     (_DEFAULT, _XFEAT): Calibration(
         {"similarity": 14.255, "gap": 1.268, "beyond": 0.385, "plausible": 1.37}, -15.207
+    ),
+    (_DEFAULT, _SIFT): Calibration(
+        {"similarity": 21.468, "gap": 1.204, "beyond": 0.29, "plausible": 1.148}, -19.42
     ),
 }
 """(name of the global model, of local features and how they are verified; "" for none) -> model.

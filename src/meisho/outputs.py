@@ -38,12 +38,13 @@ class Output:
         return all(re.search(sign, ends) for sign in self.signs)
 
 
-PAGE = Output("a page", (rb"meisho (search|report)</title>",), frozenset({".html", ".htm"}))
+PAGE = Output("a page", (rb"meisho (search|report|places)</title>",), frozenset({".html", ".htm"}))
 DRAWING = Output("a drawing", (MARK.encode(),), PICTURE_SUFFIXES)
 FIGURE = Output("a figure", DRAWING.signs, frozenset({".png", ".svg"}))
 WHITENING = Output("a whitening", (rb'"projection":\{', rb'"source":"\{'), frozenset({".safetensors"}))
 MODEL = Output("an exported model", (rb"weights_sha256", rb"normalization"), frozenset({".onnx"}))
 SUBMISSION = Output("a submission", (rb"\Aid,images\r?\n",), frozenset({".csv"}))
+PLACES = Output("a table of places", (rb"\Akind,group,rank,photo\r?\n",), frozenset({".csv"}))
 REPORT = Output("a report", (rb'\A\{\s*"format": \d', rb'"protocol": '))
 QUERY_SCORES = Output("a table of query scores", (rb"\Aquery_id,setup,average_precision,",))
 SETTINGS = Output("the settings of an evaluation", (rb"(?m)^dataset = ", rb"(?m)^root = ", rb"(?m)^model = "))

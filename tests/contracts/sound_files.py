@@ -47,7 +47,9 @@ from meisho.index.graph import NeighborGraph
 from meisho.index.graph_files import load_graph, save_graph
 from meisho.index.live import LiveIndex
 from meisho.photos import Photo
+from meisho.run.grouping import Duplicates, Place, Places, read_places
 from meisho.run.kept_queries import _digest, _read, _write
+from meisho.run.pair_file import PAIR, PairFile
 from meisho.sealed import write_sealed
 from meisho.store.commits import check_commits
 from meisho.store.locks import _read_owner
@@ -247,6 +249,18 @@ def read_snapshot(path):
     read_saved_files(path.parent)
 
 
+def write_places(path):
+    place, copies = Place("a", "b", ("b", "c"), ("d",)), Duplicates("e", "near", ("b", "d"))
+    places = Places("2026-11-28T14:00:00+00:00", 1, True, (place,), (copies,))
+    write_sealed(path, dataclasses.asdict(places))
+
+
+def write_pairs(path):
+    file = PairFile(path, "how")
+    for key in (1, 2):
+        file.append(np.array([(key, 3, 40, 20, 0.5, 0.5, 0.1, 0)], PAIR))
+
+
 def write_index(path):
     keys = np.arange(5, dtype=np.uint64)
     LiveIndex.build("exact", np.eye(5, dtype=np.float32), keys, 3).save(path.parent)
@@ -405,6 +419,8 @@ READERS = {
     "index/live.py": ("index.json", write_index, lambda path: LiveIndex.load(path.parent)),
     "index/live.py: keys": ("*.keys", write_index, lambda path: LiveIndex.load(path.parent)),
     "index/live.py: structure": ("*.structure", write_index, lambda path: LiveIndex.load(path.parent)),
+    "run/grouping.py": ("places.json", write_places, read_places),
+    "run/pair_file.py": ("verified.pairs", write_pairs, lambda path: PairFile(path, "how").read()),
     "run/kept_queries.py": ("queries.safetensors", write_queries, lambda path: _read(path, ORIGIN, 3)),
     "store/commits.py": (
         "commits.json",

@@ -16,7 +16,6 @@ from meisho.service.shared import Service
 from processes import started
 
 READ, WRITE, ADMIN = "r" * 32, "w" * 32, "a" * 32
-WAIT = httpx.Timeout(None)
 
 
 @contextmanager
@@ -31,7 +30,7 @@ def serving(*collections, **options):
         thread.start()
         ready.wait()
         try:
-            with httpx.Client(base_url=address[0], timeout=WAIT, trust_env=False) as client:
+            with httpx.Client(base_url=address[0], timeout=None, trust_env=False) as client:
                 client.service, client.server = service, server
                 yield client
         finally:
@@ -49,7 +48,7 @@ def serving_process(*collections, options=(), **more):
         line = process.stdout.readline()
         found = re.search(r"http://\S+", line)
         assert found, line + process.stderr.read()
-        with httpx.Client(base_url=found[0], timeout=WAIT, trust_env=False) as client:
+        with httpx.Client(base_url=found[0], timeout=None, trust_env=False) as client:
             yield process, client
 
 

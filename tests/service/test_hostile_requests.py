@@ -18,7 +18,7 @@ _BEGUN = "POST /v1/queries HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 50
 def attacked(scenes, tmp_path):
     """A service of a collection of its own, so that what changes it does no harm to other tests."""
     shutil.copytree(scenes.parent, tmp_path / "own")
-    with serving(tmp_path / "own" / scenes.name, most_body_bytes=2**20, body_seconds=5) as client:
+    with serving(tmp_path / "own" / scenes.name, most_body_bytes=2**20, body_seconds=1) as client:
         yield client
 
 

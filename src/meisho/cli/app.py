@@ -45,6 +45,7 @@ COMMANDS = {
     "search": "meisho.cli.search",
     "match": "meisho.cli.match",
     "serve": "meisho.cli.serve",
+    "groups": "meisho.cli.groups",
     "evaluate": "meisho.cli.evaluate",
     "datasets": "meisho.cli.datasets_look",
     "train": "meisho.cli.train",

@@ -1,5 +1,6 @@
 """`meisho search`."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,19 @@ Verify = Annotated[
 ]
 
 
+MinProbability = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        min=0,
+        max=1,
+        help="Leave out answers that show the same place less probably, from 0 to 1.",
+    ),
+]
+WORDS = {"same": "same place", "maybe": "maybe", "unknown": "", None: ""}
+"""Verdict -> what the table says."""
+
+
 @app.command()
 def search(
     collection: Annotated[
@@ -63,6 +77,7 @@ def search(
     near: Near = False,
     turned: Turned = False,
     folder: Folder = None,
+    min_probability: MinProbability = None,
     html: Html = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the model's file is now, if it was moved.")
@@ -94,6 +109,8 @@ def search(
     finder = Finder.open(collection, device=device, places=places)
     _note_cut_box(photos[0], finder)
     found = finder.find(photos, top=top, chain=chain, near=near, turned=turned, among=_among(folder))
+    if min_probability is not None:
+        found = found.at_least(min_probability)
     for row, page in enumerate(pages):
         _write_page(page, found, row, finder, chain, collection)
     if as_json:
@@ -152,7 +169,10 @@ def _print_json(found: "Found") -> None:
 def _query_json(found: "Found", row: int) -> dict[str, object]:
     is_turned = found.positions is not None
     answers = [_answer_json(answer, is_turned=is_turned) for answer in found[row]]
-    return {"query": str(found.queries[row].path), "answers": answers}
+    facts: dict[str, object] = {"query": str(found.queries[row].path)}
+    if (not_here := found.not_here(row)) is not None:
+        facts["not_here"] = not_here
+    return {**facts, "answers": answers}
 
 
 def _answer_json(answer: "Answer", *, is_turned: bool) -> dict[str, object]:
@@ -163,6 +183,10 @@ def _answer_json(answer: "Answer", *, is_turned: bool) -> dict[str, object]:
     }
     if answer.num_inliers is not None:
         facts |= {"inliers": answer.num_inliers, "same_place": answer.same_place}
+    if answer.verdict is not None:
+        facts["verdict"] = answer.verdict
+    numbers = {name: getattr(answer, name) for name in ("probability", "overlap_query", "overlap_photo")}
+    facts |= {name: round(number, 4) for name, number in numbers.items() if number is not None}
     if is_turned:
         facts["turned"] = answer.turned
     if answer.copies:
@@ -175,6 +199,8 @@ def _print_found(found: "Found", pages: list[Path]) -> None:
         if len(found) > 1:
             say("\n" if row else "", strong(found.queries[row].path))
         _print_answers(answers, is_turned=found.positions is not None)
+        if found.not_here(row):
+            say(strong("Probably not here"), ": no answer is likely to show the same place.")
     for line in _explain(found):
         out.print(line, style="dim")
     if pages:
@@ -186,6 +212,10 @@ def _explain(found: "Found") -> list[str]:
     lines = []
     if found.pairs is not None:
         lines.append("Sorted by score: how alike the whole photos are, plus what their inliers add.")
+    if found.is_calibrated:
+        lines.append(
+            "Sure: how probably it shows the same place; from 90 % on it is said, from 50 % on maybe."
+        )
     if found.positions is not None:
         lines.append("Turned: how far the query was turned, clockwise, when it found the photo.")
     if any(answer.copies for answers in found for answer in answers):
@@ -199,12 +229,16 @@ def _print_answers(answers: list["Answer"], *, is_turned: bool) -> None:
     Copies stand indented below the answer that they are copies of.
     """
     is_verified = any(answer.num_inliers is not None for answer in answers)
-    heads = f"{'inliers':>7}  {'':10}  " if is_verified else ""
+    is_rated = any(answer.probability is not None for answer in answers)
+    heads = f"{'inliers':>7}  " if is_verified else ""
+    heads += f"{'sure':>5}  " if is_rated else ""
+    heads += f"{'':10}  " if is_verified or is_rated else ""
     heads += f"{'turned':>6}  " if is_turned else ""
     out.print(f"rank   score  {heads}photo", style="dim")
     for rank, answer in enumerate(answers, start=1):
-        verdict = "same place" if answer.same_place else ""
-        cells = f"{answer.num_inliers:7}  {verdict:10}  " if is_verified else ""
+        cells = f"{answer.num_inliers:7}  " if is_verified else ""
+        cells += f"{math.floor(100 * answer.probability):3} %  " if answer.probability is not None else ""
+        cells += f"{WORDS[answer.verdict]:10}  " if is_verified or is_rated else ""
         cells += f"{answer.turned:5}°  " if is_turned else ""
         say(f"{rank:4}  {answer.score:6.4f}  {cells}{answer.path}")
         for photo in answer.copies:

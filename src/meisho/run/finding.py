@@ -324,7 +324,8 @@ def _question(
 
 def add_known(described: Descriptors, database: Descriptors, same: Iterable[str]) -> Descriptors:
     """Return queries as the mean of themselves and of photos of the database that show the same."""
-    wanted = {*same}
+    if not (wanted := {*same}):
+        return described
     rows = np.array([row for row, photo_id in enumerate(database.ids) if photo_id in wanted], np.int64)
     if not len(rows):
         return described

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from meisho.certainty import Judgement, PairEvidence, Verdict, is_not_here, judge
+from meisho.errors import InputError
 from meisho.photos import Photo
 from meisho.ranking import NO_ROW, Ranking
+from meisho.run.folding import keep_places
 from meisho.run.turning import POSITIONS
 from meisho.texts import count
 
@@ -154,9 +156,35 @@ class Found:
         evidence = self.judging.gather(np.array(asked, np.int64), np.array(rows, np.int64), pairs)
         return list(zip(evidence, self.judging.judge(evidence), strict=True))
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether answers have a probability."""
+        return self.judging is not None and self.judging.calibration is not None
+
     def not_here(self, query_row: int) -> bool | None:
         """Say whether a query's place is probably not in the collection; None where nothing is calibrated."""
+        if not self.is_calibrated:
+            return None
         return is_not_here([judgement.probability for _, judgement in self.judge(query_row)])
+
+    def at_least(self, probability: float) -> "Found":
+        """Return the same with only the answers that are so probable.
+
+        Raises:
+            InputError: Nothing is calibrated, or the probability is not from 0 to 1.
+        """
+        if not self.is_calibrated:
+            raise InputError(
+                f"answers of at least {probability:g}: how sure answers are was never measured for these "
+                "models and this way to verify; ask without a least probability"
+            )
+        if not 0 <= probability <= 1:
+            raise InputError(f"probability is {probability:g}; give one from 0 to 1")
+        kept = [
+            np.flatnonzero([(judged.probability or 0.0) >= probability for _, judged in self.judge(row)])
+            for row in range(len(self))
+        ]
+        return replace(self, ranking=keep_places(self.ranking, kept))
 
     def _compare(self, query_row: int) -> "list[PhotoPair]":
         if self.pairs is None:

@@ -96,7 +96,7 @@ class GroupOptions:
         least_inliers: Matches that must agree before a pair counts at all: descriptors alone join nothing.
         links: Which pairs join.
 
-    Chosen by `benchmarks/bench_groups.py`, where the figures are told.
+    Chosen by `benchmarks/bench_groups.py`: the strictest that cost no recall where they were chosen.
     """
 
     pairs: PairOptions = field(default_factory=PairOptions)
@@ -118,8 +118,7 @@ def find_groups(
         progress: Called as photos are compared.
 
     Raises:
-        InputError: The collection holds no local features.
-        CollectionError: There is no collection, or it is damaged.
+        CollectionError: There is no collection, it holds no local features, or is damaged.
     """
     path, options = Path(collection_path).absolute(), options or GroupOptions()
     state = load_state(path)

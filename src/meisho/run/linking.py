@@ -1,11 +1,13 @@
 """Linking: pairs that probably show one place -> groups, which one wrong pair does not bridge."""
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from meisho.arrays import Float64Array, Int64Array
+from meisho.arrays import BoolArray, Float64Array, Int64Array
 
 Edge = tuple[int, int, float]
 """Two photos, and the probability that both show one place."""
@@ -18,17 +20,22 @@ class LinkOptions:
     Attributes:
         alone: Probability from which one pair is enough for a photo that is in no group yet.
         together: Probability from which a pair counts where others support it.
-        support: Pairs that it takes between two groups, each of them between photos of its own: one photo
-            that looks like many does not join what it looks like. A smaller group has all its photos in them.
+        support: Pairs that it takes between two groups at the least, each of them between photos of its own:
+            one photo that looks like many does not join what it looks like.
+        share: What these must be of the photos of the smaller group besides, as wrong pairs become more with
+            the photos that are compared.
     """
 
     alone: float = 0.9
     together: float = 0.8
     support: int = 2
+    share: float = 0.3
 
 
 def link(num_photos: int, pairs: Int64Array, probabilities: Float64Array, options: LinkOptions) -> Int64Array:
     """Join photos into groups: by the most probable pairs first, and again as groups grow.
+
+    Pairs come first whose photos both pair with a third: a wrong pair, however probable, rarely does.
 
     Args:
         num_photos: N.
@@ -39,8 +46,9 @@ def link(num_photos: int, pairs: Int64Array, probabilities: Float64Array, option
     Returns:
         (N,) int64; the group of each photo, named by its lowest row. A photo alone is a group.
     """
-    order = np.lexsort((pairs[:, 1], pairs[:, 0], -probabilities))
-    order = order[probabilities[order] >= min(options.together, options.alone)]
+    counted = np.flatnonzero(probabilities >= min(options.together, options.alone))
+    pairs, probabilities = pairs[counted], probabilities[counted]
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], -probabilities, ~_find_triangles(pairs)))
     edges = [(*pairs[place].tolist(), float(probabilities[place])) for place in order.tolist()]
     groups = _Groups(num_photos, edges)
     while groups.join(edges, options):
@@ -86,7 +94,8 @@ class _Groups:
         counted = [edge for edge in edges if edge[2] >= options.together]
         if min(sizes) == 1:
             return len(counted) >= max(options.support, 2)
-        return _count_apart(counted) >= min(options.support, *sizes)
+        needed = min(max(options.support, math.ceil(options.share * min(sizes))), *sizes)
+        return _count_apart(counted) >= needed
 
     def _merge(self, gone: int, stays: int) -> None:
         for row in self._photos[gone]:
@@ -97,6 +106,15 @@ class _Groups:
             if there != stays:
                 merged = sorted([*self._between[stays].get(there, []), *edges], key=lambda edge: -edge[2])
                 self._between[stays][there] = self._between[there][stays] = merged
+
+
+def _find_triangles(pairs: Int64Array) -> BoolArray:
+    """Return which of (P, 2) pairs have a third photo that both photos are in a pair with."""
+    others: defaultdict[int, set[int]] = defaultdict(set)
+    for one, other in pairs.tolist():
+        others[one].add(other)
+        others[other].add(one)
+    return np.array([not others[one].isdisjoint(others[other]) for one, other in pairs.tolist()], np.bool_)
 
 
 def _count_apart(edges: Sequence[Edge]) -> int:

@@ -6,7 +6,6 @@ is dropped; a damaged one is dropped with all after it. What was dropped is veri
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -48,9 +47,10 @@ class PairFile:
     def __init__(self, path: Path, how: str) -> None:
         self.path = path
         self._head = _MAGIC + hashlib.sha256(how.encode()).digest()
+        self._end = 0  # of what is whole; 0: of nothing
 
     def read(self) -> NDArray[np.void]:
-        """Return all records (P,), and cut off what is not whole.
+        """Return all records (P,) that are whole; the next `append` cuts off what is not.
 
         Raises:
             CollectionError: The file is there and cannot be read.
@@ -58,30 +58,33 @@ class PairFile:
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
-            return np.empty(0, PAIR)
+            content = b""
         except OSError as error:
             raise CollectionError(f"{self.path}: cannot be read ({explain_os_error(error)})") from error
         if not content.startswith(self._head):
-            self.path.unlink()
+            self._end = 0
             return np.empty(0, PAIR)
-        records, end = _read_blocks(content, len(self._head))
-        if end < len(content):
+        records, self._end = _read_blocks(content, len(self._head))
+        if self._end < len(content):
             _logger.warning("%s: its end is not whole; those pairs are verified again", self.path)
-            os.truncate(self.path, end)
         return records
 
     def append(self, records: NDArray[np.void]) -> None:
-        """Add records (P,); they are there after a kill once this returns."""
-        block = _make_block(records)
-        if not self.path.exists():
-            write_bytes(self.path, self._head, block)
+        """Add records (P,) to those that were read."""
+        if not self._end:
+            self.replace(records)
             return
-        with self.path.open("ab") as file:
-            file.write(block)
+        with self.path.open("rb+") as file:
+            file.truncate(self._end)
+            file.seek(self._end)
+            file.write(_make_block(records))
+            self._end = file.tell()
 
     def replace(self, records: NDArray[np.void]) -> None:
         """Keep these records (P,) and no others."""
-        write_bytes(self.path, self._head, _make_block(records))
+        block = _make_block(records)
+        write_bytes(self.path, self._head, block)
+        self._end = len(self._head) + len(block)
 
 
 def _make_block(records: NDArray[np.void]) -> bytes:

@@ -79,8 +79,7 @@ def verify_pairs(state: State, options: PairOptions | None = None, *, progress: 
         progress: Called as photos are done.
 
     Raises:
-        InputError: The collection holds no local features.
-        CollectionError: It is damaged.
+        CollectionError: The collection holds no local features, or is damaged.
     """
     options = PairOptions() if options is None else options
     features = stored_features(

@@ -1,5 +1,6 @@
 """Pages: a report or a search as one HTML file that opens offline."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -82,7 +83,7 @@ def write_report_page(
     scale, truth = scale_of(report.headline.metric), _ground_truth_at(dataset, setup)
     shown = Shown(ranking, dataset, truth, num_answers, compare, photos, scale)
     sections, links = _sections(scored, num_cases, shown)
-    _write(
+    write_page(
         photos.page,
         "report.html",
         report=report,
@@ -128,11 +129,12 @@ def write_search_page(
         replace(
             photos.answer(
                 Photo(answer.id, answer.path),
-                "same" if pairs and pairs[rank - 1].same_place else "plain",
+                "same" if (pairs[rank - 1] if pairs else answer).same_place else "plain",
                 rank,
                 answer.score,
             ),
             note=f"query turned by {answer.turned}°" if answer.turned else "",
+            sure=_say_sure(answer),
             copies=tuple(copy.id for copy in answer.copies),
         )
         for rank, answer in enumerate(answers, start=1)
@@ -140,7 +142,7 @@ def write_search_page(
     if pairs is not None:
         tiles = photos.add_matches(tiles, pairs, "matches")
     box = query.box
-    _write(
+    write_page(
         photos.page,
         "search.html",
         query=photos.query(query),
@@ -157,6 +159,14 @@ def write_search_page(
         ),
     )
     photos.tidy()
+
+
+def _say_sure(answer: Answer) -> str:
+    """Say how sure an answer is; "" where nothing is calibrated."""
+    if answer.probability is None:
+        return ""
+    words = "maybe the same place" if answer.verdict == "maybe" else "same place"
+    return f"{words}: {math.floor(100 * answer.probability)} %"
 
 
 def _about_scores(reranking: str, *, verified: bool) -> str:
@@ -236,7 +246,8 @@ def _missed(ranks: Int64Array, positives: Int64Array, num_answers: int) -> str:
     return "; ".join(parts) or f"all among the first {num_answers}"
 
 
-def _write(path: Path, template: str, **values: object) -> None:
+def write_page(path: Path, template: str, **values: object) -> None:
+    """Write a template of this folder, filled in."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("meisho", "web"),
         autoescape=True,

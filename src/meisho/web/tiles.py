@@ -35,6 +35,7 @@ class Tile:
         rank: Its place among the answers, from 1; 0 for a query.
         score: Its score in words, or "".
         note: Further words, or "".
+        sure: How sure it is that it shows the query's place, in words, or "".
         evidence: What was found when it was compared with the query, or "".
         same_place: Whether that says that both show the same place.
         drawing: Link to the picture of its matches, or "".
@@ -48,6 +49,7 @@ class Tile:
     rank: int = 0
     score: str = ""
     note: str = ""
+    sure: str = ""
     evidence: str = ""
     same_place: bool = False
     drawing: str = ""
@@ -104,6 +106,10 @@ class PagePhotos:
     def answer(self, photo: Photo, verdict: Verdict, rank: int, score: float) -> Tile:
         """Return the tile of an answer."""
         return replace(self._tile(photo, verdict, ANSWER_SIDE_PX), rank=rank, score=f"{score:.3f}")
+
+    def plain(self, photo: Photo) -> Tile:
+        """Return the tile of a photo that is nobody's answer."""
+        return self._tile(photo, "plain", ANSWER_SIDE_PX)
 
     def _tile(self, photo: Photo, verdict: Verdict, side_px: int) -> Tile:
         self.shown.add(photo.path)

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -101,3 +102,8 @@ def box_of(page) -> list[int]:
     """The box in the address, px."""
     found = re.search(r"box=([\d,]+)", page.url)
     return [int(value) for value in found.group(1).split(",")] if found else []
+
+
+def wait_for_address(page, key: str, value: str) -> None:
+    """Wait until the address says so of a key, such as the photo whose evidence is shown."""
+    page.wait_for_url(lambda url: parse_qs(url.partition("#")[2]).get(key) == [value])

@@ -4,7 +4,16 @@ import re
 from pathlib import Path
 
 import pytest
-from page_steps import VIEWS, answers, draw_box, expect, open_page, search_by_photo
+from page_steps import (
+    VIEWS,
+    answers,
+    draw_box,
+    expect,
+    open_page,
+    search_by_photo,
+    wait_for_address,
+    wait_for_answers,
+)
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
@@ -31,18 +40,19 @@ def test_a_search_is_made_and_looked_at_by_keys_alone(page):
     page.keyboard.press("j")
     expect(page.locator("#picks .photo").nth(1)).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#lists .verdict").first).to_be_visible()
+    page.wait_for_url("**#photo=**")
+    wait_for_answers(page)
     order = answers(page)
     page.keyboard.press("j")
     expect(page.locator("#lists .photo").first).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#why .lines")).to_be_visible()
     page.keyboard.press("j")
-    page.wait_for_url(f"**why={order[1]}")
+    wait_for_address(page, "why", order[1])
     page.keyboard.press("s")
     expect(page.locator("#asked-name")).to_have_text(order[1].split("/")[-1])
     page.keyboard.press("Backspace")
-    page.wait_for_url(f"**why={order[1]}")
+    wait_for_address(page, "why", order[1])
 
 
 def test_keys_are_letters_where_one_types(page):

@@ -1,17 +1,18 @@
 """Places and duplicates: what a job has found, looked at and dismissed."""
 
 import pytest
-from page_service import run_meisho, serving
-from page_steps import expect, open_page
+from page_steps import expect, open_page, wait_until_shown
 
 
 @pytest.fixture
-def page(new_page, own_city):
-    """A page of a service whose collection has its places."""
-    pytest.importorskip("meisho.cli.groups", reason="this build finds no places")
-    run_meisho("groups", own_city.collection)
-    with serving(own_city) as service:
-        yield new_page(service.url)
+def page(new_page, own_service):
+    """A page of a service that has just been told to find the places."""
+    page = new_page(own_service.url)
+    open_page(page, "#view=places")
+    page.get_by_role("button", name="Find the places").click()
+    page.wait_for_url("**view=jobs**")
+    expect(page.locator("tbody tr").first).to_contain_text("Done")
+    return page
 
 
 def test_places_are_shown_and_lead_to_a_search(page):
@@ -38,5 +39,11 @@ def test_a_duplicate_stays_dismissed(page):
     group.get_by_role("button", name="Not duplicates").click()
     expect(group).to_contain_class("dismissed")
     page.reload()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    expect(page.locator(".group:not(.dismissed)", has_text="the same again.jpg")).to_have_count(0)
+    wait_until_shown(page)
+    expect(group).to_have_count(0)
+    page.get_by_role("button", name="Show the dismissed too").click()
+    expect(group).to_contain_class("dismissed")
+    group.get_by_role("button", name="Put back").click()
+    expect(group).not_to_contain_class("dismissed")
+    open_page(page, "#view=duplicates")
+    expect(group).to_have_count(1)

@@ -3,12 +3,11 @@
 import json
 import re
 from dataclasses import replace
-from urllib.parse import unquote
 
 import numpy as np
 import pytest
 from page_service import run_meisho, serving
-from page_steps import answers, expect, open_page, search_by_photo
+from page_steps import answers, expect, open_page, search_by_photo, wait_for_address
 
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
@@ -85,11 +84,11 @@ def test_it_zooms_by_buttons_keys_and_wheel(page, match):
 
 def test_the_next_answer_and_back_to_the_list(page, match):
     order = answers(page)
-    assert unquote(page.url).endswith(f"why={order[0]}")
+    wait_for_address(page, "why", order[0])
     page.get_by_role("button", name="Next answer").click()
-    page.wait_for_url(lambda url: unquote(url).endswith(f"why={order[1]}"))
+    wait_for_address(page, "why", order[1])
     page.keyboard.press("k")
-    page.wait_for_url(lambda url: unquote(url).endswith(f"why={order[0]}"))
+    wait_for_address(page, "why", order[0])
     page.go_back()
     expect(page.locator("#why")).to_be_hidden()
     assert answers(page) == order

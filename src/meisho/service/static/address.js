@@ -1,6 +1,6 @@
 /** The address holds the whole state of the page, so Back works and a link can be shared. */
 
-const KEYS = ["view", "c", "photo", "query", "box", "folder", "after", "before", "gps", "top", "verify", "marked", "why", "id", "a", "b"];
+const KEYS = ["view", "c", "photo", "query", "box", "folder", "after", "before", "gps", "top", "verify", "marked", "why", "id", "a", "b", "hidden"];
 /** What narrows a search; kept when the query changes. */
 export const FILTERS = ["folder", "after", "before", "gps"];
 

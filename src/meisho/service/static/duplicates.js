@@ -1,5 +1,6 @@
 /** Duplicates: the same photo kept twice, and near copies; what was dismissed stays dismissed. */
 
+import { change } from "./address.js";
 import { call, get, has } from "./api.js";
 import { pickOf } from "./cards.js";
 import { button, el } from "./dom.js";
@@ -25,9 +26,8 @@ function groupOf(group, collection) {
       el("div", { class: "bar" }, el("h2", {}, t(`duplicates_${kind}`, { n: photos.length })),
         has("/v1/dismissals", "put") && button({ text: t(group.dismissed ? "dismiss_undo" : "dismiss"), class: "dismiss" }, dismiss)),
       el("ol", { class: "rows small-rows" }, photos.map((photo) => {
-        const pick = typeof photo === "string" ? { id: photo, name: photo.split("/").pop() } : photo;
-        const item = pickOf(pick);
-        item.append(el("div", { class: "about name", title: pick.id }, pick.id));
+        const item = pickOf(photo);
+        item.append(el("div", { class: "about name", title: photo.id }, photo.id));
         return item;
       })));
   }
@@ -35,12 +35,13 @@ function groupOf(group, collection) {
   return card;
 }
 
-export async function show({ c }, root, signal) {
+export async function show({ c, hidden }, root, signal) {
   let none = false;
   const list = await growing(el("div", {}), "more_duplicates", async (cursor) => {
-    const { groups, next } = await get("v1/duplicates", { collection: c, limit: AT_ONCE, cursor }, signal);
+    const { groups, next } = await get("v1/duplicates", { collection: c, limit: AT_ONCE, cursor, dismissed: hidden && true }, signal);
     none ||= !cursor && !groups.length;
     return [groups.map((group) => groupOf(group, c)), next];
   });
-  root.replaceChildren(el("h1", {}, t("view_duplicates")), el("p", { class: "soft" }, t(none ? "duplicates_none" : "duplicates_lead")), ...[none && finding("find_places")].filter(Boolean), ...list);
+  root.replaceChildren(el("h1", {}, t("view_duplicates")), el("p", { class: "soft" }, t(none ? "duplicates_none" : "duplicates_lead")), 
+    el("div", { class: "does" }, ...[none && finding("find_places"), has("/v1/dismissals", "put") && button({ text: t("show_dismissed"), "aria-pressed": String(Boolean(hidden)) }, () => change({ hidden: hidden ? "" : "1" }))].filter(Boolean)), ...list);
 }

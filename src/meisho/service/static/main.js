@@ -164,17 +164,18 @@ function bindTools() {
   }));
 }
 
+/** Texts first, so that the page can be seen; then what it needs of the service. */
 async function begin() {
   takeToken();
-  const texts = load();
+  const ready = Promise.all([loadCollections(), learnRoutes()]);
+  ready.catch(() => {}); // told below, when there are texts to tell it in
+  await load();
+  document.body.classList.remove("early");
+  const { photo, query, view } = here();
+  if (!photo && !query && !view) only("start");
   try {
-    const routes = learnRoutes();
-    await texts;
-    await loadCollections();
-    await routes;
+    await ready;
   } catch (error) {
-    await texts;
-    document.body.hidden = false;
     return tell(error);
   }
   bindTools();
@@ -183,7 +184,6 @@ async function begin() {
   for (const [view, { route }] of Object.entries(VIEWS)) document.querySelector(`nav [data-view=${view}]`).hidden = !has(route);
   document.querySelector("nav").hidden = !Object.values(VIEWS).some(({ route }) => has(route));
   addEventListener("hashchange", render);
-  document.body.hidden = false;
   await render();
 }
 

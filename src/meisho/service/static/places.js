@@ -54,10 +54,10 @@ async function showPlaces({ c }, root, signal) {
 }
 
 async function showPlace({ c, id }, root, signal) {
-  const { photos } = await get(`v1/places/${encodeURIComponent(id)}`, { collection: c }, signal);
+  const { details } = await get(`v1/places/${encodeURIComponent(id)}`, { collection: c }, signal);
   root.replaceChildren(
     el("p", {}, el("a", { href: "#view=places" }, `← ${t("view_places")}`)),
-    el("h1", {}, t("place_title", { n: photos.length })),
+    el("h1", {}, t("place_title", { n: details.length })),
     el("p", { class: "soft" }, t("place_lead")),
-    el("ol", { class: "rows" }, photos.map((photo) => pickOf(typeof photo === "string" ? { id: photo, name: photo.split("/").pop() } : photo))));
+    el("ol", { class: "rows" }, details.map((photo) => pickOf(photo))));
 }

@@ -22,6 +22,7 @@ const kept = new Map();
 const cards = new Map();
 let painted = null; // the search on the screen
 let found = null;
+let inOrder = []; // its answers as they stand on the screen
 
 const box = new Box($("frame"), (px) => change({ box: px ? px.join(",") : "" }));
 
@@ -54,7 +55,7 @@ export async function showSearch(state, signal) {
     } else await search(state, signal);
     painted = `${keyOf(state)} ${language}`;
   }
-  await showWhy(state, found, signal);
+  await showWhy(state, inOrder, signal);
 }
 
 async function search(state, signal) {
@@ -116,6 +117,7 @@ const pathOf = (id) => `v1/photos/${id.split("/").map(encodeURIComponent).join("
 async function addPhoto({ query, c }) {
   const file = fileOf(query);
   const { id } = await call("PUT", pathOf(file.name || "photo.jpg"), { body: file, params: { collection: c } });
+  await loadCollections();
   say(t("added", { id }));
   ask({ photo: id });
 }
@@ -123,6 +125,7 @@ async function addPhoto({ query, c }) {
 async function removePhoto({ photo, c }) {
   if (!confirm(t("remove_sure", { name: photo }))) return;
   await call("DELETE", pathOf(photo), { params: { collection: c } });
+  await loadCollections();
   location.hash = "";
 }
 
@@ -147,7 +150,9 @@ function paint(reply, state, checking = false) {
     gone.delete(answer.id);
   }
   for (const id of gone) cards.delete(id);
-  setChildren($("lists"), groupsOf(reply).map(([key, list]) => {
+  const groups = groupsOf(reply);
+  inOrder = groups.flatMap(([, list]) => list);
+  setChildren($("lists"), groups.map(([key, list]) => {
     const group = $("lists").querySelector(`[data-group=${key}]`) || el("section", { data: { group: key } }, el("h2", {}), el("ol", { class: "rows" }));
     group.firstChild.textContent = t(key, { n: list.length });
     setChildren(group.lastChild, list.map(({ id }) => cards.get(id)));

@@ -40,13 +40,13 @@ export function step(way) {
 }
 
 /** Open, change or close the dialog as the address says. */
-export async function showWhy(state, found, signal) {
+export async function showWhy(state, list, signal) {
   if (!state.why) {
     now = null;
     return dialog.open && dialog.close();
   }
-  const answer = found?.answers.find(({ id }) => id === state.why) || { id: state.why, name: nameOf({ photo: state.why }) };
-  now = { state, answer, list: found?.answers || [], match: kept.get(matchKey(state)) };
+  const answer = list.find(({ id }) => id === state.why) || { id: state.why, name: nameOf({ photo: state.why }) };
+  now = { state, answer, list, match: kept.get(matchKey(state)) };
   if (!dialog.open) dialog.showModal();
   zoom.reset();
   refresh();
