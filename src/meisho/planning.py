@@ -16,6 +16,7 @@ from meisho.photos import (
     printable_id,
     why_not_a_file,
 )
+from meisho.store.metadata import UPLOADS_FOLDER
 from meisho.store.records import PhotoRecord
 
 Pending = tuple[Photo, PhotoRecord]
@@ -166,6 +167,22 @@ def find_added(records: Sequence[PhotoRecord]) -> tuple[Photo, ...]:
     """Return the photos that were added by hand and whose files are there."""
     added = (Photo(record.id, Path(record.file)) for record in records if is_added_by_hand(record))
     return tuple(photo for photo in added if why_not_a_file(photo.path) is None)
+
+
+def with_uploads(folder: PhotoFolder, records: Sequence[PhotoRecord], collection: Path) -> PhotoFolder:
+    """Add what was uploaded into a collection below the folder: a walk does not look into collections.
+
+    Args:
+        folder: What a walk found.
+        records: What is recorded.
+        collection: The collection's directory.
+    """
+    start = os.path.join(place_below(collection / UPLOADS_FOLDER, folder.root), "")  # noqa: PTH118
+    found = {photo.id for photo in folder.photos}
+    uploaded = (r for r in records if r.file.startswith(start) and r.id not in found)
+    photos = [Photo(record.id, folder.root / record.file) for record in uploaded]
+    there = [photo for photo in photos if why_not_a_file(photo.path) is None]
+    return replace(folder, photos=(*folder.photos, *there)) if there else folder
 
 
 def why_not_sure(path: Path, *, by_hand: bool) -> str | None:

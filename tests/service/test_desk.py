@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
+import meisho
 from meisho.datasets.base import load_dataset
 from meisho.describing import Describer
 from meisho.extractors.base import load_extractor
@@ -373,3 +374,82 @@ def test_what_is_remembered_is_not_found_when_the_folder_is_indexed(client, plac
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(Finder.open(place.parent / "other")) == 9
+
+
+# --- programs, and hostile requests
+
+
+def test_a_program_adds_and_removes_photos(client):
+    with meisho.Client(str(client.base_url)) as service:
+        added = service.add("from a program/塔.jpg", picture(50))
+        assert (
+            added["done"] == "added" and service.search(picture(50), top=1)["answers"][0]["id"] == added["id"]
+        )
+        with pytest.raises(meisho.MeishoError, match="another photo has that name; choose another name"):
+            service.add("from a program/塔.jpg", picture(51))
+        assert service.remove(added["id"])["removed"] is True
+        with pytest.raises(meisho.MeishoError, match="holds no photo"):
+            service.remove(added["id"], strict=True)
+
+
+LONG = "x" * 5000
+HOSTILE = [
+    ("POST", "/v1/jobs", {"kind": "index", "options": {"prune": [1]}}),
+    ("POST", "/v1/jobs", {"kind": "evaluation", "options": {"evaluation": "../../x"}}),
+    ("POST", "/v1/jobs", {"kind": "index", "options": {str(n): 1 for n in range(50)}}),
+    ("POST", "/v1/jobs", {"kind": ["index"]}),
+    ("POST", "/v1/jobs", {}),
+    ("GET", "/v1/jobs/..%2f..%2fetc", None),
+    ("GET", f"/v1/jobs/{LONG}", None),
+    ("PUT", "/v1/feedback", {"photo": "0/0.jpg", "answer": LONG, "same": True}),
+    ("PUT", "/v1/feedback", {"photo": "0/0.jpg", "answer": "0/3.jpg", "same": "perhaps"}),
+    ("PUT", "/v1/feedback", {"photo": "0/0.jpg", "answer": "0/3.jpg", "same": True, "box": "1,2,3"}),
+    ("PUT", "/v1/feedback", {"photo": "0/0.jpg", "answer": "0/3.jpg", "same": True, "more": 1}),
+    ("PUT", "/v1/feedback", {"query": "'; DROP TABLE marks; --", "answer": "0/3.jpg", "same": True}),
+    ("GET", "/v1/feedback/export?format=exe", None),
+    ("PUT", "/v1/dismissals", {"kind": "photo", "id": "x", "dismissed": True}),
+    ("PUT", "/v1/dismissals", {"kind": "place", "id": LONG, "dismissed": True}),
+    ("POST", "/v1/evaluations", {"dataset": "/etc/passwd"}),
+    ("POST", "/v1/evaluations", {"dataset": "../../../../etc"}),
+    ("POST", "/v1/evaluations", {"dataset": "file,label\n" + "a,b,c\n" * 9}),
+    ("POST", "/v1/evaluations", {"dataset": "\0"}),
+    ("POST", "/v1/evaluations", {"dataset": "file,label\na,a\n", "rerank": "geometric:first=-1"}),
+    ("GET", "/v1/evaluations/..%2f..%2fcollection.json", None),
+    ("GET", "/v1/places?cursor=AAAA", None),
+    ("GET", "/v1/places?limit=100000", None),
+    ("GET", "/v1/places/..%2f..%2fx", None),
+    ("GET", "/v1/locations?most=0", None),
+    ("DELETE", "/v1/photos/0%2F0.jpg?file=delete", None),
+    ("DELETE", "/v1/photos/%2Fetc%2Fpasswd?file=delete&confirm=%2Fetc%2Fpasswd", None),
+    ("DELETE", "/v1/photos/..%2Fc.meisho%2Fa.jpg?file=delete&confirm=..%2Fc.meisho%2Fa.jpg", None),
+    ("PUT", "/v1/photos/a.jpg?replace=perhaps", None),
+    ("GET", "/v1/search/export?photo=0/0.jpg&top=100000", None),
+    ("GET", "/v1/search/export?photo=0/0.jpg&folder=" + LONG, None),
+    ("GET", "/v1/search/export?format=html", None),
+]  # fmt: skip
+
+
+def test_hostile_requests_are_refused_and_change_nothing(client, place):
+    before = {path: path.read_bytes() for path in (place / "photos").rglob("*.jpg")}
+    version = json_of(client.get("/v1/collection"))["version"]
+    for method, path, value in HOSTILE:
+        answer = client.request(method, path, json=value)
+        assert 400 <= answer.status_code < 500, (method, path[:80], answer.status_code, answer.text[:300])
+        json_of(answer, answer.status_code)
+    assert json_of(client.get("/v1/collection"))["version"] == version
+    assert {path: path.read_bytes() for path in (place / "photos").rglob("*.jpg")} == before
+    assert (place / "c.meisho" / "collection.json").is_file()
+    assert json_of(client.get("/v1/feedback/export"))["marks"] == []
+    assert json_of(client.get("/v1/jobs"))["jobs"] == []
+
+
+def test_bodies_that_are_no_json_are_refused(client):
+    for method, path in (
+        ("POST", "/v1/jobs"),
+        ("PUT", "/v1/feedback"),
+        ("PUT", "/v1/dismissals"),
+        ("POST", "/v1/evaluations"),
+    ):
+        for content in (b"", b"{", b"[]", b"\xff\xfe", b'{"a": 1, "a": 2}', b"[" * 10_000):
+            json_of(client.request(method, path, content=content), 422)
+        json_of(client.request(method, path, content=b"{}", headers={"content-type": "text/plain"}), 415)

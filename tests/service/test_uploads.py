@@ -13,12 +13,14 @@ import pytest
 from PIL import Image
 
 from meisho.errors import ImageError, InputError, LockedError
+from meisho.photos import find_photos
 from meisho.run.finding import Finder
 from meisho.run.indexing import add_photos, index_folder
 from meisho.service.gate import Gate, Together
 from meisho.service.problems import RefusedError
-from meisho.service.uploads import UPLOADS_FOLDER, Uploads
+from meisho.service.uploads import Uploads
 from meisho.store.collection import Collection
+from meisho.store.metadata import UPLOADS_FOLDER
 from processes import started
 from toy_features import MeanColor
 
@@ -275,6 +277,7 @@ def test_what_fails_together_fails_for_each_and_the_next_goes_on():
 PUTTER = """
 import sys
 from meisho.extractors.local_base import LOCAL_EXTRACTORS
+from meisho.photos import find_photos
 from meisho.run.finding import Finder
 from meisho.service.gate import Gate
 from meisho.service.uploads import Uploads
@@ -302,3 +305,35 @@ def test_what_was_acknowledged_is_there_after_a_kill(collection, photos, writabl
         assert all((photos / finder.snapshot.files[finder.row_of[i]]).is_file() for i in acknowledged)
     Uploads(finder, Gate(finder.path), writable=writable)
     assert not list((collection / UPLOADS_FOLDER).rglob(".*")) or writable
+
+
+def test_what_is_no_photo_is_neither_deleted_nor_written_over(finder, photos, tmp_path):
+    uploads = Uploads(finder, Gate(finder.path), writable=True)
+    for name in ("notes.txt", "a/.hidden", "key"):
+        (photos / name).write_text("mine")
+        with pytest.raises(RefusedError, match="is no photo of the collection"):
+            uploads.remove(name, delete_file=True, confirm=name)
+        assert (photos / name).read_text() == "mine"
+    inside = uploads.put("notes.txt", picture(50))
+    assert inside.id == "notes.txt.jpg" and (photos / "notes.txt").read_text() == "mine"
+
+
+def test_a_collection_below_its_photo_folder_is_not_written_into(photos, describer):
+    path = photos / "c.meisho"
+    index_folder(photos, path, describer)
+    finder = Finder.open(path, extractor=MeanColor())
+    uploads = Uploads(finder, Gate(path), writable=True)
+    with pytest.raises(RefusedError, match="lies in a folder that is not written to"):
+        uploads.put("c.meisho/index/a.jpg", picture(50))
+    for name in ("c.meisho/collection.json", "c.meisho/service.sqlite"):
+        with pytest.raises(RefusedError, match="lies in a folder that is not written to"):
+            uploads.remove(name, delete_file=True, confirm=name)
+    own = Uploads(finder, Gate(path)).put("a.jpg", picture(50))
+    assert own.id == "c.meisho/uploads/a.jpg" and len(find_photos(photos).photos) == 10
+    index_folder(photos, path, describer)  # a walk does not look into collections
+    finder.follow()
+    assert own.id in finder.row_of and len(finder) == 11
+    (path / UPLOADS_FOLDER / "a.jpg").unlink()
+    index_folder(photos, path, describer)
+    finder.follow()
+    assert own.id not in finder.row_of and len(finder) == 10

@@ -25,7 +25,7 @@ from meisho.photos import (
     printable_id,
     why_not_a_file,
 )
-from meisho.planning import Plan, find_added, plan_additions, plan_local_update, plan_update
+from meisho.planning import Plan, find_added, plan_additions, plan_local_update, plan_update, with_uploads
 from meisho.progress import BUILDING, Progress, Stages, silent
 from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
@@ -160,6 +160,7 @@ def _sync(
         if options.excludes is not None:
             keep_excludes(path, options.excludes)
         records = writer.records()
+        folder = folder if options.only else with_uploads(folder, records, path)
         plan = plan_update(
             records,
             folder,

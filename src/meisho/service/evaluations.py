@@ -36,8 +36,7 @@ from meisho.ranking import NO_ROW
 from meisho.rerank.chain import build_chain
 from meisho.service.notebook import now
 from meisho.service.problems import RefusedError
-from meisho.service.uploads import UPLOADS_FOLDER
-from meisho.store.metadata import Metadata, read_metadata
+from meisho.store.metadata import UPLOADS_FOLDER, Metadata, read_metadata
 
 if TYPE_CHECKING:  # it imports LanceDB
     from meisho.run.evaluating import Evaluation

@@ -17,16 +17,22 @@ from meisho.errors import ImageError, InputError
 from meisho.files import remove_leftovers, replacing
 from meisho.images import ImageOptions, load_sized_image, read_header
 from meisho.local_describing import LocalDescriber
-from meisho.photos import DEFAULT_EXCLUDES, Excludes, Photo, content_sha256, place_below, printable_id
+from meisho.photos import (
+    DEFAULT_EXCLUDES,
+    PHOTO_SUFFIXES,
+    RAW_SUFFIXES,
+    Excludes,
+    Photo,
+    content_sha256,
+    place_below,
+    printable_id,
+)
 from meisho.run.finding import Finder
 from meisho.run.summary import IndexSummary
 from meisho.service.gate import Gate, Together
 from meisho.service.names import place_inside, safe_name
 from meisho.service.problems import RefusedError
-from meisho.store.metadata import read_metadata
-
-UPLOADS_FOLDER = "uploads"
-"""Folder inside a collection for photos that were uploaded, where the photo folder is not written to."""
+from meisho.store.metadata import UPLOADS_FOLDER, read_metadata
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,10 @@ class Uploads:
         for part in _with_parents(safe):
             if pattern := patterns.find(part):
                 raise InputError(f"{safe}: the collection leaves out {pattern}; choose another name")
-        return place_inside(self._finder.photo_root, safe)
+        path = place_inside(self._finder.photo_root, safe)
+        if not self._may_write(path):
+            raise self._not_written_to(safe)
+        return path
 
     def _refuse_another(self, path: Path, photo_id: str, *, replace: bool) -> None:
         if not replace:
@@ -194,6 +203,8 @@ class Uploads:
             )
         if not self._may_write(path):
             raise self._not_written_to(photo_id)
+        if not self._holds(photo_id) and path.suffix.lower() not in PHOTO_SUFFIXES | RAW_SUFFIXES:
+            raise RefusedError("not-allowed", f"{photo_id}: is no photo of the collection", where="id")
 
     def _not_written_to(self, photo_id: str) -> RefusedError:
         return RefusedError(
@@ -204,9 +215,13 @@ class Uploads:
 
     def _may_write(self, path: Path) -> bool:
         """Whether files there may be replaced and deleted, links on the way included."""
-        folders = (self._own, self._finder.photo_root) if self._writable else (self._own,)
         real = Path(os.path.realpath(path.parent))
-        return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+        def lies_in(folder: Path) -> bool:
+            return real.is_relative_to(os.path.realpath(folder))
+
+        below_root = self._writable and lies_in(self._finder.photo_root) and not lies_in(self._finder.path)
+        return lies_in(self._own) or below_root
 
     def _write(self, path: Path, content: bytes) -> None:
         try:

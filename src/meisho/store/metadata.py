@@ -15,6 +15,9 @@ METADATA_FILE = "collection.json"
 INDEX_FOLDER = "index"
 """Folder inside a collection for everything derived from it."""
 
+UPLOADS_FOLDER = "uploads"
+"""Folder inside a collection for photos that were sent to a service."""
+
 COPY_FILE = "collection-copy.json"
 """The same once more: without it, one damaged byte would make a whole collection useless."""
 
