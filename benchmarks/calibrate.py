@@ -93,7 +93,7 @@ def ask(places: RealPlaces, kept: Path) -> Iterator[Asked]:
     for query, others, is_here in lists:
         similarities = vectors[others] @ vectors[query]
         background = sample_background(places, query, is_here=is_here)
-        gaps = measure_gaps(similarities, np.tile(background @ vectors[query], (len(others), 1)))
+        gaps = measure_gaps(similarities, (background @ vectors[query])[None], np.zeros(len(others), int))
         evidence = tuple(
             replace(to_evidence(record, "affine"), similarity=float(similarity), gap=float(gap))
             for record, similarity, gap in zip(

@@ -43,19 +43,21 @@ class Judging:
     def gather(
         self, asked: Int64Array, rows: Int64Array, pairs: "Sequence[PhotoPair]" = ()
     ) -> list[PairEvidence]:
-        """Return what is known of B pairs: rows of `queries` (B,), and of the database (B,)."""
-        if not len(rows):
-            return []
+        """Return what is known of B pairs: rows of `queries` (B,), and of the database (B,).
+
+        Of the descriptors nothing is asked where nothing is calibrated.
+        """
+        local = [pair.evidence for pair in pairs] or [PairEvidence()] * len(rows)
+        if self.calibration is None or not len(rows):
+            return local
         similarities = np.einsum(
             "bd,bd->b", self.queries[asked], self.state.snapshot.descriptors.vectors[rows]
         )
-        different, places = np.unique(asked, return_inverse=True)  # one query has many answers
-        middles, spreads = measure_background(self.queries[different] @ self.state.background.T)
-        gaps = (similarities - middles[places]) / spreads[places]
-        local = [pair.evidence for pair in pairs] or [PairEvidence()] * len(rows)
+        each, places = np.unique(asked, return_inverse=True)
+        gaps = measure_gaps(similarities, (self.queries[each] @ self.state.background.T), places)
         return [
-            replace(each, similarity=float(similarity), gap=float(gap))
-            for each, similarity, gap in zip(local, similarities, gaps, strict=True)
+            replace(evidence, similarity=float(similarity), gap=float(gap))
+            for evidence, similarity, gap in zip(local, similarities, gaps, strict=True)
         ]
 
     def judge(self, evidence: Sequence[PairEvidence]) -> list[Judgement]:
@@ -74,23 +76,23 @@ def find_calibration(
     return CALIBRATIONS.get((fingerprint(metadata.provenance), how))
 
 
-def measure_gaps(similarities: Float32Array, background: Float32Array) -> Float64Array:
+def measure_gaps(
+    similarities: Float32Array, background: Float32Array, places: Int64Array | None = None
+) -> Float64Array:
     """Return how far similarities (B,) lie above their queries' background, in spreads of it.
 
     Args:
         similarities: Those of B pairs.
-        background: (B, S) those of the same queries with photos of no account: their median is where the
-            background lies, and the way down to the lowest sixth is its spread. What lies above may be the
-            query's own place.
+        background: (Q, S) those of Q queries with photos of no account: their median is where the background
+            lies, and the way down to the lowest sixth is its spread. What lies above may be the query's own
+            place.
+        places: (B,) the query of each pair; None: each has its own.
     """
-    middles, spreads = measure_background(background)
-    return np.asarray((similarities - middles) / spreads)
-
-
-def measure_background(background: Float32Array) -> tuple[Float64Array, Float64Array]:
-    """Return where the backgrounds (B, S) of B queries lie, (B,), and their spreads, see `measure_gaps`."""
-    middles, lows = np.quantile(background.astype(np.float64), [1 / 2, 1 / 6], axis=1)
-    return middles, np.maximum(middles - lows, _LEAST_SPREAD)
+    middle, low = np.quantile(background.astype(np.float64), [1 / 2, 1 / 6], axis=1)
+    spread = np.maximum(middle - low, _LEAST_SPREAD)
+    if places is not None:
+        middle, spread = middle[places], spread[places]
+    return np.asarray((similarities - middle) / spread)
 
 
 _LEAST_SPREAD = 0.02

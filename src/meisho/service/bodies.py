@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from meisho.documents import parse_json
 from meisho.errors import InputError
@@ -123,6 +124,8 @@ class Reading:
                     if received > most:
                         raise too_large(most)
                     yield part
+        except ClientDisconnect as error:
+            raise RefusedError("invalid", "the request ended too early") from error
         except TimeoutError as error:
             seconds = self._settings.body_seconds
             raise RefusedError("too-slow", f"the request took more than {seconds} s to arrive") from error

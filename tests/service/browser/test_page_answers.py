@@ -1,10 +1,13 @@
 """The answers: first by likeness, then as geometry orders them; each is where a search can begin."""
 
 import re
+from urllib.parse import urlsplit
 
 from page_city import HOSTILE
+from page_service import serving
 from page_steps import (
     answers,
+    draw_box,
     expect,
     open_page,
     search_by_file,
@@ -82,17 +85,20 @@ def test_a_link_holds_the_whole_query(new_page):
     expect(other.locator("#frame .region")).to_be_visible()
 
 
-def test_a_photo_that_the_service_forgot_is_sent_again(page, service):
-    page.watched.expected.append("status of 404")
-    open_page(page)
-    search_by_file(page, service.query("karowick"))
-    found = answers(page)
-    # A service that was started anew knows the photo no more: so does one that is told another digest.
-    page.evaluate("location.hash = ''")
-    expect(page.locator("#start")).to_be_visible()
-    page.go_back()
-    wait_for_answers(page)
-    assert answers(page) == found
+def test_a_photo_that_the_service_forgot_is_sent_again(new_page, city):
+    with serving(city) as service:
+        page = new_page(service.url)
+        page.watched.expected.append("status of 404")
+        open_page(page)
+        search_by_file(page, service.query("karowick"))
+    with serving(city, port=urlsplit(service.url).port):  # started anew: it knows no photo of anybody
+        before = len(page.watched.requests)
+        draw_box(page, (0.1, 0.1), (0.9, 0.9))
+        page.wait_for_url("**box=**")
+        wait_for_answers(page)
+        sent = [path for method, path, _ in page.watched.requests[before:] if method == "POST"]
+        assert sent[:3] == ["v1/search", "v1/queries", "v1/search"]
+        assert answers(page, "same")
 
 
 def test_a_link_to_a_photo_of_someone_else_says_so(page):
