@@ -119,15 +119,14 @@ def test_search_from_what_is_shown(page, match):
     assert re.search(r"#photo=[^&]+$", page.url)
 
 
-def test_without_local_features_both_photos_are_shown_and_nothing_is_claimed(new_page, city, tmp_path):
+def test_without_local_features_both_photos_are_shown_and_none_is_compared(new_page, city, tmp_path):
     plain = replace(city, collection=tmp_path / "plain.meisho")
     run_meisho("index", city.photos, "--to", plain.collection)
     with serving(plain) as service:
         page = new_page(service.url)
         open_page(page, f"#photo={PHOTO}")
-        expect(page.get_by_role("heading", level=1)).to_contain_text("photos most like it")
-        expect(page.locator(".verdict")).to_have_count(0)
-        expect(page.locator("#lists .card").first).to_contain_text("Likeness")
+        expect(page.locator("#found-facts")).to_contain_text("no local features")
+        assert [search["verify"] for search in page.watched.searches()] == [0]
         page.locator("#lists .photo").first.click()
         expect(page.locator("#canvas img")).to_have_count(2)
         expect(page.locator("#why-facts")).to_contain_text("no local features")
