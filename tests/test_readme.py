@@ -17,6 +17,7 @@ PAGES = [
     "docs/evaluation.md",
     "docs/getting_data.md",
     "docs/reranking.md",
+    "docs/service.md",
     "docs/training.md",
 ]
 

@@ -56,4 +56,5 @@ def demo(
     own = shell_line(command, "index", "PATH/TO/YOUR/PHOTOS", "--to", "my.meisho")
     say("\nLook at the answers:      ", strong(page))
     say("Ask the city a question:  ", question)
+    say("Or in your browser:       ", shell_line(command, "serve", to / "collection", "--open"))
     say("Now your own photos:      ", strong(own))
