@@ -103,6 +103,8 @@ READS = {
     "match": {"query", "database"},
     "evaluate": {"root", "compare", "config", "whitening"},
     "whiten": {"photos"},
+    "groups": {"collection"},
+    "serve": {"collections", "token_file"},
     "gld-retrieval": {"queries", "database", "sample", "solution"},
     "bundle": {"wheel"},
     "check": {"root", "collection"},

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
@@ -370,7 +371,17 @@ def test_answers_are_exported_as_json_table_and_page(client):
 def test_what_is_remembered_is_not_found_when_the_folder_is_indexed(client, place):
     put(client, "a.jpg", picture(50))
     json_of(client.put("/v1/feedback", json={"photo": "0/0.jpg", "answer": "0/3.jpg", "same": True}))
-    command = ["meisho", "index", str(place), "--to", str(place.parent / "other"), "--size", "64"]
+    command = [
+        sys.executable,
+        "-m",
+        "meisho.cli",
+        "index",
+        str(place),
+        "--to",
+        str(place.parent / "other"),
+        "--size",
+        "64",
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(Finder.open(place.parent / "other")) == 9

@@ -190,6 +190,7 @@ def test_jobs_are_remembered_and_those_that_ran_ended_with_the_server(place, gat
 
 SERVER = """
 import sys, threading
+from pathlib import Path
 from meisho.service.gate import Gate
 from meisho.service.jobs import Jobs
 from meisho.service.notebook import Notebook
