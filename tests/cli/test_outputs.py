@@ -39,6 +39,8 @@ WRITES = {
     "match --to": ["match", "a.jpg", "b.jpg", "--to", "OUT.png"],
     "match --to, as .jpg": ["match", "a.jpg", "b.jpg", "--to", "OUT.JPG"],
     "match --to, as .webp": ["match", "a.jpg", "b.jpg", "--to", "OUT.webp"],
+    "groups --html": ["groups", "c", "--html", "OUT.html"],
+    "groups --to, said as --csv": ["groups", "c", "--csv", "OUT.csv"],
     "whiten --to": ["whiten", "photos", "--to", "OUT.safetensors"],
     "export --to": ["export", "default", "--to", "OUT.onnx"],
     "submit --to": [
@@ -101,6 +103,7 @@ READS = {
     "index": {"photos", "whitening"},
     "search": {"collection", "queries", "weights", "whitening"},
     "match": {"query", "database"},
+    "groups": {"collection"},
     "evaluate": {"root", "compare", "config", "whitening"},
     "whiten": {"photos"},
     "groups": {"collection"},
