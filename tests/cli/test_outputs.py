@@ -106,7 +106,6 @@ READS = {
     "groups": {"collection"},
     "evaluate": {"root", "compare", "config", "whitening"},
     "whiten": {"photos"},
-    "groups": {"collection"},
     "serve": {"collections", "token_file"},
     "gld-retrieval": {"queries", "database", "sample", "solution"},
     "bundle": {"wheel"},
