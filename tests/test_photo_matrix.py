@@ -421,6 +421,13 @@ AS_DRAWN = {
         )
         for b in (1, 2, 4, 8)
     },
+    **{
+        f"PNG, grey of {b} bits, a clear one": (
+            lambda b=b: png(b, 0, DEEP[..., 0] >> (16 - b), struct.pack(">H", b > 1)),
+            lambda b=b: with_clear(DEEP[..., :1] >> (16 - b), b > 1, b),
+        )
+        for b in (1, 2, 4, 8)
+    },
     "GIF, a clear colour": (
         lambda: encode(half_clear(), "GIF", transparency=0),
         lambda: np.where(Y[..., None] < 0.3, 255, np.asarray(half_clear().convert("RGB"))),
@@ -494,6 +501,10 @@ AS_DRAWN = {
 }
 
 
+def with_clear(steps, clear, bits):
+    return np.repeat(np.where(steps == clear, 255, steps * 255.0 / (2**bits - 1)), 3, axis=2)
+
+
 def half_clear():
     return Image.fromarray(np.uint8(np.where(Y < 0.3, 0, 1 + X * 200))).convert("P")
 
@@ -539,6 +550,10 @@ REFUSED = {
     "PNG, a clear colour of 16 bits": (
         lambda: png(16, 2, CLEAR, struct.pack(">3H", 300, 600, 900)),
         "16-bit RGB with one transparent colour",
+    ),
+    "PNG, colours beyond its palette": (
+        lambda: png(8, 3, DEEP[..., 0] >> 8, palette=bytes(300)),
+        "damaged: it names colours that its palette of 100 lacks",
     ),
     "JPEG of 12 bits": (
         lambda: imagecodecs.jpeg_encode((DEEP >> 4).astype("u2"), bitspersample=12),

@@ -16,12 +16,10 @@ def to_resizable(image: Image.Image) -> Image.Image:
         return drop_empty_alpha(image.convert("RGBA"))  # one colour is marked as transparent
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
         return image
-    if image.mode.startswith(("I", "F")):
-        grey = _scale_to_8_bits(image)
+    if image.mode.startswith(("1", "I", "F")):
+        grey = image.convert("L") if image.mode == "1" else _scale_to_8_bits(image)
         clear = image.info.get("transparency")
         return grey if clear is None else drop_empty_alpha(_hide(grey, image, clear))
-    if image.mode == "1":
-        return image.convert("L")
     return drop_empty_alpha(image.convert("RGBA")) if image.has_transparency_data else image.convert("RGB")
 
 

@@ -36,8 +36,9 @@ _UNSUPPORTED = (
     ),
 )
 _UNDECODED = re.compile(
-    r"decoder error|broken data stream|could not create decoder|next frame|Failed to decode|Invalid input"
-    r"|Decoder plugin|cannot decode image data|codec error|buffer overrun|bad (marker|value|image)"
+    r"decoder error|(broken|unrecognized) data stream|could not create decoder|next frame|Failed to decode"
+    r"|Invalid input|Decoder plugin|cannot decode image data|codec error|buffer overrun"
+    r"|bad (marker|value|image)"
 )
 
 
@@ -162,8 +163,8 @@ def find_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where it is missing, broken or has been applied by Pillow."""
     if image.format == "TIFF":
         return 1  # Pillow turns a TIFF upright when it is loaded and gives the upright size before
-    try:
-        orientation = image.getexif().get(0x0112)
+    try:  # not `image.getexif`: that of a PNG decodes it, and what is wrong with it would be lost here
+        orientation = Image.Image.getexif(image).get(0x0112)
     except Exception:  # broken EXIF raises nearly anything, and says nothing about the pixels
         return 1
     return orientation if orientation in UPRIGHT else 1

@@ -30,6 +30,7 @@ from meisho.jpeg import decode_jpeg
 from meisho.memory import Admit, refuse_cost
 from meisho.orientations import UPRIGHT
 from meisho.photos import Box, Photo
+from meisho.png import decode_png
 
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -334,7 +335,10 @@ def _decode(image: Image.Image, reduction: int) -> Image.Image:
     """Return the pixels of an opened photo as they are stored, a JPEG at 1/`reduction` of its size."""
     if image.format in ("JPEG", "MPO"):
         return decode_jpeg(image, image.size, reduction)
-    image.load()
+    if image.format == "PNG":
+        decode_png(image)
+    else:
+        image.load()
     return drop_empty_alpha(image)
 
 
