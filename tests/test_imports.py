@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "orientations": set(),
     "jpeg": {"arrays", "signatures"},
     "png": {"signatures"},
-    "strips": {"arrays", "jpeg"},
+    "strips": {"arrays", "colours", "jpeg"},
     "tiff": {"arrays", "orientations", "strips"},
     "image_files": {"errors", "orientations", "photos", "signatures", "jpeg", "png", "tiff"},
     "images": {

@@ -397,6 +397,7 @@ def test_a_photo_is_read_as_opencv_reads_it(kind):
 
 # --- What OpenCV does not read, or reads otherwise: the drawing is the measure ------------------------------
 
+OLD_COPY = [(255, "H", 1, 2, True)]
 AS_DRAWN = {
     "BMP, fields, 32 bits": (lambda: fields((0xFF0000, 0xFF00, 0xFF)), lambda: BYTES),
     "BMP, fields at the other end": (lambda: fields((0xFF000000, 0xFF0000, 0xFF00)), lambda: BYTES),
@@ -494,11 +495,66 @@ AS_DRAWN = {
         ),
         lambda: 255 * (ALPHA * GREY + 1 - ALPHA),
     ),
+    **{
+        f"TIFF, white is {most}": (
+            lambda most=most, shown=shown: tiff(
+                (COLOURS * shown).round().astype("u2"),
+                photometric="rgb",
+                extratags=[(281, "H", 3, (most,) * 3, True)],
+            ),
+            lambda shown=shown, white=white: BYTES * (shown / white),
+        )
+        for most, shown, white in [(4095, 4095, 4095), (1023, 1023, 1023), (40000, 40000, 65535)]
+    },
+    **{
+        f"TIFF, floats up to {white}, a spark of {spark}": (
+            lambda white=white, spark=spark: tiff(sparked(white, spark), photometric="rgb"),
+            lambda: BYTES,
+        )
+        for white, spark in [(1, 1), (1, 1e30), (255, 255), (255, 1e9), (1, 40), (1, -1e30), (1, np.inf)]
+    },
+    "PFM, a spark": (
+        lambda: b"Pf\n%d %d\n-1.0\n" % (WIDTH, HEIGHT) + sparked(9, 1e9)[::-1, :, 0].astype("<f4").tobytes(),
+        lambda: 255 * GREY,
+    ),
+    **{
+        f"TIFF, {first}, then the picture, {kind}": (
+            lambda small=small, tags=tags, kind=kind: pages_behind(small, tags, kind),
+            lambda: BYTES,
+        )
+        for first, (small, tags) in {
+            "a smaller copy": (BYTES, {"photometric": "rgb", "subfiletype": 1}),
+            "a mask": (X > 0.5, {"photometric": "minisblack", "subfiletype": 4}),
+            "a smaller copy in old words": (BYTES, {"photometric": "rgb", "extratags": OLD_COPY}),
+        }.items()
+        for kind in ("u1", "u2")
+    },
+    "TIFF, a smaller copy alone": (
+        lambda: tiff(BYTES, photometric="rgb", subfiletype=1),
+        lambda: BYTES,
+    ),
     "BigTIFF, big endian": (
         lambda: tiff(BYTES, photometric="rgb", bigtiff=True, byteorder=">"),
         lambda: BYTES,
     ),
 }
+
+
+def sparked(white, spark):
+    """Return floats in which one pixel lies far beyond the others."""
+    values = (COLOURS * white).astype(np.float32)
+    values[3, 90] = spark
+    return values
+
+
+def pages_behind(small, tags, kind):
+    """Write a TIFF whose first two pages are small, marked by `tags`; the picture is the third."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as pages:
+        for _ in range(2):
+            pages.write(small[::-4, ::4], metadata=None, **tags)
+        pages.write((COLOURS * np.iinfo(kind).max).astype(kind), photometric="rgb", metadata=None)
+    return file.getvalue()
 
 
 def with_clear(steps, clear, bits):

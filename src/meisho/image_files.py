@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -69,8 +70,8 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     if head.startswith(TIFF):
         from meisho.tiff import open_deep  # which other photos do without
 
-        if (deep := open_deep(file)) is not None:
-            return deep
+        page = open_deep(file)
+        return page if isinstance(page, Image.Image) else _open_by_pillow(page, head)
     if head.startswith(JPEG2000):
         refuse_deep_colours(file)
     if head[4:8] == b"ftyp" or head[8:12] == b"WEBP":
@@ -80,7 +81,7 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     return _open_by_pillow(file, head)
 
 
-def _open_by_pillow(file: io.BufferedReader | io.BytesIO, head: bytes) -> Image.Image:
+def _open_by_pillow(file: IO[bytes], head: bytes) -> Image.Image:
     file.seek(0)
     try:
         return Image.open(file, formats=_FORMATS)
