@@ -204,6 +204,20 @@ def encode_jpeg(kind):
     return file.getvalue()
 
 
+def cut_before_scan(number, end):
+    """Return a cut of a progressive JPEG: `number` scans, and what is put behind them."""
+    data = encode_jpeg("progressive")
+    starts = [place for place in range(len(data)) if data.startswith(b"\xff\xda", place)]
+    return data[: starts[number]] + end
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_progressive_jpeg_that_is_cut_between_scans_is_refused(number, end):
+    with pytest.raises(ImageError, match="ends before the last scan"):
+        read(cut_before_scan(number, end))
+
+
 JPEG_DAMAGES = {
     "half cut": lambda data: data[: len(data) // 2],
     "last tenth cut": lambda data: data[: len(data) * 9 // 10],
