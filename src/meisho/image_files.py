@@ -25,6 +25,7 @@ MAX_PIXELS = 300_000_000
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "DIB", "PPM", "JPEG2000", "AVIF")
 _EMPTY_BYTES = 1024
+_NO_PREVIEW = "this RAW photo holds no JPEG; develop it to one"
 _CUT = re.compile(r"truncated|end of file|outside of file", re.IGNORECASE)
 _UNSUPPORTED = (
     (
@@ -146,10 +147,15 @@ def _find_preview(path: Path) -> io.BytesIO:
     try:
         with rawpy.imread(str(path)) as raw:
             preview = raw.extract_thumb()
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError) as error:
+        raise ImageError(path, _NO_PREVIEW) from error
+    except rawpy.LibRawUnsufficientMemoryError as error:
+        raise MemoryError from error
     except rawpy.LibRawError as error:
-        raise ImageError(path, f"no picture can be read of this RAW photo ({error})") from error
+        reason = "damaged, or RAW of a kind that is not known: no picture can be read of this RAW photo"
+        raise ImageError(path, reason) from error
     if preview.format != rawpy.ThumbFormat.JPEG:
-        raise ImageError(path, "this RAW photo holds no JPEG; develop it to one")
+        raise ImageError(path, _NO_PREVIEW)
     return io.BytesIO(bytes(preview.data))
 
 
