@@ -456,6 +456,17 @@ AS_DRAWN = {
         ),
     ),
     "DIB": (lambda: bmp(24, BYTES[::-1, :, ::-1].tobytes())[14:], lambda: BYTES),
+    **{
+        f"Netpbm, RGB up to {most}": (
+            lambda most=most, kind=kind: netpbm(6, most, (most * COLOURS).round().astype(kind)),
+            lambda: BYTES,
+        )
+        for most, kind in [(100, "u1"), (254, "u1"), (256, ">u2")]
+    },
+    "Netpbm, grey up to 4095": (
+        lambda: netpbm(5, 4095, (4095 * COLOURS[..., 0]).round().astype(">u2")),
+        lambda: 255 * GREY,
+    ),
     "PFM": (
         lambda: b"Pf\n%d %d\n-1.0\n" % (WIDTH, HEIGHT) + COLOURS[::-1, :, 0].astype("<f4").tobytes(),
         lambda: 255 * GREY,
@@ -625,6 +636,18 @@ REFUSED = {
         lambda: png(8, 3, DEEP[..., 0] >> 8, palette=bytes(300)),
         "damaged: it names colours that its palette of 100 lacks",
     ),
+    **{
+        f"Netpbm, values beyond {most}": (
+            lambda magic=magic, most=most, values=values: netpbm(magic, most, values),
+            f"damaged: it holds values beyond {most}",
+        )
+        for magic, most, values in [
+            (5, 100, BYTES[..., 0]),
+            (6, 254, BYTES),
+            (5, 4095, DEEP[..., 0]),
+            (6, 65534, np.full_like(DEEP, 65535)),
+        ]
+    },
     "JPEG of 12 bits": (
         lambda: imagecodecs.jpeg_encode((DEEP >> 4).astype("u2"), bitspersample=12),
         "12 bits per colour",

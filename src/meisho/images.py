@@ -28,6 +28,7 @@ from meisho.errors import ConfigError, ImageError, InputError
 from meisho.image_files import find_orientation, open_photo, plain_errors, upright_size
 from meisho.jpeg import decode_jpeg
 from meisho.memory import Admit, refuse_cost
+from meisho.netpbm import refuse_beyond
 from meisho.orientations import UPRIGHT
 from meisho.photos import Box, Photo
 from meisho.png import decode_png
@@ -337,8 +338,9 @@ def _decode(image: Image.Image, reduction: int) -> Image.Image:
         return decode_jpeg(image, image.size, reduction)
     if image.format == "PNG":
         decode_png(image)
-    else:
-        image.load()
+    elif image.format == "PPM":
+        refuse_beyond(image)
+    image.load()
     return drop_empty_alpha(image)
 
 
