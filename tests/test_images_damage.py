@@ -1,17 +1,19 @@
 """A damaged photo is refused; where its container has no checksum to tell it by, a table below says so."""
 
 import io
+import zlib
 
 import cv2
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from meisho.errors import ImageError
 from meisho.images import ImageOptions, load_image
 from meisho.photos import Photo
-from photo_drawings import encode, noisy, tiff, zeroed
+from photo_drawings import chunk, encode, noisy, tiff, zeroed
 
 PICTURE = noisy()
 PIXELS = np.asarray(PICTURE)
@@ -121,6 +123,54 @@ BY_LUCK = {  # told or not by what the bytes happen to be, so that nothing is pr
     "TIFF, JPEG": {FLIPS},
     "TIFF, its table at the end": {HOLE, SMALL},
 }
+
+
+def reworked(data, change):
+    """Return a PNG whose inflated pixels are changed; the checksums of its chunks are right."""
+    place = data.index(b"IDAT")
+    last = place + 4 + int.from_bytes(data[place - 4 : place], "big")
+    packed = change(zlib.decompress(data[place + 4 : last]))
+    return data[: place - 4] + chunk(b"IDAT", packed) + data[last + 4 :]
+
+
+def one_chunk(**options):
+    """Return a PNG whose pixels stand in one chunk; its last rows are black."""
+    picture = PIXELS.copy()
+    picture[-9:] = 0
+    data = encode(Image.fromarray(picture), "PNG", **options)
+    while (place := data.index(b"IDAT")) and data.count(b"IDAT") > 1:
+        data = join_idats(data, place)
+    return data
+
+
+def join_idats(data, place):
+    last = place + 4 + int.from_bytes(data[place - 4 : place], "big")
+    size = int.from_bytes(data[last + 4 : last + 8], "big")
+    joined = data[place + 4 : last] + data[last + 12 : last + 12 + size]
+    return data[: place - 4] + chunk(b"IDAT", joined) + data[last + 16 + size :]
+
+
+ROW = 1 + 3 * PICTURE.width
+INNER_DAMAGES = {  # of what is inflated; every chunk has its right checksum
+    "half the rows": lambda rows: zlib.compress(rows[: len(rows) // ROW // 2 * ROW]),
+    "the last row missing": lambda rows: zlib.compress(rows[:-ROW]),
+    "the last byte missing": lambda rows: zlib.compress(rows[:-1]),
+    "no row": lambda _: zlib.compress(b""),
+    "filter 9": lambda rows: zlib.compress(b"\x09" + rows[1:]),
+    "filter 5 in the last row": lambda rows: zlib.compress(rows[:-ROW] + b"\5" + rows[1 - ROW :]),
+    "a wrong sum": lambda rows: zlib.compress(rows)[:-4] + b"abcd",
+    "no end": lambda rows: zlib.compress(rows)[:-99],
+    "no zlib": lambda rows: rows,
+}
+
+
+@pytest.mark.parametrize("damage", INNER_DAMAGES)
+@pytest.mark.parametrize("interlace", [0, 1])
+def test_a_png_that_is_damaged_within_its_chunks_is_refused(interlace, damage):
+    whole = one_chunk(interlace=interlace)
+    assert load(reworked(whole, zlib.compress)).shape == PIXELS.shape
+    with pytest.raises(ImageError, match=r"truncated|damaged"):
+        load(reworked(whole, INNER_DAMAGES[damage]))
 
 
 def load(data):

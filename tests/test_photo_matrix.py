@@ -204,6 +204,20 @@ def encode_jpeg(kind):
     return file.getvalue()
 
 
+def cut_before_scan(number, end):
+    """Return a cut of a progressive JPEG: `number` scans, and what is put behind them."""
+    data = encode_jpeg("progressive")
+    starts = [place for place in range(len(data)) if data.startswith(b"\xff\xda", place)]
+    return data[: starts[number]] + end
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_progressive_jpeg_that_is_cut_between_scans_is_refused(number, end):
+    with pytest.raises(ImageError, match="ends before the last scan"):
+        read(cut_before_scan(number, end))
+
+
 JPEG_DAMAGES = {
     "half cut": lambda data: data[: len(data) // 2],
     "last tenth cut": lambda data: data[: len(data) * 9 // 10],
@@ -397,6 +411,7 @@ def test_a_photo_is_read_as_opencv_reads_it(kind):
 
 # --- What OpenCV does not read, or reads otherwise: the drawing is the measure ------------------------------
 
+OLD_COPY = [(255, "H", 1, 2, True)]
 AS_DRAWN = {
     "BMP, fields, 32 bits": (lambda: fields((0xFF0000, 0xFF00, 0xFF)), lambda: BYTES),
     "BMP, fields at the other end": (lambda: fields((0xFF000000, 0xFF0000, 0xFF00)), lambda: BYTES),
@@ -421,6 +436,13 @@ AS_DRAWN = {
         )
         for b in (1, 2, 4, 8)
     },
+    **{
+        f"PNG, grey of {b} bits, a clear one": (
+            lambda b=b: png(b, 0, DEEP[..., 0] >> (16 - b), struct.pack(">H", b > 1)),
+            lambda b=b: with_clear(DEEP[..., :1] >> (16 - b), b > 1, b),
+        )
+        for b in (1, 2, 4, 8)
+    },
     "GIF, a clear colour": (
         lambda: encode(half_clear(), "GIF", transparency=0),
         lambda: np.where(Y[..., None] < 0.3, 255, np.asarray(half_clear().convert("RGB"))),
@@ -434,6 +456,17 @@ AS_DRAWN = {
         ),
     ),
     "DIB": (lambda: bmp(24, BYTES[::-1, :, ::-1].tobytes())[14:], lambda: BYTES),
+    **{
+        f"Netpbm, RGB up to {most}": (
+            lambda most=most, kind=kind: netpbm(6, most, (most * COLOURS).round().astype(kind)),
+            lambda: BYTES,
+        )
+        for most, kind in [(100, "u1"), (254, "u1"), (256, ">u2")]
+    },
+    "Netpbm, grey up to 4095": (
+        lambda: netpbm(5, 4095, (4095 * COLOURS[..., 0]).round().astype(">u2")),
+        lambda: 255 * GREY,
+    ),
     "PFM": (
         lambda: b"Pf\n%d %d\n-1.0\n" % (WIDTH, HEIGHT) + COLOURS[::-1, :, 0].astype("<f4").tobytes(),
         lambda: 255 * GREY,
@@ -487,11 +520,70 @@ AS_DRAWN = {
         ),
         lambda: 255 * (ALPHA * GREY + 1 - ALPHA),
     ),
+    **{
+        f"TIFF, white is {most}": (
+            lambda most=most, shown=shown: tiff(
+                (COLOURS * shown).round().astype("u2"),
+                photometric="rgb",
+                extratags=[(281, "H", 3, (most,) * 3, True)],
+            ),
+            lambda shown=shown, white=white: BYTES * (shown / white),
+        )
+        for most, shown, white in [(4095, 4095, 4095), (1023, 1023, 1023), (40000, 40000, 65535)]
+    },
+    **{
+        f"TIFF, floats up to {white}, a spark of {spark}": (
+            lambda white=white, spark=spark: tiff(sparked(white, spark), photometric="rgb"),
+            lambda: BYTES,
+        )
+        for white, spark in [(1, 1), (1, 1e30), (255, 255), (255, 1e9), (1, 40), (1, -1e30), (1, np.inf)]
+    },
+    "PFM, a spark": (
+        lambda: b"Pf\n%d %d\n-1.0\n" % (WIDTH, HEIGHT) + sparked(9, 1e9)[::-1, :, 0].astype("<f4").tobytes(),
+        lambda: 255 * GREY,
+    ),
+    **{
+        f"TIFF, {first}, then the picture, {kind}": (
+            lambda small=small, tags=tags, kind=kind: pages_behind(small, tags, kind),
+            lambda: BYTES,
+        )
+        for first, (small, tags) in {
+            "a smaller copy": (BYTES, {"photometric": "rgb", "subfiletype": 1}),
+            "a mask": (X > 0.5, {"photometric": "minisblack", "subfiletype": 4}),
+            "a smaller copy in old words": (BYTES, {"photometric": "rgb", "extratags": OLD_COPY}),
+        }.items()
+        for kind in ("u1", "u2")
+    },
+    "TIFF, a smaller copy alone": (
+        lambda: tiff(BYTES, photometric="rgb", subfiletype=1),
+        lambda: BYTES,
+    ),
     "BigTIFF, big endian": (
         lambda: tiff(BYTES, photometric="rgb", bigtiff=True, byteorder=">"),
         lambda: BYTES,
     ),
 }
+
+
+def sparked(white, spark):
+    """Return floats in which one pixel lies far beyond the others."""
+    values = (COLOURS * white).astype(np.float32)
+    values[3, 90] = spark
+    return values
+
+
+def pages_behind(small, tags, kind):
+    """Write a TIFF whose first two pages are small, marked by `tags`; the picture is the third."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as pages:
+        for _ in range(2):
+            pages.write(small[::-4, ::4], metadata=None, **tags)
+        pages.write((COLOURS * np.iinfo(kind).max).astype(kind), photometric="rgb", metadata=None)
+    return file.getvalue()
+
+
+def with_clear(steps, clear, bits):
+    return np.repeat(np.where(steps == clear, 255, steps * 255.0 / (2**bits - 1)), 3, axis=2)
 
 
 def half_clear():
@@ -540,6 +632,22 @@ REFUSED = {
         lambda: png(16, 2, CLEAR, struct.pack(">3H", 300, 600, 900)),
         "16-bit RGB with one transparent colour",
     ),
+    "PNG, colours beyond its palette": (
+        lambda: png(8, 3, DEEP[..., 0] >> 8, palette=bytes(300)),
+        "damaged: it names colours that its palette of 100 lacks",
+    ),
+    **{
+        f"Netpbm, values beyond {most}": (
+            lambda magic=magic, most=most, values=values: netpbm(magic, most, values),
+            f"damaged: it holds values beyond {most}",
+        )
+        for magic, most, values in [
+            (5, 100, BYTES[..., 0]),
+            (6, 254, BYTES),
+            (5, 4095, DEEP[..., 0]),
+            (6, 65534, np.full_like(DEEP, 65535)),
+        ]
+    },
     "JPEG of 12 bits": (
         lambda: imagecodecs.jpeg_encode((DEEP >> 4).astype("u2"), bitspersample=12),
         "12 bits per colour",

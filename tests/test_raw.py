@@ -60,10 +60,31 @@ def test_a_raw_photo_is_read_by_its_preview(tmp_path):
     assert error < 3
 
 
-def test_a_raw_photo_that_is_none_is_refused(tmp_path):
-    (tmp_path / "a.nef").write_bytes(b"II*\0" + bytes(500))
-    with pytest.raises(ImageError, match="no picture can be read of this RAW photo"):
+UNREADABLE = "damaged, or RAW of a kind that is not known: no picture can be read of this RAW photo"
+WITHOUT_PICTURE = {
+    "a table of nothing": (b"II*\0" + bytes(500), UNREADABLE),
+    "few bytes": (b"12345678", UNREADABLE),
+    "one byte": (b"1", UNREADABLE),
+    "noise": (np.random.default_rng(0).bytes(5000), UNREADABLE),
+}
+
+
+@pytest.mark.parametrize("content", WITHOUT_PICTURE)
+def test_a_raw_photo_without_a_picture_is_refused_with_the_true_reason(tmp_path, content):
+    data, reason = WITHOUT_PICTURE[content]
+    (tmp_path / "a.nef").write_bytes(data)
+    with pytest.raises(ImageError) as refused:
         load_image(Photo("a", tmp_path / "a.nef"), ImageOptions(64))
+    assert refused.value.reason == reason
+
+
+def test_a_raw_photo_that_is_cut_is_refused_as_damaged(tmp_path):
+    write_dng(tmp_path / "a.dng")
+    whole = (tmp_path / "a.dng").read_bytes()
+    for size in (10, 500, 2000):
+        (tmp_path / "a.dng").write_bytes(whole[:size])
+        with pytest.raises(ImageError, match="damaged"):
+            load_image(Photo("a", tmp_path / "a.dng"), ImageOptions(64))
 
 
 def test_without_the_package_it_is_named(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Colours: a decoded picture of any mode -> one that can be averaged -> RGB."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -8,6 +8,8 @@ from PIL import Image
 from meisho.arrays import Float32Array
 
 _BAND_ROWS = 256
+_SPARKS = 1000
+_BEYOND = 16
 
 
 def to_resizable(image: Image.Image) -> Image.Image:
@@ -16,12 +18,10 @@ def to_resizable(image: Image.Image) -> Image.Image:
         return drop_empty_alpha(image.convert("RGBA"))  # one colour is marked as transparent
     if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
         return image
-    if image.mode.startswith(("I", "F")):
-        grey = _scale_to_8_bits(image)
+    if image.mode.startswith(("1", "I", "F")):
+        grey = image.convert("L") if image.mode == "1" else _scale_to_8_bits(image)
         clear = image.info.get("transparency")
         return grey if clear is None else drop_empty_alpha(_hide(grey, image, clear))
-    if image.mode == "1":
-        return image.convert("L")
     return drop_empty_alpha(image.convert("RGBA")) if image.has_transparency_data else image.convert("RGB")
 
 
@@ -32,11 +32,36 @@ def drop_empty_alpha(image: Image.Image) -> Image.Image:
     return image
 
 
+def find_white(parts: Iterable[np.ndarray], usual: float, num_values: int) -> float:
+    """Return the value of white in a picture of deep values: the usual one, or the brightest beyond it.
+
+    Where a thousandth of the values, or one, is more than 16 times as bright as all others, these would be
+    black: then white is the brightest of the others.
+
+    Args:
+        parts: The values, part after part, of any shape; what is not finite does not count.
+        usual: White where nothing is brighter.
+        num_values: How many values all parts have.
+    """
+    num_sparks = max(1, num_values // _SPARKS)
+    brightest = np.empty(0)
+    for values in parts:
+        beyond = values[np.isfinite(values) & (values > usual)].astype(np.float64)
+        brightest = np.concatenate([brightest, beyond])
+        if len(brightest) > num_sparks + 1:
+            brightest = np.partition(brightest, -num_sparks - 1)[-num_sparks - 1 :]
+    if not len(brightest):
+        return usual
+    others = float(brightest.min()) if len(brightest) > num_sparks else usual
+    most = float(brightest.max())
+    return others if most > _BEYOND * others else most
+
+
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scale deep greys: white is 65535 for integers and 1 for floats, or the brightest value beyond."""
+    """Scale deep greys: white is 65535 for integers and 1 for floats, or what `find_white` finds beyond."""
     white = 1.0 if image.mode.startswith("F") else 65535.0
     if not image.mode.startswith("I;16"):  # those cannot lie beyond
-        white = max(white, *(float(values.max()) for _, values in _bands(image)))
+        white = find_white((values for _, values in _bands(image)), white, image.width * image.height)
     grey = np.empty((image.height, image.width), np.uint8)
     for top, values in _bands(image):
         grey[top : top + len(values)] = np.clip(values, 0, white) * (255 / white) + 0.5

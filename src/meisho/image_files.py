@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -24,6 +25,7 @@ MAX_PIXELS = 300_000_000
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "DIB", "PPM", "JPEG2000", "AVIF")
 _EMPTY_BYTES = 1024
+_NO_PREVIEW = "this RAW photo holds no JPEG; develop it to one"
 _CUT = re.compile(r"truncated|end of file|outside of file", re.IGNORECASE)
 _UNSUPPORTED = (
     (
@@ -36,8 +38,9 @@ _UNSUPPORTED = (
     ),
 )
 _UNDECODED = re.compile(
-    r"decoder error|broken data stream|could not create decoder|next frame|Failed to decode|Invalid input"
-    r"|Decoder plugin|cannot decode image data|codec error|buffer overrun|bad (marker|value|image)"
+    r"decoder error|(broken|unrecognized) data stream|could not create decoder|next frame|Failed to decode"
+    r"|Invalid input|Decoder plugin|cannot decode image data|codec error|buffer overrun"
+    r"|bad (marker|value|image)"
 )
 
 
@@ -68,8 +71,8 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     if head.startswith(TIFF):
         from meisho.tiff import open_deep  # which other photos do without
 
-        if (deep := open_deep(file)) is not None:
-            return deep
+        page = open_deep(file)
+        return page if isinstance(page, Image.Image) else _open_by_pillow(page, head)
     if head.startswith(JPEG2000):
         refuse_deep_colours(file)
     if head[4:8] == b"ftyp" or head[8:12] == b"WEBP":
@@ -79,7 +82,7 @@ def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image
     return _open_by_pillow(file, head)
 
 
-def _open_by_pillow(file: io.BufferedReader | io.BytesIO, head: bytes) -> Image.Image:
+def _open_by_pillow(file: IO[bytes], head: bytes) -> Image.Image:
     file.seek(0)
     try:
         return Image.open(file, formats=_FORMATS)
@@ -144,10 +147,15 @@ def _find_preview(path: Path) -> io.BytesIO:
     try:
         with rawpy.imread(str(path)) as raw:
             preview = raw.extract_thumb()
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError) as error:
+        raise ImageError(path, _NO_PREVIEW) from error
+    except rawpy.LibRawUnsufficientMemoryError as error:
+        raise MemoryError from error
     except rawpy.LibRawError as error:
-        raise ImageError(path, f"no picture can be read of this RAW photo ({error})") from error
+        reason = "damaged, or RAW of a kind that is not known: no picture can be read of this RAW photo"
+        raise ImageError(path, reason) from error
     if preview.format != rawpy.ThumbFormat.JPEG:
-        raise ImageError(path, "this RAW photo holds no JPEG; develop it to one")
+        raise ImageError(path, _NO_PREVIEW)
     return io.BytesIO(bytes(preview.data))
 
 
@@ -162,8 +170,8 @@ def find_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where it is missing, broken or has been applied by Pillow."""
     if image.format == "TIFF":
         return 1  # Pillow turns a TIFF upright when it is loaded and gives the upright size before
-    try:
-        orientation = image.getexif().get(0x0112)
+    try:  # not `image.getexif`: that of a PNG decodes it, and what is wrong with it would be lost here
+        orientation = Image.Image.getexif(image).get(0x0112)
     except Exception:  # broken EXIF raises nearly anything, and says nothing about the pixels
         return 1
     return orientation if orientation in UPRIGHT else 1

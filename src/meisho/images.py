@@ -28,8 +28,10 @@ from meisho.errors import ConfigError, ImageError, InputError
 from meisho.image_files import find_orientation, open_photo, plain_errors, upright_size
 from meisho.jpeg import decode_jpeg
 from meisho.memory import Admit, refuse_cost
+from meisho.netpbm import refuse_beyond
 from meisho.orientations import UPRIGHT
 from meisho.photos import Box, Photo
+from meisho.png import decode_png
 
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -334,6 +336,10 @@ def _decode(image: Image.Image, reduction: int) -> Image.Image:
     """Return the pixels of an opened photo as they are stored, a JPEG at 1/`reduction` of its size."""
     if image.format in ("JPEG", "MPO"):
         return decode_jpeg(image, image.size, reduction)
+    if image.format == "PNG":
+        decode_png(image)
+    elif image.format == "PPM":
+        refuse_beyond(image)
     image.load()
     return drop_empty_alpha(image)
 

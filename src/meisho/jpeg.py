@@ -22,6 +22,7 @@ _STRANGE = {
     0xF7: "without loss (JPEG-LS)",
 }
 _FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # markers of which one tells the kind and the size
+_PROGRESSIVE = {0xC2, 0xCA}
 _ALONE = {0x00, 0x01, *range(0xD0, 0xD9)}  # markers without a length
 
 MAX_SCANS = 100
@@ -55,6 +56,7 @@ def decode_jpeg(image: Image.Image, size: tuple[int, int], reduction: int) -> Im
     if data.count(b"\xff\xda") > MAX_SCANS:  # cannot stand in pixels, where 00 follows each ff
         raise ValueError(f"more than {MAX_SCANS} scans: refused, it would take too long to decode")
     refuse_strange(data)
+    _refuse_missing_scans(data)
     width, height = (-(-side // reduction) for side in size)
     pixels = _decode(data, _SPACES[image.mode], width, height)
     if pixels.shape[:2] != (height, width):
@@ -96,6 +98,43 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         end = start + 2 + (0 if marker[0] in _ALONE else int.from_bytes(size))
         yield marker[0], start, end
         start = end
+
+
+def _refuse_missing_scans(data: bytes) -> None:
+    """Refuse a progressive JPEG that was cut between two scans: libjpeg shows it blurred, without a warning.
+
+    Coefficients whose first bits were sent and whose last were not tell it. Those that were never sent are
+    lawful zeros, unless the file has no end either.
+    """
+    segments = [*_segments(data)]
+    frame = next((start for marker, start, _ in segments if marker in _PROGRESSIVE), None)
+    if frame is None:
+        return
+    components = data[frame + 10 : frame + 10 + 3 * data[frame + 9] : 3]
+    begun, ended = dict.fromkeys(components, 0), dict.fromkeys(components, 0)
+    places, has_end = _find_scans(data, max(end for *_, end in segments))
+    for place in places:
+        num_components = data[place + 4] if place + 4 < len(data) else 0
+        head = data[place + 5 : place + 8 + 2 * num_components]
+        if len(head) < 3 + 2 * num_components:
+            break
+        first, last, bits = head[-3:]
+        coefficients = (2 << (last & 63)) - (1 << (first & 63))
+        for component in head[:-3:2]:
+            begun[component] = begun.get(component, 0) | coefficients
+            ended[component] = ended.get(component, 0) | (0 if bits & 15 else coefficients)
+    is_whole = all(sent == (1 << 64) - 1 for sent in ended.values())
+    if begun != ended or not (has_end or is_whole):
+        raise ValueError("truncated: it ends before the last scan of its picture")
+
+
+def _find_scans(data: bytes, start: int) -> tuple[list[int], bool]:
+    """Return the places of all scans of the first picture, and whether it has an end."""
+    values = np.frombuffer(data, np.uint8)[start:]
+    marks = np.flatnonzero(values[:-1] == 0xFF)  # three times as fast as to search for two bytes
+    kinds = values[marks + 1]
+    ends, scans = marks[kinds == 0xD9], marks[kinds == 0xDA]
+    return (start + (scans[scans < ends[0]] if len(ends) else scans)).tolist(), len(ends) > 0
 
 
 def refuse_deep_colours(file: IO[bytes]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import TiffImagePlugin
 
 from meisho.arrays import UInt8Array
+from meisho.colours import find_white
 from meisho.jpeg import decode_strip
 
 JPEG = 7
@@ -51,6 +52,7 @@ class Layout:
         jpeg_tables: The part of a JPEG that all strips share, or nothing.
         is_ycbcr_jpeg: Whether libjpeg makes RGB of their YCbCr.
         subsampling: The numbers of pixels, across and down, that share their Cb and Cr.
+        white: The value of white where the file tells it, else None.
     """
 
     width: int
@@ -74,6 +76,7 @@ class Layout:
     jpeg_tables: bytes
     is_ycbcr_jpeg: bool
     subsampling: tuple[int, int]
+    white: int | None
 
     @property
     def dtype(self) -> np.dtype:
@@ -116,16 +119,18 @@ def _to_8_bits(values: np.ndarray, white: float) -> np.ndarray:
 
 
 def _white(file: IO[bytes], layout: Layout) -> float:
-    """Return the value of white: the greatest up to 16 bits; beyond, 65535 or 1, or the brightest."""
+    """Return the value of white: the greatest of its depth up to 16 bits; beyond, see `find_white`."""
     if layout.kind != "f" and layout.bits <= 16:
-        return float(2 ** (layout.bits - (layout.kind == "i")) - 1)
-    white = 1.0 if layout.kind == "f" else 65535.0
+        depth = layout.bits - (layout.kind == "i")
+        return float(min(layout.white or 1 << depth, (1 << depth) - 1))
     counted = [*range(layout.colours), *([layout.alpha] if layout.alpha and layout.kind != "f" else [])]
-    for *_, plane, values in _tiles(file, layout):
-        if not layout.is_planar or plane in counted:
-            seen = values if layout.is_planar else values[..., counted]
-            white = max(white, float(np.max(seen, where=np.isfinite(seen), initial=0)))
-    return white
+    parts = (
+        values if layout.is_planar else values[..., counted]
+        for *_, plane, values in _tiles(file, layout)
+        if not layout.is_planar or plane in counted
+    )
+    num_values = layout.width * layout.height * len(counted)
+    return find_white(parts, 1.0 if layout.kind == "f" else 65535.0, num_values)
 
 
 def _tiles(file: IO[bytes], layout: Layout) -> Iterator[tuple[int, int, int, np.ndarray]]:

@@ -4,6 +4,7 @@ Pillow reads the ordinary ones. What the samples of the others mean is said here
 for all layouts: depth, sign or float, byte order, planes apart or together, photometric, alpha.
 """
 
+import io
 from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
@@ -16,8 +17,9 @@ from meisho.strips import JPEG, Layout, unpack
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess  # what Pillow's own `load` returns
 
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
+_REDUCED, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 254, 256, 257, 258, 259, 262, 266
 _OFFSETS, _ORIENTATION, _SAMPLES, _ROWS, _COUNTS, _PLANAR, _PREDICTOR = 273, 274, 277, 278, 279, 284, 317
+_OLD_KIND, _MOST = 255, 281
 _PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS = 320, 322, 323, 324, 325
 _INKS, _EXTRA, _FORMAT, _JPEG_TABLES, _SUBSAMPLING = 332, 338, 339, 347, 530
 
@@ -26,6 +28,9 @@ _STRUCTURE = _NEEDED | {_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _OFFSETS
 _STRUCTURE |= {_PLANAR, _PREDICTOR, _PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS}
 _STRUCTURE |= {_INKS, _EXTRA, _FORMAT, _JPEG_TABLES, _SUBSAMPLING}
 _MOST_TAGS = 4096
+_MOST_PAGES = 64
+_COPIES = {1, 3, 4, 5, 6, 7}  # NewSubfileType: bit 0 is a smaller copy, bit 2 a mask
+_DEPTHS_OF_WHITE = {(1 << bits) - 1 for bits in range(8, 17)}
 
 _NUMBERS = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat; 4 is "undefined"
 _DEPTHS = {"u": {*range(1, 17), 32}, "i": {8, 16, 32}, "f": {16, 32, 64}}
@@ -74,28 +79,54 @@ class DeepTiff(ImageFile.ImageFile):
         return Image.Image.load(self)
 
 
-def open_deep(file: IO[bytes]) -> DeepTiff | None:
-    """Open a TIFF that is read here; None for one that Pillow reads rightly.
+def open_deep(file: IO[bytes]) -> DeepTiff | IO[bytes]:
+    """Open a TIFF that is read here; for one that Pillow reads rightly, return a file to be opened by it.
+
+    What is read is the first page that is neither a smaller copy of another nor a mask.
 
     Raises:
         ValueError: Nobody here can read it; the message says why.
     """
-    tags = _read_tags(file)
+    number, tags = _find_page(file)
     _refuse_unknown(tags)
     if _is_for_pillow(tags) and not _is_big_both_ways(file):
-        return None
+        return file if number == 0 else _begin_with(file, tags)
     _refuse_strange(tags)
     orientation = tags.get(_ORIENTATION, 1)
     return DeepTiff(file, _read_layout(tags), orientation if orientation in UPRIGHT else 1)
 
 
-def _read_tags(file: IO[bytes]) -> _Tags:
-    """Return the tags of the first picture; Pillow passes over those that cannot be read."""
+def _find_page(file: IO[bytes]) -> tuple[int, _Tags]:
+    """Return the number and the tags of the page to be read; the first where all are copies or masks."""
+    first = _read_tags(file)
+    tags, seen = first, {0}
+    for number in range(_MOST_PAGES):
+        if tags.get(_REDUCED) not in _COPIES and tags.get(_OLD_KIND) != 2:
+            return number, tags
+        if tags.next in seen:
+            break
+        seen.add(tags.next)
+        tags = _read_tags(file, tags.next)
+    return 0, first
+
+
+def _begin_with(file: IO[bytes], page: _Tags) -> IO[bytes]:
+    """Return a copy of the file whose first page is the given one: Pillow may refuse what stands before."""
+    file.seek(0)
+    data = bytearray(file.read())
+    order: Literal["little", "big"] = "little" if page.prefix == b"II" else "big"
+    place = slice(8, 16) if 43 in data[2:4] else slice(4, 8)
+    data[place] = page.offset.to_bytes(place.stop - place.start, order)
+    return io.BytesIO(data)
+
+
+def _read_tags(file: IO[bytes], place: int | None = None) -> _Tags:
+    """Return the tags of the page at `place`, or of the first; Pillow passes over those it cannot read."""
     file.seek(0)
     head = file.read(16)
     is_big = 43 in head[2:4]
     tags = _Tags(b"II+\0" + head[4:] if is_big else head[:8], head[:2])  # it takes MM and 43 for small ones
-    file.seek(tags.next)
+    file.seek(tags.next if place is None else place)
     tags.load(file)
     if not tags.keys() >= _NEEDED or _listed_tags(file, tags, is_big=is_big) & _STRUCTURE - tags.keys():
         raise ValueError("truncated or damaged: its table of contents cannot be read")
@@ -229,7 +260,17 @@ def _read_layout(tags: _Tags) -> Layout:
         jpeg_tables=bytes(tags.get(_JPEG_TABLES, b"")),
         is_ycbcr_jpeg=is_ycbcr_jpeg,
         subsampling=_read_subsampling(tags),
+        white=_read_white(tags),
     )
+
+
+def _read_white(tags: _Tags) -> int | None:
+    """Return the greatest value where it says that its samples have fewer bits than are stored.
+
+    By the standard, the greatest value is but a statistic: it is taken where it is the greatest of a depth.
+    """
+    most = {*_all(tags, _MOST, 0)}
+    return int(max(most)) if len(most) == 1 and most <= _DEPTHS_OF_WHITE else None
 
 
 def _read_palette(tags: _Tags) -> UInt8Array:
