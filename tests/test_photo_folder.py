@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from meisho.planning import plan_update
 from meisho.run.indexing import IndexOptions, add_photos, index_folder, index_photos
 from meisho.store.collection import Collection
 from meisho.store.records import PhotoRecord
+from rights import without_rights_of_root
 from toy_features import MeanColor
 
 
@@ -279,18 +279,6 @@ def test_what_could_not_be_looked_at_is_kept_and_named(photos, hide):
         (photos.parent / "off").rename(photos.parent / ("drive" if hide is unmount_link else "files"))
         assert index(photos, extractor).skipped == ()
     assert extractor.count == 12  # nothing was described again
-
-
-@contextmanager
-def without_rights_of_root():
-    """Who is root may look everywhere; a test of rights becomes somebody else meanwhile."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
 
 
 RIGHTS = [
