@@ -27,7 +27,7 @@ from pathlib import Path
 
 from meisho.texts import printable
 
-_NO_MEMORY = ("failed to map segment", "cannot allocate memory", "out of memory")
+_NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't allocate memory", "out of memory")
 """What the loader of libraries, and libraries themselves, say where memory is short."""
 
 
@@ -155,7 +155,7 @@ def is_panic(error: BaseException) -> bool:
 
 
 def lacks_memory(error: BaseException | None) -> bool:
-    """Say whether an error comes of too little memory, whatever its type: libraries are mapped into it too."""
+    """Say whether an error comes of too little memory, whatever its type: libraries take some too."""
     if error is None:
         return False
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):

@@ -153,7 +153,9 @@ def _run(words: Sequence[str]) -> int:
 
 def _explain(error: BaseException) -> tuple[str, int]:
     """Say in one line why a command ended, and with which exit code."""
-    if lacks_memory(error) and isinstance(error, MissingDependencyError | ImportError | MemoryError | OSError):
+    if lacks_memory(error) and (
+        isinstance(error, MissingDependencyError) or not isinstance(error, MeishoError)
+    ):
         return "there is not enough memory; ask for less, or close other programs", MeishoError.exit_code
     if isinstance(error, MeishoError):
         return str(error), error.exit_code

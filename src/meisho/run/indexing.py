@@ -48,7 +48,8 @@ class IndexOptions:
         device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
         excludes: Patterns of what `find_photos` leaves out; the collection keeps them. None: those that it
             has, `DEFAULT_EXCLUDES` for a new one. Photos that they leave out are removed.
-        prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
+        prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all, or were added
+            from a folder that is not there either.
         rehash: Read every file, whatever its size and times say.
         only: The collection shall hold the photos given and no others, whatever became of their files.
         graph: Keep the nearest neighbours of every photo, see `NeighborGraph`. None: as the collection does;
@@ -162,6 +163,7 @@ def _sync(
             known_contents=writer.known_contents(),
             rehash=options.rehash,
             only=options.only,
+            prune=options.prune,
         )
         change = _Change(collection, writer, plan, options, progress, stages)
         added = find_added(records) if collection.local_provenance and not options.only else ()
