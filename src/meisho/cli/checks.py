@@ -15,6 +15,8 @@ LARGEST_SCALE = 4.0
 """Larger than that a photo is only blurred, and the machine's memory fills."""
 MOST_SCALES = 16
 _LONGEST_WORD = 100_000
+_MAY_BE_EMPTY = frozenset({"--exclude"})
+"""Options that an empty word clears; to others it would mean the current folder."""
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -28,6 +30,8 @@ def check_words(words: Sequence[str]) -> None:
         option, equals, value = word.partition("=")
         if not (equals and option.startswith("--")):
             option, value = before, word
+        if not value and option in _MAY_BE_EMPTY:
+            continue
         if fault := _find_fault(value):
             where = option if option.startswith("--") else "the command line"
             raise InputError(f"{where}: a word {fault}: {value!r:.80}")

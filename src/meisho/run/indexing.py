@@ -92,8 +92,11 @@ def index_folder(
     found = find_photos(folder, excludes=_choose_excludes(Path(collection_path), options))
     if not found.photos:
         left_out = f"; left out: {count_left_out(found.left_out)}" if found.left_out else ""
+        advice = ""
+        if options.prune and is_collection(Path(collection_path)):
+            advice = "; if its photos are gone for good, delete that folder, which holds no photos"
         raise InputError(
-            f"{folder}: no photo found below it; nothing was changed in {collection_path}{left_out}"
+            f"{folder}: no photo found below it; nothing was changed in {collection_path}{advice}{left_out}"
         )
     return index_photos(found, collection_path, describer, options, progress=progress, stages=stages)
 
