@@ -60,10 +60,12 @@ def test_a_raw_photo_is_read_by_its_preview(tmp_path):
     assert error < 3
 
 
-def test_a_raw_photo_that_is_none_is_refused(tmp_path):
-    (tmp_path / "a.nef").write_bytes(b"II*\0" + bytes(500))
-    with pytest.raises(ImageError, match="no picture can be read of this RAW photo"):
+@pytest.mark.parametrize("data", [b"II*\0" + bytes(500), b"II*\0" + bytes(4), b"8 bytes!", b"junk" * 1000])
+def test_a_raw_photo_that_is_none_is_refused(tmp_path, data):
+    (tmp_path / "a.nef").write_bytes(data)
+    with pytest.raises(ImageError, match="no picture can be read of this RAW photo: it is damaged") as fault:
         load_image(Photo("a", tmp_path / "a.nef"), ImageOptions(64))
+    assert "b'" not in fault.value.reason and "Input/output" not in fault.value.reason
 
 
 def test_without_the_package_it_is_named(tmp_path, monkeypatch):

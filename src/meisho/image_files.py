@@ -134,6 +134,10 @@ def _open_heif(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image:
     return image
 
 
+_NO_RAW = "no picture can be read of this RAW photo: it is damaged, cut off, or of a camera that is not known"
+"""LibRaw's own words are often of another reason: of a file that is too short, "Input/output error"."""
+
+
 def _find_preview(path: Path) -> io.BytesIO:
     """Return the JPEG that a RAW photo holds, as the camera made it."""
     try:
@@ -145,7 +149,7 @@ def _find_preview(path: Path) -> io.BytesIO:
         with rawpy.imread(str(path)) as raw:
             preview = raw.extract_thumb()
     except rawpy.LibRawError as error:
-        raise ImageError(path, f"no picture can be read of this RAW photo ({error})") from error
+        raise ImageError(path, _NO_RAW) from error
     if preview.format != rawpy.ThumbFormat.JPEG:
         raise ImageError(path, "this RAW photo holds no JPEG; develop it to one")
     return io.BytesIO(bytes(preview.data))
