@@ -97,7 +97,7 @@ def test_a_photo_is_indexed_and_found_under_any_name(run, tmp_path, name):
 def test_our_own_lists_keep_their_lines(capsys):
     tell("two are missing:\n  a\n  b")
     assert capsys.readouterr().err == "two are missing:\n  a\n  b\n"
-    assert str(ImageError(Path("a\n  b"), "gone")) == "a\\x0a  b: gone"
+    assert str(ImageError(Path("a\n  b"), "gone")) == "a\\x0A  b: gone"
 
 
 def test_piped_output_is_not_folded(capsys):

@@ -29,8 +29,10 @@ from meisho.store.collection import Collection
 from meisho.store.metadata import is_collection, keep_excludes, read_metadata
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest, require_name
+from meisho.texts import printable
 from meisho.update import LocalUpdate, Update
 
+_BACKSLASH = "\\x5C"  # as ids have it, see `printable_id`; what is printed has the letter itself
 LARGE_SHARE = 0.5
 """A sync that would remove more than this share of the photos asks first."""
 
@@ -357,10 +359,14 @@ def _choose_excludes(path: Path, options: IndexOptions) -> tuple[str, ...]:
 
 
 def _id_of(word: str | Path, present: set[str], photo_root: Path) -> str:
-    """Return the id that a word stands for: itself, or the id of the file that it names."""
+    """Return the id that a word stands for: itself, or that of the file that it names, as it is or printed."""
     below = place_below(Path(word), photo_root)
     named = (str(word), printable_id(below), printable_id(photo_root / below))
-    return next((photo_id for photo_id in named if photo_id in present), str(word))
+    if (found := next((photo_id for photo_id in named if photo_id in present), None)) is not None:
+        return found
+    shown = {printable(str(word)), printable(below.as_posix()), printable((photo_root / below).as_posix())}
+    as_shown = [photo_id for photo_id in present if printable(photo_id.replace(_BACKSLASH, "\\")) in shown]
+    return as_shown[0] if len(as_shown) == 1 else str(word)
 
 
 def _name_photos(photos: Sequence[Photo], collection: Collection) -> tuple[Photo, ...]:
