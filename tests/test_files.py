@@ -131,6 +131,19 @@ def test_a_synced_file_arrives_like_any_other(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "safe" and names(tmp_path) == ["a.txt"]
 
 
+@pytest.mark.parametrize("write", [write_text, lambda path, text: write_bytes(path, text.encode())])
+def test_a_disk_that_takes_no_more_names_the_file_and_leaves_nothing(tmp_path, write):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as fault:
+            write(tmp_path / "a.txt", "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert fault.value.filename == str(tmp_path / "a.txt") and names(tmp_path) == []
+
+
 def test_a_temporary_name_is_known_as_one(tmp_path):
     with replacing(tmp_path / "a.txt") as part:
         part.touch()

@@ -1,12 +1,12 @@
 """Which files of a folder are the user's photos, what is gone, and what has changed: one table each."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import unicodedata
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from meisho.planning import plan_update
 from meisho.run.indexing import IndexOptions, add_photos, index_folder, index_photos
 from meisho.store.collection import Collection
 from meisho.store.records import PhotoRecord
+from rights import without_rights_of_root
 from toy_features import MeanColor
 
 
@@ -281,18 +282,6 @@ def test_what_could_not_be_looked_at_is_kept_and_named(photos, hide):
     assert extractor.count == 12  # nothing was described again
 
 
-@contextmanager
-def without_rights_of_root():
-    """Who is root may look everywhere; a test of rights becomes somebody else meanwhile."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
-
-
 RIGHTS = [
     ("trip", 0o600, ["trip/a.png", "trip/noending"]),  # may be listed, its files not be looked at
     ("trip", 0o300, ["trip"]),
@@ -421,6 +410,45 @@ def test_a_photo_added_from_a_drive_that_is_off_is_kept(photos):
     (photos.parent / "off").rename(photos.parent / "usb")
     (photos.parent / "usb" / "a.png").unlink()
     assert index(photos).removed == 1
+
+
+def test_an_added_photo_whose_folder_is_gone_is_removed_by_prune_as_it_is_said(photos):
+    shut = photos.parent / "usb" / "deep" / "a.png"
+    draw(shut, 30)
+    index(photos)
+    add_photos(photos.parent / "c", shut, Describer(MeanColor(), num_workers=0))
+    shutil.rmtree(shut.parent)
+    kept = index(photos)
+    assert (kept.removed, [skipped.id for skipped in kept.skipped]) == (0, [str(shut)])
+    assert "a drive may be off" in kept.skipped[0].reason and "--prune" in kept.skipped[0].reason
+    assert (index(photos, prune=True).removed, len(ids_of(photos))) == (1, 6)
+
+
+def test_an_emptied_folder_says_what_to_do(photos):
+    index(photos)
+    for photo in photos.iterdir():
+        photo.unlink()
+    with pytest.raises(InputError, match=r"nothing was changed in .*delete that folder"):
+        index(photos, prune=True)
+
+
+EXCLUDES = [
+    ((), (*DEFAULT_EXCLUDES, "0.png")),
+    (("--exclude", "1.png"), (*DEFAULT_EXCLUDES, "1.png")),
+    (("--exclude", ""), DEFAULT_EXCLUDES),
+    (("--exclude", "", "--no-default-excludes"), ()),
+    (("--no-default-excludes",), ()),
+    (("--no-default-excludes", "--exclude", "x*"), ("x*",)),
+]
+
+
+@pytest.mark.parametrize(("words", "kept"), EXCLUDES)
+def test_excludes_are_shown_as_they_are_and_can_be_cleared(photos, run, words, kept):
+    model = ("--to", photos.parent / "d", "--size", 32, "--workers", 0)
+    assert run("index", photos, *model, "--exclude", "0.png")[0] == 0
+    assert run("index", photos, "--to", photos.parent / "d", "--workers", 0, *words)[0] == 0
+    shown = json.loads(run("info", photos.parent / "d", "--json")[1])["excludes"]
+    assert shown == [*kept]
 
 
 def test_the_command_exits_with_7_where_most_photos_are_gone(photos, run):

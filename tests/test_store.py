@@ -868,8 +868,8 @@ def test_a_full_disk_loses_only_the_batch_and_says_so(collection):
             RuntimeError("lance error: IO: No space left on device (os error 28), /build/x.rs:1:2"),
             "free some space",
         ),
-        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "permission to write"),
-        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "permission to write"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "permission to read and write"),
+        (OSError(errno.EROFS, os.strerror(errno.EROFS)), "permission to read and write"),
         (OSError(errno.EIO, os.strerror(errno.EIO)), "the disk cannot be read"),
         (ValueError("something new"), "run 'meisho index'"),
     ],
@@ -917,7 +917,7 @@ def test_without_write_permission_it_can_be_read_and_says_why_not_written(collec
     lines = result.stdout.splitlines()
     assert lines[:3] == ["1 1 1", "locked", "1 1 1"]
     assert "cannot lock it for writing" in lines[3]
-    assert "permission to write" in lines[3]
+    assert "permission to read and write" in lines[3]
 
 
 # --- imports

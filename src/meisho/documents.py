@@ -346,6 +346,8 @@ def parse_numbers(text: str, *, source: str) -> list[float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or not all(map(math.isfinite, numbers)):
+    if not all(map(math.isfinite, numbers)):
+        raise ConfigError(f"{source} {text!r:.200}: give finite numbers")
+    if not numbers:
         raise ConfigError(f"{source} {text!r:.200}: give numbers with commas between, without spaces")
     return numbers

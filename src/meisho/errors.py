@@ -20,11 +20,15 @@ MeishoError                   exit code 1
 └── InterruptedRunError     130   training was asked to stop, and has saved its state
 """
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from meisho.texts import printable
+
+_NO_MEMORY = ("failed to map segment", "cannot allocate memory", "can't allocate memory", "out of memory")
+"""What the loader of libraries, and libraries themselves, say where memory is short."""
 
 
 class MeishoError(Exception):
@@ -148,6 +152,17 @@ def explain_os_error(error: OSError | ValueError) -> str:
 def is_panic(error: BaseException) -> bool:
     """Say whether LanceDB panicked: what it raises then is no Exception, and its class cannot be imported."""
     return type(error).__name__ in ("PanicException", "RustPanic")
+
+
+def lacks_memory(error: BaseException | None) -> bool:
+    """Say whether an error comes of too little memory, whatever its type: libraries take some too."""
+    if error is None:
+        return False
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    loading = isinstance(error, ImportError | OSError | RuntimeError)
+    said = str(error).lower()
+    return (loading and any(sign in said for sign in _NO_MEMORY)) or lacks_memory(error.__cause__)
 
 
 @contextmanager

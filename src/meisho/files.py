@@ -1,5 +1,6 @@
 """Files that are written whole or not at all: under a temporary name beside their place, then renamed."""
 
+import errno
 import hashlib
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 _LEFTOVER = re.compile(r"\..*\.[0-9]+\.part(\.[^.]*)?", re.DOTALL)
 _LONG_STEM = 50  # letters: a longer one might leave no room for what is added to it
 _END_BYTES = 4096
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -23,6 +25,9 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     Args:
         path: The file; its folder is made if missing.
         sync: Wait until the content is on the disk, so that a power cut cannot leave an empty file either.
+
+    Raises:
+        OSError: It cannot be written; one of a full disk names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     stem = path.stem if len(path.stem) < _LONG_STEM else hashlib.sha256(os.fsencode(path.stem)).hexdigest()
@@ -33,6 +38,12 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        if (
+            error.filename is None and error.errno in _NO_ROOM
+        ):  # where it was met, a file had no name any more
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

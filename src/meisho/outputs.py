@@ -88,6 +88,10 @@ def check_output(to: Path, kind: Output, *, inputs: Iterable[Path] = ()) -> None
         raise InputError(
             f"{to}: is there already and is not {kind.what} that meisho wrote; name another file, or move it"
         )
+    if inside := next(filter(_is_collection, to.absolute().parents), None):
+        raise InputError(
+            f"{to}: lies in the collection {inside}, which holds its own files alone; name another place"
+        )
     check_output_folder(to.parent)
 
 
@@ -144,6 +148,11 @@ def model_files(*names: str | Path | None) -> list[Path]:
     words = [word for name in names if name is not None for word in str(name).split("+")]
     words += [word.rpartition(":")[2].partition("*")[0] for word in words]
     return [Path(word) for word in words if word]
+
+
+def _is_collection(folder: Path) -> bool:
+    """Whether a folder is a collection of meisho; a damaged one is, too."""
+    return os.path.lexists(folder / "collection.json") and os.path.lexists(folder / "photos.lance")
 
 
 def _is_same(first: Path, second: Path) -> bool:

@@ -19,6 +19,9 @@ from meisho.photos import (
 from meisho.store.metadata import UPLOADS_FOLDER
 from meisho.store.records import PhotoRecord
 
+FOLDER_GONE = "no such file or directory, nor is its folder there; a drive may be off"
+"""Why a photo that was added by hand is kept though its file is not there."""
+
 Pending = tuple[Photo, PhotoRecord]
 """A photo and its unfinished record: place, size and time, no content hash yet."""
 
@@ -58,12 +61,13 @@ def plan_update(
     known_contents: frozenset[str],
     rehash: bool = False,
     only: bool = False,
+    prune: bool = False,
 ) -> Plan:
     """Compare records with the files as they are now: what a sync with a folder must do.
 
     Photos that were added by hand (`is_added_by_hand`) count as photos of the folder while their file is
-    there. What is recorded where nobody could look is kept. A new or changed file that meisho drew is passed
-    over.
+    there; one whose folder is not there either is gone only with `prune`. What is recorded where nobody could
+    look is kept. A new or changed file that meisho drew is passed over.
 
     Args:
         records: What is recorded.
@@ -71,12 +75,13 @@ def plan_update(
         known_contents: Contents that have a descriptor; a record whose descriptor was lost counts as changed.
         rehash: Read every file, whatever its size and times say.
         only: Whatever is not among the folder's photos is gone.
+        prune: What is not there is gone, even where a drive may be off.
     """
     found = {photo.id for photo in folder.photos}
     missing = [r for r in records if r.id not in found and not folder.is_unseen(r.id)]
     asked = [] if only else missing
-    why = {r.id: why_not_sure(folder.root / r.file, by_hand=is_added_by_hand(r)) for r in asked}
-    unseen = {photo_id: reason for photo_id, reason in why.items() if reason}
+    why = {r.id: why_not_sure(folder.root / r.file, by_hand=is_added_by_hand(r) and not prune) for r in asked}
+    unseen = {photo_id: _with_advice(reason) for photo_id, reason in why.items() if reason}
     added = find_added(asked)
     photos = (*folder.photos, *added)
     plan = plan_additions(
@@ -198,14 +203,19 @@ def why_not_sure(path: Path, *, by_hand: bool) -> str | None:
     """
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError):
         dangling = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
         if dangling.is_symlink():
             return "a link to a folder or file that does not exist"
-        return explain_os_error(error) if by_hand and dangling != path.parent else None
+        return FOLDER_GONE if by_hand and dangling != path.parent else None
     except (OSError, ValueError) as error:
         return explain_os_error(error)
     return None
+
+
+def _with_advice(reason: str) -> str:
+    more = "if it is gone for good, run 'meisho index' with --prune, which removes it"
+    return f"{reason}; {more}" if reason == FOLDER_GONE else reason
 
 
 def _unfinished_record(photo: Photo, times: tuple[int, int, int], photo_root: Path) -> PhotoRecord:

@@ -31,7 +31,7 @@ def is_unicode(text: str) -> bool:
 
 
 def printable(text: object) -> str:
-    r"""Return text without what a terminal obeys: each such character as `\x1b`, `\u202e`.
+    r"""Return text without what a terminal obeys: each such character as `\x1B`, `\u202e`.
 
     A file name may hold any character but "/" and NUL: the start of a terminal's command, a line feed, marks
     that turn the direction of writing, bytes that are no text.
@@ -47,4 +47,4 @@ def json_escaped(text: str) -> str:
 def _escape(code: int) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is no text, as Python keeps it in a name
         code -= 0xDC00
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return f"\\x{code:02X}" if code < 0x100 else f"\\u{code:04x}"

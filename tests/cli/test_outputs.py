@@ -413,3 +413,34 @@ def test_a_name_as_long_as_may_be_is_written_or_refused_before_work(run, place, 
         assert code == 2, err
         assert len(err.splitlines()) == 1
         assert contents(place) == before
+
+
+INSIDE = {
+    "search --html": ("search", "c", "a.jpg", "--html", "c/answer.html"),
+    "search --html, a new folder": ("search", "c", "a.jpg", "--html", "c/index/new/answer.html"),
+    "match --to": ("match", "a.jpg", "b.jpg", "--to", "c/m.png"),
+    "groups --csv": ("groups", "c", "--csv", "c/places.csv"),
+}
+
+
+@pytest.mark.parametrize("row", INSIDE)
+def test_nothing_is_written_into_a_collection(run, place, monkeypatch, row):
+    monkeypatch.chdir(place)
+    before = sorted((place / "c").rglob("*"))
+    code, _, error = run(*INSIDE[row])
+    assert code == 2 and "lies in the collection" in error, error
+    assert sorted((place / "c").rglob("*")) == before
+
+
+def test_a_page_that_cannot_be_written_names_it_and_the_answers_are_said(run, place, monkeypatch):
+    resource = pytest.importorskip("resource")
+    monkeypatch.chdir(place)
+    assert run("search", "c", "a.jpg")[0] == 0  # all is imported by now
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        code, out, error = run("search", "c", "a.jpg", "--html", "full.html")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (code, "full.html: file too large" in error) == (1, True), error
+    assert "rank   score" in out and not (place / "full.html").exists()

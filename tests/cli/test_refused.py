@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from hostile import all_commands
-from meisho.errors import ConfigError
+from meisho.cli.checks import check_query
+from meisho.errors import ConfigError, InputError
 from meisho.run.indexing import IndexOptions
 
 HUGE = str(10**30)
@@ -33,6 +34,9 @@ REFUSED = {
     "box without end": ((*SEARCH, "--box", "0,0,inf,1"), "--box"),
     "huge box": ((*SEARCH, "--box", "-1e308,0,1e308,1"), "box"),
     "box that is turned round": ((*SEARCH, "--box", "5,5,1,1"), "box"),
+    "box that is no number": ((*SEARCH, "--box", "nan,0,1,1"), "finite"),
+    "tiny scale": ((*INDEX, "--scales", "1,1e-9"), "from 0.03 to 4"),
+    "scale below 0": ((*INDEX, "--scales", "-1"), "from 0.03 to 4"),
     "huge scale": ((*INDEX, "--scales", "1000"), "--scales 1000"),
     "many scales": ((*INDEX, "--scales", ",".join(["1"] * 500)), "at most 16"),
     "scale that is no number": ((*INDEX, "--scales", "1,nan"), "--scales"),
@@ -105,6 +109,17 @@ def test_it_is_refused_before_work(run, place, monkeypatch, kind):
     assert not out
     assert "a fault of meisho" not in err
     assert sorted(place.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("gone.jpg", "no such file"), ("circle.jpg", "too many levels"), ("photos", "a folder")],
+)
+def test_a_query_that_cannot_be_asked_says_why(tmp_path, name, reason):
+    (tmp_path / "circle.jpg").symlink_to("circle.jpg")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(InputError, match=reason):
+        check_query(tmp_path / name)
 
 
 def test_the_index_is_checked_where_it_is_named():

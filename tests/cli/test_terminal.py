@@ -14,7 +14,7 @@ from rich.table import Table
 
 from meisho.cli.app import _explain, note, print_json, say, tell
 from meisho.cli.terminal import SafeConsole
-from meisho.errors import ImageError, InputError
+from meisho.errors import ImageError, InputError, MissingDependencyError
 from meisho.texts import printable
 
 program = import_module("meisho.cli.app")  # the package has an `app` too
@@ -97,7 +97,7 @@ def test_a_photo_is_indexed_and_found_under_any_name(run, tmp_path, name):
 def test_our_own_lists_keep_their_lines(capsys):
     tell("two are missing:\n  a\n  b")
     assert capsys.readouterr().err == "two are missing:\n  a\n  b\n"
-    assert str(ImageError(Path("a\n  b"), "gone")) == "a\\x0a  b: gone"
+    assert str(ImageError(Path("a\n  b"), "gone")) == "a\\x0A  b: gone"
 
 
 def test_piped_output_is_not_folded(capsys):
@@ -112,6 +112,11 @@ def test_piped_output_is_not_folded(capsys):
     assert len(captured.err.splitlines()) == 1
 
 
+def caused_by(error, cause):
+    error.__cause__ = cause
+    return error
+
+
 def test_errors_are_explained_each_with_its_code():
     class PanicException(BaseException):
         pass
@@ -121,6 +126,17 @@ def test_errors_are_explained_each_with_its_code():
         PermissionError(13, "Permission denied", "a"): ("a: permission denied", 1),
         OSError(36, "File name too long", "a"): ("a: file name too long", 2),
         MemoryError(): ("not enough memory", 1),
+        ImportError("a.so: failed to map segment from shared object"): ("not enough memory", 1),
+        OSError(12, "Cannot allocate memory"): ("not enough memory", 1),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"): (
+            "not enough memory",
+            1,
+        ),
+        caused_by(MissingDependencyError("run: pip"), ImportError("failed to map segment")): (
+            "not enough",
+            1,
+        ),
+        caused_by(MissingDependencyError("run: pip"), ImportError("no module")): ("run: pip", 5),
         PanicException("index out of bounds"): ("LanceDB panicked", 4),
     }
     for error, (words, code) in table.items():

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from meisho.descriptors import Descriptors
+from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import ConfigError, InputError, MismatchError, WeightsError
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import add_whitening, save_checkpoint
@@ -211,6 +211,8 @@ def test_other_files_are_refused(plain, tmp_path):
         load_extractor(f"onnx:{tmp_path / 'graph.onnx'}")
     with pytest.raises(WeightsError, match="no such file; 'meisho export' makes one"):
         load_extractor("onnx:missing.onnx")
+    with pytest.raises(WeightsError, match=r"no such file.*if files of the model were moved.*--weights FILE"):
+        restore_extractor(Provenance("onnx:missing.onnx"))
     with pytest.raises(InputError, match=r"Did you mean 'onnx:.*graph\.onnx'"):
         load_extractor(str(tmp_path / "graph.onnx"))
 

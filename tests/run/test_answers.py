@@ -124,6 +124,23 @@ def test_near_copies_stand_below_the_first_where_asked_for(tmp_path, describer):
     assert {near[0].id, *(copy.id for copy in near[0].copies)} == names
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("chain", [None, "alpha-qe:k=1"])
+def test_what_stands_below_an_answer_does_not_depend_on_top(tmp_path, turned, chain):
+    folder = tmp_path / "p"
+    pictures = [draw(folder / f"{seed}.png", seed) for seed in range(9)]
+    pictures[0].resize((320, 240)).save(folder / "0 small.webp", quality=30)
+    index_folder(folder, tmp_path / "c", Describer(TopColors(), num_workers=0))
+    finder = Finder.open(tmp_path / "c", extractor=TopColors())
+    ids = {}
+    for top in (9, 5, 3, 2, 1):
+        answers = finder.find(folder / "0.png", top=top, near=True, turned=turned, chain=chain)[0]
+        assert len(answers) == top
+        ids[top] = [(answer.id, *(copy.id for copy in answer.copies)) for answer in answers]
+        assert ids[top] == ids[9][:top]
+    assert {"0.png", "0 small.webp"} in map(set, ids[9])
+
+
 def test_near_copies_whose_files_are_gone_stand_alone(tmp_path, describer):
     folder = tmp_path / "p"
     draw(folder / "0.png", 0).save(folder / "0.jpg")

@@ -1,5 +1,7 @@
 """Photos added and removed one by one, beside the sync with a folder."""
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -7,6 +9,7 @@ from meisho.errors import CollectionError, InputError
 from meisho.photos import find_photos
 from meisho.run.indexing import add_photos, index_folder, index_photos, remove_photos
 from meisho.store.collection import Collection
+from meisho.texts import printable
 from run.conftest import paint
 from toy_features import read_local_features
 
@@ -101,6 +104,18 @@ def test_a_photo_may_be_removed_by_its_file_and_broken_ones_do_not_count_as_unch
     summary = remove_photos(collection, [photos / "3.png", str(outside)])
     assert (summary.removed, summary.unchanged, summary.num_photos) == (2, 9, 9)
     assert [skipped.id for skipped in summary.skipped] == ["bad.png"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a\x1b[1m", "a\u202eb", "a\\b", "a\\x0Ab", os.fsdecode(b"a\xffb"), "plain"]
+)
+@pytest.mark.parametrize("shown", [lambda path: path, lambda path: path.name], ids=["path", "name"])
+def test_what_is_printed_of_a_photo_can_be_given_to_remove(collection, photos, describer, name, shown):
+    paint(photos / "odd.png", 51).rename(photos / f"{name}.png")
+    index_folder(photos, collection, describer)
+    number = len(ids(collection))
+    summary = remove_photos(collection, printable(shown(photos / f"{name}.png")))
+    assert (summary.removed, len(ids(collection))) == (1, number - 1)
 
 
 def test_an_unknown_id_is_named_and_nothing_is_removed(collection):

@@ -29,8 +29,10 @@ from meisho.errors import (
     InputError,
     InterruptedRunError,
     MeishoError,
+    MissingDependencyError,
     explain_os_error,
     is_panic,
+    lacks_memory,
 )
 from meisho.texts import json_escaped, printable
 
@@ -151,6 +153,10 @@ def _run(words: Sequence[str]) -> int:
 
 def _explain(error: BaseException) -> tuple[str, int]:
     """Say in one line why a command ended, and with which exit code."""
+    if lacks_memory(error) and (
+        isinstance(error, MissingDependencyError) or not isinstance(error, MeishoError)
+    ):
+        return "there is not enough memory; ask for less, or close other programs", MeishoError.exit_code
     if isinstance(error, MeishoError):
         return str(error), error.exit_code
     if isinstance(error, _UsageError):
@@ -159,8 +165,6 @@ def _explain(error: BaseException) -> tuple[str, int]:
         reason = explain_os_error(error)
         code = InputError.exit_code if error.errno == errno.ENAMETOOLONG else MeishoError.exit_code
         return (f"{error.filename}: {reason}" if error.filename else reason), code
-    if isinstance(error, MemoryError):
-        return "there is not enough memory; ask for less, or close other programs", MeishoError.exit_code
     if is_panic(error):
         advice = "the collection is damaged; restore it, or delete it and index again"
         return f"LanceDB panicked ({error}): {advice}", CollectionError.exit_code

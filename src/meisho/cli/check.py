@@ -8,7 +8,7 @@ import typer
 from meisho.cli.app import app, print_json, say, shell_line
 from meisho.cli.bars import progress_bars
 from meisho.cli.options import Json
-from meisho.errors import DamagedError, RottenPhotosError
+from meisho.errors import CollectionError, DamagedError, RottenPhotosError
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
@@ -30,8 +30,8 @@ def check(
 ) -> None:
     """Check that everything in a collection is as it was written.
 
-    Exits with 8 if something of the collection is damaged, which the next 'meisho index' makes anew, and with
-    9 if only photos are.
+    Exits with 8 if something of the collection is damaged, which the next 'meisho index' makes anew, with 4
+    if something of it cannot be read, and with 9 if only photos are damaged.
 
     Example: meisho check my.meisho --photos
     """
@@ -51,6 +51,11 @@ def check(
     if damaged:
         line = shell_line("meisho", "index", photo_root, "--to", collection)
         raise DamagedError(f"{collection}: {' and '.join(damaged)} damaged; make them anew: {line}")
+    if shut := [each.kind for each in found if each.unseen and each.kind != "photos"]:
+        raise CollectionError(
+            f"{collection}: {' and '.join(shut)} could not be read; give yourself permission to read "
+            "there, or look after the disk, and check again"
+        )
     if rotten:
         raise RottenPhotosError(
             f"{collection}: the files of {count(rotten, 'photo')} changed on the disk, but nobody wrote "
@@ -60,7 +65,10 @@ def check(
 
 def _print_checked(checked: "Checked") -> None:
     state = f"{len(checked.damaged):,} damaged" if checked.damaged else "sound"
+    if checked.unseen and not checked.num_checked:
+        state = "not known"
     changed = f", {len(checked.changed):,} changed or gone" if checked.changed else ""
-    say(f"{checked.kind:15} {checked.num_checked:9,} checked, {state}{changed}")
-    for line in (*checked.damaged[:SHOWN], *checked.changed[:SHOWN]):
+    unseen = f", {len(checked.unseen):,} could not be looked at" if checked.unseen else ""
+    say(f"{checked.kind:15} {checked.num_checked:9,} checked, {state}{changed}{unseen}")
+    for line in (*checked.damaged[:SHOWN], *checked.changed[:SHOWN], *checked.unseen[:SHOWN]):
         say(f"  {line}")

@@ -8,13 +8,17 @@ from pathlib import Path
 import typer
 
 from meisho.documents import parse_numbers
-from meisho.errors import ConfigError, InputError
+from meisho.errors import ConfigError, InputError, explain_os_error
 from meisho.memory import parse_bytes
 
 LARGEST_SCALE = 4.0
 """Larger than that a photo is only blurred, and the machine's memory fills."""
+SMALLEST_SCALE = 0.03
+"""A photo of 1024 px is 31 px wide then; less of it shows nothing."""
 MOST_SCALES = 16
 _LONGEST_WORD = 100_000
+_MAY_BE_EMPTY = frozenset({"--exclude"})
+"""Options that an empty word clears; to others it would mean the current folder."""
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -28,6 +32,8 @@ def check_words(words: Sequence[str]) -> None:
         option, equals, value = word.partition("=")
         if not (equals and option.startswith("--")):
             option, value = before, word
+        if not value and option in _MAY_BE_EMPTY:
+            continue
         if fault := _find_fault(value):
             where = option if option.startswith("--") else "the command line"
             raise InputError(f"{where}: a word {fault}: {value!r:.80}")
@@ -55,8 +61,12 @@ def check_query(path: Path) -> None:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the photos in it: {path / '*.jpg'}")
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # a loop of links, a shut folder
+        raise InputError(f"{path}: {explain_os_error(error)}") from error
 
 
 def check_number(number: float | None) -> float | None:
@@ -86,7 +96,7 @@ def parse_scales(text: str | None) -> str | None:
     if text is not None and text.count(",") >= MOST_SCALES:
         raise ConfigError(f"--scales {text[:80]}: give at most {MOST_SCALES}")
     if text is not None and not all(
-        0 < scale <= LARGEST_SCALE for scale in parse_numbers(text, source="--scales")
+        SMALLEST_SCALE <= scale <= LARGEST_SCALE for scale in parse_numbers(text, source="--scales")
     ):
-        raise ConfigError(f"--scales {text}: each must be more than 0 and at most {LARGEST_SCALE:g}")
+        raise ConfigError(f"--scales {text}: give numbers from {SMALLEST_SCALE:g} to {LARGEST_SCALE:g}")
     return text

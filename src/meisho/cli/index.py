@@ -9,7 +9,7 @@ import typer
 from meisho.cli.app import app, note, own_command, print_json, print_skipped, say, shell_line, strong
 from meisho.cli.bars import progress_bars
 from meisho.cli.options import LOCAL_NAMES, IndexKind, Json, WhitenedModelChoice, expand_options
-from meisho.errors import ConfigError, GoneError, InputError, SkippedPhotosError
+from meisho.errors import GoneError, InputError, SkippedPhotosError
 from meisho.outputs import check_output_folder
 from meisho.photos import DEFAULT_EXCLUDES
 from meisho.progress import Stages
@@ -25,7 +25,8 @@ Exclude = Annotated[
     typer.Option(
         metavar="PATTERN",
         help="Leave out files and folders of this name or end of a path, such as 'scans' or 'raw/*.tif', "
-        f"beside {', '.join(DEFAULT_EXCLUDES)}. The collection keeps them until others are given. "
+        f"beside {', '.join(DEFAULT_EXCLUDES)}. The collection keeps them until others are given; '' "
+        "gives none. "
         "May be given several times.",
     ),
 ]
@@ -33,7 +34,12 @@ NoDefaultExcludes = Annotated[
     bool, typer.Option("--no-default-excludes", help="Leave out only what --exclude names.")
 ]
 Prune = Annotated[
-    bool, typer.Option("--prune", help="Remove photos that are gone even if they are more than half of all.")
+    bool,
+    typer.Option(
+        "--prune",
+        help="Remove photos that are gone even if they are more than half of all, or came from a folder "
+        "that is gone too.",
+    ),
 ]
 Moved = Annotated[bool, typer.Option("--moved", help="The photo folder is elsewhere than before.")]
 Rehash = Annotated[
@@ -104,7 +110,7 @@ def index(
     stages = Stages()
     with progress_bars(stages) as report_progress:
         summary = index_folder(photos, to, describer, options, progress=report_progress, stages=stages)
-    _note_useless(exclude or (), summary, photos)
+    _note_useless([*filter(None, exclude or ())], summary, photos)
     if as_json:
         print_json(summary)
     else:
@@ -146,9 +152,7 @@ def _excludes(given: list[str] | None, *, defaults: bool) -> tuple[str, ...] | N
     """Return what is left out; None for what the collection has."""
     if given is None and defaults:
         return None
-    if "" in (given or ()):
-        raise ConfigError("--exclude '': give the name of what is left out, or --no-default-excludes")
-    return (*(DEFAULT_EXCLUDES if defaults else ()), *(given or ()))
+    return (*(DEFAULT_EXCLUDES if defaults else ()), *filter(None, given or ()))
 
 
 def print_summary(summary: "IndexSummary", collection: Path) -> None:

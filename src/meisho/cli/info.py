@@ -54,6 +54,8 @@ def _collection_facts(path: Path) -> dict[str, object]:
     collection = Collection.open(path)
     records = collection.records()
     described = [record for record in records if not record.error]
+    excludes = collection.metadata.excludes
+    excludes = DEFAULT_EXCLUDES if excludes is None else excludes
     broken = [f"{record.id}: {record.error}" for record in records if record.error]
     saved, graph = LiveIndex.load(path / "index"), load_graph(path / "index")
     return {
@@ -61,8 +63,8 @@ def _collection_facts(path: Path) -> dict[str, object]:
         "photo_folder": str(collection.photo_root),
         "photos": len(described),
         "contents": len({record.content_sha256 for record in described}),
-        "skipped": [*broken, *_unseen_places(collection.photo_root, collection.metadata.excludes)],
-        "excludes": list(collection.metadata.excludes or DEFAULT_EXCLUDES),
+        "skipped": [*broken, *_unseen_places(collection.photo_root, excludes)],
+        "excludes": list(excludes),
         "dimensions": collection.dim,
         "model": collection.provenance.extractor,
         "options": collection.provenance.values,
@@ -76,11 +78,11 @@ def _collection_facts(path: Path) -> dict[str, object]:
     }
 
 
-def _unseen_places(photo_root: Path, excludes: tuple[str, ...] | None) -> list[str]:
+def _unseen_places(photo_root: Path, excludes: tuple[str, ...]) -> list[str]:
     """Return what lies in the photo folder and cannot be looked into: no collection keeps a record of it."""
     if not photo_root.is_dir():
         return [f"{photo_root}: the photo folder is not there"]
-    found = find_photos(photo_root, excludes=DEFAULT_EXCLUDES if excludes is None else excludes)
+    found = find_photos(photo_root, excludes=excludes)
     return [f"{found.name_below(problem.path)}: {problem.reason}" for problem in found.problems]
 
 

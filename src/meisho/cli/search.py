@@ -63,6 +63,9 @@ MinProbability = Annotated[
 WORDS = {"same": "same place", "maybe": "maybe", "unknown": "", None: ""}
 """Verdict -> what the table says."""
 
+LEAST_BOX_PX = 16
+"""A part of a photo that is less wide or high shows nothing that could be found."""
+
 
 @app.command()
 def search(
@@ -111,12 +114,14 @@ def search(
     found = finder.find(photos, top=top, chain=chain, near=near, turned=turned, among=_among(folder))
     if min_probability is not None:
         found = found.at_least(min_probability)
-    for row, page in enumerate(pages):
-        _write_page(page, found, row, finder, chain, collection)
     if as_json:
         _print_json(found)
     else:
-        _print_found(found, pages)
+        _print_found(found)
+    for row, page in enumerate(pages):  # at the end: the disk may be full
+        _write_page(page, found, row, finder, chain, collection)
+    if pages and not as_json:
+        say("\nLook at the answers: ", strong(pages[0]), f" to {pages[-1].name}" if pages[1:] else "")
     _note_missing_files(found, finder)
 
 
@@ -194,7 +199,7 @@ def _answer_json(answer: "Answer", *, is_turned: bool) -> dict[str, object]:
     return facts
 
 
-def _print_found(found: "Found", pages: list[Path]) -> None:
+def _print_found(found: "Found") -> None:
     for row, answers in enumerate(found):
         if len(found) > 1:
             say("\n" if row else "", strong(found.queries[row].path))
@@ -203,8 +208,6 @@ def _print_found(found: "Found", pages: list[Path]) -> None:
             say(strong("Probably not here"), ": no answer is likely to show the same place.")
     for line in _explain(found):
         out.print(line, style="dim")
-    if pages:
-        say("\nLook at the answers: ", strong(pages[0]), f" to {pages[-1].name}" if pages[1:] else "")
 
 
 def _explain(found: "Found") -> list[str]:
@@ -246,7 +249,7 @@ def _print_answers(answers: list["Answer"], *, is_turned: bool) -> None:
 
 
 def _note_cut_box(photo: "Photo", finder: "Finder") -> None:
-    """Say so where the box is partly outside of the photo."""
+    """Say so where the box is partly outside of the photo, or next to nothing."""
     from meisho.images import load_sized_image
 
     if (box := photo.box) is None:
@@ -254,6 +257,11 @@ def _note_cut_box(photo: "Photo", finder: "Finder") -> None:
     width, height = load_sized_image(photo, finder.describer.extractor.image_options).size_px
     if min(box.x0, box.y0) < 0 or box.x1 > width or box.y1 > height:
         note(f"--box goes over the edge of the photo, {width} x {height} px; only the part inside is used")
+    wide, high = min(box.x1, width) - max(box.x0, 0), min(box.y1, height) - max(box.y0, 0)
+    if min(wide, high) < LEAST_BOX_PX:
+        note(
+            f"--box is {wide:.4g} x {high:.4g} px of the photo's {width} x {height}; so little shows no place"
+        )
 
 
 def _note_missing_files(found: "Found", finder: "Finder") -> None:

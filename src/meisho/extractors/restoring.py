@@ -1,7 +1,7 @@
 """Restoring: the extractor that descriptors or local features came from, by their provenance."""
 
 from meisho.descriptors import Provenance
-from meisho.errors import MismatchError
+from meisho.errors import MismatchError, MissingFileError
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.local_base import LocalExtractor, load_local_extractor
 
@@ -18,9 +18,14 @@ def restore_extractor(
 
     Raises:
         MismatchError: Its weights are no longer the ones that were used.
+        MissingFileError: One of its files is not where it was.
     """
     options = provenance.values | (places or {})
-    extractor = load_extractor(provenance.extractor, **options, device=device)
+    try:
+        extractor = load_extractor(provenance.extractor, **options, device=device)
+    except MissingFileError as error:
+        advice = "if files of the model were moved, say where they are by --weights FILE or --whitening FILE"
+        raise MissingFileError(f"{error}; {advice}") from error
     _refuse_another(provenance, extractor.provenance, "the model")
     return extractor
 

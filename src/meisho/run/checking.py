@@ -1,20 +1,24 @@
 """Checking: everything that a collection holds, read once and compared with what was written."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+import errno
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from meisho.errors import CollectionError, ImageError, explain_os_error
+from meisho.errors import CollectionError, DamagedError, ImageError, explain_os_error
 from meisho.index.graph_files import has_graph, load_graph
 from meisho.index.live import LiveIndex
 from meisho.photos import content_sha256
+from meisho.planning import is_added_by_hand, why_not_sure
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
+from meisho.store.commits import COMMITS_FILE
 from meisho.store.damage import note_damage
-from meisho.store.metadata import INDEX_FOLDER, read_metadata
+from meisho.store.metadata import COPY_FILE, INDEX_FOLDER, METADATA_FILE, read_metadata
 from meisho.store.records import PhotoRecord
 from meisho.store.repair import find_damaged_rows
 from meisho.store.snapshot import PhotoRows, read_commit
@@ -34,12 +38,14 @@ class Checked:
         num_checked: How many of them.
         damaged: What is not as it was written, a line each.
         changed: What is otherwise than recorded, as life goes: photos that were edited or deleted.
+        unseen: What could not be looked at, which says nothing of it: a shut folder, a drive that is off.
     """
 
     kind: str
     num_checked: int
     damaged: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 def check_collection(
@@ -56,7 +62,7 @@ def check_collection(
         progress: Called as kinds are done.
 
     Returns:
-        One entry for each kind of thing that there is.
+        One entry for each kind of thing that there is, also where a part of the collection cannot be read.
 
     Raises:
         CollectionError: There is no collection, or its metadata and their copy are lost.
@@ -74,34 +80,78 @@ def check_collection(
 
 
 def _check_all(collection: Collection, *, read_photos: bool) -> Iterator[Checked]:
-    yield Checked("metadata", 3, collection.find_damaged_files())
+    path, folder = collection.path, collection.path / INDEX_FOLDER
+    small = [path / name for name in (METADATA_FILE, COPY_FILE, COMMITS_FILE)]
+    yield _check_part("metadata", small, lambda: Checked("metadata", 3, collection.find_damaged_files()))
     tables = [_check_table(collection, name) for name in collection.schemas]
-    stored = None if any(table.damaged for table in tables) else _read(collection.list_photos)
-    if isinstance(stored, str):  # each row is sound, but some are missing
-        tables[1] = replace(tables[1], damaged=(stored,))
+    stored = None
+    if not any(table.damaged or table.unseen for table in tables):
+        stored = _read(collection.list_photos)
+        if isinstance(stored, CollectionError):  # each row is sound, but some are missing
+            tables[1] = _fault(tables[1].kind, stored)
     yield from tables
-    yield _check_index(collection)
-    yield _check_snapshot(collection, stored if isinstance(stored, PhotoRows) else None)
+    yield _check_part("index", [folder], lambda: _check_index(collection))
+    listed = stored if isinstance(stored, PhotoRows) else None
+    versions = path / f"{PHOTOS}.lance" / "_versions"  # which say what it is a snapshot of
+    yield _check_part("snapshot", [folder, versions], lambda: _check_snapshot(collection, listed))
     records = _read(collection.records)
-    yield _check_photos(collection, () if isinstance(records, str) else records, read_photos=read_photos)
+    if isinstance(records, CollectionError):
+        yield Checked("photos", 0, unseen=("which photos there are cannot be read",))
+    else:
+        yield _check_photos(collection, records, read_photos=read_photos)
 
 
-def _read(read: Callable[[], T]) -> T | str:
+def _check_part(kind: str, places: Iterable[Path], check: Callable[[], Checked]) -> Checked:
+    """Check a part of a collection, if its files may be read at all."""
+    if shut := tuple(_find_shut(places)):
+        return Checked(kind, 0, unseen=shut)
+    try:
+        return check()
+    except (CollectionError, OSError) as error:
+        return _fault(kind, error)
+
+
+def _find_shut(places: Iterable[Path]) -> Iterator[str]:
+    """Yield which of these files and folders, and of what is below them, may not be read, and why."""
+    for place in places:
+        try:
+            if place.is_dir():
+                yield from _find_shut(sorted(place.iterdir()))
+            else:
+                place.open("rb").close()
+        except FileNotFoundError:  # a part that a collection need not have, or a writer tidies meanwhile
+            continue
+        except OSError as error:
+            yield f"{place}: {explain_os_error(error)}"
+
+
+def _fault(kind: str, error: CollectionError | OSError) -> Checked:
+    """Return what an error says of a part: that it is damaged, or that nobody could look at it."""
+    if isinstance(error, DamagedError):
+        return Checked(kind, 0, damaged=(str(error),))
+    said = (
+        str(error) if isinstance(error, CollectionError) else f"{error.filename}: {explain_os_error(error)}"
+    )
+    return Checked(kind, 0, unseen=(said,))
+
+
+def _read(read: Callable[[], T]) -> T | CollectionError:
     """Return what a step of reading gives, or its complaint."""
     try:
         return read()
     except CollectionError as error:
-        return str(error)
+        return error
 
 
 def _check_table(collection: Collection, table: str) -> Checked:
     kind = "photo records" if table == PHOTOS else table.replace("_", " ")
-    try:
+
+    def check() -> Checked:
         num_rows, damaged = find_damaged_rows(collection.path, table, collection.schemas[table])
-    except CollectionError as error:
-        return Checked(kind, 0, (str(error),))
-    numbers = damaged["sequence"].to_pylist()
-    return Checked(kind, num_rows, tuple(f"row {number} is not what was written" for number in numbers))
+        numbers = damaged["sequence"].to_pylist()
+        return Checked(kind, num_rows, tuple(f"row {number} is not what was written" for number in numbers))
+
+    return _check_part(kind, [collection.path / f"{table}.lance"], check)
 
 
 def _check_index(collection: Collection) -> Checked:
@@ -133,15 +183,19 @@ def _check_snapshot(collection: Collection, listed: PhotoRows | None) -> Checked
 
 
 def _check_photos(collection: Collection, records: Sequence[PhotoRecord], *, read_photos: bool) -> Checked:
-    damaged, changed = [], []
+    found: defaultdict[str, list[str]] = defaultdict(list)
     sound = [record for record in records if not record.error]
+    nobody_walked = not collection.photo_root.is_dir()
     for record in sound:
         file = collection.photo_root / record.file
-        if reason := _find_change(file, record):
-            changed.append(f"{record.id}: {reason}")
-        elif read_photos and (reason := _find_rot(file, record)):
-            damaged.append(f"{record.id}: {reason}")
-    return Checked("photos", len(sound), tuple(damaged), tuple(changed))
+        if reason := why_not_sure(file, by_hand=nobody_walked or is_added_by_hand(record)):
+            found["unseen"].append(f"{record.id}: {reason}")
+        elif reason := _find_change(file, record):
+            found["changed"].append(f"{record.id}: {reason}")
+        elif read_photos and (fault := _find_rot(file, record)):
+            kind, reason = fault
+            found[kind].append(f"{record.id}: {reason}")
+    return Checked("photos", len(sound), **{kind: tuple(lines) for kind, lines in found.items()})
 
 
 def _find_change(file: Path, record: PhotoRecord) -> str:
@@ -153,10 +207,14 @@ def _find_change(file: Path, record: PhotoRecord) -> str:
     return "" if same else "it was changed since it was described"
 
 
-def _find_rot(file: Path, record: PhotoRecord) -> str:
+def _find_rot(file: Path, record: PhotoRecord) -> tuple[str, str] | None:
+    """Read a file that is as recorded by size and time; return what its bytes are, and why, or None."""
     try:
         digest = content_sha256(file)
     except ImageError as error:
-        return error.reason
-    same = digest == record.content_sha256.partition("#")[0]
-    return "" if same else "its bytes are others than were described, though its size and time are the same"
+        cause = error.__cause__
+        lost = isinstance(cause, OSError) and cause.errno == errno.EIO  # the disk has the file, not its bytes
+        return "damaged" if lost else "unseen", error.reason
+    if digest == record.content_sha256.partition("#")[0]:
+        return None
+    return "damaged", "its bytes are others than were described, though its size and time are the same"

@@ -26,6 +26,12 @@ Measured as above, it loses 0.1 % of the copies; 0.9 would lose 12 %, photos sav
 a watermark among them (their cosine is 0.60 to 0.95).
 """
 
+NEAR_DEPTH = 30
+"""Near copies are looked for among at least so many contents, however few answers are asked for.
+
+So what stands below an answer does not depend on `--top`, up to this number. At most so many files are read.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class Contents:

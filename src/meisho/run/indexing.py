@@ -29,8 +29,10 @@ from meisho.store.collection import Collection
 from meisho.store.metadata import is_collection, keep_excludes, read_metadata
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest, require_name
+from meisho.texts import printable
 from meisho.update import LocalUpdate, Update
 
+_BACKSLASH = "\\x5C"  # as ids have it, see `printable_id`; what is printed has the letter itself
 LARGE_SHARE = 0.5
 """A sync that would remove more than this share of the photos asks first."""
 
@@ -48,7 +50,8 @@ class IndexOptions:
         device: Where the collection's own extractor of local features computes: "auto", "cpu" or "cuda".
         excludes: Patterns of what `find_photos` leaves out; the collection keeps them. None: those that it
             has, `DEFAULT_EXCLUDES` for a new one. Photos that they leave out are removed.
-        prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all.
+        prune: Remove photos that are gone even where they are more than `LARGE_SHARE` of all, or were added
+            from a folder that is not there either.
         rehash: Read every file, whatever its size and times say.
         only: The collection shall hold the photos given and no others, whatever became of their files.
         graph: Keep the nearest neighbours of every photo, see `NeighborGraph`. None: as the collection does;
@@ -91,8 +94,11 @@ def index_folder(
     found = find_photos(folder, excludes=_choose_excludes(Path(collection_path), options))
     if not found.photos:
         left_out = f"; left out: {count_left_out(found.left_out)}" if found.left_out else ""
+        advice = ""
+        if options.prune and is_collection(Path(collection_path)):
+            advice = "; if its photos are gone for good, delete that folder, which holds no photos"
         raise InputError(
-            f"{folder}: no photo found below it; nothing was changed in {collection_path}{left_out}"
+            f"{folder}: no photo found below it; nothing was changed in {collection_path}{advice}{left_out}"
         )
     return index_photos(found, collection_path, describer, options, progress=progress, stages=stages)
 
@@ -162,6 +168,7 @@ def _sync(
             known_contents=writer.known_contents(),
             rehash=options.rehash,
             only=options.only,
+            prune=options.prune,
         )
         change = _Change(collection, writer, plan, options, progress, stages)
         added = find_added(records) if collection.local_provenance and not options.only else ()
@@ -352,10 +359,14 @@ def _choose_excludes(path: Path, options: IndexOptions) -> tuple[str, ...]:
 
 
 def _id_of(word: str | Path, present: set[str], photo_root: Path) -> str:
-    """Return the id that a word stands for: itself, or the id of the file that it names."""
+    """Return the id that a word stands for: itself, or that of the file that it names, as it is or printed."""
     below = place_below(Path(word), photo_root)
     named = (str(word), printable_id(below), printable_id(photo_root / below))
-    return next((photo_id for photo_id in named if photo_id in present), str(word))
+    if (found := next((photo_id for photo_id in named if photo_id in present), None)) is not None:
+        return found
+    shown = {printable(str(word)), printable(below.as_posix()), printable((photo_root / below).as_posix())}
+    as_shown = [photo_id for photo_id in present if printable(photo_id.replace(_BACKSLASH, "\\")) in shown]
+    return as_shown[0] if len(as_shown) == 1 else str(word)
 
 
 def _name_photos(photos: Sequence[Photo], collection: Collection) -> tuple[Photo, ...]:

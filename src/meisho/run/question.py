@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from meisho.descriptors import Descriptors
 from meisho.index.base import Searcher
 from meisho.ranking import NO_ROW, Ranking
-from meisho.run.folding import Contents, fold_near, search_contents, shortest
+from meisho.run.folding import NEAR_DEPTH, Contents, fold_near, search_contents, shortest
 from meisho.run.turning import merge_positions
 from meisho.searching import search
 
@@ -60,7 +60,8 @@ class Question:
             top: How many.
             hash_of: Tells near copies, which then stand below the first of them; None: they do not.
         """
-        wanted, enough = top, min(top, self.contents.number)
+        enough = min(top, self.contents.number)
+        wanted = top if hash_of is None else min(max(top, NEAR_DEPTH), len(self.database))
         while True:
             listed = self._list(wanted, hash_of)
             if shortest(listed.ranking) >= enough or wanted >= len(self.database):

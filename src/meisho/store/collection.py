@@ -396,9 +396,9 @@ class Collection:
         Raises:
             DamagedError: Vectors are damaged, or not there.
         """
-        check_commits(self.path, DESCRIPTORS)
-        table = tables.open_pinned(self.path, DESCRIPTORS)
         with tables.plain_errors(self.path, "read it"):
+            check_commits(self.path, DESCRIPTORS)
+            table = tables.open_pinned(self.path, DESCRIPTORS)
             yield from find_vectors(table, sequences, self.dim, self.path)
 
     def _read_snapshot(self, photos: Table) -> Snapshot:

@@ -31,7 +31,8 @@ def find_damaged_rows(path: Path, name: str, schema: pa.Schema) -> tuple[int, pa
     Raises:
         CollectionError: It cannot be read.
     """
-    check_commits(path, name)
+    with tables.plain_errors(path, f"read the {name} table"):
+        check_commits(path, name)
     table = tables.open_pinned(path, name)
     damaged = [pa.schema([("sequence", pa.int64()), (ROW_ID, pa.uint64())]).empty_table()]
     num_rows = 0

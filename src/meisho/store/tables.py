@@ -61,7 +61,7 @@ def _advice(reason: str) -> str:
     if "no space left" in text or "quota" in text or "file too large" in text:
         return "free some space and run the command again: everything committed so far is safe"
     if "permission denied" in text or "read-only file system" in text or "not permitted" in text:
-        return "give yourself permission to write there, or choose another place"
+        return "give yourself permission to read and write there, or choose another place"
     if "surrogates not allowed" in text:
         return "choose a directory whose name is valid UTF-8"
     if "input/output error" in text or "stale file handle" in text:
