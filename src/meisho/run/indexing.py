@@ -359,7 +359,7 @@ def _choose_excludes(path: Path, options: IndexOptions) -> tuple[str, ...]:
 
 
 def _id_of(word: str | Path, present: set[str], photo_root: Path) -> str:
-    """Return the id that a word stands for: itself, or that of the file that it names, as it is or printed."""
+    """Return the id that a word means: itself, or that of the file that it names, as it is or printed."""
     below = place_below(Path(word), photo_root)
     named = (str(word), printable_id(below), printable_id(photo_root / below))
     if (found := next((photo_id for photo_id in named if photo_id in present), None)) is not None:
