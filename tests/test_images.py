@@ -740,7 +740,7 @@ def test_printable_ids_never_collide(a, b):
 
 def test_an_error_about_a_name_that_is_not_text_can_be_printed(tmp_path):
     error = ImageError(Path(os.fsdecode(b"caf\xe9.jpg")), "no such file")
-    assert str(error) == "caf\\xe9.jpg: no such file"
+    assert str(error) == "caf\\xE9.jpg: no such file"
     str(error).encode("utf-8")
 
 

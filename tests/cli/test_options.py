@@ -87,6 +87,23 @@ def test_several_queries_are_answered_in_their_order(run, collection, tmp_path):
     assert [str(query) in out for query in queries] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ("0,0,40,40", ""),
+        ("0,0,9999,40", "over the edge"),
+        ("0,0,0.0001,0.0001", "shows no place"),
+        ("0,0,40,3", "shows no place"),
+        ("-500,0,3,40", "shows no place"),
+    ],
+)
+def test_a_box_that_shows_little_or_goes_over_the_edge_is_said(run, collection, tmp_path, box, words):
+    query = tmp_path / "query.png"
+    Image.effect_noise((90, 60), 80).convert("RGB").save(query)
+    code, _, err = run("search", collection, query, f"--box={box}")
+    assert code == 0 and words in err and bool(words) == ("--box" in err)
+
+
 def test_photos_are_added_and_removed_by_name(run, collection, tmp_path):
     other = tmp_path / "other.png"
     Image.effect_mandelbrot((90, 60), (-1, -1, 1, 1), 9).convert("RGB").save(other)

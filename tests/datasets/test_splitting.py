@@ -182,6 +182,6 @@ def test_names_that_need_quotes_survive(tmp_path):
 def test_a_name_that_is_no_text_is_named_before_anything_is_written(tmp_path):
     labels = make_labels()
     odd = replace(labels, names=(*labels.names[:-1], "caf\udce9.jpg"))
-    with pytest.raises(DatasetError, match=r"the name caf\\xe9\.jpg is not UTF-8 text"):
+    with pytest.raises(DatasetError, match=r"the name caf\\xE9\.jpg is not UTF-8 text"):
         write_split(split_labels(odd, "landmark"), tmp_path / "new")
     assert not (tmp_path / "new").exists()
