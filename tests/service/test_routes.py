@@ -268,7 +268,7 @@ REFUSED = {
     "box of words": ({"photo": WHOLE, "box": "a,b"}, 400, "give numbers with commas between"),
     "box of three": ({"photo": WHOLE, "box": "1,2,3"}, 400, "give four numbers, x0,y0,x1,y1"),
     "empty box": ({"photo": WHOLE, "box": "5,5,1,1"}, 400, "needs finite x0 < x1"),
-    "box of nan": ({"photo": WHOLE, "box": "nan,0,1,1"}, 400, "give numbers"),
+    "box of nan": ({"photo": WHOLE, "box": "nan,0,1,1"}, 400, "give finite numbers"),
     "box outside": (
         {"photo": WHOLE, "box": "900,900,999,999"},
         422,
