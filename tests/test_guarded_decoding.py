@@ -82,7 +82,7 @@ def test_many_threads_get_their_own(decoder):
 
 def test_workers_that_were_killed_are_started_again(decoder):
     decoder.start()
-    for worker in decoder._workers:
+    for worker in decoder._crew.workers:
         os.kill(worker._process.pid, signal.SIGKILL)
         worker._process.wait()
     assert decoder.read_header(photo(1)) == Header((90, 60), "PNG")

@@ -78,7 +78,7 @@ def load_images(
         num_workers = 0 if len(first) <= SMALL_JOB else min(count_cores(), MAX_WORKERS)
     if num_workers == 0:
         admit = partial(refuse_cost, most_bytes=budget.total_bytes)
-        return ((photo, _load(photo, options, admit)) for photo in photos)
+        return ((photo, _read(load_sized_image, photo, (options,), admit)) for photo in photos)
     return _load_in_workers(photos, _WorkerPool(num_workers, options, budget), max_waiting)
 
 
@@ -130,13 +130,6 @@ def _limit_time(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _load(photo: Photo, options: ImageOptions, admit: Admit) -> LoadedImage | ImageError:
-    try:
-        return load_sized_image(photo, options, admit=admit)
-    except ImageError as error:
-        return error
-
-
 def _read(
     read: Callable[..., T], photo: Photo, arguments: tuple[object, ...], admit: Admit
 ) -> T | ImageError:
@@ -171,42 +164,48 @@ def _load_in_workers(
 _OUT_OF_TIME = getattr(signal, "SIGPROF", 0)
 
 
+class _Crew:
+    """Worker processes, any of which may be asked, by as many threads as like; the rest of them wait."""
+
+    def __init__(self, num_workers: int, budget: MemoryBudget, most_seconds: float) -> None:
+        self.workers = [_Worker(budget, most_seconds) for _ in range(num_workers)]
+        self.idle: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self.workers:
+            self.idle.put(worker)
+
+    def ask(self, read: Callable[..., T], photo: Photo, *arguments: object) -> T | ImageError:
+        worker = self.idle.get()
+        try:
+            return worker.ask(read, photo, *arguments)
+        finally:
+            self.idle.put(worker)
+
+
 class _WorkerPool:
     """Worker processes, with one thread per process to talk to it."""
 
     def __init__(self, num_workers: int, options: ImageOptions, budget: MemoryBudget) -> None:
-        self._options = options
-        self._workers = [_Worker(budget) for _ in range(num_workers)]
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
+        self._options, self._crew = options, _Crew(num_workers, budget, MOST_SECONDS)
         self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="meisho-decoding")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
+        for worker in self._crew.workers:
             worker.end()
         self._threads.shutdown(cancel_futures=True)
-        for worker in self._workers:
+        for worker in self._crew.workers:
             worker.close()
 
     def submit(self, photo: Photo) -> "Future[LoadedImage | ImageError]":
-        return self._threads.submit(self._load, photo)
-
-    def _load(self, photo: Photo) -> LoadedImage | ImageError:
-        worker = self._idle.get()
-        try:
-            return worker.ask(load_sized_image, photo, self._options)
-        finally:
-            self._idle.put(worker)
+        return self._threads.submit(self._crew.ask, load_sized_image, photo, self._options)
 
 
 class _Worker:
     """One worker process, started when first needed and restarted if it dies."""
 
-    def __init__(self, budget: MemoryBudget, most_seconds: float = MOST_SECONDS) -> None:
+    def __init__(self, budget: MemoryBudget, most_seconds: float) -> None:
         self._budget, self._most_seconds = budget, most_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
@@ -289,10 +288,7 @@ class GuardedDecoder:
         self, num_workers: int, *, memory_bytes: int | None = None, most_seconds: float = MOST_SECONDS
     ) -> None:
         budget = MemoryBudget(memory_bytes or default_decoding_bytes())
-        self._workers = [_Worker(budget, most_seconds) for _ in range(num_workers)]
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
+        self._crew = _Crew(num_workers, budget, most_seconds)
 
     def load(self, photo: Photo, options: ImageOptions) -> LoadedImage:
         """Read one photo as `meisho.images.load_sized_image` does.
@@ -313,24 +309,20 @@ class GuardedDecoder:
 
     def start(self) -> None:
         """Start the workers now, so that the first photos need not wait for it."""
-        for worker in self._workers:
+        for worker in self._crew.workers:
             worker.start()
 
     def close(self) -> None:
         """End the workers; photos that are being decoded are given up."""
-        for worker in self._workers:
+        for worker in self._crew.workers:
             worker.end()
-        for _ in self._workers:  # each comes back when who waits for its reply has seen it end
-            self._idle.get().close()
-        for worker in self._workers:
-            self._idle.put(worker)
+        for _ in self._crew.workers:  # each comes back when who waits for its reply has seen it end
+            self._crew.idle.get().close()
+        for worker in self._crew.workers:
+            self._crew.idle.put(worker)
 
     def _read(self, read: Callable[..., T], photo: Photo, *arguments: object) -> T:
-        worker = self._idle.get()
-        try:
-            found = worker.ask(read, photo, *arguments)
-        finally:
-            self._idle.put(worker)
+        found = self._crew.ask(read, photo, *arguments)
         if isinstance(found, ImageError):
             raise found
         return found

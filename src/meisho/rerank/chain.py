@@ -147,7 +147,9 @@ def _build_step(table: dict[str, Any], source: str, device: str) -> Step:
         if matcher is not None:
             reranker = _with_matcher(reranker, matcher, device)
     except InputError as error:
-        raise error if str(error).startswith(source) else ConfigError(f"{source}: {error}") from error
+        if str(error).startswith(source):
+            raise
+        raise ConfigError(f"{source}: {error}") from error
     return Step(name, reranker, matcher)
 
 
