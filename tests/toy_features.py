@@ -44,3 +44,13 @@ def read_local_features(collection, ids):
     """Read the local features of photos of a collection; ids without some are left out."""
     found = collection.local_reader(ids).read(np.arange(len(ids)))
     return {i: features for i, features in zip(ids, found, strict=True) if features is not None}
+
+
+def index_with_corners(photos, describer):
+    """Index a folder, with local features, into a collection beside it; return the collection's directory."""
+    from meisho.local_describing import LocalDescriber
+    from meisho.run.indexing import IndexOptions, index_folder  # brings LanceDB, which some tests keep out
+
+    path = photos.parent / "c.meisho"
+    index_folder(photos, path, describer, IndexOptions(local=LocalDescriber(Corners(), num_workers=0)))
+    return path

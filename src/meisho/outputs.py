@@ -88,8 +88,7 @@ def check_output(to: Path, kind: Output, *, inputs: Iterable[Path] = ()) -> None
         raise InputError(
             f"{to}: is there already and is not {kind.what} that meisho wrote; name another file, or move it"
         )
-    inside = next(filter(_is_collection, to.absolute().parents), None)
-    if inside and inside / "evaluations" not in to.absolute().parents:  # those are the service's
+    if inside := next(filter(_is_collection, to.absolute().parents), None):
         raise InputError(
             f"{to}: lies in the collection {inside}, which holds its own files alone; name another place"
         )

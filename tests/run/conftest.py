@@ -6,9 +6,7 @@ from PIL import Image
 
 from meisho.describing import Describer
 from meisho.extractors.local_base import LOCAL_EXTRACTORS
-from meisho.local_describing import LocalDescriber
-from meisho.run.indexing import IndexOptions, index_folder
-from toy_features import Corners, MeanColor
+from toy_features import MeanColor, index_with_corners
 
 
 def paint(path, seed):
@@ -41,7 +39,4 @@ def describer():
 @pytest.fixture
 def collection(photos, describer):
     """The directory of a collection of them, with local features."""
-    path = photos.parent / "c.meisho"
-    local = LocalDescriber(Corners(), num_workers=0)
-    index_folder(photos, path, describer, IndexOptions(local=local))
-    return path
+    return index_with_corners(photos, describer)

@@ -12,7 +12,7 @@ from meisho.extractors.local_base import LOCAL_EXTRACTORS, load_local_extractor
 from meisho.local_describing import LocalDescriber
 from meisho.run.indexing import IndexOptions, index_folder
 from service.servers import scene, serving
-from toy_features import Corners, MeanColor
+from toy_features import MeanColor, index_with_corners
 
 
 def paint(path, seed, *, taken=None, place=None, size=(40, 30), format=None):
@@ -59,9 +59,7 @@ def describer():
 @pytest.fixture
 def collection(photos, describer):
     """The directory of a collection of them, with local features."""
-    path = photos.parent / "c.meisho"
-    index_folder(photos, path, describer, IndexOptions(local=LocalDescriber(Corners(), num_workers=0)))
-    return path
+    return index_with_corners(photos, describer)
 
 
 @pytest.fixture(scope="session")

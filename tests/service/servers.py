@@ -1,6 +1,7 @@
 """Real servers on loopback: one in a thread of the test, or one in a process that may be killed."""
 
 import re
+import shutil
 import sys
 import threading
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from meisho.service.app import make_app
 from meisho.service.server import Server, listen
 from meisho.service.settings import Settings
 from meisho.service.shared import Service
+from meisho.store.collection import Collection
 from processes import started
 
 READ, WRITE, ADMIN = "r" * 32, "w" * 32, "a" * 32
@@ -84,3 +86,10 @@ def json_of(response, status=200):
         assert response.json()["status"] == status
         assert "\n" not in response.json()["detail"]
     return response.json()
+
+
+def copy_place(original, to, *, collection="c.meisho"):
+    """Copy a folder that holds a collection and its photos; the copy's photo folder is its own."""
+    shutil.copytree(original, to)
+    Collection.open(to / collection).move_photo_root(to / "photos")
+    return to

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +17,19 @@ from meisho.extractors.base import load_extractor
 from meisho.run.finding import Finder
 from meisho.run.indexing import IndexOptions, index_folder
 from meisho.service import desk
-from meisho.store.collection import Collection
 from processes import kill
 from service.conftest import paint
-from service.servers import ADMIN, READ, WRITE, bearer, json_of, serving, serving_process, write_tokens
+from service.servers import (
+    ADMIN,
+    READ,
+    WRITE,
+    bearer,
+    copy_place,
+    json_of,
+    serving,
+    serving_process,
+    write_tokens,
+)
 from service.test_uploads import picture
 
 TABLE = "file,label\n" + "".join(f"{n % 3}/{n}.jpg,{n % 3}\n" for n in range(9))
@@ -44,9 +52,7 @@ def original(tmp_path_factory):
 @pytest.fixture
 def place(original, tmp_path):
     """A copy of it; the photo folder moves along."""
-    shutil.copytree(original, tmp_path / "copy")
-    Collection.open(tmp_path / "copy" / "c.meisho").move_photo_root(tmp_path / "copy" / "photos")
-    return tmp_path / "copy"
+    return copy_place(original, tmp_path / "copy")
 
 
 @pytest.fixture

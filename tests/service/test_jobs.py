@@ -21,6 +21,7 @@ from meisho.service.problems import RefusedError
 from meisho.store.collection import Collection
 from processes import group, kill, runs, started, wait_until
 from service.conftest import paint
+from service.servers import copy_place
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,7 @@ def original(tmp_path_factory):
 @pytest.fixture
 def place(original, tmp_path):
     """A copy of it; the photo folder moves along."""
-    import shutil
-
-    shutil.copytree(original, tmp_path / "copy")
-    Collection.open(tmp_path / "copy" / "c").move_photo_root(tmp_path / "copy" / "photos")
-    return tmp_path / "copy"
+    return copy_place(original, tmp_path / "copy", collection="c")
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_a_decoder_that_is_killed_is_started_again(asked):
     data = io.BytesIO()
     scene(3).save(data, "PNG")
     with Client(str(asked.base_url)) as client:
-        for worker in asked.service.decoder._workers:
+        for worker in asked.service.decoder._crew.workers:
             process = worker._process
             process.kill()
             process.wait()

@@ -225,6 +225,10 @@ class Report:
         """
         directory = Path(directory)
         check_outputs(directory, {PER_QUERY_FILE: QUERY_SCORES, REPORT_FILE: REPORT})
+        return self.write(directory)
+
+    def write(self, directory: Path) -> Path:
+        """Write what `save` does into a folder of our own, in place of whatever is there."""
         _write_query_scores(directory / PER_QUERY_FILE, self.query_scores)
         write_text(directory / REPORT_FILE, self.to_json(), errors=_ERRORS)
         return directory / REPORT_FILE

@@ -32,7 +32,7 @@ class BegunLists:
 
     def read(self) -> Lists:
         """Return the lists (B, k) of the first B rows that are there."""
-        content = self._path.read_bytes() if self._path.exists() else b""
+        content = memoryview(self._path.read_bytes() if self._path.exists() else b"")
         neighbors, similarities = ([part] for part in empty_lists(0, self._k))
         for first in range(0, self._num_rows, ROWS_AT_ONCE):
             size = 8 * self._k * min(ROWS_AT_ONCE, self._num_rows - first)

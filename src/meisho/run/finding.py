@@ -207,7 +207,7 @@ class Finder:
         """
         photos, state = as_photos(queries), self._state
         asked = turn_photos(photos, self._turned_side_px()) if turned else photos
-        described = add_known(self.describer.describe(asked), state.snapshot.descriptors, same)
+        described = _add_known(self.describer.describe(asked), state, same)
         begin = None if chain is None else self._load_reranking().with_chain(chain)
         asking = _Asking(state, begin, top, near, turned, among)
         return asking.answer(photos, asked, described)
@@ -237,7 +237,7 @@ class Finder:
         described = Descriptors((photo_id,), database.vectors[[photo.row]], database.provenance)
         begin = None if chain is None else self._load_reranking().with_chain(chain)
         asking = _Asking(state, begin, top, near, False, among)
-        return asking.answer((photo,), (photo,), add_known(described, database, same))
+        return asking.answer((photo,), (photo,), _add_known(described, state, same))
 
     def compare(self, query: Photo | str, photo_id: str) -> "PhotoPair":
         """Compare a photo with one of the collection by local features, as a chain that verifies does.
@@ -322,12 +322,12 @@ def _question(
     return Question(described, database, restricted, contents.among(rows), rerank, turned)
 
 
-def add_known(described: Descriptors, database: Descriptors, same: Iterable[str]) -> Descriptors:
-    """Return queries as the mean of themselves and of photos of the database that show the same."""
-    if not (wanted := {*same}):
+def _add_known(described: Descriptors, state: State, same: Iterable[str]) -> Descriptors:
+    """Return queries as the mean of themselves and of photos of the collection that show the same."""
+    wanted = {*same}
+    rows = sorted(state.row_of[photo_id] for photo_id in wanted if photo_id in state.row_of)
+    if not rows:
         return described
-    rows = np.array([row for row, photo_id in enumerate(database.ids) if photo_id in wanted], np.int64)
-    if not len(rows):
-        return described
-    mean = (described.vectors + database.vectors[rows].sum(axis=0)) / (1 + len(rows))
+    vectors = state.snapshot.descriptors.vectors[np.array(rows)]
+    mean = (described.vectors + vectors.sum(axis=0)) / (1 + len(rows))
     return replace(described, vectors=normalize_rows(mean))

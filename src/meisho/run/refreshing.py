@@ -78,7 +78,9 @@ def _refresh_structure(folder: Path, snapshot: Snapshot, kind: str | None, progr
 def _choose_begun(found: tuple[LiveIndex | None, ...], kind: str, keys: UInt64Array) -> LiveIndex | None:
     """Return the structure of this kind that knows most of the present photos."""
     fitting = [live for live in found if live is not None and live.kind == kind and not live.is_stale(keys)]
-    return max(fitting, key=lambda live: live.count_known(keys), default=None)
+    if len(fitting) < 2:
+        return next(iter(fitting), None)
+    return max(fitting, key=lambda live: live.count_known(keys))
 
 
 def _refresh_graph(folder: Path, live: LiveIndex, snapshot: Snapshot, progress: Progress) -> None:

@@ -294,11 +294,9 @@ def run_evaluation(
         device=device,
         progress=progress,
     )
-    evaluation.report.save(folder)
-    queries = _describe_queries(evaluation, metadata.photo_root)
-    write_text(
-        folder / _QUERIES, json.dumps({"queries": queries})
-    )  # the last: with it the evaluation is done
+    evaluation.report.write(folder)
+    queries = {"queries": _describe_queries(evaluation, metadata.photo_root)}
+    write_text(folder / _QUERIES, json.dumps(queries))  # the last: with it the evaluation is done
     return {"message": f"{about.name}: {evaluation.report.headline.text}", "evaluation": about.id}
 
 
