@@ -238,9 +238,11 @@ def place(name: str, file: Path | str | None) -> dict[str, str]:
 
 def load_chain(text: str | None, device: str) -> "Chain | None":
     """Build the rerankers of "dba:k=10,alpha-qe"; None for None."""
-    from meisho.rerank.chain import build_chain
+    if text is None:
+        return None
+    from meisho.rerank.chain import build_chain  # which a question without a chain does without
 
-    return None if text is None else build_chain(text, source="--rerank", device=device)
+    return build_chain(text, source="--rerank", device=device)
 
 
 def query_photo(path: Path, box: str | None) -> "Photo":

@@ -42,7 +42,7 @@ Rows that are nearly alike have the same code, so the structure cannot tell whic
 _EXACT_FROM_SHARE = 1 / 8  # of the rows as candidates: exact search is then no slower
 _SCANNED_SHARES = (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4)
 """Of the lists, that are looked at for a query: the first of these that finds enough."""
-_LEAST_RECALL = 0.9875
+_LEAST_RECALL = 0.99
 """Share of the 10 nearest others of `_TUNED_BY` rows that must be found."""
 _TUNED_BY = 200
 _TUNED_TOP = 11  # a row, and the 10 nearest others

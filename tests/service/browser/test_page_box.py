@@ -117,3 +117,20 @@ def test_back_takes_the_box_away_and_forward_brings_it_again(page, service):
     page.get_by_role("button", name="Whole photo").click()
     expect(page.locator("#frame .region")).to_be_hidden()
     assert "box" not in page.url
+
+
+def test_forward_before_back_is_done_brings_the_box_again(page):
+    search_by_photo(page, PHOTO)
+    draw_box(page, (0.1, 0.1), (0.6, 0.6))
+    page.wait_for_url("**box=**")
+    wait_for_answers(page)
+    held = []
+    page.route("**/v1/feedback?*", lambda route: held.append(route))
+    with page.expect_request("**/v1/feedback?*"):
+        page.go_back()
+    expect(page.locator("#frame .region")).to_be_hidden()
+    page.unroute("**/v1/feedback?*")
+    page.go_forward()
+    expect(page.locator("#frame .region")).to_be_visible()
+    wait_for_answers(page)
+    assert held

@@ -48,6 +48,7 @@ export async function showSearch(state, signal) {
   const key = keyOf(state);
   const language = document.documentElement.lang;
   if (painted !== `${key} ${language}`) {
+    painted = null; // until this one is whole: it may be left on the way, and the one before asked for again
     showAsked(state);
     if (kept.has(key)) {
       await loadMarks(state, signal);
@@ -59,7 +60,6 @@ export async function showSearch(state, signal) {
 }
 
 async function search(state, signal) {
-  painted = null;
   $("answers").classList.add("stale");
   $("found-title").textContent ||= t("searching");
   const started = performance.now();
