@@ -134,3 +134,19 @@ def test_forward_before_back_is_done_brings_the_box_again(page):
     expect(page.locator("#frame .region")).to_be_visible()
     wait_for_answers(page)
     assert held
+
+
+def test_answers_that_come_while_a_box_is_drawn_leave_it(page):
+    held = []
+    page.route("**/v1/search", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/v1/search"):
+        page.goto(f"{page.home}#photo={PHOTO}")
+    expect(page.locator("#frame img")).to_have_js_property("complete", True)
+    page.mouse.move(*in_frame(page, 0.2, 0.2))
+    page.mouse.down()
+    page.mouse.move(*in_frame(page, 0.7, 0.7))
+    held[0].continue_()
+    wait_for_answers(page)
+    expect(page.locator("#frame .region")).to_be_visible()
+    page.mouse.up()
+    page.wait_for_url("**box=**")

@@ -28,11 +28,11 @@ export class Box {
     frame.addEventListener("blur", () => this.pending && this.#tell());
   }
 
-  /** Show a box of px on a photo of `size` px. */
+  /** Show a box of px on a photo of `size` px; what the reader is drawing stays as it is. */
   set(box, size) {
     this.size = size;
-    this.#draw(box && box.map((value, at) => hold(value / size[at % 2])));
-    this.told = this.box;
+    this.told = box && box.map((value, at) => hold(value / size[at % 2]));
+    if (!this.anchor && !this.moving && !this.pending) this.#draw(this.told);
   }
 
   get px() {
