@@ -2,6 +2,7 @@
 
     python benchmarks/bench_million.py [--rows 10000 --rows 100000 ...] [--dim 1280] [--folder PLACE]
         [--plot million.svg]
+    python benchmarks/bench_million.py --files 20000 [--folder PLACE]
 
 Data: generated descriptors. Places of 1 to 2,000 photos, sizes with a long tail (Pareto, exponent 1); the
 spread of their centres and of the photos around them falls with the square root of the dimension's number, as
@@ -15,6 +16,7 @@ files that are mapped, which the system takes back when it needs them.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array
@@ -84,10 +87,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--dim", type=int, default=1280)
     parser.add_argument("--folder", type=Path, help="where to make the collections; a temporary one")
+    parser.add_argument("--files", type=int, help="work on so many real files instead, by the commands")
     parser.add_argument("--plot", type=Path, help="where to draw how each figure grows, as SVG")
     parser.add_argument("--part", choices=("build", "ask"), help=argparse.SUPPRESS)
     parser.add_argument("--gone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.files:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            work_on_files(options.files, Path(folder))
+        return
     sizes = options.rows or [10_000, 100_000, 1_000_000]
     if options.part:
         photos = Photos(sizes[0] + sizes[0] // 100, options.dim)
@@ -114,6 +122,48 @@ def measure(num_rows: int, dim: int, folder: Path) -> dict[str, float]:
             done = subprocess.run(words, stdout=subprocess.PIPE, check=True, text=True)
             figures |= {prefix + name: value for name, value in json.loads(done.stdout).items()}
     return figures
+
+
+def work_on_files(num_files: int, folder: Path) -> None:
+    """Run the commands on a folder of drawn photos, and show what each costs."""
+    photos, collection = folder / "photos", folder / "c"
+    for number in range(num_files):
+        draw_photo(photos, number)
+    show("index", "index", photos, "--to", collection)
+    show("index, nothing changed", "index", photos, "--to", collection)
+    for number in range(num_files, num_files + num_files // 100):
+        draw_photo(photos, number)
+    show("index, 1 % added", "index", photos, "--to", collection)
+    for number in range(0, num_files, 100):
+        photo_path(photos, number).unlink()
+    show("index, 1 % removed", "index", photos, "--to", collection, "--prune")
+    show("search", "search", collection, photo_path(photos, 1))
+
+
+def photo_path(folder: Path, number: int) -> Path:
+    return folder / f"{number // 1000:03}" / f"{number % 1000:03}.jpg"
+
+
+def draw_photo(folder: Path, number: int) -> None:
+    """Write a JPEG of a smooth random pattern, no two alike."""
+    path = photo_path(folder, number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pattern = np.random.default_rng(number).integers(0, 256, (15, 20, 3), np.uint8)
+    cv2.imwrite(str(path), cv2.resize(pattern, (640, 480), interpolation=cv2.INTER_CUBIC))
+
+
+def show(title: str, *words: str | Path) -> None:
+    """Run a command of meisho, and print what it took."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "meisho.cli", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert not status, f"{words} failed"
+    seconds, processor = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    print(
+        f"{title}: {seconds:.1f} s, {processor:.1f} s of a processor, peak {usage.ru_maxrss / 1024:.0f} MB",
+        flush=True,
+    )
 
 
 PLOTS = {
