@@ -53,7 +53,8 @@ class Judging:
         similarities = np.einsum(
             "bd,bd->b", self.queries[asked], self.state.snapshot.descriptors.vectors[rows]
         )
-        each, places = np.unique(asked, return_inverse=True)
+        each = sorted(set(asked.tolist()))
+        places = np.searchsorted(each, asked)
         gaps = measure_gaps(similarities, (self.queries[each] @ self.state.background.T), places)
         return [
             replace(evidence, similarity=float(similarity), gap=float(gap))
@@ -88,11 +89,20 @@ def measure_gaps(
             place.
         places: (B,) the query of each pair; None: each has its own.
     """
-    middle, low = np.quantile(background.astype(np.float64), [1 / 2, 1 / 6], axis=1)
+    # What `np.quantile` gives, without numpy.ma, whose import took 3 % of a search.
+    ordered = np.sort(background.astype(np.float64), axis=1)
+    middle, low = (_between(ordered, (ordered.shape[1] - 1) * share) for share in (1 / 2, 1 / 6))
     spread = np.maximum(middle - low, _LEAST_SPREAD)
     if places is not None:
         middle, spread = middle[places], spread[places]
     return np.asarray((similarities - middle) / spread)
+
+
+def _between(ordered: Float64Array, place: float) -> Float64Array:
+    """Return what stands at a place between two columns."""
+    left, way = int(place), place % 1
+    right = min(left + 1, ordered.shape[1] - 1)
+    return np.asarray(ordered[:, left] * (1 - way) + ordered[:, right] * way)
 
 
 _LEAST_SPREAD = 0.02

@@ -115,9 +115,9 @@ class State:
     def background(self) -> Float32Array:
         """Descriptors (S, D) of some photos, evenly among all: those of no account for most queries."""
         num_photos = len(self.snapshot.keys)
-        rows = np.unique(
-            np.linspace(0, max(num_photos - 1, 0), min(num_photos, _MOST_BACKGROUND)).astype(np.int64)
-        )
+        rows = np.arange(num_photos)
+        if num_photos > _MOST_BACKGROUND:
+            rows = np.linspace(0, num_photos - 1, _MOST_BACKGROUND).astype(np.int64)
         return np.asarray(self.snapshot.descriptors.vectors[rows])
 
     def hash_of(self, row: int) -> int | None:
