@@ -31,7 +31,8 @@ from meisho.arrays import Float32Array, UInt8Array
 from meisho.describing import Describer
 from meisho.descriptors import Provenance
 from meisho.images import ImageOptions
-from meisho.photos import Photo, PhotoFolder
+from meisho.photo_folder import PhotoFolder
+from meisho.photos import Photo
 from meisho.planning import plan_update, size_and_times
 from meisho.run.indexing import IndexOptions, index_photos
 from meisho.store.collection import Collection

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from meisho.photos import find_photos
+from meisho.photo_folder import find_photos
 
 
 def main() -> None:

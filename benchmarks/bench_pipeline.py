@@ -42,7 +42,8 @@ from meisho.hashing import name_contents
 from meisho.image_files import open_photo, upright_size
 from meisho.images import INTERPOLATIONS, ImageOptions, load_sized_image, working_size
 from meisho.jpeg import decode_jpeg
-from meisho.photos import Photo, find_photos
+from meisho.photo_folder import find_photos
+from meisho.photos import Photo
 from meisho.planning import name_content
 from meisho.store.collection import Collection
 from meisho.store.records import PhotoRecord

@@ -22,7 +22,7 @@ from meisho.describing import Describer
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.timm_gem import load_torch
 from meisho.extractors.timm_models import DEFAULT_BACKBONE, DEFAULT_OPTIONS
-from meisho.photos import find_photos
+from meisho.photo_folder import find_photos
 
 MODELS = ("default", "timm:resnet34", "timm:resnet50", "timm:resnet101")
 PRECISIONS = ("float32", "bf16")

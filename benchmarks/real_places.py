@@ -18,7 +18,7 @@ from meisho.describing import Describer
 from meisho.extractors.base import load_extractor
 from meisho.extractors.local_base import load_local_extractor
 from meisho.local_describing import LocalDescriber
-from meisho.photos import find_photos
+from meisho.photo_folder import find_photos
 from meisho.run.indexing import IndexOptions, index_folder
 from meisho.run.state import State, load_state
 from shared_sets import Record, read_records

@@ -8,7 +8,8 @@ from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.errors import ImageError
 from meisho.images import ImageOptions, load_image
-from meisho.photos import Photo, find_photos
+from meisho.photo_folder import find_photos
+from meisho.photos import Photo
 
 OPTIONS = ImageOptions(max_side_px=64)
 

@@ -24,7 +24,8 @@ from meisho.images import (
     read_size,
     working_size,
 )
-from meisho.photos import Box, Photo, content_sha256, find_photos, printable_id
+from meisho.photo_folder import find_photos
+from meisho.photos import Box, Photo, content_sha256, printable_id
 from meisho.texts import printable
 
 ORIENTATION = 0x0112

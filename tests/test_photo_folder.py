@@ -16,9 +16,11 @@ from PIL import Image
 from meisho.describing import Describer
 from meisho.errors import InputError
 from meisho.marks import save_drawing
-from meisho.photos import DEFAULT_EXCLUDES, PHOTO_SUFFIXES, RAW_SUFFIXES, find_photos
+from meisho.photo_folder import DEFAULT_EXCLUDES, find_photos
+from meisho.photos import PHOTO_SUFFIXES, RAW_SUFFIXES
 from meisho.planning import plan_update
 from meisho.run.indexing import IndexOptions, add_photos, index_folder, index_photos
+from meisho.run.summary import count_left_out
 from meisho.store.collection import Collection
 from meisho.store.records import PhotoRecord
 from rights import without_rights_of_root
@@ -93,8 +95,13 @@ def test_what_is_left_out_is_counted_by_reason(tmp_path, name, reason, monkeypat
     place.write_bytes(b"something")
     found = find_photos(tmp_path)
     assert [photo.id for photo in found.photos] == ["x.jpg"]
-    assert [(each.reason, each.count) for each in found.left_out] == [(reason, 1)]
+    is_folder = "/" in name
+    assert [(each.reason, each.count, each.num_folders) for each in found.left_out] == [
+        (reason, 1, is_folder)
+    ]
     assert name.startswith(found.left_out[0].example)
+    words = f"1 {reason} (1 whole folder)" if is_folder else f"1 {reason}"
+    assert count_left_out(found.left_out) == words
 
 
 TAKEN = [f"a{suffix}" for suffix in sorted(PHOTO_SUFFIXES)] + [
@@ -150,7 +157,7 @@ def test_a_collection_inside_the_photo_folder_is_passed_over(photos):
     describer = Describer(MeanColor(), num_workers=0)
     index_folder(photos, photos / "mine", describer)
     found = find_photos(photos)
-    assert (len(found.photos), [each.reason for each in found.left_out]) == (6, ["a collection of meisho"])
+    assert (len(found.photos), [each.reason for each in found.left_out]) == (6, ["collection of meisho"])
 
 
 def test_a_folder_without_photos_says_what_was_left_out(tmp_path, monkeypatch):

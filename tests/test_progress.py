@@ -8,7 +8,7 @@ from PIL import Image
 from meisho import decoding, hashing, update
 from meisho.describing import Describer
 from meisho.hashing import name_contents
-from meisho.photos import find_photos
+from meisho.photo_folder import find_photos
 from meisho.progress import (
     DECODING,
     DESCRIBING,

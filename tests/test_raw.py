@@ -9,7 +9,8 @@ from PIL import Image
 
 from meisho.errors import ImageError
 from meisho.images import ImageOptions, load_image, read_size
-from meisho.photos import Photo, find_photos
+from meisho.photo_folder import find_photos
+from meisho.photos import Photo
 
 BYTE, TEXT, SHORT, LONG, SIGNED_RATIONAL, RATIONAL = 1, 2, 3, 4, 10, 5
 UNIT = (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1)

@@ -8,7 +8,7 @@ from meisho.datasets.base import load_dataset
 from meisho.describing import Describer
 from meisho.descriptors import Provenance, normalize_rows
 from meisho.images import ImageOptions
-from meisho.photos import find_photos
+from meisho.photo_folder import find_photos
 from meisho.planning import plan_update
 from meisho.run.evaluating import evaluate_dataset
 from meisho.run.indexing import index_photos

@@ -37,7 +37,7 @@ _PUBLIC = {
     "MeishoError": "meisho.errors",
     "MismatchError": "meisho.errors",
     "Photo": "meisho.photos",
-    "PhotoFolder": "meisho.photos",
+    "PhotoFolder": "meisho.photo_folder",
     "PhotoPair": "meisho.photo_pair",
     "Provenance": "meisho.descriptors",
     "Ranking": "meisho.ranking",
@@ -53,7 +53,7 @@ _PUBLIC = {
     "evaluate_dataset": "meisho.run.evaluating",
     "evaluate_ranking": "meisho.evaluate.protocols",
     "evidence_of_lists": "meisho.rerank.evidence",
-    "find_photos": "meisho.photos",
+    "find_photos": "meisho.photo_folder",
     "fuse_rankings": "meisho.rerank.fusion",
     "index_folder": "meisho.run.indexing",
     "index_photos": "meisho.run.indexing",
@@ -103,12 +103,12 @@ if TYPE_CHECKING:
     from meisho.images import ImageOptions as ImageOptions
     from meisho.local_describing import LocalDescriber as LocalDescriber
     from meisho.local_features import LocalFeatures as LocalFeatures
+    from meisho.photo_folder import PhotoFolder as PhotoFolder
+    from meisho.photo_folder import find_photos as find_photos
     from meisho.photo_pair import PhotoPair as PhotoPair
     from meisho.photo_pair import compare_photos as compare_photos
     from meisho.photos import Box as Box
     from meisho.photos import Photo as Photo
-    from meisho.photos import PhotoFolder as PhotoFolder
-    from meisho.photos import find_photos as find_photos
     from meisho.ranking import Ranking as Ranking
     from meisho.rerank.chain import Chain as Chain
     from meisho.rerank.chain import build_chain as build_chain

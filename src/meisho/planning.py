@@ -7,15 +7,8 @@ from pathlib import Path
 
 from meisho.errors import explain_os_error
 from meisho.marks import is_our_drawing
-from meisho.photos import (
-    Box,
-    Photo,
-    PhotoFolder,
-    content_sha256,
-    place_below,
-    printable_id,
-    why_not_a_file,
-)
+from meisho.photo_folder import PhotoFolder
+from meisho.photos import Box, Photo, content_sha256, place_below, printable_id, why_not_a_file
 from meisho.store.metadata import UPLOADS_FOLDER
 from meisho.store.records import PhotoRecord
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from meisho.errors import CollectionError, InputError
-from meisho.photos import find_photos
+from meisho.photo_folder import find_photos
 from meisho.run.indexing import add_photos, index_folder, index_photos, remove_photos
 from meisho.store.collection import Collection
 from meisho.texts import printable

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meisho.errors import InputError
-from meisho.photos import PHOTO_SUFFIXES, find_photos
+from meisho.photo_folder import find_photos
+from meisho.photos import PHOTO_SUFFIXES
 from meisho.service.names import place_inside, safe_name
 
 KINDS = [

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from meisho.errors import ImageError, InputError, LockedError
-from meisho.photos import find_photos
+from meisho.photo_folder import find_photos
 from meisho.run.finding import Finder
 from meisho.run.indexing import add_photos, index_folder
 from meisho.service.gate import Gate, Together
@@ -277,7 +277,7 @@ def test_what_fails_together_fails_for_each_and_the_next_goes_on():
 PUTTER = """
 import sys
 from meisho.extractors.local_base import LOCAL_EXTRACTORS
-from meisho.photos import find_photos
+from meisho.photo_folder import find_photos
 from meisho.run.finding import Finder
 from meisho.service.gate import Gate
 from meisho.service.uploads import Uploads

@@ -11,7 +11,7 @@ from meisho.cli.bars import progress_bars
 from meisho.cli.options import LOCAL_NAMES, IndexKind, Json, WhitenedModelChoice, expand_options
 from meisho.errors import GoneError, InputError, SkippedPhotosError
 from meisho.outputs import check_output_folder
-from meisho.photos import DEFAULT_EXCLUDES
+from meisho.photo_folder import DEFAULT_EXCLUDES
 from meisho.progress import Stages
 from meisho.texts import count
 

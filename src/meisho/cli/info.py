@@ -11,7 +11,7 @@ import typer
 import meisho
 from meisho.cli.app import app, print_json, say
 from meisho.cli.options import Json
-from meisho.photos import DEFAULT_EXCLUDES, find_photos
+from meisho.photo_folder import DEFAULT_EXCLUDES, find_photos
 
 
 @app.command(short_help="Say what a collection holds, or what is installed.")

@@ -25,7 +25,8 @@ from meisho.evaluate.protocols import evaluate_ranking
 from meisho.evaluate.report import Report
 from meisho.extractors.local_base import load_local_extractor
 from meisho.local_describing import LocalDescriber
-from meisho.photos import Photo, PhotoFolder
+from meisho.photo_folder import PhotoFolder
+from meisho.photos import Photo
 from meisho.progress import Progress, silent
 from meisho.ranking import NO_ROW, Ranking
 from meisho.rerank.chain import Chain, build_chain

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from meisho.errors import DatasetError, ImageError, InputError
-from meisho.photos import PHOTO_SUFFIXES, Photo, find_photos
+from meisho.photo_folder import find_photos
+from meisho.photos import PHOTO_SUFFIXES, Photo
 from meisho.texts import is_unicode, printable
 
 

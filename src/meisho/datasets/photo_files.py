@@ -6,7 +6,8 @@ from pathlib import Path
 
 from meisho.datasets.base import Dataset
 from meisho.errors import DatasetError, ImageError, InputError
-from meisho.photos import Photo, find_photos
+from meisho.photo_folder import find_photos
+from meisho.photos import Photo
 from meisho.texts import printable
 
 _SHOWN = 20

@@ -18,8 +18,8 @@ from meisho.evaluate.report import Report
 from meisho.evaluate.sweep import Sweep, SweepEntry
 from meisho.ground_truth import SETUPS, GradedGroundTruth, Rows
 from meisho.local_describing import LocalDescriber
+from meisho.photo_folder import PhotoFolder
 from meisho.photo_pair import StoredPairs
-from meisho.photos import PhotoFolder
 from meisho.progress import Progress, silent
 from meisho.ranking import Ranking
 from meisho.rerank.chain import Chain

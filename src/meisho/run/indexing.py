@@ -11,16 +11,8 @@ from meisho.extractors.restoring import restore_extractor, restore_local_extract
 from meisho.images import PhotoLike, as_photos
 from meisho.index.base import INDEXES
 from meisho.local_describing import LocalDescriber
-from meisho.photos import (
-    DEFAULT_EXCLUDES,
-    LeftOut,
-    Photo,
-    PhotoFolder,
-    find_photos,
-    place_below,
-    printable_id,
-    why_not_a_file,
-)
+from meisho.photo_folder import DEFAULT_EXCLUDES, LeftOut, PhotoFolder, find_photos
+from meisho.photos import Photo, place_below, printable_id, why_not_a_file
 from meisho.planning import Plan, find_added, plan_additions, plan_local_update, plan_update, with_uploads
 from meisho.progress import BUILDING, Progress, Stages, silent
 from meisho.run.refreshing import BUILD_INDEX, refresh_index

@@ -8,8 +8,9 @@ from meisho.decoding import MAX_WORKERS
 from meisho.describing import Describer
 from meisho.errors import ImageError
 from meisho.extractors.machine import how_to_describe_faster
-from meisho.photos import LeftOut, PhotoFolder
+from meisho.photo_folder import LeftOut, PhotoFolder
 from meisho.progress import DECODING, DESCRIBING, READING, SAVING, find_bottleneck
+from meisho.texts import count
 
 SHOWN = 6
 """Reasons that `count_left_out` names."""
@@ -73,8 +74,13 @@ class IndexSummary:
 def count_left_out(left_out: Sequence[LeftOut]) -> str:
     """Say in one line what was left out, the most first."""
     by_count = sorted(left_out, key=lambda each: -each.count)
-    shown = "; ".join(f"{each.count:,} {each.reason}" for each in by_count[:SHOWN])
+    shown = "; ".join(map(_say_left_out, by_count[:SHOWN]))
     return f"{shown}; and others" if len(by_count) > SHOWN else shown
+
+
+def _say_left_out(each: LeftOut) -> str:
+    folders = f" ({count(each.num_folders, 'whole folder')})" if each.num_folders else ""
+    return f"{each.count:,} {each.reason}{folders}"
 
 
 def say_where_time_went(stages: Mapping[str, float], describer: Describer) -> str | None:

@@ -11,7 +11,7 @@ from meisho.describing import Describer
 from meisho.descriptors import Descriptors
 from meisho.errors import ImageError, InputError
 from meisho.ground_truth import GradedGroundTruth
-from meisho.photos import PhotoFolder, find_photos
+from meisho.photo_folder import PhotoFolder, find_photos
 from meisho.progress import Progress, silent
 from meisho.run.summary import SkippedPhoto, skipped_place
 from meisho.whitening import (

@@ -17,16 +17,8 @@ from meisho.errors import ImageError, InputError
 from meisho.files import remove_leftovers, replacing
 from meisho.images import ImageOptions, load_sized_image, read_header
 from meisho.local_describing import LocalDescriber
-from meisho.photos import (
-    DEFAULT_EXCLUDES,
-    PHOTO_SUFFIXES,
-    RAW_SUFFIXES,
-    Excludes,
-    Photo,
-    content_sha256,
-    place_below,
-    printable_id,
-)
+from meisho.photo_folder import DEFAULT_EXCLUDES, Excludes
+from meisho.photos import PHOTO_SUFFIXES, RAW_SUFFIXES, Photo, content_sha256, place_below, printable_id
 from meisho.run.finding import Finder
 from meisho.run.summary import IndexSummary
 from meisho.service.gate import Gate, Together
