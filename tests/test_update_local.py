@@ -269,6 +269,7 @@ CHILD = """if True:
 """
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_second_pass_loses_at_most_one_photo_and_the_next_run_goes_on(tmp_path):
     folder, before = tmp_path / "photos", 0
     paint(folder, range(60))

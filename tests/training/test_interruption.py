@@ -149,6 +149,7 @@ def test_what_was_learned_is_saved_before_it_is_validated(make_recipe, tmp_path)
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals of Unix")
 def test_a_second_signal_stops_at_once(recipe_file, tmp_path):
     with training(recipe_file, tmp_path / "run", same_seconds="-inf") as process:

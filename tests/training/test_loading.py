@@ -241,6 +241,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_trainer_that_is_killed(make_recipe, tmp_path):
     (tmp_path / "recipe.toml").write_text(config_toml(make_recipe(hardware={"workers": 2})))
     (tmp_path / "trainer.py").write_text(TRAINER)
