@@ -69,6 +69,8 @@ from meisho.toycity.records import (
     read_records,
     write_records,
 )
+from meisho.training.averaging import _best_epoch, _found
+from meisho.training.averaging import _read_note as read_average_note
 from meisho.training.photo_cache import CachedPhotos, CacheOptions, fill_cache, read_entries
 from meisho.training.recipe import load_recipe
 from meisho.training.skipped import SkippedPhotos
@@ -301,6 +303,16 @@ OXFORD = {"x_1_good__txt": "a\n", "x_1_ok__txt": "b\n", "x_1_junk__txt": ""}
 CHECKPOINT = {"backbone": "test_resnet", "options": {"p": 3.0}}
 RECIPE = '[data]\ndataset = "folder"\nroot = "photos"\n[head]\noptions = { scale = 30.0 }\n'
 SKIPPED = "path,reason\nphotos/a.jpg,it is empty\n"
+AVERAGE = {
+    "asked": {"epochs": [1, 2], "shares": [0.5]},
+    "whole": True,
+    "found": {"share": 0.5, "trained": "last", "map": 0.5},
+}
+
+
+def read_average(path):
+    done = read_average_note(path)
+    return _best_epoch(done), done.flag("whole"), _found(done)
 
 
 READERS = {
@@ -441,6 +453,7 @@ READERS = {
         lambda path: read_submission(path, ["aaa1"]),
     ),
     "toycity/records.py": ("toycity.json", write_toycity, lambda path: read_records(path.parent)),
+    "training/averaging.py": ("average.json", dump(AVERAGE), read_average),
     "training/photo_cache.py": ("photos.idx", write_cache, read_cache),
     "training/photo_cache.py: pixels": ("photos.bin", write_cache, read_cache),
     "training/recipe.py": ("r.toml", text(RECIPE), load_recipe),

@@ -85,10 +85,14 @@ def train(
 def _describe_result(result: "TrainingResult") -> tuple[str | tuple[str, str], ...]:
     """Say which checkpoint is best, what validation gave before training and gives now, and what to try."""
     start = next((r.validation_map for r in result.history if r.epoch == 0), math.nan)
-    before = "" if math.isnan(start) or result.best_epoch == 0 else f"{100 * start:.2f} → "
+    is_start = result.best_epoch == 0 and result.average is None
+    before = "" if math.isnan(start) or is_start else f"{100 * start:.2f} → "
     found = "" if math.isnan(result.best_map) else f", mAP {before}{100 * result.best_map:.2f} on validation"
     if not math.isnan(result.whitened_map):
         found += f", {100 * result.whitened_map:.2f} with its whitening"
+    if result.average is not None:
+        share = f"{result.average.share:g} of the trained weights, the rest as before training"
+        return ("Best with ", strong(share), f"{found}: ", strong(result.best))
     if result.best_epoch > 0:
         epochs = count(result.best_epoch, "epoch")
         return ("Best after ", strong(epochs), f"{found}: ", strong(result.best))

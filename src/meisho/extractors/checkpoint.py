@@ -1,6 +1,7 @@
 """Checkpoints: a folder with a network's weights (`model.safetensors`) and how it is used (`model.json`)."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import save_file
 
+from meisho.array_files import read_safetensors
 from meisho.documents import read_json
 from meisho.errors import ConfigError, InputError, WeightsError
 from meisho.extractors.base import EXTRACTORS, GlobalExtractor
@@ -41,6 +43,57 @@ def save_checkpoint(network: "DescriptorNetwork", name: str, options: TimmGeMOpt
     with replacing(folder / "model.safetensors") as part:
         save_file(state, part)
     write_text(folder / "model.json", json.dumps({"backbone": name, "options": settings}, indent=2))
+
+
+def average_checkpoints(checkpoints: Sequence[Path], shares: Sequence[float], to: Path) -> None:
+    """Write the weighted mean of checkpoints of one network, weight by weight, as a checkpoint.
+
+    Of a start and what was trained from it: WiSE-FT, Wortsman et al. 2022 (arXiv:2109.01903); of several runs
+    with one start: model soups, Wortsman et al. 2022 (arXiv:2203.05482). Counts, such as those of a batch
+    norm, are those of the last one; a whitening is not taken along.
+
+    Args:
+        checkpoints: Folders that `save_checkpoint` wrote.
+        shares: How much of each; they are brought to a sum of 1.
+        to: The folder to write.
+
+    Raises:
+        InputError: They are not of one network, or used in different ways.
+        WeightsError: A file of theirs cannot be read.
+    """
+    parts = np.asarray(shares, np.float64) / np.sum(shares)
+    models = [_read_model(folder) for folder in checkpoints]
+    states = [_read_weights(folder) for folder in checkpoints]
+    for folder, model, state in zip(checkpoints, models, states, strict=True):
+        if _kind_of(model, state) != _kind_of(models[0], states[0]):
+            raise InputError(f"{folder} and {checkpoints[0]} are not checkpoints of one network in one use")
+    mean = {name: _mean([state[name] for state in states], parts) for name in states[0]}
+    name, options = models[-1]
+    powers = [model[1]["p"] for model in models]
+    settings = {**options, "p": float(np.dot(parts, np.array(powers, np.float64))), "whitening": None}
+    with replacing(to / "model.safetensors") as part:
+        save_file(mean, part)
+    write_text(to / "model.json", json.dumps({"backbone": name, "options": settings}, indent=2))
+
+
+def _read_weights(folder: Path) -> dict[str, np.ndarray]:
+    return read_safetensors(
+        folder / "model.safetensors", error=WeightsError, advice="train it again, or leave it out"
+    ).arrays
+
+
+def _kind_of(model: tuple[str, dict[str, object]], state: dict[str, np.ndarray]) -> object:
+    """Return what checkpoints must share to be averaged."""
+    name, options = model
+    use = {key: value for key, value in options.items() if key not in ("p", "whitening")}
+    return name, use, {key: (array.shape, array.dtype) for key, array in state.items()}
+
+
+def _mean(arrays: Sequence[np.ndarray], parts: np.ndarray) -> np.ndarray:
+    if arrays[0].dtype.kind != "f":
+        return arrays[-1]
+    total = sum(part * array.astype(np.float64) for part, array in zip(parts, arrays, strict=True))
+    return np.asarray(total, arrays[0].dtype)
 
 
 def add_whitening(whitening: Whitening, folder: Path) -> None:

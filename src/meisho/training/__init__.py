@@ -38,6 +38,7 @@ A run goes through these files in this order; `train.train` is the front door, `
 | state            | all that `--resume` needs                                                      |
 | interruption     | Ctrl-C and SIGTERM: stop after a whole step                                    |
 | **afterwards**   | **what becomes of the weights**                                                |
+| averaging        | the mean of the weights before and after, if validation gains by it            |
 | whiten           | a whitening fitted on the photos trained on, if validation gains by it         |
 | export           | a trained model as one ONNX file, for use without torch                        |
 | feature_graph    | a backbone as an ONNX graph without weights, which comes with the package      |

@@ -84,6 +84,7 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
         "every_epochs": _EPOCHS,
         "patience": _EPOCHS,
     },
+    "AverageRecipe": {"shares": Range(0, 1, above=True, below=True)},
     "WhiteningRecipe": {"dim": _DIM, "shrinkage": Range(0, 10**9), "max_photos": Range(2, 10**9)},
     "HardwareRecipe": {
         "accumulate": Range(1, 100_000),

@@ -17,6 +17,7 @@ from meisho.training.augmentation import augmentation_of
 from meisho.training.ranges import check_ranges
 from meisho.training.recipe_tables import (
     AugmentationRecipe,
+    AverageRecipe,
     DataRecipe,
     DistillationRecipe,
     HardwareRecipe,
@@ -54,7 +55,8 @@ class Recipe:
         optimiser: The optimiser.
         schedule: How long, and what changes meanwhile.
         validation: What chooses the best checkpoint.
-        whitening: A whitening fitted at the end.
+        average: The mean with the weights before training, made at the end.
+        whitening: A whitening fitted after that.
         hardware: How it is computed.
     """
 
@@ -72,6 +74,7 @@ class Recipe:
     optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     validation: ValidationRecipe = field(default_factory=ValidationRecipe)
+    average: AverageRecipe = field(default_factory=AverageRecipe)
     whitening: WhiteningRecipe = field(default_factory=WhiteningRecipe)
     hardware: HardwareRecipe = field(default_factory=HardwareRecipe)
 
@@ -107,6 +110,7 @@ class Recipe:
             "whitening.kind": self.whitening.kind,
             "pairs.name": self.pairs.name,
             "distillation.teacher": self.distillation.teacher,
+            "average.shares": self.average.shares or "none",
         }
         for key, value in given.items():
             check(value == "none", f"{key}={value!r}: kind 'delg-local' has none; leave it out")

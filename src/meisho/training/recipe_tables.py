@@ -320,6 +320,18 @@ class ValidationRecipe:
 
 
 @dataclass(frozen=True)
+class AverageRecipe:
+    """The mean of the weights before training and after it, see `training.averaging`.
+
+    Attributes:
+        shares: Shares of the trained weights that are tried; none: nothing is averaged. Validation chooses
+            among them and the trained weights alone; without one there must be a single share.
+    """
+
+    shares: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class WhiteningRecipe:
     """A whitening fitted on the training photos at the end, and saved with the best checkpoint.
 

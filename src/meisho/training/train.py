@@ -5,6 +5,8 @@ runs/NAME/recipe.toml    the recipe, every default said
           history.csv    one row per epoch; curves.png shows it
           board/         for TensorBoard
           best/  last/   checkpoints: `meisho index --model runs/NAME/best`
+          trained/       the best checkpoint as trained, where `best` may be averaged with the start
+          average.json   what came of that
           whitening.json what came of the whitening, where one is asked for
           state/         for `--resume`
           skipped.csv    photos that cannot be read, if there are any
@@ -16,7 +18,7 @@ import math
 import multiprocessing
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from meisho.outputs import FIGURE, RUN, SKIPPED, check_outputs
 from meisho.progress import Progress, silent
 from meisho.texts import count
 from meisho.training.accelerator import Accelerator, make_accelerator
+from meisho.training.averaging import Average, average_best, check_average
 from meisho.training.data import TrainingData, digest_dataset, load_training_data
 from meisho.training.distribution import is_first_process, leave_together
 from meisho.training.history import EpochRecord
@@ -54,6 +57,7 @@ class TrainingResult:
         best: Folder of the best checkpoint.
         best_epoch: Epochs after which it was saved; 0 is the network before training.
         best_map: mAP of its validation without a whitening; NaN where nothing was held out.
+        average: What it is where it is no longer as it was trained.
         whitened_map: The same with the whitening in the checkpoint; NaN where it has none.
         history: One record per epoch.
     """
@@ -64,6 +68,7 @@ class TrainingResult:
     best_map: float
     whitened_map: float
     history: tuple[EpochRecord, ...]
+    average: Average | None = None
 
 
 def train(
@@ -100,6 +105,7 @@ def train(
     if not accelerator.is_main_process:
         say, tick = _say_nothing, silent
     data = load_training_data(recipe, progress=lambda done, total: tick("draw a city", done, total))
+    check_average(recipe, data)
     facts = describe_run(recipe, data)
     if resume:
         _check_same(folder, recipe, facts)
@@ -118,12 +124,50 @@ def train(
             start = describe_start(recipe, accelerator, loop.progress.step)
             _write_facts(folder, recipe, facts, start, resume=resume)
         _run_to_the_end(loop)
-        epoch, best = loop.progress.best_epoch, loop.progress.best
-        best, whitened = math.nan if best is None else best, math.nan
+        result = _describe_end(loop, folder)
         if accelerator.is_main_process and recipe.kind == "descriptors":
-            whitened = whiten_best(recipe, data, folder, best_epoch=epoch, best_map=best, say=say)
+            result = _finish(recipe, data, result, say)
     leave_together()
-    return TrainingResult(folder, folder / "best", epoch, best, whitened, tuple(loop.progress.history))
+    return result
+
+
+def _describe_end(loop: Loop, folder: Path) -> TrainingResult:
+    progress = loop.progress
+    best_map = math.nan if progress.best is None else progress.best
+    return TrainingResult(
+        folder, folder / "best", progress.best_epoch, best_map, math.nan, tuple(progress.history)
+    )
+
+
+def _finish(recipe: Recipe, data: TrainingData, result: TrainingResult, say: Say) -> TrainingResult:
+    """Average the best checkpoint with the start, then whiten it, where the recipe says so."""
+
+    def save_start(place: Path) -> None:
+        torch.manual_seed(recipe.seed)  # as when training began
+        task = make_task(recipe, data)
+        task.save(task.network, place)
+
+    average = average_best(
+        recipe,
+        data,
+        result.folder,
+        save_start=save_start,
+        epochs=(result.best_epoch, result.history[-1].epoch),
+        best_map=result.best_map,
+        say=say,
+    )
+    if average is not None:
+        result = replace(result, average=average, best_map=math.nan if average.map is None else average.map)
+    whitened = whiten_best(
+        recipe,
+        data,
+        result.folder,
+        best_epoch=result.best_epoch,
+        best_map=result.best_map,
+        average=average,
+        say=say,
+    )
+    return replace(result, whitened_map=whitened)
 
 
 def _run_to_the_end(loop: Loop) -> None:
@@ -223,7 +267,17 @@ def _check_vacant(folder: Path) -> None:
     check_outputs(folder, {"run.json": RUN, "skipped.csv": SKIPPED, "curves.png": FIGURE})
     if (folder / "run.json").exists():
         return
-    for name in ("recipe.toml", "history.csv", "whitening.json", "best", "last", "state", "diverged"):
+    for name in (
+        "recipe.toml",
+        "history.csv",
+        "average.json",
+        "whitening.json",
+        "best",
+        "trained",
+        "last",
+        "state",
+        "diverged",
+    ):
         if os.path.lexists(folder / name):
             raise InputError(
                 f"{folder / name}: is there already and is of no run; choose another place with --to"
@@ -267,7 +321,7 @@ def _may_change(key: str, saved: dict[str, object], given: dict[str, object]) ->
     """Return whether a key changes nothing of what is learned; their digest tells photos apart."""
     if key == "data.cache":  # JPEG changes pixels, be they kept or not
         return given["data.cache_encoding"] == "raw" or (key in saved and key in given)
-    return key.startswith(("hardware.", "whitening.")) or key in (
+    return key.startswith(("hardware.", "average.", "whitening.")) or key in (
         "data.root",
         "data.cache_gigabytes",
         "validation.root",

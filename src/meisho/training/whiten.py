@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from meisho.errors import InputError
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import add_whitening, remove_whitening
 from meisho.files import write_text
+from meisho.training.averaging import Average
 from meisho.training.data import TrainingData
 from meisho.training.loop import Say
 from meisho.training.recipe import Recipe
@@ -28,7 +30,14 @@ NOTE_NAME = "whitening.json"
 
 
 def whiten_best(
-    recipe: Recipe, data: TrainingData, folder: Path, *, best_epoch: int, best_map: float, say: Say
+    recipe: Recipe,
+    data: TrainingData,
+    folder: Path,
+    *,
+    best_epoch: int,
+    best_map: float,
+    average: Average | None = None,
+    say: Say,
 ) -> float:
     """Fit the recipe's whitening, and keep it in the best checkpoint if validation does not fall with it.
 
@@ -40,6 +49,7 @@ def whiten_best(
         folder: Folder of the run.
         best_epoch: When its best checkpoint was saved, in epochs done.
         best_map: mAP of its validation without whitening, or NaN.
+        average: What of it is not as it was trained.
         say: Called with a line for people.
 
     Returns:
@@ -50,6 +60,8 @@ def whiten_best(
         InputError: There are too few photos or pairs; see `meisho.whitening`.
     """
     asked = {"best_epoch": best_epoch, **config_values(recipe.whitening)}
+    if average is not None:
+        asked["average"] = asdict(average)
     note = folder / NOTE_NAME
     done = _read_note(note) if note.is_file() else None
     if done is None and recipe.whitening.kind == "none":
