@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +34,7 @@ class Judging:
     state: State
     pairs: "StoredPairs | None" = None
 
-    @property
+    @cached_property
     def calibration(self) -> Calibration | None:
         """What turns evidence into probability; None where these models were not calibrated."""
         if self.pairs is None:
@@ -54,7 +55,8 @@ class Judging:
             "bd,bd->b", self.queries[asked], self.state.snapshot.descriptors.vectors[rows]
         )
         each, places = np.unique(asked, return_inverse=True)
-        gaps = measure_gaps(similarities, (self.queries[each] @ self.state.background.T), places)
+        background = np.einsum("qd,sd->qs", self.queries[each], self.state.background)
+        gaps = measure_gaps(similarities, background, places)
         return [
             replace(evidence, similarity=float(similarity), gap=float(gap))
             for evidence, similarity, gap in zip(local, similarities, gaps, strict=True)
