@@ -258,7 +258,7 @@ def name_of(photo_id: str) -> str:
 
 def _facts(service: Service, asked: Resolved, request: Asked) -> AskedFacts:
     if asked.upload is not None:
-        size: tuple[int, int] | None = service.queries.header(asked.upload).size_px
+        size: tuple[int, int] | None = service.queries.size_px(asked.upload)
     else:
         assert asked.stored is not None
         missing = is_missing(asked.stored)

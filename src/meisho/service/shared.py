@@ -16,6 +16,7 @@ from meisho.service.pictures import Pictures
 from meisho.service.queries import QueryPhotos, RememberingDescriber
 from meisho.service.security import Gatekeeper
 from meisho.service.settings import Settings
+from meisho.service.turns import TogetherIndex
 from meisho.service.work import Work
 
 _MOST_PICTURES_WAITING = 1_000
@@ -73,6 +74,7 @@ class Service:
         collections = OpenedCollections.open(settings)
         for opened in collections.values():
             opened.finder.describer = RememberingDescriber.of(opened.finder.describer)
+            opened.finder.searcher_of = TogetherIndex
         decoder = GuardedDecoder(
             num_threads + 1, memory_bytes=settings.decoding_bytes, most_seconds=settings.decoding_seconds
         )
@@ -85,7 +87,7 @@ class Service:
             QueryPhotos(settings, decoder),
             Pictures(settings.drawn_bytes, decoder),
             metrics,
-            Work(num_threads, settings.most_waiting, metrics, name="answering"),
+            Work(num_threads, settings.most_waiting, metrics, name="answering", takes_turns=True),
             Work(num_threads, _MOST_PICTURES_WAITING, metrics, name="drawing"),
             Work(_NUM_CHANGING, settings.most_waiting, metrics, name="changing"),
             Desks(settings, decoder),
@@ -106,8 +108,8 @@ class Service:
         self.decoder.close()
 
 
-def service_of(request: Request) -> Service:
-    """Return the service that a request is asked of; a dependency of routes."""
+async def service_of(request: Request) -> Service:
+    """Return the service that a request is asked of; a dependency of routes, in no thread of its own."""
     service: Service = request.app.state.service
     return service
 
