@@ -71,6 +71,7 @@ class Service:
         """
         gatekeeper, metrics = Gatekeeper(settings), Metrics()
         num_threads = settings.num_threads or count_cores()
+        at_once = settings.num_threads or num_threads + 1  # one of them waits for Python's lock
         collections = OpenedCollections.open(settings)
         for opened in collections.values():
             opened.finder.describer = RememberingDescriber.of(opened.finder.describer)
@@ -87,7 +88,7 @@ class Service:
             QueryPhotos(settings, decoder),
             Pictures(settings.drawn_bytes, decoder),
             metrics,
-            Work(num_threads, settings.most_waiting, metrics, name="answering", takes_turns=True),
+            Work(at_once, settings.most_waiting, metrics, name="answering", takes_turns=True),
             Work(num_threads, _MOST_PICTURES_WAITING, metrics, name="drawing"),
             Work(_NUM_CHANGING, settings.most_waiting, metrics, name="changing"),
             Desks(settings, decoder),
