@@ -26,11 +26,11 @@ class Work:
 
     Args:
         num_threads: Questions that are answered at once.
-        takes_turns: Whether they take turns: more are under way then, of which some wait for decoders, or for
-            others that search with them.
         most_waiting: Questions that may wait.
         metrics: Told how long each waited.
         name: What the threads are called.
+        takes_turns: Whether they take turns: more are under way then, of which some wait for decoders, or for
+            others that search with them.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Work:
         takes_turns: bool = False,
     ) -> None:
         self._turns = Turns(num_threads) if takes_turns else None
-        under_way = num_threads + (2 * MOST_TOGETHER if takes_turns else 0)
-        self._threads = ThreadPoolExecutor(under_way, thread_name_prefix=f"meisho-{name}")
-        self._num_threads, self._most = num_threads, num_threads + most_waiting
+        self._under_way = num_threads + (2 * MOST_TOGETHER if takes_turns else 0)
+        self._threads = ThreadPoolExecutor(self._under_way, thread_name_prefix=f"meisho-{name}")
+        self._most = num_threads + most_waiting
         self._metrics = metrics
         self._inside, self._mean_seconds = 0, 0.1
         self._lock = threading.Lock()
@@ -96,7 +96,7 @@ class Work:
     def _enter(self) -> None:
         with self._lock:
             if self._inside >= self._most:
-                wait = math.ceil(self._inside * self._mean_seconds / self._num_threads)
+                wait = math.ceil(self._inside * self._mean_seconds / self._under_way)
                 wait = min(max(wait, 1), _MOST_RETRY_SECONDS)
                 raise RefusedError(
                     "busy",
