@@ -121,6 +121,8 @@ def examine_photo(photo: PhotoFacts) -> PhotoFacts:
 
 def hash_photo(path: Path) -> int | None:
     """Return the perceptual hash of a photo file, see `hash_picture`; None where it cannot be read."""
+    if not path.is_file():  # a drive may be off: told sooner than by reading
+        return None
     try:
         return hash_picture(load_sized_image(Photo(str(path), path), _OPTIONS).pixels)
     except ImageError:

@@ -17,6 +17,7 @@ from meisho.describing import Describer
 from meisho.descriptors import Descriptors
 from meisho.errors import ImageError
 from meisho.images import GuardedPhoto, Header, ImageOptions, LoadedImage, PhotoLike, as_photos
+from meisho.memory import default_decoding_bytes
 from meisho.photos import Box, Photo
 from meisho.progress import Progress, silent
 from meisho.recent import Recent
@@ -169,8 +170,9 @@ class RememberingDescriber(Describer):
 
     @classmethod
     def of(cls, describer: Describer) -> "RememberingDescriber":
-        """Return one that describes as another does."""
-        return cls(describer.extractor, describer.batch_size, describer.num_workers, describer.memory_bytes)
+        """Return one that describes as another does, and looks once how much memory there is."""
+        memory_bytes = describer.memory_bytes or default_decoding_bytes()
+        return cls(describer.extractor, describer.batch_size, describer.num_workers, memory_bytes)
 
     def describe(
         self,
