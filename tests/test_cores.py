@@ -31,14 +31,14 @@ def test_a_container_s_quota_bounds_the_cores(quota, cores, tmp_path, monkeypatc
     assert count_cores(tmp_path / "cpu.max") == cores
 
 
-NAMES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
+NAMES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "OPENBLAS_THREAD_TIMEOUT")
 
 
 def environment_after(code, **given):
     kept = {name: value for name, value in os.environ.items() if name not in NAMES}
     printed = f"{code}\nimport os\nprint(*(os.environ.get(name) for name in {NAMES!r}))"
     command = [sys.executable, "-c", printed]
-    return subprocess.check_output(command, text=True, env=kept | given).split()[-3:]
+    return subprocess.check_output(command, text=True, env=kept | given).split()[-len(NAMES) :]
 
 
 HELP = """
@@ -52,8 +52,13 @@ except SystemExit:
 """
 
 
+def test_the_command_begins_without_numpy_which_reads_the_environment_once():
+    code = "import sys, meisho.cli\nprint('numpy' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
 def test_the_command_lets_threads_rest_and_the_library_leaves_the_environment_alone():
-    assert environment_after(HELP) == ["PASSIVE", "0", str(count_cores())]
+    assert environment_after(HELP) == ["PASSIVE", "0", str(count_cores()), "4"]
     assert environment_after(HELP, OMP_WAIT_POLICY="ACTIVE")[0] == "ACTIVE"
     library = "import meisho\nmeisho.load_extractor('default')"
-    assert environment_after(library) == ["None"] * 3
+    assert environment_after(library) == ["None"] * len(NAMES)

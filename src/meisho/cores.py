@@ -24,9 +24,12 @@ def count_cores(quota: Path = _QUOTA) -> int:
 def rest_while_waiting() -> None:
     """Let threads that wait for each other rest rather than spin, and start no more than there are cores.
 
-    Threads that spin cost a busy machine several times the processor time. OpenMP reads this when PyTorch or
-    FAISS is imported, and what the user has set stands. For programs only: it changes the environment.
+    Threads that spin cost a busy machine several times the processor time: those of OpenBLAS for 2^26 cycles
+    after every product of matrices, as long as a description takes. OpenMP reads this when PyTorch or FAISS
+    is imported, OpenBLAS when NumPy is, and what the user has set stands. For programs only: it changes the
+    environment.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # of Intel's OpenMP
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 cycles, the least that it takes
     os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))

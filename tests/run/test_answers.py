@@ -151,6 +151,20 @@ def test_near_copies_whose_files_are_gone_stand_alone(tmp_path, describer):
     assert [answer.copies for answer in finder.find(query, near=True)[0]] == [(), ()]
 
 
+def test_what_is_known_of_near_copies_is_kept_when_photos_are_added(tmp_path, describer):
+    folder = tmp_path / "p"
+    draw(folder / "0.png", 0).save(folder / "0.jpg")
+    index_folder(folder, tmp_path / "c", describer)
+    finder = Finder.open(tmp_path / "c", extractor=MeanColor())
+    query = (folder / "0.png").read_bytes()
+    assert len(finder.find(query, near=True)[0]) == 1
+    draw(folder / "1.png", 1)
+    index_folder(folder, tmp_path / "c", describer)
+    assert finder.follow()
+    shutil.rmtree(folder)
+    assert [len(answer.copies) for answer in finder.find(query, near=True)[0]] == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("cosine", "bits", "is_folded"),
     [(1.0, 0, True), (0.65, 8, True), (0.99, 10, False), (0.5, 0, False), (0.99, None, False)],

@@ -115,6 +115,14 @@ def test_the_gap_is_counted_in_spreads_of_the_lower_half(background, gap):
     assert found[0] == pytest.approx(gap, rel=1e-4)
 
 
+@pytest.mark.parametrize("number", [1, 2, 6, 512])
+def test_the_gap_is_counted_by_numpy_s_quantiles(number):
+    background = np.random.default_rng(number).normal(0.3, 0.1, (4, number)).astype(np.float32)
+    middle, low = np.quantile(background.astype(np.float64), [1 / 2, 1 / 6], axis=1)
+    expected = (0.9 - middle) / np.maximum(middle - low, 0.02)
+    np.testing.assert_allclose(measure_gaps(np.full(4, 0.9), background), expected, rtol=1e-9)
+
+
 def test_search_prints_words_and_leaves_out_what_is_not_sure(calibrated, query, run, monkeypatch):
     import meisho.run.finding
 

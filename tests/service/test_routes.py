@@ -350,6 +350,21 @@ def test_what_waits_is_bounded(scenes):
         assert search(client, photo=WHOLE)["answers"]
 
 
+def test_an_uploaded_photo_is_read_once_to_be_asked_with(scenes, monkeypatch):
+    with serving(scenes) as client:
+        read, ask = [], client.service.decoder._crew.ask
+
+        def counting(function, *arguments):
+            read.append(function.__name__)
+            return ask(function, *arguments)
+
+        monkeypatch.setattr(client.service.decoder._crew, "ask", counting)
+        for _ in range(2):
+            answer = json_of(client.post("/v1/search", files={"photo": jpeg(3, (300, 200))}))
+            assert (answer["query"]["width_px"], answer["query"]["height_px"]) == (300, 200)
+        assert read == ["load_sized_image"]
+
+
 def test_a_photo_that_was_used_longest_ago_is_forgotten(scenes):
     with serving(scenes, queries_bytes=len(jpeg(1)) + len(jpeg(2)) + 5_000) as client:
         first, _, third = (upload(client, jpeg(seed)) for seed in (1, 2, 3))

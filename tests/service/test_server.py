@@ -14,6 +14,8 @@ from meisho import Client
 from meisho.describing import Describer
 from meisho.extractors.base import load_extractor
 from meisho.run.indexing import index_folder
+from meisho.service.server import listen
+from meisho.service.settings import Settings
 from processes import kill, wait_until
 from service.servers import json_of, scene, serving, serving_process, write_tokens
 
@@ -151,3 +153,12 @@ def _is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged():
+    with (
+        listen(Settings(collections=(Path("any.meisho"),), port=0)) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

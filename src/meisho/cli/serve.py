@@ -36,7 +36,7 @@ def serve(
     ] = False,
     threads: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=256, help="Questions answered at once; one per core."),
+        typer.Option(metavar="N", min=1, max=256, help="Questions answered at once; one more than cores."),
     ] = None,
     memory: Memory = None,
     device: Device = "auto",

@@ -119,6 +119,16 @@ def examine_photo(photo: PhotoFacts) -> PhotoFacts:
     return PhotoFacts(photo.path, photo.part, photo.label, size_bytes, image.size_px, sha256, picture_hash)
 
 
+def hash_photo(path: Path) -> int | None:
+    """Return the perceptual hash of a photo file, see `hash_picture`; None where it cannot be read."""
+    if not path.is_file():  # a drive may be off: told sooner than by reading
+        return None
+    try:
+        return hash_picture(load_sized_image(Photo(str(path), path), _OPTIONS).pixels)
+    except ImageError:
+        return None
+
+
 def _map_in_order(pool: ThreadPoolExecutor, photos: Sequence[PhotoFacts]) -> Iterator[PhotoFacts]:
     """Examine in the pool with a bounded number under way: millions of photos do not wait in memory."""
     left = iter(photos)

@@ -27,7 +27,7 @@ from meisho.stored_vectors import Vectors
 
 _PRODUCT_BYTES = 128 * 2**20  # of scores held at a time
 _GROUP_ROWS = 64  # rows that share one maximum
-_FEW = 4  # queries for which a matrix product gains nothing
+_FEW = 2  # queries for which a matrix product gains nothing
 _HALF_ULP = 2.0**-24
 
 

@@ -16,6 +16,8 @@ from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.restoring import restore_extractor
 from meisho.images import PhotoLike, as_photos
 from meisho.index.among import AmongIndex, check_among
+from meisho.index.base import Searcher
+from meisho.index.following import FollowingIndex
 from meisho.photos import Photo
 from meisho.run.found import Found
 from meisho.run.judging import Judging, find_calibration
@@ -46,12 +48,14 @@ class Finder:
     Attributes:
         path: The collection's directory, absolute.
         describer: Describes the queries.
+        searcher_of: Gives what questions search through; the index itself where nobody sets it.
     """
 
     def __init__(
         self, path: Path, describer: Describer, state: State, *, device: str, keep_bytes: int
     ) -> None:
         self.path, self.describer = path, describer
+        self.searcher_of: Callable[[FollowingIndex], Searcher] = _itself
         self._state, self._device, self._keep_bytes = state, device, keep_bytes
         self._following, self._loading = threading.Lock(), threading.Lock()
         self._reranking: Reranking | None = None
@@ -167,6 +171,7 @@ class Finder:
                 state.kept, state.lock = before.kept, before.lock
                 state.local = before.local if state.mark[1:] == before.mark[1:] else None
                 state.snapshot, state.index = before.snapshot, before.index
+            state.take_over(before)
             self._state = state
             return changed
 
@@ -209,7 +214,7 @@ class Finder:
         asked = turn_photos(photos, self._turned_side_px()) if turned else photos
         described = _add_known(self.describer.describe(asked), state, same)
         begin = None if chain is None else self._load_reranking().with_chain(chain)
-        asking = _Asking(state, begin, top, near, turned, among)
+        asking = _Asking(state, self.searcher_of(state.index), begin, top, near, turned, among)
         return asking.answer(photos, asked, described)
 
     def find_like(
@@ -236,7 +241,7 @@ class Finder:
         database = state.snapshot.descriptors
         described = Descriptors((photo_id,), database.vectors[[photo.row]], database.provenance)
         begin = None if chain is None else self._load_reranking().with_chain(chain)
-        asking = _Asking(state, begin, top, near, False, among)
+        asking = _Asking(state, self.searcher_of(state.index), begin, top, near, False, among)
         return asking.answer((photo,), (photo,), _add_known(described, state, same))
 
     def compare(self, query: Photo | str, photo_id: str) -> "PhotoPair":
@@ -283,6 +288,7 @@ class _Asking:
     """How described photos are asked of a collection as it is at one moment."""
 
     state: State
+    index: Searcher
     begin: "Begin | None"
     top: int
     near: bool
@@ -298,7 +304,7 @@ class _Asking:
         state = self.state
         rows = _choose_rows(self.among, state.snapshot)
         rerank = None if self.begin is None else self.begin(state, asked, described, rows)
-        question = _question(described, state, rerank, rows, turned=self.turned)
+        question = _question(described, state, self.index, rerank, rows, turned=self.turned)
         ranking, below, positions = question.answer(self.top, state.hash_of if self.near else None)
         pairs = None if rerank is None else rerank.end()
         judging = Judging(described.vectors, state, pairs)
@@ -311,11 +317,21 @@ def _choose_rows(among: Among | None, snapshot: Snapshot) -> Int64Array | None:
     return check_among(among(snapshot) if callable(among) else among, len(snapshot.keys))
 
 
+def _itself(index: FollowingIndex) -> Searcher:
+    return index
+
+
 def _question(
-    described: Descriptors, state: State, rerank: "Rerank | None", rows: Int64Array | None, *, turned: bool
+    described: Descriptors,
+    state: State,
+    index: Searcher,
+    rerank: "Rerank | None",
+    rows: Int64Array | None,
+    *,
+    turned: bool,
 ) -> Question:
     """Return what is asked of the given rows of a collection, or of all."""
-    database, index, contents = state.snapshot.descriptors, state.index, state.contents
+    database, contents = state.snapshot.descriptors, state.contents
     if rows is None:
         return Question(described, database, index, contents, rerank, turned)
     restricted = AmongIndex(index, database.vectors.__getitem__, rows, len(database))

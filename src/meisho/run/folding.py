@@ -1,5 +1,6 @@
 """Folding: answers count contents, so that copies of one photo take one place, the others below it."""
 
+import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -149,14 +150,16 @@ def _find_heads(
 ) -> tuple[Int64Array, dict[int, list[int]]]:
     heads: list[int] = []
     left_out: defaultdict[int, list[int]] = defaultdict(list)
-    alike = vectors[ranks] @ vectors[ranks].T >= NEAR_SIMILARITY
-    for place, row in enumerate(ranks.tolist()):
+    rows, listed = ranks.tolist(), vectors[ranks]
+    alike = np.einsum("id,jd->ij", listed, listed) >= NEAR_SIMILARITY  # too small to wake other threads for
+    known = functools.cache(hash_of)
+    for place, row in enumerate(rows):
         candidates = [head for head in heads if alike[place, head]]
-        head = next((h for h in candidates if are_near(hash_of(row), hash_of(int(ranks[h])))), None)
+        head = next((h for h in candidates if are_near(known(row), known(rows[h]))), None)
         if head is None:
             heads.append(place)
         else:
-            left_out[int(ranks[head])].append(row)
+            left_out[rows[head]].append(row)
     return np.array(heads, np.int64), left_out
 
 

@@ -1,7 +1,7 @@
 """Found: the answers to queries, each with its copies below it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -105,6 +105,9 @@ class Found:
     below: Sequence[Mapping[int, tuple[int, ...]]] = ()
     positions: Sequence[Mapping[int, int]] | None = None
     judging: "Judging | None" = None
+    _judged: dict[int, list[tuple[PairEvidence, Judgement]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -117,11 +120,10 @@ class Found:
         if not -len(self) <= query_row < len(self):
             raise IndexError(query_row)  # what ends a loop over a sequence
         rows, scores = self._rows(query_row), self.ranking.scores[query_row].tolist()
-        answers = [self._answer(query_row, row, score) for row, score in zip(rows, scores, strict=False)]
-        judgements = self.judge(query_row)
+        judged = self.judge(query_row)
         return [
-            replace(answer, num_inliers=evidence.num_inliers, **vars(judgement))
-            for answer, (evidence, judgement) in zip(answers, judgements, strict=True)
+            self._answer(query_row, row, score, *each)
+            for row, score, each in zip(rows, scores[: len(rows)], judged, strict=True)
         ]
 
     def __repr__(self) -> str:
@@ -146,9 +148,14 @@ class Found:
 
         Args:
             query_row: The query.
-            pairs: It and its answers, where they were compared by local features; None: they are now.
+            pairs: It and its answers, where they were compared by local features; None: they are now, once.
         """
-        rows, pairs = self._rows(query_row), self._compare(query_row) if pairs is None else pairs
+        if pairs is None:
+            query_row %= len(self)
+            if query_row not in self._judged:
+                self._judged[query_row] = self.judge(query_row, self._compare(query_row))
+            return self._judged[query_row]
+        rows = self._rows(query_row)
         if self.judging is None:
             evidence = [pair.evidence for pair in pairs] or [PairEvidence()] * len(rows)
             return [(each, judge(each)) for each in evidence]
@@ -200,14 +207,18 @@ class Found:
             found |= zip(chosen, pairs, strict=True)
         return [found[row] for row in rows]
 
-    def _answer(self, query_row: int, row: int, score: float) -> Answer:
+    def _answer(
+        self, query_row: int, row: int, score: float, evidence: PairEvidence, judgement: Judgement
+    ) -> Answer:
         below = self.below[query_row].get(row, ()) if self.below else ()
         return Answer(
             self.ranking.database_ids[row],
             self.paths[row],
             score,
+            evidence.num_inliers,
             copies=tuple(map(self._photo, below)),
             turned=POSITIONS[self._position(query_row, row)],
+            **vars(judgement),
         )
 
     def _rows(self, query_row: int) -> list[int]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,7 +34,7 @@ class Judging:
     state: State
     pairs: "StoredPairs | None" = None
 
-    @property
+    @cached_property
     def calibration(self) -> Calibration | None:
         """What turns evidence into probability; None where these models were not calibrated."""
         if self.pairs is None:
@@ -53,9 +54,10 @@ class Judging:
         similarities = np.einsum(
             "bd,bd->b", self.queries[asked], self.state.snapshot.descriptors.vectors[rows]
         )
-        each = sorted(set(asked.tolist()))
+        each = sorted(set(asked.tolist()))  # `np.unique` would import numpy.ma: 3 % of a search
         places = np.searchsorted(each, asked)
-        gaps = measure_gaps(similarities, (self.queries[each] @ self.state.background.T), places)
+        background = np.einsum("qd,sd->qs", self.queries[each], self.state.background)
+        gaps = measure_gaps(similarities, background, places)
         return [
             replace(evidence, similarity=float(similarity), gap=float(gap))
             for evidence, similarity, gap in zip(local, similarities, gaps, strict=True)
@@ -89,20 +91,21 @@ def measure_gaps(
             place.
         places: (B,) the query of each pair; None: each has its own.
     """
-    # What `np.quantile` gives, without numpy.ma, whose import took 3 % of a search.
     ordered = np.sort(background.astype(np.float64), axis=1)
-    middle, low = (_between(ordered, (ordered.shape[1] - 1) * share) for share in (1 / 2, 1 / 6))
+    middle, low = _quantile(ordered, 1 / 2), _quantile(ordered, 1 / 6)
     spread = np.maximum(middle - low, _LEAST_SPREAD)
     if places is not None:
         middle, spread = middle[places], spread[places]
     return np.asarray((similarities - middle) / spread)
 
 
-def _between(ordered: Float64Array, place: float) -> Float64Array:
-    """Return what stands at a place between two columns."""
-    left, way = int(place), place % 1
-    right = min(left + 1, ordered.shape[1] - 1)
-    return np.asarray(ordered[:, left] * (1 - way) + ordered[:, right] * way)
+def _quantile(ordered: Float64Array, share: float) -> Float64Array:
+    """Return a quantile (Q,) of ascending rows (Q, S), as `np.quantile` does in five times the time."""
+    place = share * (ordered.shape[1] - 1)
+    below = int(place)
+    above = min(below + 1, ordered.shape[1] - 1)
+    values: Float64Array = ordered[:, below] + (place - below) * (ordered[:, above] - ordered[:, below])
+    return values
 
 
 _LEAST_SPREAD = 0.02

@@ -63,7 +63,7 @@ class State:
         paths: (N,) files of the photos.
         contents: Which of them are copies of each other.
         kept: What rerankers have computed of the database alone.
-        hashes: Perceptual hashes of photos, by row, that were compared so far; None where one cannot be read.
+        hashes: Perceptual hashes of photos that were compared so far, by key; None where one cannot be read.
         local: Its local features, once they were asked for.
         lock: Held while a reranker computes something that is kept.
     """
@@ -122,11 +122,16 @@ class State:
 
     def hash_of(self, row: int) -> int | None:
         """Return the perceptual hash of the photo of a row; None where its file cannot be read."""
-        from meisho.datasets.photo_facts import PhotoFacts, examine_photo  # for --near alone
+        key = int(self.snapshot.keys[row])
+        if key not in self.hashes:
+            from meisho.datasets.photo_facts import hash_photo  # for --near alone
 
-        if row not in self.hashes:
-            self.hashes[row] = examine_photo(PhotoFacts(self.paths[row], "")).perceptual_hash
-        return self.hashes[row]
+            self.hashes[key] = hash_photo(self.paths[row])
+        return self.hashes[key]
+
+    def take_over(self, before: "State") -> None:
+        """Keep what was computed of photos that are the same as in an earlier state."""
+        self.hashes = {key: known for key, known in before.hashes.items() if known is not None}
 
 
 def load_state(path: Path) -> State:

@@ -8,7 +8,7 @@ from pathlib import Path
 from meisho.certainty import is_not_here
 from meisho.errors import InputError
 from meisho.images import GuardedPhoto
-from meisho.photos import Box
+from meisho.photos import Box, Photo
 from meisho.run.filters import Filter
 from meisho.run.finding import Among
 from meisho.run.found import Answer as FoundAnswer
@@ -223,8 +223,10 @@ def rounded(share: float | None) -> float | None:
 
 
 def _answer(opened: OpenedCollection, answer: FoundAnswer, rank: int) -> Answer:
-    state = opened.finder.state
-    size = size_of(opened, state, answer.id)
+    state, missing = opened.finder.state, not answer.path.is_file()
+    row = state.row_of.get(answer.id)  # None where the photo has gone since
+    key = None if row is None else int(state.snapshot.keys[row])
+    size = None if key is None else opened.size_of(Photo(answer.id, answer.path), key, missing=missing)
     folder, _, name = answer.id.rpartition("/")
     return Answer(
         rank=rank,
@@ -241,7 +243,7 @@ def _answer(opened: OpenedCollection, answer: FoundAnswer, rank: int) -> Answer:
         copies=[PhotoName(id=copy.id, name=name_of(copy.id)) for copy in answer.copies],
         width_px=size and size[0],
         height_px=size and size[1],
-        missing=not answer.path.is_file(),
+        missing=missing,
     )
 
 
@@ -258,7 +260,7 @@ def name_of(photo_id: str) -> str:
 
 def _facts(service: Service, asked: Resolved, request: Asked) -> AskedFacts:
     if asked.upload is not None:
-        size: tuple[int, int] | None = service.queries.header(asked.upload).size_px
+        size: tuple[int, int] | None = service.queries.size_px(asked.upload)
     else:
         assert asked.stored is not None
         missing = is_missing(asked.stored)

@@ -141,10 +141,16 @@ class OpenedCollection:
             )
         return photo
 
-    def size_of(self, photo: Photo, key: int) -> tuple[int, int] | None:
-        """Return width and height of an upright photo, px; None where its file cannot be read."""
+    def size_of(self, photo: Photo, key: int, *, missing: bool | None = None) -> tuple[int, int] | None:
+        """Return width and height of an upright photo, px; None where its file cannot be read.
+
+        Args:
+            photo: The photo.
+            key: Its key.
+            missing: Whether its file is gone, where that is known.
+        """
         size = self._sizes.get(key)
-        if size is None and not is_missing(photo):
+        if size is None and not (is_missing(photo) if missing is None else missing):
             try:
                 size = read_size(Photo(photo.id, photo.path))
             except ImageError:

@@ -17,12 +17,14 @@ from meisho.describing import Describer
 from meisho.descriptors import Descriptors
 from meisho.errors import ImageError
 from meisho.images import GuardedPhoto, Header, ImageOptions, LoadedImage, PhotoLike, as_photos
+from meisho.memory import default_decoding_bytes
 from meisho.photos import Box, Photo
 from meisho.progress import Progress, silent
 from meisho.recent import Recent
 from meisho.service.metrics import timed
 from meisho.service.problems import RefusedError
 from meisho.service.settings import Settings
+from meisho.service.turns import lent
 
 NAME = "the photo"
 """What messages call a query photo: its own name may be anything."""
@@ -62,6 +64,7 @@ class QueryPhotos:
     def __init__(self, settings: Settings, decoder: GuardedDecoder) -> None:
         self._decoder = decoder
         self._uploads = Recent[str, Upload](settings.queries_bytes, lambda upload: len(upload.content))
+        self._sizes = Recent[str, tuple[int, int]](2**20, lambda size: 0)
         self._headers = Recent[str, Header](2**20, lambda header: 0)
         self._decoded = Recent[_DecodedKey, LoadedImage](
             settings.decoded_bytes, lambda image: image.pixels.nbytes
@@ -119,10 +122,18 @@ class QueryPhotos:
         """
         header = self._headers.get(upload.query)
         if header is None:
-            with timed("decode"):
+            with timed("decode"), lent():
                 header = self._decoder.read_header(upload.photo)
             self._headers.put(upload.query, header)
         return header
+
+    def size_px(self, upload: Upload) -> tuple[int, int]:
+        """Return width and height of the whole upright photo, px.
+
+        Raises:
+            ImageError: It is no photo.
+        """
+        return self._sizes.get(upload.query) or self.header(upload).size_px
 
     def _load(self, upload: Upload, photo: Photo, options: ImageOptions) -> LoadedImage:
         return self._decode(upload.query, replace(upload.photo, box=photo.box), options)
@@ -135,9 +146,10 @@ class QueryPhotos:
         key = (name, photo.box, options)
         image = self._decoded.get(key)
         if image is None:
-            with timed("decode"):
+            with timed("decode"), lent():
                 image = self._decoder.load(photo, options)
             self._decoded.put(key, image)
+            self._sizes.put(name, image.size_px)
         return image
 
 
@@ -158,8 +170,9 @@ class RememberingDescriber(Describer):
 
     @classmethod
     def of(cls, describer: Describer) -> "RememberingDescriber":
-        """Return one that describes as another does."""
-        return cls(describer.extractor, describer.batch_size, describer.num_workers, describer.memory_bytes)
+        """Return one that describes as another does, and looks once how much memory there is."""
+        memory_bytes = describer.memory_bytes or default_decoding_bytes()
+        return cls(describer.extractor, describer.batch_size, describer.num_workers, memory_bytes)
 
     def describe(
         self,

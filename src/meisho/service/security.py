@@ -229,7 +229,7 @@ class _Needs:
     def __init__(self, right: Right) -> None:
         self.right = right
 
-    def __call__(self, request: Request) -> Caller:
+    async def __call__(self, request: Request) -> Caller:  # which needs no thread
         caller = caller_of(request)
         if not caller.may(self.right):
             raise RefusedError(

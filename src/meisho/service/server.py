@@ -51,6 +51,8 @@ def listen(settings: Settings) -> Iterator[socket.socket]:
             "or 0 for a free one"
         ) from error
     with listening:
+        # connections inherit it; else the body of an answer waits 40 ms until its head is acknowledged
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listening
 
 

@@ -20,7 +20,7 @@ class Settings:
         token_file: File of tokens, see `meisho.service.security`; None: who reaches it may do everything.
         photos_writable: Whether files in the photo folders may be written and deleted.
         device: Where networks compute: "auto", "cpu" or "cuda".
-        num_threads: Questions that are answered at once; None: one per core.
+        num_threads: Questions that are answered at once; None: one more than there are cores.
         most_waiting: Questions that may wait for that; further ones are refused for a while.
         most_body_bytes: The largest request.
         most_reading_bytes: What requests that are being received may take, all together.

@@ -16,6 +16,7 @@ from meisho.service.pictures import Pictures
 from meisho.service.queries import QueryPhotos, RememberingDescriber
 from meisho.service.security import Gatekeeper
 from meisho.service.settings import Settings
+from meisho.service.turns import TogetherIndex
 from meisho.service.work import Work
 
 _MOST_PICTURES_WAITING = 1_000
@@ -70,9 +71,11 @@ class Service:
         """
         gatekeeper, metrics = Gatekeeper(settings), Metrics()
         num_threads = settings.num_threads or count_cores()
+        at_once = settings.num_threads or num_threads + 1  # one of them waits for Python's lock
         collections = OpenedCollections.open(settings)
         for opened in collections.values():
             opened.finder.describer = RememberingDescriber.of(opened.finder.describer)
+            opened.finder.searcher_of = TogetherIndex
         decoder = GuardedDecoder(
             num_threads + 1, memory_bytes=settings.decoding_bytes, most_seconds=settings.decoding_seconds
         )
@@ -85,7 +88,7 @@ class Service:
             QueryPhotos(settings, decoder),
             Pictures(settings.drawn_bytes, decoder),
             metrics,
-            Work(num_threads, settings.most_waiting, metrics, name="answering"),
+            Work(at_once, settings.most_waiting, metrics, name="answering", takes_turns=True),
             Work(num_threads, _MOST_PICTURES_WAITING, metrics, name="drawing"),
             Work(_NUM_CHANGING, settings.most_waiting, metrics, name="changing"),
             Desks(settings, decoder),
@@ -106,8 +109,8 @@ class Service:
         self.decoder.close()
 
 
-def service_of(request: Request) -> Service:
-    """Return the service that a request is asked of; a dependency of routes."""
+async def service_of(request: Request) -> Service:
+    """Return the service that a request is asked of; a dependency of routes, in no thread of its own."""
     service: Service = request.app.state.service
     return service
 

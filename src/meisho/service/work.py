@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import ParamSpec, TypeVar
 
 from meisho.service.metrics import Metrics
 from meisho.service.problems import RefusedError
+from meisho.service.turns import MOST_TOGETHER, Turns
 from meisho.texts import count
 
 P = ParamSpec("P")
@@ -27,11 +29,23 @@ class Work:
         most_waiting: Questions that may wait.
         metrics: Told how long each waited.
         name: What the threads are called.
+        takes_turns: Whether they take turns: more are under way then, of which some wait for decoders, or for
+            others that search with them.
     """
 
-    def __init__(self, num_threads: int, most_waiting: int, metrics: Metrics, *, name: str) -> None:
-        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix=f"meisho-{name}")
-        self._num_threads, self._most = num_threads, num_threads + most_waiting
+    def __init__(
+        self,
+        num_threads: int,
+        most_waiting: int,
+        metrics: Metrics,
+        *,
+        name: str,
+        takes_turns: bool = False,
+    ) -> None:
+        self._turns = Turns(num_threads) if takes_turns else None
+        self._under_way = num_threads + (2 * MOST_TOGETHER if takes_turns else 0)
+        self._threads = ThreadPoolExecutor(self._under_way, thread_name_prefix=f"meisho-{name}")
+        self._most = num_threads + most_waiting
         self._metrics = metrics
         self._inside, self._mean_seconds = 0, 0.1
         self._lock = threading.Lock()
@@ -61,7 +75,7 @@ class Work:
         def call() -> T:
             begun = time.perf_counter()
             try:
-                with self._metrics.watch() as watch:
+                with self._metrics.watch() as watch, self._turns.taken() if self._turns else nullcontext():
                     watch.add("wait", begun - asked)
                     return function(*args, **options)
             finally:
@@ -82,7 +96,7 @@ class Work:
     def _enter(self) -> None:
         with self._lock:
             if self._inside >= self._most:
-                wait = math.ceil(self._inside * self._mean_seconds / self._num_threads)
+                wait = math.ceil(self._inside * self._mean_seconds / self._under_way)
                 wait = min(max(wait, 1), _MOST_RETRY_SECONDS)
                 raise RefusedError(
                     "busy",

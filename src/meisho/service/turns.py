@@ -1,0 +1,187 @@
+"""Turns: as many questions compute at once as there are cores, and those that come to search do it together.
+
+A question that waits for a decoder lends its turn to another. One that is described lends it too where others
+wait to be described: a search reads all vectors of a collection, and reads them once for several questions.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from meisho.arrays import Float32Array, Int64Array
+from meisho.errors import MeishoError
+from meisho.index.base import Searcher
+from meisho.index.following import FollowingIndex
+from meisho.service.metrics import timed
+
+MOST_TOGETHER = 16
+"""Questions that are searched together: more of them cost each other's time more than they save."""
+
+
+@dataclass(eq=False)
+class _Asked:
+    """A search that waits for others.
+
+    Attributes:
+        index: What is searched.
+        queries: (Q, D).
+        top: How many rows each gets.
+        woken: Set when the question has a turn again.
+        led: The searches that it is to do, its own among them; none where another did it.
+        found: Rows (Q, K) and their scores; None where it failed, or is not done.
+    """
+
+    index: Searcher
+    queries: Float32Array
+    top: int
+    woken: threading.Event = field(default_factory=threading.Event)
+    led: "Sequence[_Asked]" = ()
+    found: tuple[Int64Array, Float32Array] | None = None
+
+
+class Turns:
+    """Turns to compute, for any number of threads; who has none waits.
+
+    Args:
+        number: Questions that compute at once.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._free = number  # none is free while anybody waits or asks
+        self._lock = threading.Lock()
+        self._waiting = deque[threading.Event]()
+        self._asking: list[_Asked] = []
+
+    @property
+    def num_waiting(self) -> int:
+        """Questions that wait for a turn."""
+        return len(self._waiting)
+
+    @property
+    def num_free(self) -> int:
+        """Turns that nobody has."""
+        return self._free
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Have a turn inside; `lent` and `TogetherIndex` know of it."""
+        self._take()
+        before = _running.set(self)
+        try:
+            yield
+        finally:
+            _running.reset(before)
+            self._give()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let others have this turn inside."""
+        self._give()
+        try:
+            yield
+        finally:
+            self._take()
+
+    def search(self, index: Searcher, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
+        """Search as `index` does, together with others that come to it while something else is to do."""
+        asked = _Asked(index, queries, top)
+        with self._lock:
+            self._asking.append(asked)
+            must_wait = bool(self._waiting) and len(self._asking) < MOST_TOGETHER
+            if must_wait:
+                self._waiting.popleft().set()
+            else:
+                asked.led, self._asking = self._asking, []
+        if must_wait:
+            with timed("wait"):
+                asked.woken.wait()
+        if asked.led:
+            try:
+                _search_together(asked.led)
+            finally:
+                self._wake(other for other in asked.led if other is not asked)
+        return index.search(queries, top) if asked.found is None else asked.found
+
+    def _take(self) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            woken = threading.Event()
+            self._waiting.append(woken)
+        with timed("wait"):
+            woken.wait()
+
+    def _give(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set()
+            elif self._asking:  # nobody else would
+                first = self._asking[0]
+                first.led, self._asking = self._asking, []
+                first.woken.set()
+            else:
+                self._free += 1
+
+    def _wake(self, done: Iterator[_Asked]) -> None:
+        """Let those whose search was done have the next turns."""
+        with self._lock:
+            self._waiting.extend(asked.woken for asked in done)
+            while self._free and self._waiting:
+                self._free -= 1
+                self._waiting.popleft().set()
+
+
+def _search_together(several: Sequence[_Asked]) -> None:
+    """Do searches, those of the same index to the same depth at once; those that fail are left undone."""
+    groups: dict[tuple[int, int], list[_Asked]] = {}
+    for asked in several:
+        groups.setdefault((id(asked.index), asked.top), []).append(asked)
+    for group in groups.values():
+        try:
+            queries = np.concatenate([asked.queries for asked in group])
+            rows, scores = group[0].index.search(queries, group[0].top)
+        except (MeishoError, ValueError):  # one of them cannot be asked; each is told when it tries alone
+            continue
+        ends = np.cumsum([len(asked.queries) for asked in group])[:-1]
+        for asked, own_rows, own_scores in zip(
+            group, np.split(rows, ends), np.split(scores, ends), strict=True
+        ):
+            asked.found = own_rows, own_scores
+
+
+_running: ContextVar[Turns | None] = ContextVar("turns", default=None)
+
+
+@contextmanager
+def lent() -> Iterator[None]:
+    """Let another question compute while the one that is being answered here waits for something."""
+    turns = _running.get()
+    if turns is None:
+        yield
+        return
+    with turns.lent():
+        yield
+
+
+@dataclass(frozen=True, eq=False)
+class TogetherIndex:
+    """An index that questions of a service search together where it looks at every row.
+
+    Attributes:
+        index: The index of a collection.
+    """
+
+    index: FollowingIndex
+
+    def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
+        """Find the `top` best rows of each of (Q, D) queries; see `Searcher.search`."""
+        turns = _running.get()
+        if turns is None or not self.index.is_exact:
+            return self.index.search(queries, top)
+        return turns.search(self.index, queries, top)
