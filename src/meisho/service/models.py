@@ -50,7 +50,9 @@ class CollectionFacts(Model):
     has_places: bool
     certainty: bool
     folders: list[str]
-    skipped: int
+    skipped: int | None = Field(
+        description="Photos that could not be described, see `/v1/skipped`; null where that cannot be read."
+    )
 
 
 class CollectionList(Model):
