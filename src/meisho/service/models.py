@@ -59,6 +59,7 @@ class CollectionList(Model):
     """The collections that are open; the first answers where none is named."""
 
     collections: list[CollectionFacts]
+    query_urls: bool = Field(description="Whether query photos are fetched from addresses.")
 
 
 class QueryPhoto(Model):

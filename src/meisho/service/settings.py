@@ -19,6 +19,9 @@ class Settings:
         names: Further names by which it may be asked, such as that of a proxy before it.
         token_file: File of tokens, see `meisho.service.security`; None: who reaches it may do everything.
         photos_writable: Whether files in the photo folders may be written and deleted.
+        query_urls: Whether query photos are fetched from addresses.
+        url_networks: Networks that may be asked for them beside the public internet, such as "10.1.0.0/16".
+        url_seconds: How long one may take to be fetched.
         device: Where networks compute: "auto", "cpu" or "cuda".
         num_threads: Questions that are answered at once; None: one per core.
         most_waiting: Questions that may wait for that; further ones are refused for a while.
@@ -45,6 +48,9 @@ class Settings:
     names: tuple[str, ...] = ()
     token_file: Path | None = None
     photos_writable: bool = False
+    query_urls: bool = False
+    url_networks: tuple[str, ...] = ()
+    url_seconds: int = 15
     device: str = "auto"
     num_threads: int | None = None
     most_waiting: int = 64
@@ -68,7 +74,7 @@ class Settings:
             raise InputError(f"port is {self.port}; give 1 to 65535, or 0 for one that is free")
         for name in (
             *("most_waiting", "most_body_bytes", "most_reading_bytes"),
-            *("head_seconds", "body_seconds", "send_seconds"),
+            *("head_seconds", "body_seconds", "send_seconds", "url_seconds"),
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least 1")

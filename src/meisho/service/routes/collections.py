@@ -39,7 +39,8 @@ def list_collections(service: ServiceHere, request: Request) -> CollectionList:
     for opened in service.collections.values():
         opened.follow()
     return CollectionList(
-        collections=[_facts(opened, caller_of(request)) for opened in service.collections.values()]
+        collections=[_facts(opened, caller_of(request)) for opened in service.collections.values()],
+        query_urls=service.settings.query_urls,
     )
 
 
