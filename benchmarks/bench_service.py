@@ -13,9 +13,10 @@ DEMO is the folder that `meisho demo` made. Its descriptors are multiplied to a 
   started. That of the clients (`cheap_clients.py`), 0.3 ms each, is printed beside it and not counted, and on
   a machine with no more cores than the service uses it slows the answers down by so much.
 - with `--local`, a collection with local features that is copied first: `--minutes` of searches, matches,
-  photos added and removed by 8 clients, with the memory of the service and its processes after a tenth of the
-  time and at the end, and whether versions ever went back; and `--kills`: how long the service takes to be
-  ready after a `kill -9` under that load, and whether anything was lost that it had acknowledged.
+  photos added and removed by 8 clients, with the memory of the service and its processes after each tenth of
+  the time, and whether versions ever went back or an answer held what was removed before; and `--kills`: how
+  long the service takes to be ready after a `kill -9` under that load, and whether anything was lost that it
+  had acknowledged.
 """
 
 import argparse
@@ -216,7 +217,8 @@ class Load:
     def __init__(self, address: str, photos: list[bytes], num_clients: int = 8) -> None:
         self.added: dict[str, bytes] = {}
         self.statuses: Counter[int] = Counter()
-        self.went_back = 0
+        self.went_back = self.undead = 0
+        self._removed: set[str] = set()
         self._photos, self._address = photos, address
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(num_clients)]
@@ -252,6 +254,7 @@ class Load:
         version: int,
     ) -> int:
         chosen = rng.random()
+        removed = frozenset(self._removed)  # before it is asked
         if chosen < 0.6:
             fields = {"top": "20", "verify": "5" if chosen < 0.1 else "0", "near": "false"}
             answer = client.post("/v1/search", files={"photo": rng.choice(self._photos)}, data=fields)
@@ -268,26 +271,28 @@ class Load:
             gone = mine.pop(rng.randrange(len(mine)))
             del self.added[gone]  # whether it is there is not known until this is acknowledged
             answer = client.delete(f"/v1/photos/{gone}")
+            if answer.status_code == 200:
+                self._removed.add(gone)
         self.statuses[answer.status_code] += 1
         if answer.status_code == 429:
             self._stop.wait(float(answer.headers["retry-after"]))
         new = answer.json().get("version", version) if answer.status_code == 200 else version
         self.went_back += new < version
+        if answer.status_code == 200:
+            self.undead += any(found["id"] in removed for found in answer.json().get("answers", ()))
         return max(version, new)
 
 
 def measure_mixed(collection: Path, photos: list[bytes], seconds: float) -> None:
     with served(collection) as (process, address, _), Load(address, photos) as load:
-        time.sleep(seconds / 10)
-        before = memory_mb(process.pid)
-        time.sleep(seconds * 9 / 10)
-        after = memory_mb(process.pid)
-    print(
-        f"mixed load, {seconds / 60:g} min: {dict(load.statuses)}; versions that went back: {load.went_back}"
-    )
-    print(
-        f"memory: {before:.0f} MB after a tenth, {after:.0f} MB at last ({100 * (after / before - 1):+.1f} %)"
-    )
+        sizes = []
+        for _ in range(10):
+            time.sleep(seconds / 10)
+            sizes.append(memory_mb(process.pid))
+    print(f"mixed load, {seconds / 60:g} min: {dict(load.statuses)}")
+    print(f"versions that went back: {load.went_back}; answers with what was removed: {load.undead}")
+    change = 100 * (sizes[-1] / sizes[0] - 1)
+    print(f"memory after each tenth, MB: {', '.join(f'{size:.0f}' for size in sizes)} ({change:+.1f} %)")
 
 
 def measure_kills(collection: Path, photos: list[bytes], number: int) -> None:

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 """An object of JSON; which keys it has, the service describes at /docs."""
 
 Source = str | Path | bytes
-"""A photo to ask with: a file, or the bytes of one."""
+"""A photo: a file, or the bytes of one; to ask with, also an http(s) address that the service fetches."""
 
 _SECONDS = 60.0
 
@@ -82,6 +82,8 @@ class Client:
 
     def upload(self, photo: Source) -> str:
         """Send a photo to ask with, and return the name by which the service knows it; it is not stored."""
+        if isinstance(photo, str) and photo.startswith(("http://", "https://")):
+            return str(self._ask("POST", "/v1/queries/url", json={"url": photo})["query"])
         return str(self._ask("POST", "/v1/queries", content=_read(photo))["query"])
 
     def search(self, photo: Source | None = None, *, like: str | None = None, **fields: object) -> Json:

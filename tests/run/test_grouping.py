@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import meisho.run.pairing
-from meisho.errors import CollectionError
+from meisho.errors import CollectionError, LockedError
 from meisho.extractors.local_base import load_local_extractor
 from meisho.local_describing import LocalDescriber
 from meisho.run.grouping import PLACES_FILE, find_groups, load_groups
@@ -109,6 +109,18 @@ def test_an_interrupted_run_goes_on(index, asked, monkeypatch):
     found = find_groups(path)
     assert 0 < sum(asked) == 7 * 6 / 2 - first
     assert len(found.places) == 2
+
+
+def test_two_at_once_are_refused_and_the_first_goes_on(index):
+    path, refused = index(), []
+
+    def ask_again(stage, done, total):
+        with pytest.raises(LockedError, match="another process finds its places now; wait for it to end"):
+            find_groups(path)
+        refused.append(done)
+
+    assert len(find_groups(path, progress=ask_again).places) == 2
+    assert refused and len(find_groups(path).places) == 2
 
 
 @pytest.mark.parametrize("cut", [1, 40, 200])

@@ -1,6 +1,7 @@
 """Evaluations in a service: a labelled set is checked, scored as the command does, and looked at by query."""
 
 import json
+import shutil
 
 import pytest
 
@@ -11,7 +12,13 @@ from meisho.extractors.base import load_extractor
 from meisho.progress import silent
 from meisho.run.evaluating import evaluate_dataset
 from meisho.run.indexing import index_folder
-from meisho.service.evaluations import EVALUATIONS_FOLDER, Evaluations, run_evaluation
+from meisho.service.evaluations import (
+    DESCRIBED_FOLDER,
+    EVALUATIONS_FOLDER,
+    Evaluations,
+    forget_described,
+    run_evaluation,
+)
 from meisho.service.problems import RefusedError
 from service.conftest import paint
 
@@ -71,6 +78,24 @@ def test_queries_come_worst_first_with_what_they_found_and_missed(place, evaluat
         assert len(query["answers"]) == 8 and sum(answer["right"] for answer in query["answers"]) == 2
         right = [answer["id"].split("/")[0] == query["query"].split("/")[0] for answer in query["answers"]]
         assert right == [answer["right"] for answer in query["answers"]] and query["missed"] == []
+
+
+def test_described_sets_that_no_labelled_set_uses_are_removed_a_few_at_a_time(place, evaluations):
+    described = place / "c" / EVALUATIONS_FOLDER / DESCRIBED_FOLDER
+    kept, gone = (evaluations.prepare(table, name="n") for table in (TABLE, TABLE.rpartition("c/0")[0]))
+    for about in (kept, gone):
+        run(place, about)
+    used = {path.name for path in described.iterdir()}
+    shutil.rmtree(place / "c" / EVALUATIONS_FOLDER / gone.id)
+    (described / ("0" * 32 + ".gone")).mkdir()  # as a kill leaves it
+    for letter in "123":
+        (described / (letter * 32)).mkdir()
+        (described / (letter * 32) / "file").write_text("described with another model")
+    steps = [forget_described(place / "c", most=2) for _ in range(4)]
+    assert steps == [2, 2, 1, 0]
+    assert {path.name for path in described.iterdir()} < used
+    run(place, kept)
+    assert evaluations.report(kept.id).figures
 
 
 def test_two_are_compared_query_by_query(place, evaluations):

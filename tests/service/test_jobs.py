@@ -132,10 +132,29 @@ def test_one_writer_at_a_time_and_the_next_waits(jobs, place, gate):
     assert one.ended >= one.started and other.started >= one.started
 
 
-def test_another_writer_is_said_in_words(jobs, place):
+def waits(jobs, job):
+    """Wait until a job says that it waits for another process; returns what it says."""
+    return next(now.message for now in changes(jobs, job) if now.state == "waiting" and now.message)
+
+
+def test_a_job_waits_for_another_writer_and_says_so(jobs, place):
+    paint(place / "photos" / "7.jpg", 7)
     with Collection.open(place / "c").writer():
-        failed = ended(jobs, jobs.start("index"))
-    assert failed.state == "failed" and failed.problem["type"] == "/problems/locked"
+        job, cancelled = jobs.start("index"), jobs.start("index")
+        assert "is writing to it; wait for it to end" in waits(jobs, job)
+        jobs.cancel(cancelled.id)
+        assert ended(jobs, cancelled).state == "cancelled"
+    done = ended(jobs, job)
+    assert (done.state, done.message) == ("done", "7 photos (1 described, 6 unchanged)")
+
+
+def test_a_job_that_waits_for_another_writer_can_be_cancelled(jobs, place):
+    with Collection.open(place / "c").writer():
+        job = jobs.start("local")
+        waits(jobs, job)
+        process = jobs._running[job.id].process
+        jobs.cancel(job.id)
+        assert ended(jobs, job).state == "cancelled" and process.poll() is not None
 
 
 def running(jobs, kind="index"):

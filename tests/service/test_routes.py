@@ -14,6 +14,7 @@ from meisho.extractors.base import EXTRACTORS
 from meisho.photos import Box, Photo
 from meisho.run.finding import Finder
 from service.servers import json_of, scene, serving
+from toy_features import index_with_corners
 
 WHOLE = "place 0/whole.png"
 SMALL = "place 0/small, né 京.jpg"
@@ -375,6 +376,28 @@ def test_a_photo_that_was_used_longest_ago_is_forgotten(scenes):
         assert search(client, query=third)["answers"]
         assert upload(client, jpeg(1)) == first
         assert search(client, query=first)["answers"]
+
+
+def test_what_was_skipped_is_counted_and_listed_with_its_reason(photos, collection, describer):
+    """Two files that are no photos are named; once they are gone, so are their names."""
+    broken = {name: photos / "a" / name for name in ("broken.jpg", "torn.png")}
+    broken["broken.jpg"].write_bytes(b"no photo")
+    broken["torn.png"].write_bytes(b"nor this")
+    with serving(collection) as client:
+        assert json_of(client.get("/v1/collection"))["skipped"] == 0
+        index_with_corners(photos, describer)
+        assert json_of(client.get("/v1/collection"))["skipped"] == 2
+        first = json_of(client.get("/v1/skipped", params={"limit": 1}))
+        second = json_of(client.get("/v1/skipped", params={"limit": 1, "cursor": first["next"]}))
+        assert [photo["id"] for photo in first["photos"] + second["photos"]] == [
+            f"a/{name}" for name in broken
+        ]
+        assert all(photo["reason"] for photo in first["photos"] + second["photos"])
+        assert (first["number"], second["next"]) == (2, None)
+        for path in broken.values():
+            path.unlink()
+        index_with_corners(photos, describer)
+        assert json_of(client.get("/v1/skipped")) == {"number": 0, "photos": [], "next": None}
 
 
 def test_it_follows_the_writer(photos, collection, describer):

@@ -34,6 +34,15 @@ def serve(
     photos_writable: Annotated[
         bool, typer.Option("--photos-writable", help="Let photos be added to, and deleted from, the folder.")
     ] = False,
+    query_urls: Annotated[
+        bool, typer.Option("--query-urls", help="Let photos to ask with be fetched from web addresses.")
+    ] = False,
+    url_networks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--url-network", metavar="NETWORK", help="Fetch from this private network too, as 10.1.0.0/16."
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=256, help="Questions answered at once; one more than cores."),
@@ -57,6 +66,8 @@ def serve(
         names=tuple(names or ()),
         token_file=token_file,
         photos_writable=photos_writable,
+        query_urls=query_urls,
+        url_networks=tuple(url_networks or ()),
         device=device,
         num_threads=threads,
         decoding_bytes=None if memory is None else parse_bytes(memory),

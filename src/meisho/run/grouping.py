@@ -2,18 +2,20 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from meisho.arrays import Float64Array, Int64Array
 from meisho.certainty import LEAST_INLIERS, PairEvidence
 from meisho.config import build
 from meisho.documents import Fields
-from meisho.errors import CollectionError, InputError
+from meisho.errors import CollectionError, InputError, LockedError
 from meisho.progress import Progress, silent
 from meisho.run.judging import find_calibration
 from meisho.run.linking import LinkOptions, link
@@ -24,6 +26,9 @@ from meisho.store.metadata import read_metadata
 
 PLACES_FILE = Path("groups") / "places.json"
 """Where a collection keeps its places."""
+
+LOCK_FILE = Path("groups") / "groups.lock"
+"""Held while they are being found."""
 
 DuplicateKind = Literal["same", "near"]
 
@@ -119,14 +124,34 @@ def find_groups(
 
     Raises:
         CollectionError: There is no collection, it holds no local features, or is damaged.
+        LockedError: Its places are being found already.
     """
     path, options = Path(collection_path).absolute(), options or GroupOptions()
-    state = load_state(path)
-    pairs = verify_pairs(state, options.pairs, progress=progress)
-    probabilities, calibrated = rate_pairs(state, pairs, options)
-    places = make_places(state, pairs, probabilities, options.links, calibrated=calibrated)
-    write_sealed(path / PLACES_FILE, asdict(places))
+    read_metadata(path)
+    with _hold_lock(path):
+        state = load_state(path)
+        pairs = verify_pairs(state, options.pairs, progress=progress)
+        probabilities, calibrated = rate_pairs(state, pairs, options)
+        places = make_places(state, pairs, probabilities, options.links, calibrated=calibrated)
+        write_sealed(path / PLACES_FILE, asdict(places))
     return places
+
+
+@contextmanager
+def _hold_lock(path: Path) -> Iterator[None]:
+    """Find the places of a collection alone: two would write over each other's pairs."""
+    (path / LOCK_FILE).parent.mkdir(exist_ok=True)
+    lock = FileLock(path / LOCK_FILE, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise LockedError(
+            f"{path}: another process finds its places now; wait for it to end, or stop it, then ask again"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def rate_pairs(state: State, pairs: Pairs, options: GroupOptions) -> tuple[Float64Array, bool]:

@@ -21,6 +21,7 @@ ROUTERS = {
     "meisho.service.routes.page": False,
     "meisho.service.routes.collections": True,
     "meisho.service.routes.search": True,
+    "meisho.service.routes.remote": True,
     "meisho.service.routes.match": True,
     "meisho.service.routes.photos": True,
     "meisho.service.routes.changes": True,

@@ -12,7 +12,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
@@ -23,7 +24,7 @@ from meisho.datasets.base import Dataset, load_dataset
 from meisho.datasets.table import BrokenRows, read_table
 from meisho.describing import Describer
 from meisho.documents import read_json
-from meisho.errors import DatasetError, InputError
+from meisho.errors import DatasetError, InputError, MeishoError
 from meisho.evaluate.comparison import Comparison, compare_reports
 from meisho.evaluate.report import Report, load_report
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
@@ -49,8 +50,14 @@ MOST_MISSED = 50
 MOST_BYTES = 2**20
 """A table of twenty thousand photos has about as much; a larger one is named by its path."""
 
+MOST_FORGOTTEN = 4
+"""Described sets that are removed after one evaluation: each may be some GB."""
+
+DESCRIBED_FOLDER = "described"
+_GONE = ".gone"
 _TABLE, _QUERIES, _ABOUT = "labels.csv", "queries.json", "evaluation.json"
 _ID = re.compile(r"[0-9a-f]{16}")
+_DESCRIBED = re.compile(r"[0-9a-f]{32}(\.gone)?")
 
 
 @dataclass(frozen=True)
@@ -288,7 +295,7 @@ def run_evaluation(
     evaluation = evaluate_dataset(
         dataset,
         Describer(restore_extractor(metadata.provenance, device=device)),
-        collection / EVALUATIONS_FOLDER / "described" / _digest(dataset, metadata),
+        collection / EVALUATIONS_FOLDER / DESCRIBED_FOLDER / _digest(dataset, metadata),
         local=local,
         chain=chain,
         device=device,
@@ -297,7 +304,43 @@ def run_evaluation(
     evaluation.report.write(folder)
     queries = {"queries": _describe_queries(evaluation, metadata.photo_root)}
     write_text(folder / _QUERIES, json.dumps(queries))  # the last: with it the evaluation is done
+    with suppress(OSError):  # the evaluation is done; the next one tries again
+        forget_described(collection)
     return {"message": f"{about.name}: {evaluation.report.headline.text}", "evaluation": about.id}
+
+
+def forget_described(collection: Path, *, most: int = MOST_FORGOTTEN) -> int:
+    """Remove described sets that no labelled set uses with the present model, while no evaluation runs.
+
+    Args:
+        collection: The collection's directory.
+        most: How many at the most.
+
+    Returns:
+        How many were removed.
+    """
+    folder = collection / EVALUATIONS_FOLDER
+    names = (path.name for path in (folder / DESCRIBED_FOLDER).glob("*"))
+    unused = {name for name in names if _DESCRIBED.fullmatch(name)}
+    for digest in _used_digests(folder, read_metadata(collection)):
+        unused.discard(digest)
+        if not unused:
+            return 0
+    chosen = sorted(unused)[:most]
+    for name in chosen:
+        gone = folder / DESCRIBED_FOLDER / f"{name.removesuffix(_GONE)}{_GONE}"
+        if name != gone.name:  # a kill leaves nothing half removed by a name that may be asked for
+            shutil.rmtree(gone, ignore_errors=True)
+            (folder / DESCRIBED_FOLDER / name).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+    return len(chosen)
+
+
+def _used_digests(folder: Path, metadata: Metadata) -> Iterator[str]:
+    """Yield the names of what the labelled sets would use now; one that cannot be read uses nothing."""
+    for path in folder.glob(f"*/{_ABOUT}"):
+        with suppress(MeishoError, OSError):
+            yield _digest(_load(path.parent), metadata)
 
 
 def _load(folder: Path) -> Dataset:

@@ -27,7 +27,10 @@ from meisho.tables import require_name
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 WRITING = ("index", "local")
-"""Kinds that write to the collection: one of them at a time; evaluations write elsewhere, in turn too."""
+"""Kinds that write to the collection: one of them at a time."""
+
+IN_TURN = ("groups", "evaluation")
+"""Kinds that write elsewhere, each with what is its own: one of each at a time."""
 
 MOST_WAITING = 16
 MOST_KEPT = 200
@@ -50,7 +53,7 @@ class Job:
         done: How much of the stage is done.
         total: How much there is; 0: not known.
         stage: What it does now.
-        message: What came of it, in words.
+        message: What came of it, or what it waits for, in words.
         problem: Why it failed.
         result: What came of it.
         asked: When it was asked for, UTC.
@@ -119,7 +122,7 @@ class Jobs:
     ) -> None:
         self._name, self._path, self._notebook = name, path, notebook
         self._device, self._ended = device, ended
-        self._gates = dict.fromkeys(WRITING, gate) | {"evaluation": Gate(path)}
+        self._gates = dict.fromkeys(WRITING, gate) | {kind: Gate(path) for kind in IN_TURN}
         self._lock = threading.RLock()
         self._jobs = {job.id: job for job in map(_read_job, notebook.jobs())}
         self._running: dict[str, _Running] = {}
@@ -272,10 +275,14 @@ class Jobs:
                 told = parse_json(line, source="a job", error=InputError).values
                 if "progress" in told:
                     stage, done, total = cast("tuple[str, int, int]", told["progress"])
-                    with self._lock:
-                        self._change(job_id, {"stage": stage, "done": done, "total": total}, keep=False)
+                    now = {"state": "running", "message": "", "stage": stage, "done": done, "total": total}
+                elif "waits" in told:
+                    now = {"state": "waiting", "message": f"it waits: {told['waits']}"}
                 else:
                     said = dict(told)
+                    continue
+                with self._lock:
+                    self._change(job_id, now, keep=False)
         return said
 
     def _change(self, job_id: str, changes: dict[str, object], *, keep: bool = True) -> None:

@@ -50,13 +50,16 @@ class CollectionFacts(Model):
     has_places: bool
     certainty: bool
     folders: list[str]
-    skipped: int
+    skipped: int | None = Field(
+        description="Photos that could not be described, see `/v1/skipped`; null where that cannot be read."
+    )
 
 
 class CollectionList(Model):
     """The collections that are open; the first answers where none is named."""
 
     collections: list[CollectionFacts]
+    query_urls: bool = Field(description="Whether query photos are fetched from addresses.")
 
 
 class QueryPhoto(Model):

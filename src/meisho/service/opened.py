@@ -18,6 +18,7 @@ from meisho.service.captures import CaptureReader
 from meisho.service.notebook import Notebook
 from meisho.service.problems import RefusedError
 from meisho.service.settings import Settings
+from meisho.service.skipped import Skipped
 from meisho.store.metadata import read_metadata
 
 MOST_FOLDERS = 200
@@ -97,6 +98,11 @@ class OpenedCollection:
     def captures(self) -> CaptureReader:
         """What is known of when and where its photos were taken."""
         return CaptureReader(self.notebook, self.finder.photo_root)
+
+    @cached_property
+    def skipped(self) -> Skipped:
+        """Its photos that could not be described."""
+        return Skipped(self.path)
 
     @property
     def has_certainty(self) -> bool:

@@ -61,6 +61,7 @@ KINDS = {
     "busy": Kind(429, "The service is busy"),
     "fault": Kind(500, "The service has a fault"),
     "collection": Kind(500, "The collection cannot be used"),
+    "unreachable": Kind(502, "The photo cannot be fetched"),
     "missing-part": Kind(501, "A part of meisho is not installed"),
     "not-read-yet": Kind(503, "What is asked for is being read"),
     "stopping": Kind(503, "The service is not ready"),

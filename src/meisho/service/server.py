@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from meisho.errors import InputError, explain_os_error
 from meisho.service.app import create_app
+from meisho.service.connection import make_connection
 from meisho.service.settings import Settings
 
 _MOST_CONNECTIONS = 1_000
@@ -74,7 +75,7 @@ class Server(uvicorn.Server):
             proxy_headers=False,
             lifespan="on",
             ws="none",
-            http="h11",
+            http=make_connection(settings),
             limit_concurrency=_MOST_CONNECTIONS,
             timeout_graceful_shutdown=settings.stop_seconds,
         )

@@ -14,6 +14,7 @@ from meisho.service.metrics import Metrics
 from meisho.service.opened import OpenedCollections
 from meisho.service.pictures import Pictures
 from meisho.service.queries import QueryPhotos, RememberingDescriber
+from meisho.service.remote import Remote
 from meisho.service.security import Gatekeeper
 from meisho.service.settings import Settings
 from meisho.service.turns import TogetherIndex
@@ -43,6 +44,7 @@ class Service:
         changing: Threads that change collections.
         desks: What changes collections or remembers something of them.
         reading: Memory for requests that are being received.
+        remote: Fetches query photos from addresses, where that is switched on.
         cursors: Names of further pages.
         is_stopping: Whether it was asked to stop; who sends without end ends then.
     """
@@ -59,6 +61,7 @@ class Service:
     changing: Work
     desks: Desks
     reading: Reading
+    remote: Remote
     cursors: Cursors = field(default_factory=Cursors)
     is_stopping: bool = False
 
@@ -69,7 +72,7 @@ class Service:
         Raises:
             MeishoError: A collection cannot be opened, or the settings are not safe.
         """
-        gatekeeper, metrics = Gatekeeper(settings), Metrics()
+        gatekeeper, remote, metrics = Gatekeeper(settings), Remote(settings), Metrics()
         num_threads = settings.num_threads or count_cores()
         at_once = settings.num_threads or num_threads + 1  # one of them waits for Python's lock
         collections = OpenedCollections.open(settings)
@@ -93,6 +96,7 @@ class Service:
             Work(_NUM_CHANGING, settings.most_waiting, metrics, name="changing"),
             Desks(settings, decoder),
             Reading(settings),
+            remote,
         )
 
     def warm_up(self) -> None:

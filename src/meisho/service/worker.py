@@ -1,7 +1,8 @@
 """Worker: one job in a process of its own, `python -m meisho.service.worker`, which reads what to do.
 
 It writes a line of JSON for each thing that it has to say: {"progress": [stage, done, total]} as it goes,
-at the end {"result": {...}} or {"error": {...}}. Where its input ends, the service has ended, and so does it.
+{"waits": "for whom"} while another process writes, at the end {"result": {...}} or {"error": {...}}. Where
+its input ends, the service has ended, and so does it.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 from meisho.describing import Describer
 from meisho.documents import parse_json
-from meisho.errors import GoneError, InputError, MeishoError
+from meisho.errors import GoneError, InputError, LockedError, MeishoError
 from meisho.extractors.local_base import load_local_extractor
 from meisho.extractors.restoring import restore_extractor
 from meisho.local_describing import LocalDescriber
@@ -49,6 +50,7 @@ RUNS = {
 
 _MOST_SKIPPED = 100
 _TELL_SECONDS = 0.1
+_WAIT_SECONDS = 1
 _NICE = 5
 
 
@@ -151,6 +153,19 @@ class _Telling:
         self._out.flush()
 
 
+def _do_in_turn(do: Callable[[], Result], collection: Path, telling: _Telling) -> Result:
+    """Do a job; while another process writes to the collection, say so and wait for its end."""
+    while True:
+        try:
+            return do()
+        except LockedError as error:
+            telling.say("waits", str(error))
+        from meisho.store.locks import wait_for_writer  # it imports LanceDB
+
+        time.sleep(_WAIT_SECONDS)  # what is locked may be another thing
+        wait_for_writer(collection)
+
+
 def _end_with_the_service() -> None:
     """Stop this process when its input ends: whoever started it was killed."""
 
@@ -173,8 +188,11 @@ def main() -> None:
         os.nice(_NICE)  # answering goes first
     try:
         run: Run = load_named(job.text("kind"), RUNS, what="job")
-        options = job.table("options").values
-        telling.say("result", run(Path(job.text("collection")), options, job.text("device"), telling))
+        collection, options = Path(job.text("collection")), job.table("options").values
+        device = job.text("device")
+        telling.say(
+            "result", _do_in_turn(lambda: run(collection, options, device, telling), collection, telling)
+        )
     except KeyboardInterrupt:
         sys.exit(130)
     except MeishoError as error:

@@ -61,13 +61,7 @@ from meisho.store.metadata import (
     read_metadata,
     write_metadata,
 )
-from meisho.store.records import (
-    PHOTOS_SCHEMA,
-    PhotoRecord,
-    read_log,
-    records_of_rows,
-    resolve_log,
-)
+from meisho.store.records import PHOTOS_SCHEMA, PhotoRecord, read_valid_rows, records_of_rows
 from meisho.store.repair import put_back_added, refuse_damaged_table, repair_table
 from meisho.store.snapshot import PhotoRows, Snapshot
 from meisho.store.snapshot_files import forget_snapshot
@@ -255,12 +249,11 @@ class Collection:
 
     def records(self) -> tuple[PhotoRecord, ...]:
         """Return the record of every photo, in order of first insertion; a replaced one keeps its place."""
+        return self._read(lambda photos: records_of_rows(read_valid_rows(photos, self.path).rows))
 
-        def read(photos: Table) -> tuple[PhotoRecord, ...]:
-            log = read_log(photos, self.path)
-            return records_of_rows(log.take(resolve_log(log)[0]))
-
-        return self._read(read)
+    def errors(self) -> tuple[tuple[str, str], ...]:
+        """Return the ids of the photos that could not be described, and why."""
+        return self._read(lambda photos: read_valid_rows(photos, self.path).find_errors())
 
     def snapshot(self) -> Snapshot:
         """Read the descriptors of all photos that have one, all from the same moment.

@@ -22,6 +22,7 @@ else:
 LOCK_FILE = "writer.lock"
 OWNER_FILE = "writer.json"
 READERS_FILE = "readers.lock"
+_LOOK_SECONDS = 0.5
 
 
 @contextmanager
@@ -45,6 +46,14 @@ def hold_lock(directory: Path) -> Iterator[None]:
         yield
     finally:
         (directory / OWNER_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+def wait_for_writer(directory: Path) -> None:
+    """Wait until nobody writes to a collection; who writes next is not said."""
+    lock = FileLock(directory / LOCK_FILE, thread_local=False)
+    with plain_errors(directory, "look whether somebody writes to it"):
+        lock.acquire(poll_interval=_LOOK_SECONDS)
         lock.release()
 
 

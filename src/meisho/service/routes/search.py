@@ -61,7 +61,7 @@ UPLOAD: dict[str, object] = {
 async def upload_query(request: Request, service: ServiceHere) -> QueryPhoto:
     """Keep a photo in memory to ask with; it is never stored."""
     content = await service.reading.read_photo(request)
-    return await service.work.run(_keep, service, content)
+    return await service.work.run(keep_query, service, content)
 
 
 @router.post("/search", openapi_extra=_body(SearchRequest, {"photo": _FILE}))
@@ -106,7 +106,12 @@ async def read_search_form(request: Request, service: Service) -> SearchRequest:
     return _request_of(service, form, form.files[0][1] if form.files else None)
 
 
-def _keep(service: Service, content: bytes) -> QueryPhoto:
+def keep_query(service: Service, content: bytes) -> QueryPhoto:
+    """Keep a photo in memory to ask with.
+
+    Raises:
+        MeishoError: It is no photo.
+    """
     upload: Upload = service.queries.add(content)
     header = service.queries.header(upload)
     width, height = header.size_px
