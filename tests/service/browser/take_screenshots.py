@@ -2,15 +2,18 @@
 
 meisho demo --to demo
 meisho index demo/toycity/database --to demo/local.meisho --local sift
+meisho groups demo/local.meisho
 meisho serve demo/local.meisho
 python tests/service/browser/take_screenshots.py demo/toycity/queries docs/images
+
+The picture of an evaluation makes one, of the toy city itself, where there is none yet.
 """
 
 import argparse
 import shutil
 from pathlib import Path
 
-from page_steps import PHONE, draw_box, expect, open_page, search_by_file, wait_for_answers
+from page_steps import PHONE, draw_box, expect, open_page, search_by_file, wait_for_answers, wait_until_shown
 from playwright.sync_api import sync_playwright
 
 DESK = {"viewport": {"width": 1280, "height": 820}}
@@ -52,6 +55,32 @@ def overlay(page, query):
     expect(page.locator("#why .sheet")).to_be_visible()
 
 
+def places(page, query):
+    open_page(page, "#view=places")
+    expect(page.locator(".tiles img").first).not_to_have_js_property("naturalWidth", 0)
+
+
+def labels_of(query):
+    """The toy city's photos, each labelled by the place that its name holds; streets are no place."""
+    names = sorted(path.name for path in (query.parent.parent / "database").glob("*_place_*"))
+    return "\n".join(["file,label", *(f"{name},{name.rsplit('_', 1)[0]}" for name in names), ""])
+
+
+def evaluation(page, query):
+    open_page(page, "#view=evaluations")
+    if not page.locator("tbody a").count():
+        page.get_by_label("Labels (CSV)").set_input_files(
+            {"name": "labels.csv", "mimeType": "text/csv", "buffer": labels_of(query).encode()}
+        )
+        page.get_by_label("Name", exact=True).fill("The toy city")
+        page.get_by_role("button", name="Evaluate", exact=True).click()
+        expect(page.locator("tbody tr").first).to_contain_text("Done")
+        open_page(page, "#view=evaluations")
+    page.locator("tbody a").first.click()
+    wait_until_shown(page)
+    page.evaluate("document.querySelector('#other h2').scrollIntoView()")
+
+
 SHOTS = {
     "service_start": (start, DESK),
     "service_found": (boxed, DESK),
@@ -60,6 +89,8 @@ SHOTS = {
     "service_dark": (found, DESK | DARK),
     "service_phone": (found, PHONE),
     "service_japanese": (start, DESK | JAPANESE),
+    "service_places": (places, DESK),
+    "service_evaluation": (evaluation, DESK),
 }
 
 

@@ -23,7 +23,17 @@ let sending = null; // the upload under way
 let search = null; // the module of the search, once it was needed
 let last = "";
 
-const loadSearch = () => loaded(import("./search.js"));
+let styled = null;
+
+/** The style of what stands behind the first screen. */
+function style() {
+  styled ??= new Promise((load, error) => document.head.append(el("link", { rel: "stylesheet", href: "static/views.css", on: { load, error } })));
+  styled.catch(() => (styled = null)); // asked for again at the next step
+  return styled;
+}
+
+/** A module behind the first screen, with its style. */
+const behind = async (module) => (await loaded(Promise.all([import(module), style()])))[0];
 
 /** Show one section alone; a step to another one begins at its top. */
 function only(id) {
@@ -58,20 +68,23 @@ async function render() {
 }
 
 async function showView(view, state, signal) {
-  const asks = view === "search" && (state.photo || state.query);
-  only(asks ? "found" : view === "search" ? "start" : "other");
-  if (!asks) search?.leaveAll();
-  if (asks) {
-    search ??= await loadSearch();
+  if (view === "search" && (state.photo || state.query)) {
+    search ??= await behind("./search.js");
     signal.throwIfAborted();
+    only("found");
     return search.showSearch(state, signal);
   }
-  if (view === "search") return showStart(state, signal);
+  search?.leave();
+  if (view === "search") {
+    only("start");
+    return showStart(state, signal);
+  }
+  const { show } = await behind(VIEWS[view].module);
+  signal.throwIfAborted();
+  only("other");
   const root = $("other");
   if (root.dataset.view !== view) root.replaceChildren(); // no other view's heading stands over this one
   root.dataset.view = view;
-  const { show } = await loaded(import(VIEWS[view].module));
-  signal.throwIfAborted();
   return show(state, root, signal);
 }
 
@@ -195,7 +208,7 @@ async function begin() {
   document.body.classList.remove("early");
   bindDoors();
   const { photo, query, view } = here();
-  if (photo || query) loadSearch().catch(() => {}); // beside what is asked already; told by its view
+  if (photo || query) behind("./search.js").catch(() => {}); // meanwhile; told below
   else if (!view) only("start");
   try {
     await ready;

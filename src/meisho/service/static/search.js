@@ -63,20 +63,20 @@ async function explain(state, signal) {
   await why.show(state, inOrder, signal);
 }
 
-/** Give up the search under way, and close what it had opened. */
-export function leave() {
+function stop() {
   going?.controller.abort();
   going = null;
   busy("search", false);
 }
 
-export function leaveAll() {
-  leave();
+/** Give up the search under way, and close what it had opened. */
+export function leave() {
+  stop();
   why?.close();
 }
 
 function begin(state, screen) {
-  leave();
+  stop();
   painted = null;
   const mine = (going = { screen, controller: new AbortController() });
   mine.whole = run(state, mine.controller.signal).then(() => (painted = screenOf(state))).finally(() => going === mine && (going = null));
@@ -156,7 +156,7 @@ function showAsked(state, signal) {
     state.box && button({ icon: "close", text: t("box_clear") }, () => box.clear()),
     button({ icon: "photo", text: t("new_photo"), data: { open: "file" } }),
     mayChange("/v1/photos/{id}", "put") && fileOf(state.query) && button({ icon: "plus", text: t("add_photo") }, once(() => addPhoto(state))),
-    state.photo && mayChange("/v1/photos/{id}", "delete") && button({ icon: "bin", text: t("remove_photo") }, once(() => removePhoto(state))),
+    state.photo && mayChange("/v1/photos/{id}", "delete") && button({ icon: "bin", text: t("remove_photo"), class: "plain" }, once(() => removePhoto(state))),
   ]);
   showFilters(state, signal).catch(tell);
 }

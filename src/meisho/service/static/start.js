@@ -22,6 +22,8 @@ async function more() {
   $("picks").append(...photos.map((photo, at) => pickOf(photo, undefined, before + at >= EAGER)));
   next = following;
   $("picks-more").hidden = !next;
+  near.unobserve($("picks-more")); // and looked at again: it may be near still
+  near.observe($("picks-more"));
 }
 
 async function begin() {
@@ -40,6 +42,7 @@ export function fillFolders(select, chosen = "") {
   select.hidden = folders.length < 2;
 }
 
+const near = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && $("picks-more").click(), { rootMargin: "600px" });
 $("picks-more").addEventListener("click", once(() => more()));
 $("picks-folder").addEventListener("change", telling(() => begin()));
 
