@@ -103,11 +103,13 @@ def main():
     parser.add_argument("--only", nargs="*", default=list(SHOTS), choices=SHOTS)
     options = parser.parse_args()
     query = sorted(options.queries.glob(f"{options.query}*"))[0]
+    expect.set_options(3_600_000)  # a picture is worth waiting for
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for name in options.only:
             show, look = SHOTS[name]
             page = browser.new_context(**{"locale": "en-GB", **look}).new_page()
+            page.set_default_timeout(0)
             page.home = options.url
             show(page, query)
             settle(page)
