@@ -63,6 +63,7 @@ def main() -> None:
         for _ in range(options.rounds):
             context = browser.new_context()
             context.add_init_script(NOTE)
+            context.set_default_timeout(0)
             for name, value in look(context.new_page(), options.url).items():
                 seen.setdefault(name, []).append(value)
             context.close()

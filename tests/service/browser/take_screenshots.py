@@ -78,7 +78,6 @@ def evaluation(page, query):
         open_page(page, "#view=evaluations")
     page.locator("tbody a").first.click()
     wait_until_shown(page)
-    page.evaluate("document.querySelector('#other h2').scrollIntoView()")
 
 
 SHOTS = {
@@ -113,7 +112,7 @@ def main():
             page.home = options.url
             show(page, query)
             settle(page)
-            page.screenshot(path=options.to / f"{name}.jpg", type="jpeg", quality=80)
+            page.screenshot(path=options.to / f"{name}.jpg", type="jpeg", quality=70)
             page.context.close()
         browser.close()
 
