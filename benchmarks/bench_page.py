@@ -23,11 +23,12 @@ SENT = """[...performance.getEntriesByType("navigation"), ...performance.getEntr
     [packed + encodedBodySize, written + decodedBodySize], [0, 0])"""
 NOTE = """addEventListener("DOMContentLoaded", () => new MutationObserver((_, seen) => {
   seen.disconnect();
-  requestAnimationFrame(() => setTimeout(() => (window.painted = performance.now())));
+  requestAnimationFrame(() => setTimeout(() => (document.body.dataset.painted = performance.now())));
 }).observe(document.querySelector("#lists"), { childList: true }))"""
 TOOK = """() => {
   const reply = performance.getEntriesByType("resource").find(({ name }) => name.endsWith("v1/search"));
-  return [document.querySelectorAll("#lists .card").length, window.painted - reply.responseEnd];
+  const cards = document.querySelectorAll("#lists .card");
+  return [cards.length, document.body.dataset.painted - reply.responseEnd];
 }"""
 
 
@@ -47,7 +48,7 @@ def look(page: Page, url: str) -> dict[str, float]:
     times["all answers"] = page.evaluate("performance.now()")
     page.goto("about:blank")
     page.goto(f"{url}#photo={photo}&top={MOST}")
-    page.wait_for_function("window.painted")
+    page.wait_for_selector("body[data-painted]")
     number, took = page.evaluate(TOOK)
     return times | {"many answers": number, "reply to paint": took}
 
