@@ -4,6 +4,7 @@ Nothing here gives up: what waits in vain is ended, and shown, by the limit of a
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 POLL_SECONDS = 0.005
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Where the system can: what a test started ends too when the limit of a test ends this process."""
 
 
 def wait_until(condition, process=None):
@@ -23,7 +26,7 @@ def wait_until(condition, process=None):
 @contextmanager
 def started(command, **options):
     """A process in a group of its own, as a terminal starts it; the group ends with the test."""
-    process = subprocess.Popen([*map(str, command)], start_new_session=True, **options)
+    process = subprocess.Popen([*_ENDS_WITH_US, *map(str, command)], start_new_session=True, **options)
     try:
         yield process
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import meisho.service
+from meisho.service.problems import KINDS
 
 STATIC = Path(meisho.service.__file__).parent / "static"
 TEXTS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in STATIC.glob("??.json")}
@@ -76,3 +77,9 @@ def test_nothing_is_read_as_html_or_code(name):
         )
         == []
     )
+
+
+def test_every_kind_of_problem_has_words_in_japanese():
+    words = json.loads((STATIC / "problems.ja.json").read_text(encoding="utf-8"))
+    assert set(words) == set(KINDS)
+    assert all(title and re.search("[ぁ-ん]", title) for title, _ in words.values())

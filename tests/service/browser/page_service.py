@@ -49,9 +49,10 @@ def run_meisho(*arguments):
 
 
 @contextmanager
-def serving(city: City, *options, port: int = 0):
-    """The service on a collection, until the end of the block."""
-    command = [sys.executable, "-m", "meisho.cli", "serve", city.collection, "--port", port, *options]
+def serving(city: City, *options, port: int = 0, beside: tuple[Path, ...] = ()):
+    """The service on a collection, and on others beside it, until the end of the block."""
+    opened = (city.collection, *beside)
+    command = [sys.executable, "-m", "meisho.cli", "serve", *opened, "--port", port, *options]
     with started(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         lines = []
         for line in process.stdout:

@@ -89,7 +89,7 @@ def found(page):
     search_by_photo(page, PHOTO)
     draw_box(page, (0.1, 0.1), (0.9, 0.9))
     page.wait_for_url("**box=**")
-    expect(page.locator("#lists .verdict").first).to_be_visible()
+    wait_for_answers(page)  # those before are pale meanwhile
     page.get_by_text("Narrow down").click()
 
 

@@ -54,3 +54,20 @@ def test_the_switch_changes_all_that_is_shown_and_is_remembered(page):
     expect(page.locator("html")).to_have_attribute("lang", "ja")
     page.get_by_label("言語").select_option("en")
     expect(page.get_by_role("heading", level=1)).to_contain_text("show the same place")
+
+
+@pytest.mark.parametrize(
+    ("address", "title", "detail"),
+    [
+        ("#photo=nowhere/no.jpg", "この写真はコレクションにありません", "nowhere/no.jpg"),
+        ("#photo=streets/the same again.jpg&box=1,2,3", "できません", "box"),
+        ("#view=evaluations&id=0123", "見つかりません", "0123"),
+    ],
+)
+def test_a_problem_is_told_in_japanese_and_names_what_it_is_about(new_page, address, title, detail):
+    page = new_page(locale="ja-JP")
+    page.watched.expected.append("status of 4")
+    page.goto(page.home + address)
+    alert = page.get_by_role("alert")
+    expect(alert.locator("strong")).to_contain_text(title)
+    expect(alert.locator("[lang=en]")).to_contain_text(detail)

@@ -1,10 +1,18 @@
 """How it looks: a phone, dark, nothing that jumps, and no more code than it needs."""
 
+from pathlib import Path
+
 import pytest
 from page_steps import PHONE, expect, open_page, search_by_photo
 from test_page_keys import STATES
 
+import meisho.service
+
+STATIC = Path(meisho.service.__file__).parent / "static"
+MODULES = sorted(path.name for path in STATIC.glob("*.js"))
 MOST_BYTES = 60_000
+MOST_BYTES_FIRST = 60_000
+"""Of the first screen, as it is written: before it is packed to be sent."""
 PHOTO = "karowick_post_office/karowick_post_office_place_001_02.jpg"
 
 
@@ -79,16 +87,56 @@ def test_pictures_below_the_fold_are_left_until_they_are_scrolled_to(page):
     assert lazy.count() == page.locator("#lists img").count() - 12
 
 
+OURS = """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+  .filter(({ name }) => !name.includes("/v1/") && !name.endsWith("openapi.json"))
+  .map(({ name, encodedBodySize, decodedBodySize }) => [name, encodedBodySize, decodedBodySize])"""
+
+
 def test_our_own_code_is_small_as_it_travels(page):
     """HTML, CSS, modules and texts of every view, all at once."""
     page.goto(page.home)
-    for name in ("places", "duplicates", "evaluations", "jobs"):
-        page.evaluate("(name) => import(`/static/${name}.js`)", name)
-    sizes = page.evaluate(
-        """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
-          .filter(({ name }) => !name.includes("/v1/") && !name.endsWith("openapi.json"))
-          .map(({ name, encodedBodySize }) => [name, encodedBodySize])"""
-    )
+    for name in MODULES:
+        page.evaluate("(name) => import(`/static/${name}`)", name)
+    sizes = page.evaluate(OURS)
     assert len(sizes) > 25
-    assert all(size > 0 for _, size in sizes)
-    assert sum(size for _, size in sizes) < MOST_BYTES
+    assert all(size > 0 for _, size, _ in sizes)
+    assert sum(size for _, size, _ in sizes) < MOST_BYTES
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "ja-JP"])
+def test_the_first_screen_loads_what_it_needs_alone(new_page, locale):
+    page = new_page(locale=locale)
+    open_page(page)
+    sizes = page.evaluate(OURS)
+    assert 10 < len(sizes) < len(MODULES)
+    assert sum(size for _, _, size in sizes) < MOST_BYTES_FIRST
+
+
+def test_five_hundred_answers_are_painted_at_once(page, service):
+    """The service's own answers, followed by as many more under other names as are asked for."""
+    most = 500
+
+    def grow(route):
+        reply = route.fetch()
+        found = reply.json()
+        last = found["answers"][-1]
+        more = [
+            last | {"id": f"{last['id']}?{rank}", "rank": rank, "missing": True}
+            for rank in range(len(found["answers"]) + 1, most + 1)
+        ]
+        route.fulfill(response=reply, json=found | {"answers": found["answers"] + more})
+
+    page.route("**/v1/search", grow)
+    page.add_init_script(
+        """addEventListener("DOMContentLoaded", () => {
+          window.counts = [];
+          const note = () => window.counts.push(document.querySelectorAll("#lists .card").length);
+          const options = { childList: true, subtree: true };
+          new MutationObserver(note).observe(document.querySelector("#lists"), options);
+        })"""
+    )
+    search_by_photo(page, f"{PHOTO}&top={most}")
+    assert page.locator("#lists .card").count() == most
+    assert set(page.evaluate("window.counts")) <= {0, most}
+    pictures = [path for _, path, _ in page.watched.requests if path.startswith("v1/thumbnail")]
+    assert len(pictures) <= len(list(service.photos.rglob("*.jpg"))) + 1

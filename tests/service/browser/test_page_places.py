@@ -19,7 +19,7 @@ def test_places_are_shown_and_lead_to_a_search(page):
     open_page(page, "#view=places")
     tiles = page.locator(".tiles .photo")
     expect(tiles.first).to_be_visible()
-    sizes = [int(text.split()[0]) for text in page.locator(".tiles p").all_inner_texts()]
+    sizes = [int(text.split()[0]) for text in page.locator(".tiles .small").all_inner_texts()]
     assert sizes == sorted(sizes, reverse=True)
     tiles.first.click()
     photos = page.locator("#other .rows .card")
@@ -45,5 +45,26 @@ def test_a_duplicate_stays_dismissed(page):
     expect(group).to_contain_class("dismissed")
     group.get_by_role("button", name="Put back").click()
     expect(group).not_to_contain_class("dismissed")
-    open_page(page, "#view=duplicates")
-    expect(group).to_have_count(1)
+    page.reload()
+    wait_until_shown(page)
+    expect(group).not_to_contain_class("dismissed")
+
+
+def test_a_place_stays_dismissed(page):
+    open_page(page, "#view=places")
+    shown = page.locator(".tiles li")
+    number = shown.count()
+    place = page.locator(f".tiles [data-id='{shown.first.get_attribute('data-id')}']")
+    place.get_by_role("button", name="Dismiss").click()
+    expect(place).to_contain_class("dismissed")
+    page.reload()
+    wait_until_shown(page)
+    expect(shown).to_have_count(number - 1)
+    expect(place).to_have_count(0)
+    page.get_by_role("button", name="Show the dismissed too").click()
+    expect(place).to_contain_class("dismissed")
+    place.locator(".photo").click()
+    page.get_by_role("button", name="Put back").click()
+    expect(page.get_by_role("button", name="Dismiss")).to_be_visible()
+    open_page(page, "#view=places")
+    expect(shown).to_have_count(number)

@@ -120,3 +120,16 @@ def test_the_photo_is_not_stored(page, service):
     search_by_file(page, service.query(QUERY))
     assert sorted(service.photos.rglob("*")) == before
     assert page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])") == "[{},{}]"
+
+
+def test_more_photos_come_as_one_scrolls(page, service):
+    def fewer(route):
+        route.continue_(url=route.request.url.replace("limit=40", "limit=10"))
+
+    page.route("**/v1/photos?*", fewer)
+    open_page(page)
+    cards, number = page.locator("#picks .card"), len(list(service.photos.rglob("*.jpg")))
+    while (shown := cards.count()) < number:
+        cards.last.scroll_into_view_if_needed()
+        expect(cards.nth(shown)).to_be_attached()
+    assert len(set(cards.evaluate_all("cards => cards.map(card => card.dataset.id)"))) == number

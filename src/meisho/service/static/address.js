@@ -31,6 +31,12 @@ export function go(state, { replace = false } = {}) {
 /** Change some keys of where we are; an empty value takes a key away. */
 export const change = (changes, options) => go({ ...here(), ...changes }, options);
 
+/** Whether we are still where we were when this was called: what comes late leads nobody away. */
+export function staying() {
+  const { hash } = location;
+  return () => location.hash === hash;
+}
+
 /** A new query: what narrowed the last one stays, its box and marks do not. */
 export function ask(query) {
   const now = here();

@@ -18,13 +18,14 @@ export function useToken(value) {
   sessionStorage.setItem("token", value);
 }
 
-/** A token that came in the address once is kept for this tab alone, and taken out of the address. */
+/** A token that came in the address once is kept for this tab alone, and taken out of the address: whether one came. */
 export function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1));
-  if (!given.has("token")) return;
+  if (!given.has("token")) return false;
   useToken(given.get("token"));
   given.delete("token");
   history.replaceState(null, "", `#${given}`);
+  return true;
 }
 
 const headers = (more = {}) => (token ? { ...more, Authorization: `Bearer ${token}` } : more);
@@ -39,8 +40,21 @@ async function problemOf(reply) {
   return new Problem({ title: reply.statusText, ...body, status: reply.status });
 }
 
+/** The result of a part of an exchange; one that breaks off was left by the reader, or the service is gone. */
+async function whole(part, signal) {
+  try {
+    return await part;
+  } catch {
+    signal?.throwIfAborted();
+    throw new Problem({ type: "unreachable" });
+  }
+}
+
+/** A module that is loaded when it is first needed. */
+export const loaded = (module) => whole(module);
+
 /** A pause that an abort ends. */
-const pause = (seconds, signal) =>
+export const pause = (seconds, signal) =>
   new Promise((resolve, reject) => {
     const stop = () => reject(signal.reason);
     signal?.addEventListener("abort", stop, { once: true });
@@ -52,13 +66,7 @@ export async function send(method, path, { params, json, body, signal } = {}) {
   const type = json === undefined ? {} : { "Content-Type": "application/json" };
   const options = { method, signal, headers: headers(type), body: json === undefined ? body : JSON.stringify(json) };
   for (let left = MOST_TRIES; ; left--) {
-    let reply;
-    try {
-      reply = await fetch(address(path, params), options);
-    } catch (error) {
-      if (signal?.aborted) throw error;
-      throw new Problem({ type: "unreachable" });
-    }
+    const reply = await whole(fetch(address(path, params), options), signal);
     if (reply.ok) return reply;
     if (reply.status !== 429 || left <= 1) throw await problemOf(reply);
     await pause(Number(reply.headers.get("Retry-After")) || 1, signal);
@@ -67,7 +75,7 @@ export async function send(method, path, { params, json, body, signal } = {}) {
 
 export async function call(method, path, options) {
   const reply = await send(method, path, options);
-  return reply.status === 204 ? null : reply.json();
+  return reply.status === 204 ? null : whole(reply.json(), options?.signal);
 }
 
 export const get = (path, params, signal) => call("GET", path, { params, signal });
@@ -81,7 +89,8 @@ export const has = (path, method = "get") => Boolean(paths[path]?.[method]);
 
 /** A file of the service, kept by the reader under `name`. */
 export async function download(name, method, path, options) {
-  const url = URL.createObjectURL(await (await send(method, path, options)).blob());
+  const reply = await send(method, path, options);
+  const url = URL.createObjectURL(await whole(reply.blob()));
   const link = document.createElement("a");
   link.href = url;
   link.download = name;
@@ -94,7 +103,7 @@ export async function* events(path, options) {
   const reply = await send("GET", path, options);
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let text = ""; ; ) {
-    const { value, done } = await reader.read();
+    const { value, done } = await whole(reader.read(), options?.signal);
     if (done) return;
     const parts = (text + value).split(/\r?\n\r?\n/);
     text = parts.pop();

@@ -16,23 +16,32 @@ const between = ([ax, ay], [bx, by]) => [Math.min(ax, bx), Math.min(ay, by), Mat
 export class Box {
   /** `frame` surrounds the picture exactly; `changed` gets [x0, y0, x1, y1] px, or null. */
   constructor(frame, changed) {
-    Object.assign(this, { frame, changed, box: null, size: [1, 1] });
+    Object.assign(this, { frame, changed });
     this.region = el("div", { class: "region", hidden: true }, CORNERS.map((corner) => el("i", { class: corner, data: { corner } })));
     frame.append(this.region);
+    this.forget();
     frame.addEventListener("pointerdown", (event) => this.#grab(event));
     frame.addEventListener("pointermove", (event) => this.#drag(event));
     frame.addEventListener("pointerup", (event) => this.#release(event));
-    frame.addEventListener("pointercancel", () => this.#cancel());
+    for (const lost of ["pointercancel", "lostpointercapture"]) frame.addEventListener(lost, () => (this.anchor || this.moving) && this.#cancel());
     frame.addEventListener("keydown", (event) => this.#press(event));
     frame.addEventListener("keyup", (event) => event.key in ARROWS && this.pending && this.#tell());
     frame.addEventListener("blur", () => this.pending && this.#tell());
+  }
+
+  /** Another photo is shown, whose size is not known yet. */
+  forget() {
+    Object.assign(this, { size: null, told: null, pending: false });
+    this.#cancel();
   }
 
   /** Show a box of px on a photo of `size` px; what the reader is drawing stays as it is. */
   set(box, size) {
     this.size = size;
     this.told = box && box.map((value, at) => hold(value / size[at % 2]));
-    if (!this.anchor && !this.moving && !this.pending) this.#draw(this.told);
+    if (this.anchor || this.moving) return;
+    if (this.untold) this.#tell();
+    else if (!this.pending) this.#draw(this.told);
   }
 
   get px() {
@@ -88,6 +97,7 @@ export class Box {
 
   #cancel() {
     this.anchor = this.moving = null;
+    this.untold = false;
     this.#draw(this.told);
   }
 
@@ -116,6 +126,8 @@ export class Box {
 
   #tell() {
     this.pending = false;
+    this.untold = !this.size; // told as soon as it is known how large the photo is
+    if (this.untold) return;
     const box = this.box;
     if (box && (box[2] - box[0] < LEAST || box[3] - box[1] < LEAST)) return this.#draw(this.told);
     if (String(box) === String(this.told)) return;

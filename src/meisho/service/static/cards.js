@@ -1,9 +1,9 @@
 /** An answer as a card: its photo, what was found, and what can be done from it. */
 
-import { ask, change } from "./address.js";
-import { button, el } from "./dom.js";
-import { canMark, mark, markOf } from "./feedback.js";
-import { noteSize, picture, shape } from "./photos.js";
+import { change } from "./address.js";
+import { button, el, keepFocus } from "./dom.js";
+import { canMark, markOf, toggle } from "./feedback.js";
+import { fromHere, noteSize, picture, shape } from "./photos.js";
 import { telling } from "./said.js";
 import { chance, number, percent, t } from "./texts.js";
 
@@ -31,14 +31,10 @@ function copiesOf({ copies }) {
     el("ul", {}, copies.map(({ id }) => el("li", {}, el("a", { href: "#", on: { click: fromHere(id) } }, id)))));
 }
 
-export const fromHere = (id) => (event) => {
-  event.preventDefault();
-  ask({ photo: id });
-};
-
-const marker = (answer, same) =>
-  button({ icon: same ? "yes" : "no", label: t(same ? "mark_same" : "mark_other"), class: "plain", data: { same }, "aria-pressed": String(markOf(answer.id) === same) },
-    telling(() => mark(answer.id, markOf(answer.id) === same ? null : same)));
+/** Both buttons that mark an answer, where this build and this reader may. */
+export const markers = ({ id }) => canMark() && [true, false].map((same) =>
+  button({ icon: same ? "yes" : "no", label: t(same ? "mark_same" : "mark_other"), class: "plain", data: { same }, "aria-pressed": String(markOf(id) === same) },
+    telling(() => toggle(id, same))));
 
 /** The card of an answer; `card` is one made before for the same photo, which is kept where it stands. */
 export function cardOf(answer, card) {
@@ -52,21 +48,13 @@ export function cardOf(answer, card) {
   card.classList.toggle("marked-other", markOf(id) === false);
   card.firstChild.ariaLabel = t("why_of", { name });
   const score = answer.inliers == null && el("span", { class: "soft" }, t("likeness", { score: number(answer.score, { maximumFractionDigits: 2, minimumFractionDigits: 2 }) }));
-  card.lastChild.replaceChildren(
+  keepFocus(card.lastChild, () => card.lastChild.replaceChildren(
     el("div", { class: "line" }, verdict(answer) || score, el("span", { class: "rank soft", title: t("rank", { n: rank }) }, number(rank))),
     el("div", { class: "name", title: id }, name),
     el("div", { class: "facts soft" }, evidence(answer), answer.turned ? ` · ${t("turned")}` : ""),
     el("div", { class: "line tools" },
       button({ icon: "search", text: t("from_here"), label: t("from_here_of", { name }), class: "plain from" }, fromHere(id)),
-      canMark() && el("span", { class: "marks" }, marker(answer, true), marker(answer, false))),
-    ...[copiesOf(answer)].filter(Boolean));
+      el("span", { class: "marks" }, markers(answer))),
+    ...[copiesOf(answer)].filter(Boolean)));
   return card;
-}
-
-/** A stored photo to begin with, in a row of photos. */
-export function pickOf({ id, name, width_px: width, height_px: height, missing }, label = t("search_with", { name }), lazy = true) {
-  noteSize({ photo: id }, width, height);
-  return el("li", { class: "card", data: { id }, css: { "--shape": shape(width, height) } },
-    el("button", { type: "button", class: "photo", "aria-label": label, title: name, on: { click: fromHere(id) } },
-      missing ? el("span", { class: "none" }, t("no_picture")) : picture({ photo: id }, { side: 240, width, height, lazy })));
 }

@@ -1,7 +1,7 @@
 /** The collections that the service keeps open, and which of them is asked. */
 
 import { change, here } from "./address.js";
-import { get } from "./api.js";
+import { get, has } from "./api.js";
 import { $, el } from "./dom.js";
 
 let collections = [];
@@ -11,7 +11,11 @@ export async function loadCollections(signal) {
   const select = $("collection");
   select.replaceChildren(...collections.map(({ name }) => el("option", { value: name }, name)));
   select.hidden = collections.length < 2;
+  select.value = current().name;
 }
+
+/** Whether this build has a route that changes the collection, and this reader may use it. */
+export const mayChange = (path, method) => has(path, method) && current().writable;
 
 export const current = () => collections.find(({ name }) => name === here().c) || collections[0];
 

@@ -20,7 +20,7 @@ function fill(element, { on, css, data, attributes }, children) {
   for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
   for (const [name, value] of Object.entries(css)) element.style.setProperty(name, value);
   Object.assign(element.dataset, data);
-  element.append(...children.flat().filter((child) => child != null && child !== false));
+  element.append(...children.flat(2).filter((child) => child != null && child !== false));
   return element;
 }
 
@@ -38,6 +38,14 @@ export function setChildren(parent, children) {
   const wanted = children.flat().filter(Boolean);
   for (const child of [...parent.childNodes]) if (!wanted.includes(child)) child.remove();
   wanted.forEach((child, at) => parent.childNodes[at] !== child && parent.insertBefore(child, parent.childNodes[at] || null));
+}
+
+/** Do `fill`, which makes the controls in `root` anew; the one in use is so again, by its place among them. */
+export function keepFocus(root, fill) {
+  const controls = () => [...root.querySelectorAll("a, button, input, select, summary, [tabindex]")];
+  const at = controls().indexOf(document.activeElement);
+  fill();
+  if (at >= 0) controls()[at]?.focus({ preventScroll: true });
 }
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

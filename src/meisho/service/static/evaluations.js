@@ -1,11 +1,12 @@
 /** Evaluation: a labelled set, its figures, the worst queries first, and two runs side by side. */
 
-import { change } from "./address.js";
+import { change, staying } from "./address.js";
 import { call, get, has } from "./api.js";
-import { pickOf } from "./cards.js";
 import { button, el } from "./dom.js";
+import { mayChange } from "./collections.js";
+import { pickOf } from "./photos.js";
 import { growing } from "./places.js";
-import { telling } from "./said.js";
+import { once } from "./said.js";
 import { moment, number, t } from "./texts.js";
 
 const AT_ONCE = 30;
@@ -31,11 +32,11 @@ function form(collection) {
   const name = el("input", { required: true, maxlength: 60 });
   const rerank = el("select", {}, RERANK.map((chain) => el("option", { value: chain }, chain || t("rerank_none"))));
   const label = (key, input) => el("label", {}, el("span", {}, t(key)), input);
-  const start = telling(async (event) => {
-    event.preventDefault();
+  const start = once(async () => {
+    const here = staying();
     const json = { dataset: await file.files[0].text(), name: name.value, collection, ...(rerank.value && { rerank: rerank.value }) };
     await call("POST", "v1/evaluations", { json });
-    change({ view: has("/v1/jobs") ? "jobs" : "evaluations" });
+    if (here()) change({ view: has("/v1/jobs") ? "jobs" : "evaluations" });
   });
   return el("form", { class: "fields", on: { submit: start } }, label("labels_file", file), label("run_name", name), label("rerank", rerank), button({ text: t("evaluate"), class: "main", type: "submit" }));
 }
@@ -52,7 +53,7 @@ async function list({ c }, signal) {
   const rows = evaluations.map(({ id, name, begun, rerank, figure: done }) => el("tr", {},
     el("td", {}, el("label", {}, el("input", { type: "checkbox", disabled: !done, on: { change: choose(id) }, "aria-label": t("compare_this", { name }) })), " ", el("a", { href: `#view=evaluations&id=${id}` }, name || id)),
     el("td", { class: "soft" }, moment(begun)), el("td", {}, rerank || t("rerank_none")), el("td", {}, done ? nameOf(done) : t("state_running")), cell(done?.value)));
-  return [el("h1", {}, t("view_evaluations")), el("p", { class: "soft" }, t("evaluations_lead")), has("/v1/evaluations", "post") && form(c),
+  return [el("h1", {}, t("view_evaluations")), el("p", { class: "soft" }, t("evaluations_lead")), mayChange("/v1/evaluations", "post") && form(c),
     evaluations.length > 0 && table([t("run_name"), t("started"), t("rerank"), t("figure"), t("value")], rows), evaluations.length > 1 && has("/v1/evaluations/compare") && compare];
 }
 

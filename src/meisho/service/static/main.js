@@ -1,17 +1,14 @@
 /** Where the page begins: texts, collections, then the view that the address names. */
 
 import { ask, here } from "./address.js";
-import { has, learnRoutes, takeToken } from "./api.js";
+import { has, learnRoutes, loaded, takeToken } from "./api.js";
 import { current, loadCollections } from "./collections.js";
 import { $, el } from "./dom.js";
-import { mark, canMark, markOf } from "./feedback.js";
 import { bind, mention, showKeys } from "./keys.js";
 import { upload } from "./photos.js";
-import { clearProblem, say, tell, telling } from "./said.js";
-import { showSearch } from "./search.js";
+import { busy, clearProblem, say, tell, telling } from "./said.js";
 import { showStart } from "./start.js";
 import { choose, language, LANGUAGES, load, t } from "./texts.js";
-import { refreshTools, step, toggleMode, whyOpen } from "./why.js";
 
 /** The views beside search, each with the route that it needs and the module that shows it. */
 const VIEWS = {
@@ -22,7 +19,21 @@ const VIEWS = {
 };
 
 let running = new AbortController();
+let sending = null; // the upload under way
+let search = null; // the module of the search, once it was needed
 let last = "";
+
+let styled = null;
+
+/** The style of what stands behind the first screen. */
+function style() {
+  styled ??= new Promise((load, error) => document.head.append(el("link", { rel: "stylesheet", href: "static/views.css", on: { load, error } })));
+  styled.catch(() => (styled = null)); // asked for again at the next step
+  return styled;
+}
+
+/** A module behind the first screen, with its style. */
+const behind = async (module) => (await loaded(Promise.all([import(module), style()])))[0];
 
 /** Show one section alone; a step to another one begins at its top. */
 function only(id) {
@@ -35,13 +46,13 @@ function only(id) {
 }
 
 async function render() {
-  running.abort(new DOMException("left", "AbortError"));
+  running.abort();
   running = new AbortController();
   const { signal } = running;
-  const state = here();
+  const [state, hash] = [here(), location.hash || "#"];
   const view = has(VIEWS[state.view]?.route) ? state.view : "search";
+  delete document.body.dataset.shown;
   clearProblem();
-  $("busy").hidden = true;
   $("collection").value = current().name;
   for (const link of document.querySelectorAll("nav a"))
     if (link.dataset.view === view) link.setAttribute("aria-current", "page");
@@ -49,38 +60,62 @@ async function render() {
   const title = view === "search" ? "" : `${t(`view_${view}`)} · `;
   document.title = `${title}${current().name} · meisho`;
   try {
-    if (view !== "search") {
-      only("other");
-      const { show } = await import(VIEWS[view].module);
-      if (!signal.aborted) await show(state, $("other"), signal);
-    } else if (state.photo || state.query) {
-      only("found");
-      await showSearch(state, signal);
-    } else {
-      only("start");
-      await showStart(state, signal);
-    }
-    if (!signal.aborted) document.body.dataset.shown = location.hash || "#";
+    await showView(view, state, signal);
+    if (!signal.aborted) document.body.dataset.shown = hash;
   } catch (error) {
-    if (error.name !== "AbortError") $("answers").classList.remove("stale");
-    tell(error);
+    if (!signal.aborted) await tell(error);
   }
 }
 
-/** A photo of the reader, from wherever it came: one way for all. */
+async function showView(view, state, signal) {
+  if (view === "search" && (state.photo || state.query)) {
+    search ??= await behind("./search.js");
+    signal.throwIfAborted();
+    only("found");
+    return search.showSearch(state, signal);
+  }
+  search?.leave();
+  if (view === "search") {
+    only("start");
+    return showStart(state, signal);
+  }
+  const { show } = await behind(VIEWS[view].module);
+  signal.throwIfAborted();
+  only("other");
+  const root = $("other");
+  if (root.dataset.view !== view) root.replaceChildren(); // no other view's heading stands over this one
+  root.dataset.view = view;
+  return show(state, root, signal);
+}
+
+/** What a step changes that an upload was begun from. */
+const subject = ({ view, c, photo, query } = here()) => JSON.stringify([view, c, photo, query]);
+
+/** A photo of the reader, from wherever it came: one way for all; the next one, or a step elsewhere, gives it up. */
 const open = telling(async (files) => {
   const [file] = files;
   if (!file) return;
+  sending?.abort();
+  const mine = (sending = Object.assign(new AbortController(), { from: subject() }));
   clearProblem();
-  $("busy").hidden = false;
+  busy("upload", true);
   say(t("reading", { name: file.name }));
   try {
-    const { query } = await upload(file);
+    const { query } = await upload(file, mine.signal);
     ask({ query });
   } finally {
-    $("busy").hidden = true;
+    if (sending === mine) {
+      sending = null;
+      busy("upload", false);
+    }
   }
 });
+
+function moved() {
+  if (takeToken()) return location.reload();
+  if (sending && sending.from !== subject()) sending.abort();
+  return render();
+}
 
 const dragged = (event) => event.dataTransfer?.types.includes("Files");
 
@@ -116,10 +151,9 @@ function bindDoors() {
 }
 
 const photosShown = () => [...document.querySelectorAll(".view:not([hidden]) .card .photo")];
-const answerAt = () => whyOpen() || document.activeElement.closest?.("#lists .card")?.dataset.id;
 
 function move(way) {
-  if (whyOpen()) return step(way);
+  if (search?.keys.step(way)) return true;
   const photos = photosShown();
   if (!photos.length) return false;
   const at = photos.indexOf(document.activeElement.closest?.(".card")?.querySelector(".photo"));
@@ -128,11 +162,8 @@ function move(way) {
   next?.scrollIntoView({ block: "nearest" });
 }
 
-function markHere(same) {
-  const id = answerAt();
-  if (!id || !canMark()) return false;
-  telling(async () => (await mark(id, markOf(id) === same ? null : same), refreshTools()))();
-}
+/** What a key does in a search. */
+const searching = (name, ...given) => () => Boolean(search?.keys[name](...given));
 
 function bindKeys() {
   bind(["o"], "key_open", () => $("file").click());
@@ -140,14 +171,14 @@ function bindKeys() {
   bind(["j", "ArrowRight"], "key_next", () => move(1));
   bind(["k", "ArrowLeft"], "key_previous", () => move(-1));
   mention(["Enter"], "key_why");
-  bind(["s"], "key_from_here", () => (answerAt() ? ask({ photo: answerAt() }) : false));
-  bind(["y"], "key_same", () => markHere(true));
-  bind(["n"], "key_other", () => markHere(false));
-  bind(["b"], "key_box", () => ($("found").hidden || whyOpen() ? false : $("frame").focus()));
+  bind(["s"], "key_from_here", searching("fromHere"));
+  bind(["y"], "key_same", searching("mark", true));
+  bind(["n"], "key_other", searching("mark", false));
+  bind(["b"], "key_box", searching("toBox"));
   mention(["←", "↑", "→", "↓"], "key_box_move");
   mention(["Shift ←↑→↓"], "key_box_size");
   mention(["Esc"], "key_box_clear");
-  bind(["v"], "key_mode", () => (whyOpen() ? toggleMode() : false));
+  bind(["v"], "key_mode", searching("mode"));
   mention(["+", "-", "0"], "key_zoom");
   bind(["Backspace"], "key_back", () => history.back());
   bind(["?"], "keys", showKeys);
@@ -159,7 +190,11 @@ function bindTools() {
   select.append(...Object.entries(LANGUAGES).map(([code, name]) => el("option", { value: code, lang: code }, name)));
   select.value = language;
   select.addEventListener("change", telling(async () => {
-    await choose(select.value);
+    try {
+      await choose(select.value);
+    } finally {
+      select.value = language;
+    }
     await render();
   }));
 }
@@ -171,19 +206,20 @@ async function begin() {
   ready.catch(() => {}); // told below, when there are texts to tell it in
   await load();
   document.body.classList.remove("early");
+  bindDoors();
   const { photo, query, view } = here();
-  if (!photo && !query && !view) only("start");
+  if (photo || query) behind("./search.js").catch(() => {}); // meanwhile; told below
+  else if (!view) only("start");
   try {
     await ready;
   } catch (error) {
     return tell(error);
   }
   bindTools();
-  bindDoors();
   bindKeys();
   for (const [view, { route }] of Object.entries(VIEWS)) document.querySelector(`nav [data-view=${view}]`).hidden = !has(route);
   document.querySelector("nav").hidden = !Object.values(VIEWS).some(({ route }) => has(route));
-  addEventListener("hashchange", render);
+  addEventListener("hashchange", moved);
   await render();
 }
 

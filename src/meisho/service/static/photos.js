@@ -1,7 +1,7 @@
 /** Photos as they are shown: of the collection by id, of the reader by the digest of an upload. */
 
 import { address, call, Problem, show } from "./api.js";
-import { here } from "./address.js";
+import { ask, here } from "./address.js";
 import { el } from "./dom.js";
 import { t } from "./texts.js";
 
@@ -10,7 +10,7 @@ const uploads = new Map();
 /** Sizes in px of the photos seen so far: room is kept for them before they come. */
 const sizes = new Map();
 
-const named = ({ photo, query }) => (query ? `query ${query}` : `photo ${photo}`);
+const named = ({ photo, query }) => (query ? `query ${query}` : `photo ${here().c || ""} ${photo}`);
 
 export const sizeOf = (which) => sizes.get(named(which));
 export const noteSize = (which, width, height) => width && height && sizes.set(named(which), [width, height]);
@@ -43,23 +43,41 @@ export async function remembering({ query }, ask, signal) {
   }
 }
 
-/** A picture with its room kept, in its own shape; one that cannot be shown says so. */
-export function picture(which, { side, alt = "", lazy = true, width, height, ...attributes } = {}) {
-  const image = el("img", { alt, width, height, decoding: "async", ...attributes });
+/** Show a picture; where the service has forgotten the reader's photo it is sent again, once, before `failed`. */
+export function showPhoto(image, which, url, lazy, failed) {
   let tried = false;
   image.addEventListener("error", async () => {
-    if (uploads.has(which.query) && !tried) {
-      tried = true; // once: a photo that the service has forgotten
-      try {
-        await upload(uploads.get(which.query));
-        return show(image, `${thumbnail(which, side)}&again=1`, { lazy });
-      } catch {}
+    if (tried || !uploads.has(which.query)) return failed();
+    tried = true;
+    try {
+      await upload(uploads.get(which.query));
+      show(image, `${url}${url.includes("?") ? "&" : "?"}again=1`, { lazy });
+    } catch {
+      failed();
     }
-    image.replaceWith(el("span", { class: "none" }, t("no_picture")));
   });
-  show(image, thumbnail(which, side), { lazy });
+  show(image, url, { lazy });
+}
+
+/** A picture with its room kept, in its own shape; one that cannot be shown says so. */
+export function picture(which, { side, alt = "", lazy = true, width, height } = {}) {
+  const image = el("img", { alt, width, height, decoding: "async" });
+  showPhoto(image, which, thumbnail(which, side), lazy, () => image.replaceWith(el("span", { class: "none" }, t("no_picture"))));
   return image;
 }
 
 /** How wide a photo is for its height, held within what a row of photos can take. */
 export const shape = (width, height) => Math.min(2.4, Math.max(0.6, width && height ? width / height : 1));
+
+export const fromHere = (id) => (event) => {
+  event.preventDefault();
+  ask({ photo: id });
+};
+
+/** A stored photo to begin with, in a row of photos. */
+export function pickOf({ id, name, width_px: width, height_px: height, missing }, label = t("search_with", { name }), lazy = true) {
+  noteSize({ photo: id }, width, height);
+  return el("li", { class: "card", data: { id }, css: { "--shape": shape(width, height) } },
+    el("button", { type: "button", class: "photo", "aria-label": label, title: name, on: { click: fromHere(id) } },
+      missing ? el("span", { class: "none" }, t("no_picture")) : picture({ photo: id }, { side: 240, width, height, lazy })));
+}

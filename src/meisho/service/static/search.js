@@ -1,17 +1,16 @@
 /** Search: the query at the side, its answers as they come. First by likeness, then as geometry orders them. */
 
-import { ask, boxOf, change, FILTERS, format, here } from "./address.js";
-import { call, download, get, has } from "./api.js";
+import { ask, boxOf, change, FILTERS, format, go, here, staying } from "./address.js";
+import { call, download, get, has, loaded } from "./api.js";
 import { Box } from "./box.js";
 import { cardOf } from "./cards.js";
-import { current, loadCollections } from "./collections.js";
+import { current, loadCollections, mayChange } from "./collections.js";
 import { $, button, el, glide, icon, setChildren } from "./dom.js";
-import { countMarks, countSame, loadMarks, onMark } from "./feedback.js";
+import { canMark, countMarks, countSame, loadMarks, onMark, toggle } from "./feedback.js";
 import { showFilters } from "./filters.js";
 import { fileOf, nameOf, noteSize, picture, remembering, sizeOf } from "./photos.js";
-import { say, tell, telling } from "./said.js";
+import { busy, once, say, tell, telling } from "./said.js";
 import { number, t } from "./texts.js";
-import { showWhy } from "./why.js";
 
 const TOP = 24;
 const VERIFY = 20; // answers that geometry is asked about, where the collection has local features
@@ -20,9 +19,11 @@ const EXPORTS = ["json", "csv", "html"];
 
 const kept = new Map();
 const cards = new Map();
-let painted = null; // the search on the screen
-let found = null;
-let inOrder = []; // its answers as they stand on the screen
+let painted = null; // the search that is whole on the screen
+let going = null; // the search under way
+let found = null; // {reply, state} of the answers on the screen
+let inOrder = []; // these answers as they stand there
+let why = null; // the module of the dialog, once it was needed
 
 const box = new Box($("frame"), (px) => change({ box: px ? px.join(",") : "" }));
 
@@ -44,33 +45,78 @@ function keep(key, value) {
   if (kept.size > KEPT) kept.delete(kept.keys().next().value);
 }
 
+const screenOf = (state) => `${keyOf(state)} ${document.documentElement.lang}`;
+
+/** Show the search of `state`; one that is under way already goes on, whatever of its answers is looked at meanwhile. */
 export async function showSearch(state, signal) {
-  const key = keyOf(state);
-  const language = document.documentElement.lang;
-  if (painted !== `${key} ${language}`) {
-    painted = null; // until this one is whole: it may be left on the way, and the one before asked for again
-    showAsked(state);
-    if (kept.has(key)) {
-      await loadMarks(state, signal);
-      paint(kept.get(key), state);
-    } else await search(state, signal);
-    painted = `${keyOf(state)} ${language}`;
+  if (!state.why) why?.close();
+  const screen = screenOf(state);
+  if (painted !== screen && going?.screen !== screen) begin(state, screen);
+  if (!inOrder.some(({ id }) => id === state.why)) await going?.whole;
+  signal.throwIfAborted();
+  await Promise.all([going?.whole, state.why && explain(state, signal)]);
+}
+
+async function explain(state, signal) {
+  why ??= await loaded(import("./why.js"));
+  signal.throwIfAborted();
+  await why.show(state, inOrder, signal);
+}
+
+function stop() {
+  going?.controller.abort();
+  going = null;
+  busy("search", false);
+}
+
+/** Give up the search under way, and close what it had opened. */
+export function leave() {
+  stop();
+  why?.close();
+}
+
+function begin(state, screen) {
+  stop();
+  painted = null;
+  const mine = (going = { screen, controller: new AbortController() });
+  mine.whole = run(state, mine.controller.signal).then(() => (painted = screenOf(state))).finally(() => going === mine && (going = null));
+}
+
+async function run(state, signal) {
+  showAsked(state, signal);
+  const before = kept.get(keyOf(state));
+  try {
+    await (before ? showKept(before, state, signal) : search(state, signal));
+  } catch (error) {
+    if (!signal.aborted) giveUp();
+    throw error;
   }
-  await showWhy(state, inOrder, signal);
+}
+
+async function showKept(reply, state, signal) {
+  const marks = loadMarks(state, signal);
+  paint(reply, state);
+  await marks;
+  paint(found.reply, state); // it may have grown meanwhile
 }
 
 async function search(state, signal) {
   $("answers").classList.add("stale");
+  $("more").hidden = true; // it belongs to the answers before
   $("found-title").textContent ||= t("searching");
   const started = performance.now();
-  const asked = (verify) => remembering(state, () => call("POST", "v1/search", { json: request(state, verify), signal }), signal);
+  const asked = async (verify) => {
+    const reply = await remembering(state, () => call("POST", "v1/search", { json: request(state, verify), signal }), signal);
+    if (reply.version !== current().version) await loadCollections(signal); // it has changed meanwhile
+    return reply;
+  };
   let [reply] = await Promise.all([asked(0), loadMarks(state, signal)]);
-  reply.seconds = (performance.now() - started) / 1000;
-  if (reply.version !== current().version) await loadCollections(signal); // it has changed meanwhile
+  const seconds = (performance.now() - started) / 1000;
+  reply = { ...reply, seconds };
   const verify = depth(state);
-  paint(reply, state, Boolean(verify && reply.answers.length));
-  if (verify && reply.answers.length) {
-    const { seconds } = reply;
+  const checking = Boolean(verify && reply.answers.length);
+  paint(reply, state, checking);
+  if (checking) {
     reply = { ...(await asked(verify)), seconds };
     glide([...cards.values()], () => paint(reply, state));
   }
@@ -78,29 +124,41 @@ async function search(state, signal) {
   say($("found-title").textContent);
 }
 
+/** What failed on the way leaves the answers that are there. */
+function giveUp() {
+  $("answers").classList.remove("stale");
+  busy("search", false);
+  if (found) showHead(found.reply, found.state);
+  else $("found-title").textContent = "";
+}
+
+const whichOf = ({ query, photo }) => (query ? { query } : { photo });
+
 /** The query at the side; its room is kept before its picture comes. */
-function showAsked(state) {
-  const which = state.query ? { query: state.query } : { photo: state.photo };
+function showAsked(state, signal) {
+  const which = whichOf(state);
   const name = nameOf(which);
-  if ($("frame").dataset.of !== format(which)) {
+  const of = format({ ...which, c: current().name });
+  if ($("frame").dataset.of !== of) {
     const image = picture(which, { side: 960, alt: t("query_photo", { name }), lazy: false });
     $("frame").querySelector("img, .none")?.remove();
     $("frame").prepend(image);
-    $("frame").dataset.of = format(which);
+    $("frame").dataset.of = of;
+    box.forget();
     cards.clear();
-    setChildren($("lists"), []);
-    for (const id of ["found-title", "found-facts"]) $(id).textContent = "";
-    setChildren($("found-does"), []);
+    [found, inOrder] = [null, []];
+    for (const id of ["lists", "found-title", "found-facts", "found-does", "asked-facts"]) $(id).replaceChildren();
+    $("export").hidden = true;
   }
   $("asked-name").textContent = name;
   showSize(which, state);
   setChildren($("asked-does"), [
     state.box && button({ icon: "close", text: t("box_clear") }, () => box.clear()),
     button({ icon: "photo", text: t("new_photo"), data: { open: "file" } }),
-    state.query && current().writable && has("/v1/photos/{id}", "put") && fileOf(state.query) && button({ icon: "plus", text: t("add_photo") }, telling(() => addPhoto(state))),
-    state.photo && current().writable && has("/v1/photos/{id}", "delete") && button({ icon: "bin", text: t("remove_photo") }, telling(() => removePhoto(state))),
+    mayChange("/v1/photos/{id}", "put") && fileOf(state.query) && button({ icon: "plus", text: t("add_photo") }, once(() => addPhoto(state))),
+    state.photo && mayChange("/v1/photos/{id}", "delete") && button({ icon: "bin", text: t("remove_photo"), class: "plain" }, once(() => removePhoto(state))),
   ]);
-  showFilters(state).catch(tell);
+  showFilters(state, signal).catch(tell);
 }
 
 function showSize(which, state) {
@@ -115,18 +173,19 @@ function showSize(which, state) {
 const pathOf = (id) => `v1/photos/${id.split("/").map(encodeURIComponent).join("/")}`;
 
 async function addPhoto({ query, c }) {
-  const file = fileOf(query);
+  const [file, stays] = [fileOf(query), staying()];
   const { id } = await call("PUT", pathOf(file.name || "photo.jpg"), { body: file, params: { collection: c } });
   await loadCollections();
   say(t("added", { id }));
-  ask({ photo: id });
+  if (stays()) ask({ photo: id });
 }
 
 async function removePhoto({ photo, c }) {
+  const stays = staying();
   if (!confirm(t("remove_sure", { name: photo }))) return;
   await call("DELETE", pathOf(photo), { params: { collection: c } });
   await loadCollections();
-  location.hash = "";
+  if (stays()) go({ c });
 }
 
 /** The answers in groups by what was found; a group without a verdict is the global list. */
@@ -140,8 +199,8 @@ function groupsOf({ answers, certain }) {
 
 /** Paint a reply: cards are kept and moved, groups made anew. */
 function paint(reply, state, checking = false) {
-  found = reply;
-  const which = state.query ? { query: state.query } : { photo: state.photo };
+  found = { reply, state };
+  const which = whichOf(state);
   noteSize(which, reply.query.width_px, reply.query.height_px);
   showSize(which, state);
   const gone = new Set(cards.keys());
@@ -160,7 +219,8 @@ function paint(reply, state, checking = false) {
   }));
   showHead(reply, state, checking);
   $("answers").classList.remove("stale");
-  $("busy").hidden = !checking;
+  busy("search", checking);
+  why?.relist(inOrder);
 }
 
 function headline({ answers, not_here: away }, checking) {
@@ -174,7 +234,7 @@ function headline({ answers, not_here: away }, checking) {
   return t(current().local ? "found_unsure" : "found_alike", { n: answers.length });
 }
 
-function showHead(reply, state, checking) {
+function showHead(reply, state, checking = false) {
   $("found-title").textContent = headline(reply, checking);
   const facts = [t("searched", { n: current().num_photos, seconds: number(reply.seconds, { maximumFractionDigits: 2 }) })];
   if (reply.not_here && !checking) facts.unshift(t("not_here_detail"));
@@ -191,28 +251,42 @@ function showMarked(state) {
     same > 0 && !state.marked && button({ icon: "search", text: t("from_marked", { n: same }), class: "main" }, () => change({ marked: "1", why: "" })),
     state.marked && button({ icon: "close", text: t("marked_clear") }, () => change({ marked: "" })),
     countMarks() > 0 && has("/v1/feedback/export") && button({ icon: "save", text: t("marks_save"), class: "plain" },
-      telling(() => download("labels.csv", "GET", "v1/feedback/export", { params: { format: "labels.csv", collection: state.c } }))),
+      once(() => download("labels.csv", "GET", "v1/feedback/export", { params: { format: "labels.csv", collection: state.c } }))),
   ]);
 }
 
 onMark((id) => {
-  const answer = found?.answers.find((answer) => answer.id === id);
+  for (const key of kept.keys()) if (key.includes("marked=")) kept.delete(key); // it was found by other marks
+  const answer = inOrder.find((answer) => answer.id === id);
   if (answer) cardOf(answer, cards.get(id));
-  showMarked(here());
+  if (found) showMarked(found.state);
+  why?.refresh();
 });
 
 function showExport({ answers }, state) {
   $("export").hidden = !answers.length || !has("/v1/search/export", "post");
   setChildren($("export"), [el("span", {}, icon("save"), t("export")), ...EXPORTS.map((format) =>
     button({ text: t(`export_${format}`), class: "plain" },
-      telling(() => download(`answers.${format}`, "POST", "v1/search/export", { params: { format }, json: request(state, depth(state)) }))))]);
+      once(() => download(`answers.${format}`, "POST", "v1/search/export", { params: { format }, json: request(state, depth(state)) }))))]);
 }
 
-/** The next page of answers, under those that are there. */
-$("more").addEventListener("click", telling(async () => {
-  const state = here();
-  const page = await get("v1/answers", { cursor: found.next, collection: state.c });
-  const reply = { ...found, answers: [...found.answers, ...page.answers], next: page.next };
-  paint(reply, state);
-  keep(keyOf(state), reply);
+/** The next page of answers, under those that are there; only kept where others have come meanwhile. */
+$("more").addEventListener("click", once(async () => {
+  const { reply, state } = found;
+  const key = keyOf(state);
+  const page = await get("v1/answers", { cursor: reply.next, collection: state.c });
+  const grown = { ...reply, answers: [...reply.answers, ...page.answers], next: page.next };
+  keep(key, grown);
+  if (found?.reply === reply) paint(grown, found.state);
 }));
+
+const answerAt = () => why?.shown() || document.activeElement.closest?.("#lists .card")?.dataset.id;
+
+/** What the keys do in a search; each is false where it does not apply. */
+export const keys = {
+  step: (way) => Boolean(why?.shown()) && (why.step(way), true),
+  fromHere: () => Boolean(answerAt()) && (ask({ photo: answerAt() }), true),
+  mark: (same) => Boolean(answerAt() && canMark()) && (telling(() => toggle(answerAt(), same))(), true),
+  toBox: () => !$("found").hidden && !why?.shown() && ($("frame").focus(), true),
+  mode: () => Boolean(why?.shown()) && (why.toggleMode(), true),
+};

@@ -1,9 +1,12 @@
 /** What the page says, in the language of the reader: one JSON of texts for each. */
 
+import { get } from "./api.js";
+
 export const LANGUAGES = { en: "English", ja: "日本語" };
 
 let texts = {};
 let plural;
+let chosen; // the language that is wanted: its texts may still be on their way
 export let language = "en";
 
 function wanted() {
@@ -13,7 +16,10 @@ function wanted() {
 }
 
 export async function load(code = wanted()) {
-  texts = await (await fetch(`static/${code}.json`)).json();
+  chosen = code;
+  const those = await get(`static/${code}.json`);
+  if (chosen !== code) return; // another was chosen meanwhile
+  texts = those;
   language = code;
   plural = new Intl.PluralRules(code);
   document.documentElement.lang = code;
@@ -21,8 +27,8 @@ export async function load(code = wanted()) {
 }
 
 export async function choose(code) {
-  localStorage.setItem("language", code);
   await load(code);
+  if (language === code) localStorage.setItem("language", code);
 }
 
 /** The text of `key`, with {name} filled in; one that counts has a form "one" and a form "other" for `n`. */

@@ -1,13 +1,12 @@
 /** Why an answer: both photos with the points that agree, or one laid over the other. */
 
 import { change } from "./address.js";
-import { call, show } from "./api.js";
-import { evidence, fromHere, verdict } from "./cards.js";
+import { call } from "./api.js";
+import { evidence, markers, verdict } from "./cards.js";
 import { current } from "./collections.js";
-import { $, button, el, setChildren, svg } from "./dom.js";
-import { canMark, mark, markOf } from "./feedback.js";
-import { full, nameOf, noteSize, remembering, sizeOf } from "./photos.js";
-import { tell, telling } from "./said.js";
+import { $, button, el, keepFocus, setChildren, svg } from "./dom.js";
+import { fromHere, full, nameOf, noteSize, remembering, showPhoto, sizeOf } from "./photos.js";
+import { tell } from "./said.js";
 import { t } from "./texts.js";
 import { inverse, matrix3d } from "./warp.js";
 import { Zoom } from "./zoom.js";
@@ -23,15 +22,15 @@ let now = null; // {state, answer, list, match}
 let mode = "lines";
 let share = 0.5;
 
-$("why-close").addEventListener("click", () => change({ why: "" }, { replace: true }));
-dialog.addEventListener("cancel", (event) => {
-  event.preventDefault();
-  change({ why: "" }, { replace: true });
-});
-dialog.addEventListener("click", ({ target }) => target === dialog && change({ why: "" }, { replace: true }));
+const leave = () => change({ why: "" }, { replace: true });
+$("why-close").addEventListener("click", leave);
+dialog.addEventListener("cancel", (event) => (event.preventDefault(), leave()));
+dialog.addEventListener("close", () => now && !dialog.open && leave()); // a browser may close it all the same
+dialog.addEventListener("click", ({ target }) => target === dialog && leave());
 new ResizeObserver(() => now && draw()).observe($("stage"));
 
-export const whyOpen = () => dialog.open && now?.answer.id;
+/** The id of the answer that is shown. */
+export const shown = () => now?.answer.id;
 
 /** Go to the answer before (-1) or after (1) the one shown. */
 export function step(way) {
@@ -39,29 +38,38 @@ export function step(way) {
   if (now.list[at]) change({ why: now.list[at].id }, { replace: true });
 }
 
-/** Open, change or close the dialog as the address says. */
-export async function showWhy(state, list, signal) {
-  if (!state.why) {
-    now = null;
-    return dialog.open && dialog.close();
-  }
+export function close() {
+  now = null;
+  dialog.close();
+}
+
+/** The answers are others, or in another order, than when the dialog was opened. */
+export function relist(list) {
+  if (!now) return;
+  now.list = list;
+  now.answer = list.find(({ id }) => id === now.answer.id) || now.answer;
+  refresh();
+}
+
+/** Open the dialog, or change it to the answer that the address names. */
+export async function show(state, list, signal) {
   const answer = list.find(({ id }) => id === state.why) || { id: state.why, name: nameOf({ photo: state.why }) };
-  now = { state, answer, list, match: kept.get(matchKey(state)) };
+  const mine = (now = { state, answer, list, match: kept.get(matchKey(state)) });
   if (!dialog.open) dialog.showModal();
   zoom.reset();
   refresh();
-  if (now.match || !current().local) return;
+  if (mine.match || !current().local) return;
   try {
-    now.match = await ask(state, signal);
+    mine.match = await ask(state, signal);
     refresh();
   } catch (error) {
-    if (error.name === "AbortError") return;
-    change({ why: "" }, { replace: true });
+    if (signal.aborted) return;
+    leave();
     tell(error);
   }
 }
 
-const matchKey = ({ c, query, photo, box, why }) => JSON.stringify([c, query, photo, box, why]);
+const matchKey = ({ c, query, photo, box, why }) => JSON.stringify([c, current().version, query, photo, box, why]);
 
 async function ask(state, signal) {
   const { c: collection, query, photo, box, why } = state;
@@ -74,13 +82,14 @@ async function ask(state, signal) {
   return match;
 }
 
-function refresh() {
+export function refresh() {
+  if (!now) return;
   const { answer, match } = now;
   $("why-title").replaceChildren(verdict(match || answer) || answer.name);
   const facts = match ? [answer.name, evidence(match), match.matches && t("of_matches", { n: match.matches })] : [answer.name, t(current().local ? "comparing" : "no_local")];
   $("why-facts").textContent = facts.filter(Boolean).join(" · ");
   dialog.classList.toggle("waiting", !match && Boolean(current().local));
-  tools();
+  keepFocus($("why-does"), tools);
   draw();
 }
 
@@ -100,15 +109,11 @@ function tools() {
         modes.length > 1 && modes.map((name) => button({ text: t(`show_${name}`), "aria-pressed": String(mode === name) }, () => setMode(name)))),
       mode === "overlay" && slider()),
     el("div", { class: "does" },
-      canMark() && [true, false].map((same) => button({ icon: same ? "yes" : "no", label: t(same ? "mark_same" : "mark_other"), class: "plain", data: { same }, "aria-pressed": String(markOf(answer.id) === same) },
-        telling(async () => (await mark(answer.id, markOf(answer.id) === same ? null : same), now && tools())))),
+      markers(answer),
       does("minus", "zoom_out", () => zoom.by(1 / 1.4)), does("plus", "zoom_in", () => zoom.by(1.4)), does("fit", "zoom_fit", () => zoom.reset()),
       button({ icon: "search", text: t("from_here"), label: t("from_here"), class: "plain from" }, fromHere(answer.id))),
   ]);
 }
-
-/** After a key marks the answer that is shown. */
-export const refreshTools = () => now && tools();
 
 function slider() {
   const fade = ({ target }) => {
@@ -119,8 +124,8 @@ function slider() {
     el("input", { type: "range", min: 0, max: 1, step: 0.01, value: share, "aria-label": t("fade"), on: { input: fade } }), el("span", {}, t("answer")));
 }
 
-export function setMode(name) {
-  if (name === "overlay" && !homography()) return false;
+function setMode(name) {
+  if (name === "overlay" && !homography()) return;
   mode = name;
   zoom.reset();
   refresh();
@@ -137,7 +142,7 @@ function placed(which, [left, top, width, height], name) {
   if (image?.dataset.of !== url) {
     image = el("img", { class: name, alt: nameOf(which), data: { of: url } });
     images.set(key, image);
-    show(image, url, { lazy: false });
+    showPhoto(image, which, url, false, () => images.delete(key)); // asked for again when it is placed anew
   }
   const place = { left, top, width, height };
   for (const [side, value] of Object.entries(place)) image.style[side] = `${value}px`;

@@ -6,7 +6,7 @@ const WAYS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDow
 
 export class Zoom {
   constructor(stage, canvas) {
-    Object.assign(this, { stage, canvas, fingers: new Map() });
+    Object.assign(this, { stage, canvas });
     stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     stage.addEventListener("pointerdown", (event) => this.#down(event));
     stage.addEventListener("pointermove", (event) => this.#move(event));
@@ -16,7 +16,7 @@ export class Zoom {
   }
 
   reset() {
-    Object.assign(this, { scale: 1, x: 0, y: 0 });
+    Object.assign(this, { scale: 1, x: 0, y: 0, fingers: new Map() });
     this.#show();
   }
 
