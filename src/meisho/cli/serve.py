@@ -1,5 +1,6 @@
 """`meisho serve`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,13 @@ from meisho.cli.options import Device, Memory
 from meisho.errors import needs_extra
 from meisho.memory import parse_bytes
 from meisho.texts import count
+
+_Networks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--url-network", metavar="NETWORK", help="Fetch from this private network too, as 10.1.0.0/16."
+    ),
+]
 
 
 @app.command(short_help="Answer in a browser, and to programs, until it is stopped.")
@@ -37,12 +45,7 @@ def serve(
     query_urls: Annotated[
         bool, typer.Option("--query-urls", help="Let photos to ask with be fetched from web addresses.")
     ] = False,
-    url_networks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--url-network", metavar="NETWORK", help="Fetch from this private network too, as 10.1.0.0/16."
-        ),
-    ] = None,
+    url_networks: _Networks = None,
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=256, help="Questions answered at once; one more than cores."),
@@ -72,12 +75,12 @@ def serve(
         num_threads=threads,
         decoding_bytes=None if memory is None else parse_bytes(memory),
     )
+    answer(settings, partial(_announce, len(collections), open_browser))
 
-    def announce(address: str) -> None:
-        say(f"{count(len(collections), 'collection')} at ", strong(address), "  (Ctrl-C stops)")
-        if open_browser:
-            import webbrowser
 
-            webbrowser.open(address)
+def _announce(num_collections: int, open_browser: bool, address: str) -> None:
+    say(f"{count(num_collections, 'collection')} at ", strong(address), "  (Ctrl-C stops)")
+    if open_browser:
+        import webbrowser
 
-    answer(settings, announce)
+        webbrowser.open(address)
