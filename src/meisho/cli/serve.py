@@ -11,6 +11,16 @@ from meisho.errors import needs_extra
 from meisho.memory import parse_bytes
 from meisho.texts import count
 
+QueryUrls = Annotated[
+    bool, typer.Option("--query-urls", help="Let photos to ask with be fetched from web addresses.")
+]
+UrlNetworks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--url-network", metavar="NETWORK", help="Fetch from this private network too, as 10.1.0.0/16."
+    ),
+]
+
 
 @app.command(short_help="Answer in a browser, and to programs, until it is stopped.")
 def serve(
@@ -34,15 +44,8 @@ def serve(
     photos_writable: Annotated[
         bool, typer.Option("--photos-writable", help="Let photos be added to, and deleted from, the folder.")
     ] = False,
-    query_urls: Annotated[
-        bool, typer.Option("--query-urls", help="Let photos to ask with be fetched from web addresses.")
-    ] = False,
-    url_networks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--url-network", metavar="NETWORK", help="Fetch from this private network too, as 10.1.0.0/16."
-        ),
-    ] = None,
+    query_urls: QueryUrls = False,
+    url_networks: UrlNetworks = None,
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=256, help="Questions answered at once; one per core."),
