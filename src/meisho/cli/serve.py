@@ -11,6 +11,10 @@ from meisho.errors import needs_extra
 from meisho.memory import parse_bytes
 from meisho.texts import count
 
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--name", metavar="NAME", help="Another name of this service, as of a proxy."),
+]
 QueryUrls = Annotated[
     bool, typer.Option("--query-urls", help="Let photos to ask with be fetched from web addresses.")
 ]
@@ -31,10 +35,7 @@ def serve(
     port: Annotated[
         int, typer.Option(metavar="N", min=0, max=65_535, help="Port; 0: one that is free.")
     ] = 8765,
-    names: Annotated[
-        list[str] | None,
-        typer.Option("--name", metavar="NAME", help="Another name of this service, as of a proxy."),
-    ] = None,
+    names: Names = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
