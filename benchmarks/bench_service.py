@@ -285,14 +285,16 @@ class Load:
 
 def measure_mixed(collection: Path, photos: list[bytes], seconds: float) -> None:
     with served(collection) as (process, address, _), Load(address, photos) as load:
-        sizes = []
+        sizes, own = [], []
         for _ in range(10):
             time.sleep(seconds / 10)
             sizes.append(memory_mb(process.pid))
+            own.append(memory_mb(process.pid, "Pss_Anon"))
     print(f"mixed load, {seconds / 60:g} min: {dict(load.statuses)}")
     print(f"versions that went back: {load.went_back}; answers with what was removed: {load.undead}")
-    change = 100 * (sizes[-1] / sizes[0] - 1)
-    print(f"memory after each tenth, MB: {', '.join(f'{size:.0f}' for size in sizes)} ({change:+.1f} %)")
+    for name, series in (("memory", sizes), ("without files", own)):
+        change = 100 * (series[-1] / series[0] - 1)
+        print(f"{name} after each tenth, MB: {', '.join(f'{size:.0f}' for size in series)} ({change:+.1f} %)")
 
 
 def measure_kills(collection: Path, photos: list[bytes], number: int) -> None:
@@ -331,15 +333,18 @@ def processor_seconds(pid: int) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def memory_mb(pid: int) -> float:
-    """Return the memory of a process and its children, MB; what they share counts once."""
+def memory_mb(pid: int, what: str = "Pss") -> float:
+    """Return the memory of a process and its children, MB; what they share counts once.
+
+    "Pss_Anon" leaves out the pages of files, which the system takes back where memory is short.
+    """
     total = 0
     for each in family(pid):
         try:
             text = Path(f"/proc/{each}/smaps_rollup").read_text()
         except OSError:
             continue
-        total += int(re.search(r"Pss:\s+(\d+)", text)[1])
+        total += int(re.search(rf"{what}:\s+(\d+)", text)[1])
     return total / 1024
 
 

@@ -12,7 +12,14 @@ from meisho.errors import needs_extra
 from meisho.memory import parse_bytes
 from meisho.texts import count
 
-_Networks = Annotated[
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--name", metavar="NAME", help="Another name of this service, as of a proxy."),
+]
+QueryUrls = Annotated[
+    bool, typer.Option("--query-urls", help="Let photos to ask with be fetched from web addresses.")
+]
+UrlNetworks = Annotated[
     list[str] | None,
     typer.Option(
         "--url-network", metavar="NETWORK", help="Fetch from this private network too, as 10.1.0.0/16."
@@ -29,10 +36,7 @@ def serve(
     port: Annotated[
         int, typer.Option(metavar="N", min=0, max=65_535, help="Port; 0: one that is free.")
     ] = 8765,
-    names: Annotated[
-        list[str] | None,
-        typer.Option("--name", metavar="NAME", help="Another name of this service, as of a proxy."),
-    ] = None,
+    names: Names = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -42,10 +46,8 @@ def serve(
     photos_writable: Annotated[
         bool, typer.Option("--photos-writable", help="Let photos be added to, and deleted from, the folder.")
     ] = False,
-    query_urls: Annotated[
-        bool, typer.Option("--query-urls", help="Let photos to ask with be fetched from web addresses.")
-    ] = False,
-    url_networks: _Networks = None,
+    query_urls: QueryUrls = False,
+    url_networks: UrlNetworks = None,
     threads: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=256, help="Questions answered at once; one more than cores."),
