@@ -19,6 +19,8 @@ NEVER_MS = 600_000
 test in pyproject.toml ends the worker and what it has measured. Nothing is timed: no test passes by it."""
 DESK = {"viewport": {"width": 1280, "height": 860}}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+EACH_TIME = {"test_page_start", "test_page_answers", "test_page_box", "test_page_late"}
+"""Modules whose tests run at every change; the others open the page some seventy times, and are slow."""
 
 
 def missing() -> str | None:
@@ -28,12 +30,15 @@ def missing() -> str | None:
     return None
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are chosen by
 def pytest_collection_modifyitems(items):
     here = Path(__file__).parent
     reason = missing()
     for item in items:
         if here in item.path.parents and "browser" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
+            if item.path.stem not in EACH_TIME:
+                item.add_marker(pytest.mark.slow)
             if reason:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
