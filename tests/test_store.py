@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -882,7 +883,7 @@ def test_errors_of_the_system_become_advice(tmp_path, reason, advice):
     assert caught.value.__cause__ is reason
 
 
-def test_without_write_permission_it_can_be_read_and_says_why_not_written(collection, tmp_path_factory):
+def test_without_write_permission_it_can_be_read_and_says_why_not_written(collection):
     with collection.writer() as writer:
         put(writer, record("a"))
     code = """if True:
@@ -906,13 +907,11 @@ def test_without_write_permission_it_can_be_read_and_says_why_not_written(collec
         except CollectionError as error:
             print(error)
     """
-    base = tmp_path_factory.getbasetemp()
-    last = base.parents["PYTEST_XDIST_WORKER" in os.environ]  # each worker of xdist has a folder within it
-    for parent in collection.path.parents:
-        if os.getuid() == 0 and parent.is_relative_to(last):  # pytest shuts others out of its directories
-            parent.chmod(0o755)
-    result = run_python(code, collection.path)
-    collection.path.chmod(0o755)
+    with tempfile.TemporaryDirectory() as folder:  # others may look into it, unlike into pytest's
+        Path(folder).chmod(0o755)
+        place = shutil.copytree(collection.path, Path(folder) / "c")
+        result = run_python(code, place)
+        place.chmod(0o755)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[:3] == ["1 1 1", "locked", "1 1 1"]
