@@ -15,8 +15,8 @@ DEMO is the folder that `meisho demo` made. Its descriptors are multiplied to a 
 - with `--local`, a collection with local features that is copied first: `--minutes` of searches, matches,
   photos added and removed by 8 clients, with the memory of the service and its processes after each tenth of
   the time, whether versions ever went back, and whether an answer held what was removed before (here the
-  service keeps 8 MiB of each kind of thing, which are soon full); and `--kills`: how long the service takes to
-  be ready after a `kill -9` under that load, and whether anything was lost that it had acknowledged.
+  service keeps 8 MiB of each kind of thing, which are soon full); and `--kills`: how long the service takes
+  to be ready after a `kill -9` under that load, and whether anything was lost that it had acknowledged.
 """
 
 import argparse
