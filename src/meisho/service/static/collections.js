@@ -5,9 +5,11 @@ import { get, has } from "./api.js";
 import { $, el } from "./dom.js";
 
 let collections = [];
+/** Whether the service fetches photos from addresses; undefined until it has said so. */
+export let fetches;
 
 export async function loadCollections(signal) {
-  ({ collections } = await get("v1/collections", {}, signal));
+  ({ collections, query_urls: fetches } = await get("v1/collections", {}, signal));
   const select = $("collection");
   select.replaceChildren(...collections.map(({ name }) => el("option", { value: name }, name)));
   select.hidden = collections.length < 2;

@@ -12,7 +12,9 @@ export const bind = (keys, text, run) => table.push({ keys, text, run });
 /** Keys that a part binds for itself (box, zoom), so that the list is whole. */
 export const mention = (keys, text) => table.push({ keys, text });
 
-const typing = (target) => target.closest("input:not([type=range], [type=checkbox]), select, textarea, [contenteditable]");
+/** Whether what is typed or pasted here is taken as text. */
+export const writing = (target) => target.closest("input:not([type=range], [type=checkbox]), textarea, [contenteditable]");
+const typing = (target) => writing(target) || target.closest("select");
 
 addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;

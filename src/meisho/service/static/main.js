@@ -4,8 +4,8 @@ import { ask, here } from "./address.js";
 import { has, learnRoutes, loaded, takeToken } from "./api.js";
 import { current, loadCollections } from "./collections.js";
 import { $, el } from "./dom.js";
-import { bind, mention, showKeys } from "./keys.js";
-import { upload } from "./photos.js";
+import { bind, mention, showKeys, writing } from "./keys.js";
+import { photoAt, upload, urlIn } from "./photos.js";
 import { busy, clearProblem, say, tell, telling } from "./said.js";
 import { showStart } from "./start.js";
 import { choose, language, LANGUAGES, load, t } from "./texts.js";
@@ -91,17 +91,17 @@ async function showView(view, state, signal) {
 /** What a step changes that an upload was begun from. */
 const subject = ({ view, c, photo, query } = here()) => JSON.stringify([view, c, photo, query]);
 
-/** A photo of the reader, from wherever it came: one way for all; the next one, or a step elsewhere, gives it up. */
-const open = telling(async (files) => {
-  const [file] = files;
-  if (!file) return;
+/** A photo of the reader or its address, from wherever it came: one way for all; the next one, or a step elsewhere, gives it up. */
+const open = telling(async (given) => {
+  if (!given) return;
+  const photo = typeof given === "string" ? photoAt(given) : given;
   sending?.abort();
   const mine = (sending = Object.assign(new AbortController(), { from: subject() }));
   clearProblem();
   busy("upload", true);
-  say(t("reading", { name: file.name }));
+  say(t("reading", { name: photo.name }));
   try {
-    const { query } = await upload(file, mine.signal);
+    const { query } = await upload(photo, mine.signal);
     ask({ query });
   } finally {
     if (sending === mine) {
@@ -117,12 +117,13 @@ function moved() {
   return render();
 }
 
-const dragged = (event) => event.dataTransfer?.types.includes("Files");
+let ours = false; // a picture or link of this page is dragged
+const dragged = ({ dataTransfer }) => !ours && dataTransfer?.types.some((type) => type === "Files" || type === "text/uri-list");
 
 function bindDoors() {
   for (const id of ["file", "camera"])
     $(id).addEventListener("change", ({ target }) => {
-      open([...target.files]);
+      open(target.files[0]);
       target.value = "";
     });
   document.addEventListener("click", ({ target }) => {
@@ -130,12 +131,18 @@ function bindDoors() {
     if (door) $(door.dataset.open).click();
   });
   addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files || [])];
-    if (files.length) {
-      event.preventDefault();
-      open(files);
-    }
+    const [file] = event.clipboardData.files;
+    const text = event.clipboardData.getData("text/plain");
+    if (!file && (writing(event.target) || !urlIn(text))) return;
+    event.preventDefault();
+    open(file || text);
   });
+  $("by-url").addEventListener("submit", (event) => {
+    event.preventDefault();
+    open($("url").value.trim());
+  });
+  addEventListener("dragstart", () => (ours = true));
+  addEventListener("dragend", () => (ours = false));
   addEventListener("dragover", (event) => {
     if (!dragged(event)) return;
     event.preventDefault();
@@ -146,7 +153,7 @@ function bindDoors() {
     if (!dragged(event)) return;
     event.preventDefault();
     $("drop").hidden = true;
-    open([...event.dataTransfer.files]);
+    open(event.dataTransfer.files[0] || event.dataTransfer.getData("URL"));
   });
 }
 

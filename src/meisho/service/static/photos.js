@@ -2,10 +2,11 @@
 
 import { address, call, Problem, show } from "./api.js";
 import { ask, here } from "./address.js";
+import { fetches } from "./collections.js";
 import { el } from "./dom.js";
 import { t } from "./texts.js";
 
-/** The reader's own photos, kept in this tab, so that one the service has forgotten is sent again. */
+/** The reader's own photos, files or where they are, kept in this tab, so that one the service has forgotten is sent again. */
 const uploads = new Map();
 /** Sizes in px of the photos seen so far: room is kept for them before they come. */
 const sizes = new Map();
@@ -15,7 +16,7 @@ const named = ({ photo, query }) => (query ? `query ${query}` : `photo ${here().
 export const sizeOf = (which) => sizes.get(named(which));
 export const noteSize = (which, width, height) => width && height && sizes.set(named(which), [width, height]);
 export const nameOf = ({ photo, query }) => (photo ? photo.split("/").pop() : uploads.get(query)?.name || t("your_photo"));
-export const fileOf = (query) => uploads.get(query);
+export const fileOf = (query) => (uploads.get(query)?.url ? null : uploads.get(query));
 
 export const thumbnail = ({ photo, query }, side) =>
   query ? address(`v1/queries/${query}/thumbnail`, { side }) : address("v1/thumbnail", { id: photo, side, collection: here().c });
@@ -23,10 +24,29 @@ export const thumbnail = ({ photo, query }, side) =>
 export const full = ({ photo, query }) =>
   query ? address(`v1/queries/${query}/file`) : address("v1/file", { id: photo, collection: here().c });
 
-/** Send a photo of the reader; the service keeps it in memory only. */
-export async function upload(file, signal) {
-  const made = await call("POST", "v1/queries", { body: file, signal });
-  uploads.set(made.query, file);
+/** The address that a text is, and nothing else; or null. */
+export function urlIn(text) {
+  const word = text.trim();
+  return /^https?:\/\/\S+$/i.test(word) && URL.canParse(word) ? new URL(word) : null;
+}
+
+/** A photo at an address, named as a file is; the service fetches it, this page asks no other site. */
+export function photoAt(text) {
+  const url = urlIn(text);
+  if (!url) throw new Problem({ title: t("no_url"), remedy: t("no_url_remedy") });
+  if (fetches === false) throw new Problem({ title: t("no_fetching"), remedy: t("no_fetching_remedy") });
+  const last = url.pathname.split("/").pop();
+  try {
+    return { name: decodeURIComponent(last) || url.host, url: url.href };
+  } catch {
+    return { name: last, url: url.href };
+  }
+}
+
+/** Send a photo of the reader, or where it is; the service keeps it in memory only. */
+export async function upload(photo, signal) {
+  const made = await (photo.url ? call("POST", "v1/queries/url", { json: { url: photo.url }, signal }) : call("POST", "v1/queries", { body: photo, signal }));
+  uploads.set(made.query, photo);
   noteSize(made, made.width_px, made.height_px);
   return made;
 }

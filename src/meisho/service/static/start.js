@@ -2,7 +2,7 @@
 
 import { here } from "./address.js";
 import { get } from "./api.js";
-import { current } from "./collections.js";
+import { current, fetches } from "./collections.js";
 import { $, el } from "./dom.js";
 import { pickOf } from "./photos.js";
 import { once, telling } from "./said.js";
@@ -47,6 +47,7 @@ $("picks-more").addEventListener("click", once(() => more()));
 $("picks-folder").addEventListener("change", telling(() => begin()));
 
 export async function showStart(state, signal) {
+  $("by-url").hidden = !fetches;
   const { name, num_photos: n, version } = current();
   $("picks-title").textContent = t(n ? "picks_title" : "picks_none", { n, name });
   const key = `${name} ${version} ${document.documentElement.lang}`;
