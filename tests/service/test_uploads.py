@@ -157,8 +157,13 @@ def test_removing_is_idempotent_and_keeps_the_file(uploads, finder, photos):
     assert put.id not in finder.row_of and uploaded(finder, photos) == before
     again = uploads.remove(put.id)
     assert (again.removed, again.file_stays) == (False, True)
-    assert uploads.remove("never/was.jpg").removed is False
     assert uploads.put("a.jpg", picture(50)).done == "added"  # it comes back
+
+
+@pytest.mark.parametrize("name", ["never/was.jpg", "a" * 3000, "a/" * 3000, "a\0b.jpg"])
+def test_removing_what_never_was_is_no_error(uploads, name):
+    removed = uploads.remove(name)
+    assert (removed.removed, removed.file_deleted, removed.file_stays) == (False, False, False)
 
 
 def test_removing_by_the_name_that_it_was_put_by(finder):

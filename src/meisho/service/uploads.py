@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from meisho.documents import is_there
 from meisho.errors import ImageError, InputError
 from meisho.files import remove_leftovers, replacing
 from meisho.images import ImageOptions, load_sized_image, read_header
@@ -156,7 +157,7 @@ class Uploads:
                 remove_photos(self._finder.path, [photo_id])
                 self._finder.follow()
             deleted = delete_file and _unlink(path)
-        return Removed(photo_id, there, deleted, path.is_file(), self._finder.version)
+        return Removed(photo_id, there, deleted, is_there(path), self._finder.version)
 
     def _place(self, name: str, format: str) -> Path:
         """Return the file that a photo of this name is or shall be."""
