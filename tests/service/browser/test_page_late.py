@@ -250,7 +250,9 @@ def test_a_mark_that_is_kept_late_is_not_one_of_the_next_query(own_page):
 def test_a_search_from_the_marked_is_made_anew_when_the_marks_are_others(own_page):
     search_by_photo(own_page, PHOTO)
     for at, name in enumerate(("the marked photo", "the 2 marked photos")):
-        own_page.locator("#lists .card").nth(at).get_by_role("button", name="Same place", exact=True).click()
+        own_page.locator("#lists .card").nth(at).get_by_role("button", name="Same place", exact=True).press(
+            "Enter"
+        )
         own_page.get_by_role("button", name=f"Search again with {name}").click()
         wait_for_address(own_page, "marked", "1")
         wait_for_answers(own_page)
