@@ -210,19 +210,23 @@ def formats(dim: int, features: list[LocalFeatures]) -> list[Format]:
     return [
         Format("float32", exact + 4 * dim, lambda each: each),
         Format("float32, another seed", exact + 4 * dim, lambda each: each, seed=1),
-        Format("float32, keypoints in 16 bits", fixed + 4 * dim, on_grid),
+        Format("float32, keypoints in 16 bits", fixed + 4 * dim, on_grid(16)),
+        Format("float32, keypoints in 10 bits", 2.5 + 2 + 4 * dim, on_grid(10)),
         Format("float16", exact + 2 * dim, of_descriptors(lambda d: d.astype(np.float16))),
         Format("8 bits, range of the feature", exact + dim + 4, of_descriptors(lambda d: by_feature(d, 255))),
         Format("8 bits, range of the photo", exact + dim, of_descriptors(lambda d: by_photo(d, 255))),
         Format(
             "8 bits, range of the photo, keypoints in 16 bits",
             fixed + dim,
-            lambda f: on_grid(of_descriptors(lambda d: by_photo(d, 255))(f)),
+            lambda f: on_grid(16)(of_descriptors(lambda d: by_photo(d, 255))(f)),
         ),
-        Format(
-            "4 bits, 3 deviations of each dimension, keypoints in 16 bits, 32 scores (chosen)",
-            4 + dim / 2,
-            lambda f: on_grid(as_stored(f)),
+        *(
+            Format(
+                f"4 bits, 3 deviations of each dimension, keypoints in {bits} bits, 32 scores{chosen}",
+                bits / 4 + dim / 2,
+                lambda f, bits=bits: on_grid(bits)(as_stored(f)),  # type: ignore[misc]
+            )
+            for bits, chosen in ((16, ""), (10, " (chosen)"))
         ),
         Format(
             "4 bits, range of the dimension", exact + dim / 2, of_descriptors(lambda d: by_dimension(d, 15))
@@ -246,10 +250,14 @@ def of_descriptors(change: Callable[[Float32Array], np.ndarray]) -> Change:
     return lambda features: replace(features, descriptors=change(features.descriptors))
 
 
-def on_grid(features: LocalFeatures) -> LocalFeatures:
-    """Return the features with their keypoints as the collection stores them."""
-    keypoints = features.keypoints
-    return replace(features, keypoints=unpack(pack(keypoints, np.uint16), np.uint16, keypoints.shape))
+def on_grid(bits: int) -> Change:
+    """Store keypoints in so many bits per coordinate."""
+
+    def change(features: LocalFeatures) -> LocalFeatures:
+        keypoints = features.keypoints
+        return replace(features, keypoints=unpack(pack(keypoints, bits), bits, keypoints.shape))
+
+    return change
 
 
 def as_stored(features: LocalFeatures) -> LocalFeatures:
@@ -262,7 +270,7 @@ def as_stored(features: LocalFeatures) -> LocalFeatures:
 def first_half(features: LocalFeatures) -> LocalFeatures:
     """Return the best 500 features, as collections held them before."""
     few = features.first(500)
-    return replace(on_grid(few), descriptors=by_photo(few.descriptors, 255))
+    return replace(on_grid(16)(few), descriptors=by_photo(few.descriptors, 255))
 
 
 def by_dimension(descriptors: Float32Array, levels: int) -> Float32Array:

@@ -5,6 +5,7 @@ import shutil
 import sys
 import threading
 from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 
 import httpx
 import numpy as np
@@ -52,6 +53,21 @@ def serving_process(*collections, options=(), **more):
         assert found, line + process.stderr.read()
         with httpx.Client(base_url=found[0], timeout=None, trust_env=False) as client:
             yield process, client
+
+
+@contextmanager
+def another_site(handler):
+    """A server that is not ours, with an `url` and a list of what was `asked`."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.asked, server.daemon_threads = [], True
+        server.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def write_tokens(folder):

@@ -5,9 +5,8 @@ import hashlib
 import io
 import ipaddress
 import socket
-import threading
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from meisho.service.problems import RefusedError, problem
 from meisho.service.remote import MOST_REDIRECTS, Remote, Target, is_public
 from meisho.service.settings import Settings
 from processes import POLL_SECONDS
-from service.servers import json_of, scene, serving
+from service.servers import another_site, json_of, scene, serving
 
 PUBLIC = {
     "1.1.1.1": True,
@@ -168,25 +167,12 @@ class Site(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def site(photo):
-    """Another site, on loopback."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        server.photo, server.asked, server.daemon_threads = photo, [], True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture(scope="module")
 def other():
     data = io.BytesIO()
     scene(2).save(data, "PNG")
-    with site(data.getvalue()) as server:
+    with another_site(Site) as server:
+        server.photo = data.getvalue()
         yield server
 
 
@@ -209,7 +195,7 @@ def test_what_is_public(text):
 
 def test_nothing_is_fetched_where_it_is_not_switched_on(other):
     before = len(other.asked)
-    said = fetch(f"http://127.0.0.1:{other.server_port}/photo.png", url_networks=("127.0.0.1/32",))
+    said = fetch(f"{other.url}/photo.png", url_networks=("127.0.0.1/32",))
     assert said["status"] == 403 and "--query-urls" in said["remedy"] and len(other.asked) == before
 
 
@@ -224,7 +210,7 @@ def test_where_nobody_may_ask_is_refused_in_words(other, name):
 @pytest.mark.parametrize("path", ANSWERED)
 def test_what_a_site_answers_is_a_file_or_refused_in_words(other, path):
     status, words = ANSWERED[path]
-    said = fetch(f"http://127.0.0.1:{other.server_port}{path}", **LOOPBACK)
+    said = fetch(f"{other.url}{path}", **LOOPBACK)
     if status == 200:
         assert said == other.photo
         sent = {name.lower() for name in other.asked[-1][1]}
@@ -250,7 +236,7 @@ def test_a_name_is_looked_up_once_and_what_was_checked_is_connected_to(other, mo
 
 def test_what_was_fetched_is_asked_with_as_an_upload_is(collection, other):
     """By the client too; what is no photo is refused in the words of an upload."""
-    url = f"http://127.0.0.1:{other.server_port}"
+    url = other.url
     with serving(collection, **LOOPBACK) as client, Client(str(client.base_url)) as program:
         assert json_of(client.get("/v1/collections"))["query_urls"] is True
         facts = json_of(client.post("/v1/queries/url", json={"url": f"{url}/photo.png"}))

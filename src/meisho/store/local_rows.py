@@ -1,12 +1,13 @@
-"""Local features as table rows: 4 bits per descriptor value, 16 bits per keypoint coordinate and scale.
+"""Local features as table rows: 4 bits per descriptor value, 10 per keypoint coordinate, 6 per scale.
 
 Each array of a photo is rounded to a grid of equal steps between a minimum and a maximum, so no number within
-them moves by more than half a step: keypoints by at most 1/131,070 of the photo's longer side (0.03 px in a
-photo 4,000 px wide). Descriptors have a grid of 16 steps for each dimension, within 3 standard deviations of
-its mean over the photo; where 8 bits and one grid for all take no more space, as for up to 8 features, they
-have these. Of many scores that fall from the first to the last, 32 are kept. All this was chosen by
-measurement (benchmarks/choose_local_storage.py, docs/LOG.md). Rows written before have 8 bits per value and
-all scores; how many bytes there are tells which.
+them moves by more than half a step: keypoints by at most 1/2,046 of the photo's longer side, a third of a
+pixel of the 640 in which they are looked for; scales, whose logarithms are kept, by a few percent. There are
+16 steps for each dimension of the descriptors, within 3 standard deviations of its mean over the photo. Of
+many scores that fall from the first to the last, 32 are kept. What takes no fewer bytes so, as of a few
+features, has 8 bits per descriptor value and 16 per scale. All this was chosen by measurement
+(benchmarks/choose_local_storage.py, docs/LOG.md). Rows written before have 16 bits per coordinate and scale,
+or 8 per value and all scores; how many bytes there are tells which.
 """
 
 import math
@@ -42,6 +43,14 @@ LOCAL_SCHEMA = pa.schema(
 
 _MOST = float(np.finfo(np.float32).max)
 
+_KEYPOINT_BITS = 10
+_SCALE_BITS = 6
+_PARTS = {
+    6: (4, 2),
+    8: (8,),
+    10: (8, 2),
+    16: (16,),
+}  # of a code's bits, so that codes side by side fill bytes
 _GRID = struct.Struct("<dd")  # minimum, step
 _MOST_CODE = 15
 _WIDTH = 3.0  # standard deviations; beyond it lie 0.3 % of the values of a normal distribution
@@ -58,9 +67,9 @@ def rows_of_local_features(
         [len(f) for f in features],
         [f.size_px[0] for f in features],
         [f.size_px[1] for f in features],
-        [pack(f.keypoints, np.uint16) for f in features],
+        [pack(f.keypoints, _KEYPOINT_BITS) for f in features],
         [pack_scores(f.scores) for f in features],
-        [None if f.scales is None else pack(f.scales, np.uint16) for f in features],
+        [None if f.scales is None else pack_scales(f.scales) for f in features],
         [pack_descriptors(f.descriptors) for f in features],
     ]
     schema = LOCAL_SCHEMA.remove(LOCAL_SCHEMA.get_field_index(DIGEST.name))
@@ -135,67 +144,132 @@ def _unpack_row(
     dim: int,
 ) -> LocalFeatures:
     return StoredLocalFeatures(
-        unpack(keypoints.as_buffer(), np.uint16, (count, 2)),
+        unpack_keypoints(keypoints.as_buffer(), count),
         np.frombuffer(descriptors.as_buffer(), np.uint8).copy(),  # else it would hold the whole batch
         unpack_scores(scores.as_buffer(), count),
         (width, height),
-        unpack(scales.as_buffer(), np.uint16, (count,)) if scales.is_valid else None,
+        unpack_scales(scales.as_buffer(), count) if scales.is_valid else None,
         dim=dim,
     )
 
 
-def pack(numbers: Float32Array, codes: type[np.uint8] | type[np.uint16]) -> bytes:
+def pack(numbers: Float32Array, bits: int) -> bytes:
     """Round finite numbers to a grid of equal steps over their range; order and ties are kept.
 
     Args:
         numbers: Array of any shape.
-        codes: Type of the stored codes.
+        bits: Of a stored code: 6, 8, 10 or 16.
 
     Returns:
-        The minimum and the step as little-endian float64, then the codes, little-endian, row by row.
+        The minimum and the step as little-endian float64, then the codes, row by row: those of 16 bits
+        little-endian, others in parts that fill bytes, the low bits of all codes first.
     """
     exact = numbers.astype(np.float64)
     low, high = float(exact.min(initial=np.inf)), float(exact.max(initial=-np.inf))
-    step = (high - low) / np.iinfo(codes).max if numbers.size else 0.0
+    step = (high - low) / (2**bits - 1) if numbers.size else 0.0
     steps = (exact - low) / step if step else np.zeros(exact.shape)
-    little = np.dtype(codes).newbyteorder("<")
-    return _GRID.pack(low if numbers.size else 0.0, step) + np.rint(steps).astype(little).tobytes()
+    return _GRID.pack(low if numbers.size else 0.0, step) + _join(np.rint(steps).astype("<u2").ravel(), bits)
 
 
-def unpack(
-    packed: "memoryview | bytes | pa.Buffer", codes: type[np.uint8] | type[np.uint16], shape: tuple[int, ...]
-) -> Float32Array:
+def unpack(packed: "memoryview | bytes | pa.Buffer", bits: int, shape: tuple[int, ...]) -> Float32Array:
     """Undo `pack`, to within half a step.
 
     Raises:
         CollectionError: The number of bytes does not fit the shape, or a number would not be finite.
     """
     view = memoryview(packed)
-    low, step = check_packed(view, codes, shape)
-    little = np.frombuffer(view, np.dtype(codes).newbyteorder("<"), offset=_GRID.size)
-    real = np.float32 if codes is np.uint8 else np.float64  # float32 is faster for descriptors
-    numbers: NDArray[np.floating] = little * real(step)
+    low, step = check_packed(view, bits, shape)
+    codes = _split(view[_GRID.size :], math.prod(shape), bits)
+    real = np.float32 if bits == 8 else np.float64  # float32 is faster for descriptors
+    numbers: NDArray[np.floating] = codes * real(step)
     numbers += real(low)
     return numbers.reshape(shape).astype(np.float32, copy=False)
 
 
-def check_packed(
-    view: memoryview, codes: type[np.uint8] | type[np.uint16], shape: tuple[int, ...]
-) -> tuple[float, float]:
+def check_packed(view: memoryview, bits: int, shape: tuple[int, ...]) -> tuple[float, float]:
     """Return the minimum and the step of what `pack` returned, without looking at the codes.
 
     Raises:
         CollectionError: As for `unpack`.
     """
     low, step = _GRID.unpack_from(view) if len(view) >= _GRID.size else (math.nan, math.nan)
-    highest = low + step * np.iinfo(codes).max
-    fits = len(view) == _GRID.size + math.prod(shape) * np.dtype(codes).itemsize
+    highest = low + step * (2**bits - 1)
+    fits = len(view) == _size_packed(math.prod(shape), bits)
     if not fits or not max(abs(low), abs(highest)) <= _MOST:
         raise CollectionError(
             f"local features of shape {shape} are damaged: {len(view)} bytes, from {low:g} to {highest:g}; "
             "restore the collection from a backup, or delete it and index again"
         )
     return low, step
+
+
+def _join(codes: NDArray[np.uint16], bits: int) -> bytes:
+    if bits == 16:
+        return codes.tobytes()
+    parts, shift = [], 0
+    for width in _PARTS[bits]:
+        lanes = np.zeros((8 // width, _num_bytes(len(codes), width)), np.uint8)
+        lanes.ravel()[: len(codes)] = (codes >> shift) & (2**width - 1)
+        lanes <<= _shifts(width)
+        parts.append(np.bitwise_or.reduce(lanes).tobytes())
+        shift += width
+    return b"".join(parts)
+
+
+def _split(joined: memoryview, count: int, bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Undo `_join`."""
+    if bits in (8, 16):
+        return np.frombuffer(joined, f"<u{bits // 8}")
+    codes, shift, start = np.zeros(count, np.uint16), 0, 0
+    for width in _PARTS[bits]:
+        part = np.frombuffer(joined, np.uint8, _num_bytes(count, width), start)
+        lanes = (part >> _shifts(width)) & np.uint8(2**width - 1)
+        codes |= lanes.ravel()[:count].astype(np.uint16) << shift
+        shift += width
+        start += len(part)
+    return codes
+
+
+def _shifts(width: int) -> NDArray[np.uint8]:
+    """Bits by which the codes are shifted that share a byte, (L, 1) of L."""
+    return np.arange(0, 8, width, dtype=np.uint8)[:, None]
+
+
+def _num_bytes(count: int, width: int) -> int:
+    return -(-count * width // 8)
+
+
+def _size_packed(count: int, bits: int) -> int:
+    """Bytes of what `pack` returns of so many numbers."""
+    return _GRID.size + sum(_num_bytes(count, width) for width in _PARTS[bits])
+
+
+def unpack_keypoints(packed: "memoryview | bytes | pa.Buffer", count: int) -> Float32Array:
+    """Undo `pack` of (K, 2) keypoints, in 10 bits or, as they were before, in 16.
+
+    Raises:
+        CollectionError: As for `unpack`.
+    """
+    are_old = memoryview(packed).nbytes == _size_packed(2 * count, 16)
+    return unpack(packed, 16 if are_old else _KEYPOINT_BITS, (count, 2))
+
+
+def pack_scales(scales: Float32Array) -> bytes:
+    """Keep the logarithms of (K,) scales in 6 bits; the scales in 16 where one is not positive, or K < 2."""
+    small = len(scales) > 1 and (scales > 0).all()
+    return pack(np.log2(scales), _SCALE_BITS) if small else pack(scales, 16)
+
+
+def unpack_scales(packed: "memoryview | bytes | pa.Buffer", count: int) -> Float32Array:
+    """Undo `pack_scales`, to (K,).
+
+    Raises:
+        CollectionError: As for `unpack`.
+    """
+    if memoryview(packed).nbytes == _size_packed(count, 16):
+        return unpack(packed, 16, (count,))
+    with np.errstate(over="ignore"):
+        return np.exp2(unpack(packed, _SCALE_BITS, (count,))).clip(None, _MOST)
 
 
 def pack_descriptors(descriptors: Float32Array) -> bytes:
@@ -208,13 +282,13 @@ def pack_descriptors(descriptors: Float32Array) -> bytes:
     """
     count, dim = descriptors.shape
     if count * dim <= _size_of_halves(count, dim):
-        return pack(descriptors, np.uint8)
+        return pack(descriptors, 8)
     exact = descriptors.astype(np.float64)
     middle, reach = exact.mean(axis=0), _WIDTH * exact.std(axis=0)
     ends = np.stack(
         [np.maximum(exact.min(axis=0), middle - reach), np.minimum(exact.max(axis=0), middle + reach)]
     )
-    packed_ends = pack(ends.astype(np.float32), np.uint16)
+    packed_ends = pack(ends.astype(np.float32), 16)
     low, step = _grids(memoryview(packed_ends), dim)
     steps = np.divide(exact - low, step, out=np.zeros_like(exact), where=step > 0)
     codes = np.rint(steps).clip(0, _MOST_CODE).astype(np.uint8)
@@ -230,7 +304,7 @@ def unpack_descriptors(packed: memoryview, shape: tuple[int, int]) -> Float32Arr
         CollectionError: The number of bytes does not fit the shape, or a number would not be finite.
     """
     if not _has_halves(packed, shape):
-        return unpack(packed, np.uint8, shape)
+        return unpack(packed, 8, shape)
     count, dim = shape
     half = (dim + 1) // 2
     low, step = _grids(packed, dim)
@@ -252,7 +326,7 @@ def check_descriptors(packed: memoryview, shape: tuple[int, int]) -> None:
     if _has_halves(packed, shape):
         _grids(packed, shape[1])
     else:
-        check_packed(packed, np.uint8, shape)
+        check_packed(packed, 8, shape)
 
 
 def _has_halves(packed: memoryview, shape: tuple[int, int]) -> bool:
@@ -272,7 +346,7 @@ def _size_of_halves(count: int, dim: int) -> int:
 
 def _grids(packed: memoryview, dim: int) -> tuple[Float32Array, Float32Array]:
     """Return the minimum and the step of each dimension (D,)."""
-    low, high = unpack(packed[: _size_of_ends(dim)], np.uint16, (2, dim))
+    low, high = unpack(packed[: _size_of_ends(dim)], 16, (2, dim))
     return low, (high - low) / np.float32(_MOST_CODE)
 
 
@@ -281,7 +355,7 @@ def pack_scores(scores: Float32Array) -> bytes:
     count = len(scores)
     num_kept = min(count, _KNOTS) if (scores[1:] <= scores[:-1]).all() else count
     kept = np.interp(_knots(count, num_kept), np.arange(count), scores) if num_kept < count else scores
-    return pack(kept.astype(np.float32), np.uint16)
+    return pack(kept.astype(np.float32), 16)
 
 
 def unpack_scores(packed: "memoryview | bytes | pa.Buffer", count: int) -> Float32Array:
@@ -293,7 +367,7 @@ def unpack_scores(packed: "memoryview | bytes | pa.Buffer", count: int) -> Float
     num_kept = (
         _KNOTS if memoryview(packed).nbytes == _GRID.size + 2 * _KNOTS < _GRID.size + 2 * count else count
     )
-    kept = unpack(packed, np.uint16, (num_kept,))
+    kept = unpack(packed, 16, (num_kept,))
     if num_kept == count:
         return kept
     return np.interp(np.arange(count), _knots(count, num_kept), kept).astype(np.float32)

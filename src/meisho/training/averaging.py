@@ -56,16 +56,28 @@ def check_average(recipe: Recipe, data: TrainingData) -> None:
         )
 
 
-def average_best(
-    recipe: Recipe,
-    data: TrainingData,
-    folder: Path,
-    *,
-    save_start: Callable[[Path], None],
-    epochs: tuple[int, int],
-    best_map: float,
-    say: Say,
-) -> Average | None:
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A run whose last epoch is over.
+
+    Attributes:
+        recipe: Names the shares that are tried; none takes an average back.
+        data: Measured on its validation; without one, the only share is taken.
+        folder: Folder of the run.
+        save_start: Writes the network before training as a checkpoint.
+        epochs: After which the best and the last checkpoint were saved.
+        best_map: mAP of the best on validation, or NaN.
+    """
+
+    recipe: Recipe
+    data: TrainingData
+    folder: Path
+    save_start: Callable[[Path], None]
+    epochs: tuple[int, int]
+    best_map: float
+
+
+def average_best(run: Trained, say: Say) -> Average | None:
     """Make the best checkpoint of a run the mean of its start and what was trained, where that is better.
 
     Tried are the best trained checkpoint and the last one, each at every share; the best trained one alone
@@ -73,59 +85,47 @@ def average_best(
     has ended does nothing more, unless other shares are asked for.
 
     Args:
-        recipe: Which shares; none takes an average back.
-        data: Measured on its validation; without one, its only share is taken.
-        folder: Folder of the run.
-        save_start: Writes the network before training as a checkpoint.
-        epochs: After which the best and the last checkpoint were saved.
-        best_map: mAP of the best on validation, or NaN.
+        run: What was trained.
         say: Called with a line for people.
 
     Returns:
         What the best checkpoint is now; None: as it was trained.
     """
-    note, shares = folder / NOTE_NAME, recipe.average.shares
-    asked = {"epochs": list(epochs), "shares": list(shares)}
+    note, shares = run.folder / NOTE_NAME, run.recipe.average.shares
+    asked = {"epochs": list(run.epochs), "shares": list(shares)}
     done = _read_note(note) if note.exists() else None
     if done is None and not shares:
         return None
     if done is not None and done.flag("whole") and dict(done.table("asked").values) == asked:
         return _found(done)
-    if done is None or _best_epoch(done) != epochs[0]:
-        _put(folder / "best", folder / TRAINED)
+    if done is None or _best_epoch(done) != run.epochs[0]:
+        _put(run.folder / "best", run.folder / TRAINED)
     _write_note(note, asked, None, whole=False)  # from here on `best` may be an average
-    found = _average(recipe, data, folder, save_start, epochs, best_map, say) if shares else None
+    found = _average(run, say) if shares else None
     if found is None:
-        _put(folder / TRAINED, folder / "best")
+        _put(run.folder / TRAINED, run.folder / "best")
     _write_note(note, asked, found, whole=True)
     return found
 
 
-def _average(
-    recipe: Recipe,
-    data: TrainingData,
-    folder: Path,
-    save_start: Callable[[Path], None],
-    epochs: tuple[int, int],
-    best_map: float,
-    say: Say,
-) -> Average | None:
+def _average(run: Trained, say: Say) -> Average | None:
     """Try each average, and put the best one into `best`; None where the trained weights alone are better."""
-    start, trial = folder / "start", folder / "trial"
-    save_start(start)
-    best, tried = None if math.isnan(best_map) else Average(1.0, TRAINED, best_map), []
-    for trained in _sources(*epochs):
-        for share in recipe.average.shares:
-            average_checkpoints([start, folder / trained], [1 - share, share], trial)
-            each = Average(share, trained, _measure(trial, recipe, data))
+    start, trial = run.folder / "start", run.folder / "trial"
+    run.save_start(start)
+    best, tried = None if math.isnan(run.best_map) else Average(1.0, TRAINED, run.best_map), []
+    for trained in _sources(*run.epochs):
+        for share in run.recipe.average.shares:
+            average_checkpoints([start, run.folder / trained], [1 - share, share], trial)
+            each = Average(share, trained, _measure(trial, run.recipe, run.data))
             tried.append(each)
             if best is None or best.map is None or (each.map is not None and each.map > best.map):
                 best = each
     shutil.rmtree(trial)
     if best is not None and best.share < 1:
-        average_checkpoints([start, folder / best.trained], [1 - best.share, best.share], folder / "best")
+        kept = [start, run.folder / best.trained]
+        average_checkpoints(kept, [1 - best.share, best.share], run.folder / "best")
     shutil.rmtree(start)
-    say(_describe(tried, best, best_map))
+    say(_describe(tried, best, run.best_map))
     return best if best is not None and best.share < 1 else None
 
 

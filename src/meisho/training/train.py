@@ -32,7 +32,7 @@ from meisho.outputs import FIGURE, RUN, SKIPPED, check_outputs
 from meisho.progress import Progress, silent
 from meisho.texts import count
 from meisho.training.accelerator import Accelerator, make_accelerator
-from meisho.training.averaging import Average, average_best, check_average
+from meisho.training.averaging import Average, Trained, average_best, check_average
 from meisho.training.data import TrainingData, digest_dataset, load_training_data
 from meisho.training.distribution import is_first_process, leave_together
 from meisho.training.history import EpochRecord
@@ -147,15 +147,9 @@ def _finish(recipe: Recipe, data: TrainingData, result: TrainingResult, say: Say
         task = make_task(recipe, data)
         task.save(task.network, place)
 
-    average = average_best(
-        recipe,
-        data,
-        result.folder,
-        save_start=save_start,
-        epochs=(result.best_epoch, result.history[-1].epoch),
-        best_map=result.best_map,
-        say=say,
-    )
+    epochs = result.best_epoch, result.history[-1].epoch
+    run = Trained(recipe, data, result.folder, save_start, epochs, result.best_map)
+    average = average_best(run, say)
     if average is not None:
         result = replace(result, average=average, best_map=math.nan if average.map is None else average.map)
     whitened = whiten_best(

@@ -247,12 +247,28 @@ def test_a_mark_that_is_kept_late_is_not_one_of_the_next_query(own_page):
     expect(own_page.locator(".marked-same")).to_have_count(1)
 
 
+def test_no_button_goes_away_under_a_press(own_page):
+    """A mark that is kept while another button is pressed neither moves that one nor makes it anew."""
+    search_by_photo(own_page, PHOTO)
+    held = Held(own_page, "**/v1/feedback", lambda request: request.method == "PUT")
+    card = own_page.locator("#lists .card").first
+    other = card.get_by_role("button", name="Not the same place", exact=True)
+    card.get_by_role("button", name="Same place", exact=True).click()
+    held.wait()
+    other.hover()
+    own_page.mouse.down()
+    held.let_go()
+    expect(card).to_have_class(re.compile("marked-same"))
+    expect(own_page.get_by_role("button", name="Search again with the marked photo")).to_be_visible()
+    own_page.mouse.up()
+    expect(card).to_have_class(re.compile("marked-other"))
+    expect(other).to_have_attribute("aria-pressed", "true")
+
+
 def test_a_search_from_the_marked_is_made_anew_when_the_marks_are_others(own_page):
     search_by_photo(own_page, PHOTO)
     for at, name in enumerate(("the marked photo", "the 2 marked photos")):
-        own_page.locator("#lists .card").nth(at).get_by_role("button", name="Same place", exact=True).press(
-            "Enter"
-        )
+        own_page.locator("#lists .card").nth(at).get_by_role("button", name="Same place", exact=True).click()
         own_page.get_by_role("button", name=f"Search again with {name}").click()
         wait_for_address(own_page, "marked", "1")
         wait_for_answers(own_page)

@@ -1,16 +1,16 @@
 """A photo by its address: pasted, dropped or typed; the service fetches it where that is switched on."""
 
 import re
-import threading
-from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from urllib.parse import urlsplit
 
 import pytest
 from page_service import serving
 from page_steps import PHONE, answers, draw_box, expect, open_page, wait_for_answers
 from test_page_late import Held
+
+from service.servers import another_site
 
 FETCHING = ("--query-urls", "--url-network", "127.0.0.0/8")
 JAPANESE = {"locale": "ja-JP"}
@@ -27,23 +27,9 @@ class Site(SimpleHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def site(folder):
-    """Such a site on loopback."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Site, directory=folder)) as server:
-        server.asked, server.url = [], f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 @pytest.fixture(scope="module")
 def other(city):
-    with site(city.queries) as server:
+    with another_site(partial(Site, directory=city.queries)) as server:
         yield server
 
 
