@@ -1,0 +1,151 @@
+"""Train on drawn cities alone, average with the start, and measure on ../shared/data.
+
+    python benchmarks/train_city.py ../shared/data --to /tmp/city_training
+
+Each run is `recipes/toycity_quick.toml` with another city or length. The mean of its start and its last
+weights is taken at several shares of what was trained; so are soups of all runs. The real photos of
+`validation` (every fourth landmark of `train`, among the distractors) choose one of all these; that one alone
+is described on `eval`, and compared with the default model query by query. No photo of the shared data is
+trained on. What is there from a run before is kept.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from meisho.datasets.csv_table import load_csv_table
+from meisho.describing import Describer
+from meisho.evaluate.comparison import compare_reports
+from meisho.extractors.base import load_extractor
+from meisho.extractors.checkpoint import average_checkpoints
+from meisho.rerank.chain import build_chain
+from meisho.run.evaluating import evaluate_dataset
+from meisho.training.data import load_training_data
+from meisho.training.export import export_onnx
+from meisho.training.recipe import Recipe, load_recipe
+from meisho.training.train import make_task, train
+from meisho.training.validation import evaluate_descriptors
+from shared_sets import write_eval_csv, write_training_csvs
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "toycity_quick.toml"
+SHARES = (0.25, 0.5, 0.75)
+RUNS = {
+    "48 x 12": (),
+    "48 x 12, another city": ("seed=1", "data.city.seed=2"),
+    "160 x 8": ("seed=7", "data.city.seed=7", "data.city.landmarks=160", "data.city.views=8"),
+}
+"""Name of a run -> what its recipe has otherwise than `RECIPE`."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A mean of checkpoints: what it is called, which, and how much of each."""
+
+    name: str
+    checkpoints: tuple[Path, ...]
+    shares: tuple[float, ...]
+
+
+def main() -> None:
+    """Train, choose, measure."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("shared", type=Path, help="the folder with photos.csv")
+    parser.add_argument("--to", type=Path, required=True, help="folder of cities, runs and collections")
+    parser.add_argument("--run", action="append", choices=RUNS, help="all when none")
+    arguments = parser.parse_args()
+    to = arguments.to
+    names = arguments.run or list(RUNS)
+    recipes = {name: recipe_of(name, to) for name in names}
+    start = save_start(recipes[names[0]], to / "start")
+    runs = {name: train_one(recipes[name], to / "runs" / slug(name)) for name in names}
+    _, validation = write_training_csvs(arguments.shared, to)
+    best = choose(trials_of(start, runs), validation, to)
+    report(best, write_eval_csv(arguments.shared, to / "eval.csv"), to)
+
+
+def slug(name: str) -> str:
+    return name.replace(" ", "_").replace(",", "")
+
+
+def recipe_of(name: str, to: Path) -> Recipe:
+    places = [f"data.root={to / 'cities' / slug(name)}", f"data.cache={to / 'cache' / slug(name)}"]
+    return load_recipe(RECIPE, [*places, *RUNS[name]])
+
+
+def save_start(recipe: Recipe, to: Path) -> Path:
+    """Write the network before training as a checkpoint."""
+    if not (to / "model.json").exists():
+        task = make_task(recipe, load_training_data(recipe))
+        task.save(task.network, to)
+    return to
+
+
+def train_one(recipe: Recipe, folder: Path) -> Path:
+    """Train, and return the last checkpoint: the best one was chosen on drawn photos."""
+    result = train(
+        recipe, folder, resume=(folder / "last").exists(), say=lambda line: print(line, flush=True)
+    )
+    return result.folder / "last"
+
+
+def trials_of(start: Path, runs: dict[str, Path]) -> list[Trial]:
+    """Return the start, each run at each share, and soups of all runs."""
+    trials = [Trial("start", (start,), (1.0,))]
+    for name, last in runs.items():
+        for share in (*SHARES, 1.0):
+            trials.append(Trial(f"{share:g} of {name}", (start, last), (1 - share, share)))
+    if len(runs) > 1:
+        for share in (*SHARES, 1.0):
+            shares = (1 - share, *(share / len(runs),) * len(runs))
+            trials.append(Trial(f"{share:g} of a soup of {len(runs)}", (start, *runs.values()), shares))
+    return trials
+
+
+def choose(trials: Sequence[Trial], validation: Path, to: Path) -> Path:
+    """Print a table of mAP on `validation`; return the exported model with the highest one."""
+    dataset = load_csv_table(validation)
+    print("\n| weights | validation |\n|---|---:|", flush=True)
+    scores: dict[Path, float] = {}
+    for number, trial in enumerate(trials):
+        model = export(trial, to / "averages" / str(number))
+        score = evaluate_descriptors(dataset, Describer(load_extractor(f"onnx:{model}"))).headline.value
+        scores[model] = score
+        print(f"| {trial.name} | {100 * score:.2f} |", flush=True)
+    best = max(scores, key=lambda model: scores[model])
+    print(f"\nchosen: {trials[list(scores).index(best)].name}", flush=True)
+    return best
+
+
+def export(trial: Trial, folder: Path) -> Path:
+    """Write the mean as ONNX, which describes in a third of the time of torch."""
+    average_checkpoints(trial.checkpoints, trial.shares, folder)
+    model = folder / "model.onnx"
+    model.unlink(missing_ok=True)
+    export_onnx(str(folder), model)
+    return model
+
+
+def report(best: Path, table: Path, to: Path) -> None:
+    """Compare with the default model on `eval`, alone and with k-reciprocal."""
+    dataset = load_csv_table(table)
+    for words in (None, "k-reciprocal"):
+        chain = None if words is None else build_chain(words)
+        before, after = (
+            evaluate_dataset(
+                dataset, Describer(load_extractor(model)), to / f"eval_{kind}", chain=chain
+            ).report
+            for model, kind in (("default", "default"), (f"onnx:{best}", best.parent.name))
+        )
+        figures = " -> ".join(f"{100 * each.headline.value:.2f}" for each in (before, after))
+        print(f"\n`eval`, {words or 'alone'}: {figures}")
+        for comparison in compare_reports(before, after, np.random.default_rng(0)):
+            print(comparison.sentence, flush=True)
+
+
+if __name__ == "__main__":
+    main()
