@@ -52,7 +52,9 @@ def test_rows_are_answered_in_order_and_a_photo_without_features_by_none(collect
             if row == 0:
                 assert (len(features), features.descriptors.shape) == (0, (0, DIM))
             else:
-                np.testing.assert_allclose(features.keypoints, features_of(5 - row).keypoints, atol=0.01)
+                np.testing.assert_allclose(
+                    features.keypoints, features_of(5 - row).keypoints, atol=0.2
+                )  # of 400 px
     assert source.query(0) is NONE
 
 

@@ -158,7 +158,7 @@ def pack(numbers: Float32Array, bits: int) -> bytes:
 
     Args:
         numbers: Array of any shape.
-        bits: Of a stored code: 6, 8, 10 or 16.
+        bits: How many a stored code has: 6, 8, 10 or 16.
 
     Returns:
         The minimum and the step as little-endian float64, then the codes, row by row: those of 16 bits
