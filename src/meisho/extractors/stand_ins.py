@@ -114,8 +114,10 @@ def standing_in() -> Iterator[None]:
 
 
 def plain_array(value: object) -> NDArray[np.float64] | None:
-    """Return a stored array or tensor as float64 numbers, or None for anything else."""
-    if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu":
+    """Return a stored array or a tensor of real numbers as float64, or None for anything else."""
+    if isinstance(value, torch.Tensor):
+        if value.layout != torch.strided or value.device.type != "cpu" or value.is_complex():
+            return None
         return np.asarray(value.detach().double().numpy())
     array = getattr(value, "array", None) if isinstance(value, StoredArray) else None
     return None if array is None else np.asarray(array, np.float64)

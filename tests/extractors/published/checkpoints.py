@@ -141,7 +141,8 @@ CHECKPOINTS = {
     "superglobal resnet50": (lambda path: save_model_state("cvnet-resnet50", path), ONE_SCALE, "superglobal"),
     "salad vits": (lambda path: torch.save({"state_dict": draw_state("salad-vits")}, path), {}, "salad"),
     "megaloc vits": (lambda path: save_state("megaloc-vits", path), {}, "megaloc"),
+    "dinov2 vits, registers": (lambda path: save_state("dinov2-vits-reg", path), {}, "dinov2"),
     "dinov2 vits": (lambda path: save_state("dinov2-vits", path), {}, "dinov2"),
 }
-SIZES = {name: (140, 168) for name in ("salad vits", "megaloc vits", "dinov2 vits")}
+SIZES = {name: (140, 168) for name in CHECKPOINTS if " vits" in name}
 """Height and width of the images where they are not those of `draw_images`."""

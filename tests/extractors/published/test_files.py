@@ -2,12 +2,15 @@
 
 import json
 import zipfile
+from pathlib import Path
 
+import checkpoints
+import drawn
 import numpy as np
 import pytest
 import timm
 import torch
-from checkpoints import save_cirtorch, save_dirtorch
+from checkpoints import CHECKPOINTS, save_cirtorch, save_dirtorch
 from drawn import draw_images
 from safetensors.torch import save_file
 from torch.nn import functional
@@ -18,9 +21,10 @@ from meisho.extractors import machine
 from meisho.extractors.backbone import create_backbone
 from meisho.extractors.base import load_extractor
 from meisho.extractors.published.base import LAYOUTS, PublishedFile, recognise
-from meisho.extractors.published.files import read_published
+from meisho.extractors.published.files import read_published, views_of
 from meisho.extractors.restoring import restore_extractor
 from meisho.extractors.stand_ins import StoredArray, StoredFacts, StoredType
+from meisho.extractors.timm_gem import to_torch
 from meisho.layers.pooling import GeM
 
 
@@ -153,6 +157,15 @@ def test_options_replace_the_authors(cirtorch):
     other = load_extractor(str(cirtorch), device="cpu", p=1.0, max_side_px=64)
     assert plain.image_options.max_side_px == 1024 and other.image_options.max_side_px == 64
     assert other.provenance.values["p"] == 1.0 != plain.provenance.values["p"]
+    larger = load_extractor(str(cirtorch), device="cpu", enlarge=True)
+    assert (plain.image_options.enlarge, larger.image_options.enlarge) == (False, True)
+    with pytest.raises(ConfigError, match="enlarge='never'"):
+        load_extractor(str(cirtorch), enlarge="never")
+
+
+def test_what_is_built_for_timm_models_alone_refuses_it(cirtorch):
+    with pytest.raises(InputError, match=r"published:cirtorch.*is no timm model"):
+        to_torch(load_extractor(str(cirtorch), device="cpu"))
 
 
 def broken(file, **content):
@@ -204,7 +217,7 @@ def test_weights_are_given_once(cirtorch, tmp_path):
         load_extractor("published:cirtorch")
     with pytest.raises(ConfigError, match="layout"):
         load_extractor("published:cirtorhc", weights=str(cirtorch))
-    with pytest.raises(WeightsError, match="is no checkpoint as cosplace writes it"):
+    with pytest.raises(WeightsError, match="is no checkpoint for cosplace"):
         load_extractor("published:cosplace", weights=str(cirtorch))
     with pytest.raises(ConfigError, match="projection_dim"):
         load_extractor(str(cirtorch), projection_dim=3)
@@ -217,6 +230,39 @@ def test_without_torch_it_is_said(cirtorch, monkeypatch):
     monkeypatch.setattr(machine, "has_package", lambda name: name != "torch")
     with pytest.raises(MissingDependencyError, match=r"the published model .* needs torch"):
         load_extractor(str(cirtorch))
+
+
+def spoil(rng, content):
+    """Return a copy of nested dicts in which a few values are gone or something else."""
+    spoilt = dict(content)
+    for key in rng.choice([*spoilt], min(3, len(spoilt)), replace=False):
+        junk = [None, "x" * 300, -1, [], {}, {3: 4}, np.ones(2), torch.ones(()), torch.ones(1, 2, 3, 4, 5)]
+        junk += [torch.ones(0), torch.full((2, 2), np.nan), torch.ones(3, dtype=torch.complex64)]
+        kind = rng.integers(len(junk) + 3)
+        if isinstance(spoilt[key], dict) and kind % 2:
+            spoilt[key] = spoil(rng, spoilt[key])
+        elif kind < len(junk):
+            spoilt[key] = junk[kind]
+        else:
+            del spoilt[key]
+    return spoilt
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_with_something_else_in_it_is_refused_in_words(name, monkeypatch):
+    """Weights are views of one number: only what the converters make of names, shapes and facts is asked."""
+    kept = {}
+    for module in (drawn, checkpoints):
+        monkeypatch.setattr(module, "draw_tensor", lambda _key, shape: torch.ones(()).expand(shape))
+    monkeypatch.setattr(torch, "save", lambda content, _path: kept.update(content))
+    CHECKPOINTS[name][0](Path("m.pth"))
+    rng = np.random.default_rng([5, *name.encode()])
+    layout = CHECKPOINTS[name][2].partition(":")[0]
+    for _ in range(12):
+        try:
+            recognise(views_of(Path("m.pth"), spoil(rng, kept)), layout)
+        except WeightsError as error:
+            assert str(error).startswith("m.pth: ") and str(error).isprintable() and len(str(error)) < 1000
 
 
 WRONG_STATES = {

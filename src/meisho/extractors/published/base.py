@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from meisho.documents import one_line
 from meisho.errors import WeightsError
 from meisho.extractors.stand_ins import plain_array
 from meisho.extractors.weights import StateDict
@@ -43,6 +44,12 @@ LAYOUTS: dict[str, str] = {
 
 BY_NAME_ONLY = {"superglobal"}
 """Layouts that use a file of another one in their own way: taken where "published:NAME" asks for them."""
+
+AS_THEY_ARE = {"max_side_px": 1024, "multiple_px": 1, "enlarge": False}
+"""How photos of the revisited benchmarks, which have 1024 px on the longer side, are left as they are."""
+
+NOT_WHOLE = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What torch, NumPy and Python raise where shapes and types are not those of a layout."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -89,7 +96,7 @@ class Published:
     Attributes:
         backbone: timm's name.
         weights: Its weights under timm's names.
-        options: Those of `TimmGeMOptions` that are the authors': pooling, p, max_side_px, scales.
+        options: Those of `PublishedOptions` that are the authors': pooling, p, max_side_px, scales.
         mean: Per channel, of pixel values scaled to [0, 1].
         std: Per channel, likewise.
         trim: Cuts the backbone down to what the authors use of it, before the weights are loaded; or None.
@@ -135,17 +142,27 @@ def recognise(files: Iterable[PublishedFile], layout: str = "") -> tuple[str, Pu
     views = [*files]
     for file in views:
         for name in [layout] if layout else [name for name in LAYOUTS if name not in BY_NAME_ONLY]:
-            published: Published | None = load_named(name, LAYOUTS, what="layout of a checkpoint")(file)
+            published = _convert(file, name)
             if published is not None:
                 return name, file, published
     raise views[0].refuse(_explain(views[0], layout))
 
 
+def _convert(file: PublishedFile, layout: str) -> Published | None:
+    converter = load_named(layout, LAYOUTS, what="layout of a checkpoint")
+    try:
+        published: Published | None = converter(file)
+    except NOT_WHOLE as error:
+        raise file.refuse(f"is no whole checkpoint of {layout} ({one_line(error, 200)})") from error
+    return published
+
+
 def _explain(file: PublishedFile, layout: str) -> str:
-    asked = f"is no checkpoint as {layout} writes it" if layout else "is of no layout that meisho knows"
+    known = ", ".join(LAYOUTS)
+    asked = f"is no checkpoint for {layout}" if layout else f"is of no layout that meisho knows ({known})"
     keys = ", ".join(f"{key:.60}" for key in [*file.state][:3]) or "nothing"
     return (
-        f"{asked} ({', '.join(LAYOUTS)}); its weights begin with {keys}. For weights of a timm backbone say "
+        f"{asked}; its weights begin with {keys}. For weights of a timm backbone say "
         "--model timm:NAME --weights FILE; for a network of your own use meisho.wrap_module"
     )
 

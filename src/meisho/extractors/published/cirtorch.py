@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from meisho.extractors.published.base import (
+    AS_THEY_ARE,
     IMAGENET_MEAN,
     IMAGENET_STD,
     FinalWhitening,
@@ -37,8 +38,7 @@ _DENSENET_CHILDREN = {
     **{str(2 + 2 * number): f"features.denseblock{number}" for number in range(1, 5)},
     **{str(3 + 2 * number): f"features.transition{number}" for number in range(1, 4)},
 }
-_AUTHORS = {"max_side_px": 1024, "interpolation": "lanczos"}
-"""As their test script has it; it leaves smaller photos as they are."""
+_AUTHORS = {**AS_THEY_ARE, "interpolation": "lanczos"}
 
 
 class GeMPerChannel(nn.Module):
@@ -128,7 +128,9 @@ def _whitenings(
     if not isinstance(held, Mapping):
         return {}
     found = {}
-    for name in sorted(map(str, held), key=len, reverse=True):  # retrieval-SfM-120k before retrieval-SfM-30k
+    for name in sorted(
+        filter(_is_name, held), key=len, reverse=True
+    ):  # retrieval-SfM-120k before retrieval-SfM-30k
         pair = held[name]
         if isinstance(pair, Mapping) and isinstance(pair.get("ss"), Mapping):
             found[name] = (_whitening(file, pair["ss"], dim), _whitening(file, pair.get("ms"), dim))
@@ -140,3 +142,7 @@ def _whitening(file: PublishedFile, held: object, dim: int) -> FinalWhitening:
     if mean is None or projection is None or mean.size != dim or projection.shape != (dim, dim):
         raise file.refuse(f"a whitening in 'Lw' has no mean 'm' and projection 'P' of {dim} dimensions")
     return FinalWhitening(mean.reshape(-1), projection)
+
+
+def _is_name(key: object) -> bool:
+    return isinstance(key, str) and key.isprintable()

@@ -1,8 +1,9 @@
 """DINOv2 of its first publisher, and the place recognisers on it: SALAD and MegaLoc.
 
-timm resizes embeddings of positions its own way; here they are resized as DINOv2 does, with an offset of 0.1
-and without averaging. Checked against facebookresearch/dinov2 at commit b8931f7 (`dinov2_vits14`),
-serizba/salad at commit e593005 (its `DINOv2` and `SALAD`) and gmberton/MegaLoc at commit 1af071c (`MegaLoc`).
+timm resizes embeddings of positions as DINOv2 with registers does; for one without, they are resized here
+with an offset of 0.1 and without averaging, as there. Checked against facebookresearch/dinov2 at commit
+b8931f7 (`dinov2_vits14`, `dinov2_vits14_reg`), serizba/salad at commit e593005 (its `DINOv2` and `SALAD`)
+and gmberton/MegaLoc at commit 1af071c (`MegaLoc`).
 """
 
 import math
@@ -30,13 +31,10 @@ _UNUSED = "mask_token"
 
 
 def convert(file: PublishedFile) -> Published | None:
-    """Take a DINOv2 without registers: dinov2_vits14, vitb14 or vitl14; its class token describes."""
+    """Take dinov2_vits14, vitb14 or vitl14, with registers or without; its class token describes."""
     if not {"cls_token", _UNUSED, "blocks.0.ls1.gamma"} <= file.state.keys():
         return None
-    if "register_tokens" in file.state:
-        raise file.refuse("a DINOv2 with registers is not built; take timm:vit_small_patch14_reg4_dinov2")
-    options = {"pooling": "cls", "max_side_px": 518, "multiple_px": 14}
-    return _on_dinov2(file, "", options=options)
+    return _on_dinov2(file, "", options={"pooling": "cls", "max_side_px": 518, "multiple_px": 14})
 
 
 def convert_salad(file: PublishedFile) -> Published | None:
@@ -65,13 +63,14 @@ def _on_dinov2(
     head: nn.Module | None = None,
 ) -> Published:
     weights = {key: value for key, value in under(prefix, file.state).items() if key != _UNUSED}
+    with_registers = "register_tokens" in weights
     used = (prefix, "aggregator.")
     others = tuple(key for key in file.state if not key.startswith(used))
     return Published(
-        _name(file, weights),
-        weights,
+        _name(file, weights).replace("patch14", "patch14_reg4" if with_registers else "patch14"),
+        _name_registers(file, weights) if with_registers else weights,
         options=options,
-        trim=_resize_as_dinov2,
+        trim=None if with_registers else _resize_as_dinov2,
         pooling=pooling,
         head=head,
         left_out=(*others, *(key for key in file.state if key == prefix + _UNUSED)),
@@ -85,6 +84,16 @@ def _name(file: PublishedFile, weights: StateDict) -> str:
             f"a DINOv2 of {channels} channels is not built; {', '.join(map(str, _BACKBONES))} are"
         )
     return _BACKBONES[channels]
+
+
+def _name_registers(file: PublishedFile, weights: StateDict) -> StateDict:
+    """Bring the tokens to timm's names: there, positions are those of the patches alone."""
+    positions, token = weights["pos_embed"], weights["cls_token"]
+    if positions.ndim != 3 or positions[:, :1].shape != token.shape:
+        raise file.refuse("its positions and its class token do not fit")
+    moved = {"cls_token": token + positions[:, :1], "pos_embed": positions[:, 1:]}
+    named = {("reg_token" if key == "register_tokens" else key): value for key, value in weights.items()}
+    return {**named, **moved}
 
 
 def _resize_as_dinov2(backbone: nn.Module) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from meisho.extractors.published.base import (
+    AS_THEY_ARE,
     IMAGENET_MEAN,
     IMAGENET_STD,
     FinalWhitening,
@@ -20,7 +21,7 @@ from meisho.extractors.published.base import (
 from meisho.extractors.published.parts import L2Norm, channels_of, find_linear, find_number, name_resnet
 from meisho.extractors.stand_ins import plain_array
 
-_AUTHORS = {"max_side_px": 1024, "interpolation": "bilinear"}
+_AUTHORS = {**AS_THEY_ARE, "interpolation": "bilinear"}
 _POOLINGS = {"gem": "gem", "max": "max", "avg": "avg"}
 _POWER = 0.25
 _USED = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.", "fc.", "adpool.")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meisho.extractors.published.base import Published, PublishedFile, under
+from meisho.extractors.published.base import AS_THEY_ARE, Published, PublishedFile, under
 from meisho.extractors.published.parts import find_linear, find_number, name_resnet
 from meisho.extractors.published.pycls import CHANNELS, name_pycls
 from meisho.extractors.weights import StateDict
@@ -20,7 +20,7 @@ _LOCAL_CHANNELS = 1024
 _ASPP_CHANNELS = 512
 _DILATIONS = (6, 12, 18)
 _AUTHORS = {
-    "max_side_px": 1024,
+    **AS_THEY_ARE,
     "interpolation": "bilinear",
     "scales": (0.3535, 0.5, 0.7071, 1.0, 1.4142),
 }

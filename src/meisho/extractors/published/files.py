@@ -37,8 +37,12 @@ def read_published(path: Path) -> list[PublishedFile]:
     if path.is_dir():
         config = read_json(path / "config.json", error=WeightsError, most_bytes=_MOST_CONFIG_BYTES).values
         content = _as_mapping(path, read_content(_find_weights(path)))
-        return [*_views(path, {**content, "config": config}, _find_state(content))]
-    content = _as_mapping(path, read_content(path))
+        return views_of(path, {**content, "config": config})
+    return views_of(path, _as_mapping(path, read_content(path)))
+
+
+def views_of(path: Path, content: Mapping[str, object]) -> list[PublishedFile]:
+    """Return what `read_published` does, of what the file holds."""
     return [*_views(path, content, _find_state(content))]
 
 

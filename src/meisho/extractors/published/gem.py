@@ -1,14 +1,15 @@
 """Global descriptors of a model as its authors published it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from meisho.errors import ConfigError
 from meisho.extractors.devices import check_precision, choose_device
-from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.published.base import FinalWhitening, Published, PublishedFile, recognise
 from meisho.extractors.published.files import read_published
 from meisho.extractors.published.network import PublishedNetwork, build_published
+from meisho.extractors.published.options import PublishedOptions
 from meisho.extractors.timm_gem import TimmGeM
 
 NO_WHITENING = "none"
@@ -24,9 +25,10 @@ class PublishedGeM(TimmGeM):
     kind = "published"
 
     def __init__(
-        self, name: str, network: PublishedNetwork, options: TimmGeMOptions, *, device: str = "auto"
+        self, name: str, network: PublishedNetwork, options: PublishedOptions, *, device: str = "auto"
     ) -> None:
         super().__init__(name, network, options, device=device)
+        self.image_options = replace(self.image_options, enlarge=options.enlarge)
         if self.whitening is None and network.whitening is not None:
             self.dim = len(network.whitening.projection)
         self.remarks: tuple[str, ...] = ()
@@ -36,7 +38,7 @@ def load_torch(rest: str, *, device: str = "auto", **options: Any) -> PublishedG
     """Load a published checkpoint; see `loading.load_published`."""
     asked, _, choice = rest.partition(":")
     layout, file, published = recognise(read_published(Path(options["weights"])), asked)
-    resolved = TimmGeMOptions.from_mapping({**published.options, **options})
+    resolved = PublishedOptions.from_mapping({**published.options, **options})
     check_precision(resolved.precision, choose_device(device))
     chosen, whitening = _choose_whitening(file, published, choice, several=len(resolved.scales) > 1)
     network = build_published(published, resolved, whitening)

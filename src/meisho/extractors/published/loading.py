@@ -24,7 +24,7 @@ def load_file(path: str, *, device: str = "auto", **options: object) -> GlobalEx
 
 
 def load_published(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
-    """Load a published checkpoint; `options` are those of `TimmGeMOptions`, and replace the authors'.
+    """Load a published checkpoint; `options` are those of `PublishedOptions`, and replace the authors'.
 
     Args:
         rest: "" finds the layout by itself; else one of `LAYOUTS`, and after a colon which whitening of the

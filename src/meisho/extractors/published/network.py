@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from meisho.errors import ConfigError
+from meisho.documents import one_line
+from meisho.errors import ConfigError, WeightsError
 from meisho.extractors.backbone import create_backbone, fit_images, spread_tokens
 from meisho.extractors.network import DescriptorNetwork
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.published.base import FinalWhitening, Published
+from meisho.extractors.published.base import NOT_WHOLE, FinalWhitening, Published
 from meisho.extractors.weights import check_fit
 from meisho.layers.pooling import POOLINGS, ClassToken, RegionalGeM
 
@@ -40,7 +41,6 @@ class PublishedNetwork(DescriptorNetwork):
         self.own_pooling = published.pooling is not None
         self.local = published.local or nn.Identity()
         self.projection = published.head or nn.Identity()
-        self.dim = _outputs(self.projection) or int(getattr(pooling, "dim", self.traits.dim))
         self.scale_power, self.resizes_by_factor = published.scale_power, published.resizes_by_factor
         self.whitening = None if whitening is None else _LastLayer(whitening)
 
@@ -66,12 +66,6 @@ class PublishedNetwork(DescriptorNetwork):
         else:
             joined = super().join_scales(described, power)
         return joined if self.whitening is None else self.whitening(functional.normalize(joined))
-
-
-def _outputs(head: nn.Module) -> int | None:
-    """Return the number of outputs of the last linear layer, if there is one."""
-    outputs = [layer.out_features for layer in head.modules() if isinstance(layer, nn.Linear)]
-    return outputs[-1] if outputs else None
 
 
 class _LastLayer(nn.Module):
@@ -112,4 +106,18 @@ def build_published(
         raise ConfigError("pooling='cls': this backbone has no class token; choose gem, avg or max")
     if isinstance(network.pooling, RegionalGeM) and network.traits.prefix_tokens:
         raise ConfigError("this backbone's features are tokens, without regions; choose gem, avg, max or cls")
+    network.dim = _count_dimensions(network.eval(), options.weights)
     return network
+
+
+@torch.inference_mode()
+def _count_dimensions(network: PublishedNetwork, source: str) -> int:
+    """Describe a grey image; what does not fit together shows here, before any photo."""
+    try:
+        described = network(torch.zeros(1, 3, 64, 64))
+        network.join_scales(described[None], 1.0)
+    except NOT_WHOLE as error:
+        raise WeightsError(f"{source}: its layers do not fit together ({one_line(error, 200)})") from error
+    if described.ndim != 2 or not torch.isfinite(described).all():
+        raise WeightsError(f"{source}: gives no descriptor of finite numbers; the file may be damaged")
+    return int(described.shape[1])

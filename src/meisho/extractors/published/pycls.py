@@ -10,7 +10,7 @@ import re
 import torch
 from torch import Tensor, nn
 
-from meisho.extractors.published.base import Published, PublishedFile, under
+from meisho.extractors.published.base import AS_THEY_ARE, Published, PublishedFile, under
 from meisho.extractors.published.parts import L2Norm, find_linear, find_number, name_resnet
 from meisho.extractors.weights import StateDict
 
@@ -19,7 +19,7 @@ RELU_FLOOR = 0.014
 """SuperGlobal's "ReLUP": activations of its first stages are not less than this."""
 
 _SCALES = (0.7071, 1.0, 1.4142)
-_AUTHORS = {"max_side_px": 1024, "interpolation": "bilinear"}
+_AUTHORS = {**AS_THEY_ARE, "interpolation": "bilinear"}
 _BLOCK = re.compile(r"s(\d)\.b(\d+)\.(.+)")
 _BLOCK_PARTS = {
     **{"proj": "downsample.0", "bn": "downsample.1"},
