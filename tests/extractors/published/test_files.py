@@ -102,6 +102,15 @@ def test_parts_are_backbone_gem_and_neck(parts, tmp_path):
     np.testing.assert_allclose(extractor.extract(images), functional.normalize(slow).numpy(), atol=1e-5)
 
 
+def test_a_classifier_and_other_parts_are_not_taken_for_sscd(tmp_path):
+    state = drawn.draw_state("sscd-resnet18")
+    classes = {"backbone.fc.weight": torch.ones(1000, 512), "backbone.fc.bias": torch.ones(1000)}
+    with pytest.raises(WeightsError, match="of no layout"):
+        recognise(views_of(tmp_path / "m.pth", {**state, **classes}))
+    layout, _, published = recognise(views_of(tmp_path / "m.pth", {**state, "pool.p": torch.ones(1)}))
+    assert layout == "parts" and published.left_out == ("backbone.fc.weight", "backbone.fc.bias")
+
+
 def test_what_is_left_out_is_told(parts, tmp_path, capsys):
     path = tmp_path / "parts.pth"
     torch.save({"state_dict": {**under("model.", parts), **OTHERS}, "arch": "test_resnet"}, path)

@@ -11,6 +11,7 @@ from meisho.extractors.weights import StateDict
 _AUTHORS = {"p": 3.0, "max_side_px": 320, "interpolation": "bilinear"}
 """GeM's power of all published files; they are fed with 288 px on the shorter side, or 320 x 320 px."""
 
+_IMAGENET_CLASSES = 1000
 _STEM = {"0.": "conv1.", "1.": "bn1."}
 _CLASSY_STEM = "backbone.initial_block._module."
 _CLASSY = {
@@ -28,11 +29,9 @@ def convert(file: PublishedFile) -> Published | None:
     """Take a file of weights: .torchvision.pt or .classy.pt."""
     if f"{_CLASSY_STEM}0.weight" in file.state and "embeddings.1.weight" in file.state:
         weights, layer = _name_classy(file.state), "embeddings.1"
-    elif {"backbone.conv1.weight", "backbone.layer4.0.conv1.weight", "backbone.fc.bias"} <= file.state.keys():
+    elif _is_torchvision(file.state):
         weights, layer = under("backbone.", file.state), "backbone.fc"
     else:
-        return None
-    if any(key.startswith("head.") for key in file.state) or "projection.weight" in file.state:
         return None
     weights = {key: value for key, value in weights.items() if not key.startswith("fc.")}
     backbone = name_resnet(weights, file.path)
@@ -43,6 +42,13 @@ def convert(file: PublishedFile) -> Published | None:
         head=find_linear(file.state, layer, channels_of(backbone), file.path),
         left_out=tuple(key for key in file.state if not key.startswith(("backbone.", "embeddings."))),
     )
+
+
+def _is_torchvision(state: StateDict) -> bool:
+    """Say whether all is one ResNet with a linear layer that is no classifier of ImageNet."""
+    held = {"backbone.conv1.weight", "backbone.layer4.0.conv1.weight", "backbone.fc.bias"} <= state.keys()
+    alone = all(key.startswith("backbone.") for key in state)
+    return held and alone and state["backbone.fc.bias"].shape != (_IMAGENET_CLASSES,)
 
 
 def _name_classy(state: StateDict) -> StateDict:
