@@ -34,6 +34,7 @@ from meisho.extractors.checkpoint import remove_whitening
 from meisho.extractors.local_checkpoint import find_local
 from meisho.extractors.onnx_file import OnnxFile
 from meisho.extractors.options import TimmGeMOptions
+from meisho.extractors.published.files import read_published
 from meisho.extractors.state_file import read_state_file
 from meisho.extractors.weights import read_state_dict
 from meisho.fetching.archives import Member
@@ -148,6 +149,18 @@ def write_pickle(path):
 
 def write_old_state(path):
     torch.save(STATE, path, _use_new_zipfile_serialization=False)
+
+
+def write_published(path):
+    """Write what cirtorch does: facts, weights, and a whitening in NumPy's arrays."""
+    whitening = {kind: {"m": np.zeros((2, 1)), "P": np.eye(2)} for kind in ("ss", "ms")}
+    meta = {"architecture": "resnet18", "pooling": "gem", "Lw": {"retrieval-SfM-120k": whitening}}
+    torch.save({"meta": meta, "state_dict": STATE, "min_loss": np.float64(0.5)}, path)
+
+
+def write_published_folder(path):
+    path.write_text(json.dumps({"architecture": "test_resnet"}))
+    safetensors.numpy.save_file({"a": np.eye(3, dtype=np.float32)}, path.with_name("model.safetensors"))
 
 
 def write_collection(path):
@@ -396,6 +409,12 @@ READERS = {
         lambda path: find_local(str(path.parent), {}, ["delg"]),
     ),
     "extractors/onnx_file.py": ("m.onnx", write_onnx, describe_one),
+    "extractors/published/files.py": ("m.pth", write_published, read_published),
+    "extractors/published/files.py: folder": (
+        "config.json",
+        write_published_folder,
+        lambda path: read_published(path.parent),
+    ),
     "extractors/state_file.py": ("s.pth", write_old_state, read_state_file),
     "extractors/weights.py: safetensors": (
         "w.safetensors",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import meisho.extractors.base as base
 from meisho.arrays import Float32Array, UInt8Array
@@ -52,11 +53,23 @@ def make_onnx(folder):
     return load_extractor(f"onnx:{folder / 'model.onnx'}")
 
 
+def make_published(folder):
+    """Write a backbone in parts, as a training script saves them."""
+    from meisho.extractors.backbone import create_backbone
+
+    backbone = create_backbone("test_resnet", seed=3)
+    neck = {"weight": torch.eye(24, backbone.num_features), "bias": torch.linspace(-1, 1, 24)}
+    content = {"backbone": backbone.state_dict(), "arch": "test_resnet", "p": 2.5, "neck": neck}
+    torch.save(content, folder / "parts.pth")
+    return load_extractor(str(folder / "parts.pth"), device="cpu")
+
+
 EXAMPLES = {
     "default": make_default,
     "timm": make_timm,
     "onnx": make_onnx,
     "checkpoint": make_checkpoint,
+    "published": make_published,
     "ensemble": make_ensemble,
 }
 

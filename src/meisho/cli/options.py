@@ -106,8 +106,8 @@ class ModelChoice:
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="default, timm:NAME, onnx:FILE, a checkpoint's folder, or several: "
-            "ensemble:default*2+timm:NAME.",
+            help="default, timm:NAME, onnx:FILE, a checkpoint's folder, a checkpoint as its authors "
+            "published it, or several: ensemble:default*2+timm:NAME.",
         ),
     ] = None
     weights: Weights = None
@@ -144,7 +144,10 @@ class ModelChoice:
 
         if self.precision == "bf16" and (warning := why_slow_in_bf16(self.device)):
             note(warning)
-        return load_extractor(_absolute(self.model) or "default", device=self.device, **self.options)
+        extractor = load_extractor(_absolute(self.model) or "default", device=self.device, **self.options)
+        for remark in getattr(extractor, "remarks", ()):  # of a published checkpoint: what is not used of it
+            note(remark)
+        return extractor
 
     def load_for(self, collection: Path) -> "GlobalExtractor":
         """Load the model asked for; where none is, the one that the collection was made with."""

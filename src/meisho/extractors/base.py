@@ -26,6 +26,7 @@ EXTRACTORS: dict[str, str] = {
     "default": "meisho.extractors.timm_models:load_default",
     "timm": "meisho.extractors.timm_models:load_timm",
     "onnx": "meisho.extractors.onnx_file:load_onnx",
+    "published": "meisho.extractors.published.loading:load_published",
     "checkpoint": "meisho.extractors.checkpoint:load_checkpoint",
     "ensemble": "meisho.extractors.ensemble:load_ensemble",
 }
@@ -62,7 +63,7 @@ def load_extractor(model: str = "default", **options: object) -> GlobalExtractor
     Args:
         model: "default" (EfficientNet-Lite2 + GeM, offline, without torch), "timm:NAME" (any timm backbone,
             such as "timm:resnet34"), a checkpoint directory, "onnx:FILE" (of `meisho export`, without torch),
-            or several of them: "ensemble:default+timm:resnet34".
+            a checkpoint as its authors published it, or several: "ensemble:default+timm:resnet34".
         **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
 
     Raises:

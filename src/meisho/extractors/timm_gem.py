@@ -16,7 +16,6 @@ from meisho.extractors.network import DescriptorNetwork, build_network
 from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
 from meisho.extractors.timm_parts import SHAPE_STEP_PX, describe_batch, image_options_of, trace_origin
 from meisho.extractors.weights import digest_state
-from meisho.layers.pooling import pool_scales
 
 CPU_IMAGES_AT_ONCE = 2
 """On a CPU the activations of few images stay in its cache: 2 at once take half the time of 16, per image."""
@@ -34,6 +33,9 @@ class TimmGeM:
         device: Where it runs.
     """
 
+    kind = "timm"
+    """The first word of its specification."""
+
     def __init__(
         self, name: str, network: DescriptorNetwork, options: TimmGeMOptions, *, device: str = "auto"
     ) -> None:
@@ -43,7 +45,8 @@ class TimmGeM:
         multiple = options.multiple_px or _shape_step(network.traits.multiple_px)
         options = replace(options, multiple_px=multiple, projection_dim=_projection_dim(network))
         self.image_options = image_options_of(options)
-        self.provenance, self.whitening = trace_origin(name, options, digest_state(network.state_dict()))
+        model, digest = f"{self.kind}:{name}", digest_state(network.state_dict())
+        self.provenance, self.whitening = trace_origin(model, options, digest)
         self.dim = network.dim if self.whitening is None else self.whitening.dim
         self._scales = options.scales
         self._scale_power = SCALE_POWERS.get(options.pooling, 1.0)
@@ -70,8 +73,10 @@ class TimmGeM:
         pixels = torch.from_numpy(np.array(images, order="C"))  # a copy: torch warns of read-only arrays
         pixels = pixels.to(self.device).permute(0, 3, 1, 2).float()  # channels_last by its strides
         pixels = pixels * self._gain + self._bias
-        described = torch.stack([self._describe(_resize(pixels, scale)) for scale in self._scales])
-        pooled: Float32Array = pool_scales(described, self._scale_power).cpu().numpy()
+        described = torch.stack(
+            [self._describe(self.network.resize(pixels, scale)) for scale in self._scales]
+        )
+        pooled: Float32Array = self.network.join_scales(described, self._scale_power).cpu().numpy()
         return pooled
 
     def _describe(self, pixels: Tensor) -> Tensor:
@@ -89,14 +94,6 @@ class TimmGeM:
                 f"{self.provenance.extractor} failed on an image of {width} × {height} px ({error}); "
                 "if it takes only sides that are multiples of 32, set multiple_px=32"
             ) from error
-
-
-def _resize(pixels: Tensor, scale: float) -> Tensor:
-    """Resize as cirtorch's extract_ms does (bilinear), but not to nothing."""
-    if scale == 1:
-        return pixels
-    size = [max(1, int(side * scale)) for side in pixels.shape[-2:]]
-    return functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False)
 
 
 def _shape_step(patch_px: int) -> int:
@@ -134,10 +131,10 @@ def to_torch(extractor: GlobalExtractor, *, device: str = "auto") -> TimmGeM:
     Raises:
         InputError: It is of another kind, or was made from an exported file, which torch cannot read.
     """
-    if isinstance(extractor, TimmGeM):
-        return extractor
     provenance = extractor.provenance
     kind, _, name = provenance.extractor.partition(":")
+    if isinstance(extractor, TimmGeM) and kind == "timm":
+        return extractor
     options = provenance.values
     if kind != "timm" or options["weights"].endswith(".onnx"):
         raise InputError(f"{provenance.extractor}: is no timm model or checkpoint that torch can load")

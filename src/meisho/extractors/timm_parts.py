@@ -65,11 +65,11 @@ def image_options_of(options: TimmGeMOptions) -> ImageOptions:
     )
 
 
-def trace_origin(name: str, options: TimmGeMOptions, digest: str) -> tuple[Provenance, Whitening | None]:
+def trace_origin(model: str, options: TimmGeMOptions, digest: str) -> tuple[Provenance, Whitening | None]:
     """Return the provenance of descriptors, and the whitening that comes at their end, if any.
 
     Args:
-        name: timm's name of the backbone.
+        model: Its specification: "timm:NAME".
         options: All of them resolved; its whitening is loaded.
         digest: Digest of the weights before the whitening.
 
@@ -77,14 +77,14 @@ def trace_origin(name: str, options: TimmGeMOptions, digest: str) -> tuple[Prove
         WeightsError: The whitening cannot be read.
         MismatchError: It was fitted on other descriptors.
     """
-    plain = describe_origin(name, replace(options, whitening=None), digest)
+    plain = describe_origin(model, replace(options, whitening=None), digest)
     if options.whitening is None:
         return plain, None
     whitening = Whitening.load(Path(options.whitening))
     whitening.check_source(plain)
-    return describe_origin(name, options, whitening.digest_after(plain)), whitening
+    return describe_origin(model, options, whitening.digest_after(plain)), whitening
 
 
-def describe_origin(name: str, options: TimmGeMOptions, digest: str) -> Provenance:
+def describe_origin(model: str, options: TimmGeMOptions, digest: str) -> Provenance:
     """Return the provenance of descriptors, `digest` being that of all their weights."""
-    return Provenance.from_options(f"timm:{name}", asdict(options), digest)
+    return Provenance.from_options(model, asdict(options), digest)

@@ -19,6 +19,7 @@ from meisho.array_files import check_growth
 from meisho.documents import is_there, one_line
 from meisho.errors import MissingFileError, WeightsError
 from meisho.extractors.digest import digest_entries
+from meisho.extractors.stand_ins import standing_in
 
 StateDict = dict[str, Tensor]
 
@@ -42,31 +43,43 @@ def read_state_dict(path: Path) -> StateDict:
     Raises:
         WeightsError: There is no such file, or it holds something else.
     """
+    return strip_wrappers(_unwrap(path, read_content(path)))
+
+
+def read_content(path: Path) -> object:
+    """Read all that such a file holds, of a checkpoint also what lies beside the weights.
+
+    Raises:
+        WeightsError: There is no such file, or it is of another kind.
+    """
     if not is_there(path):
         raise MissingFileError(f"{path}: no such weights file; give a .safetensors or .pth file")
     try:
         if path.stat().st_size == 0:
             raise ValueError("it is empty")
-        content = load_file(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+        return load_file(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
     except Exception as error:  # broken bytes end in IndexError, TypeError, AssertionError, struct.error, ...
         raise WeightsError(
             f"{path}: not a safetensors file or a weights-only checkpoint ({true_reason(error)}); "
             "save it again with safetensors.torch.save_file(model.state_dict(), path)"
         ) from error
-    return _strip_wrappers(_unwrap(path, content))
 
 
 def _read_checkpoint(path: Path) -> object:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             check_growth(archive, path.stat().st_size)
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise ValueError(
+                    "it is TorchScript, a program, which is not run; take the file of its weights"
+                )
             for name in archive.namelist():
                 if name.endswith("/data.pkl"):
                     _refuse_long_names(io.BytesIO(archive.read(name)))
     else:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             _refuse_long_names(content)  # a file reserves what a pickle says; a map gives what is there
-    with warnings.catch_warnings(action="ignore"):  # of what older torch wrote; it is read all the same
+    with standing_in(), warnings.catch_warnings(action="ignore"):  # of what older torch wrote; it is read
         state: object = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
@@ -109,20 +122,21 @@ def _unwrap(path: Path, content: object) -> StateDict:
             break
     if not isinstance(content, dict) or not content:
         raise WeightsError(f"{path}: holds no state dict (name -> tensor)")
-    wrong = [f"{one_line(k, 80)} ({type(v).__name__})" for k, v in content.items() if not _is_weight(k, v)]
+    wrong = [f"{one_line(k, 80)} ({type(v).__name__})" for k, v in content.items() if not is_weight(k, v)]
     if wrong:
         raise WeightsError(f"{path}: holds no state dict (name -> tensor); not tensors: {_some(wrong)}")
     return dict(content)
 
 
-def _is_weight(name: object, value: object) -> bool:
+def is_weight(name: object, value: object) -> bool:
     """Say whether it is a name and a plain tensor: no sparse one, none without content."""
     plain = isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu"
     return isinstance(name, str) and plain
 
 
-def _strip_wrappers(state: StateDict) -> StateDict:
-    while wrapper := next((w for w in _WRAPPERS if all(k.startswith(w) for k in state)), None):
+def strip_wrappers(state: StateDict) -> StateDict:
+    """Take off the prefixes that wrappers put before every key."""
+    while state and (wrapper := next((w for w in _WRAPPERS if all(k.startswith(w) for k in state)), None)):
         state = {k.removeprefix(wrapper): v for k, v in state.items()}
     return state
 
