@@ -234,9 +234,7 @@ run_leaderboard(settings, Path("out"), means=Means(lambda e: Describer(e, num_wo
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 @pytest.mark.parametrize("sign", ["SIGKILL", "SIGTERM", "SIGINT"])
-@pytest.mark.parametrize(
-    ("stage", "number", "kept"), [("cells", 1, 1), ("cells", 3, 3), ("search", 0, 0)]
-)
+@pytest.mark.parametrize(("stage", "number", "kept"), [("cells", 1, 1), ("cells", 3, 3), ("search", 0, 0)])
 def test_a_kill_loses_one_cell_at_most(run, place, city, finished, stage, number, kept, sign):
     write(city, chains=QUICK)
     ended = subprocess.run([sys.executable, "-c", KILLED, stage, str(number), sign], capture_output=True)
@@ -302,7 +300,11 @@ distractors = "more"
     assert sizes == [sizes[0]] * 5 + [sizes[0] + added] * 5
     plain, more = cells[0]["headline"]["value"], cells[5]["headline"]["value"]
     assert more < plain  # each query meets its own photo, which counts as wrong
-    assert len(list(Path("out/cities").glob("[!.]*"))) == 1
+    (drawn,) = Path("out/cities").glob("[!.]*")
+    words = ("--root", drawn, "--distractors", "more", "--size", 64, "--workers", 0, "--to", "alone")
+    code, _, err = run("evaluate", "toycity", *words)
+    assert code == 0, err
+    assert load_report("alone") == load_report(Path("out") / cells[5]["folder"])
 
 
 WRONG = {
@@ -343,7 +345,7 @@ WRONG = {
         "{all}[[datasets]]\nname = 'b'\ndataset = 'toycity'\nroot = '{city}'\ndistractors = '{city}'\n",
         "name a folder of distractors alone",
     ),
-    "a model that is none": ("{all}[[models]]\nmodel = 'defalt'\n", "did you mean 'default'"),
+    "a model that is none": ("{all}[[models]]\nmodel = 'defalt'\n", "Did you mean 'default'"),
     "an option that is none": (
         "{all}[[models]]\nname = 'm'\nmodel = 'default'\noptions = { size = 3 }\n",
         "the nearest is 'max_side_px'",
@@ -366,7 +368,7 @@ WRONG = {
     "local features for nothing": ("{all}[[chains]]\nrerank = 'dba'\nlocal = 'sift'\n", "leave local"),
     "local features that are none": (
         "{all}[[chains]]\nrerank = 'geometric'\nlocal = 'shift'\n",
-        "'sift'",
+        "no local feature extractor is called 'shift'",
     ),
     "random without a plain row": (
         "{datasets}{models}[[chains]]\nrerank = 'dba'\n",

@@ -25,7 +25,7 @@ def add_distractors(dataset: Dataset, folder: Path) -> Dataset:
     Raises:
         DatasetError: The folder is missing, holds no photo, or holds photos of the data set itself.
     """
-    found = photos_below(folder)
+    found = photos_below(folder.expanduser())
     if not found:
         raise DatasetError(f"{folder}: no photo below it to add to {dataset.name}; put the distractors there")
     own = {photo.path.resolve() for photo in (*dataset.database, *dataset.queries)}

@@ -70,7 +70,7 @@ def row_texts(row: Row) -> tuple[str, str, str, str, str, str, str]:
     """Return a row's figure, difference, p and four costs in words; "" where there is none."""
     report = row.cell.report
     if report is None:
-        return (f"failed: {printable(row.cell.failure)}", *("",) * 6)  # type: ignore[return-value]
+        return (f"failed: {printable(row.cell.failure)}", *("",) * 6)
     costs = row.cell.costs
     return (
         report.headline.text,

@@ -14,9 +14,9 @@ from meisho.descriptors import Provenance
 from meisho.documents import read_json
 from meisho.errors import InputError, MeishoError
 from meisho.evaluate.leaderboard import Cell, Costs
+from meisho.evaluate.protocols import row_groups
 from meisho.evaluate.report import Report, load_report
 from meisho.files import write_text
-from meisho.ground_truth import GradedGroundTruth
 from meisho.photos import Photo
 from meisho.planning import size_and_times
 
@@ -56,9 +56,7 @@ def digest_dataset(dataset: Dataset) -> str:
         for line in _photo_lines(photos):
             digest.update(line)
         digest.update(b"\n")
-    truth = dataset.ground_truth
-    graded = isinstance(truth, GradedGroundTruth)
-    for group in (truth.easy, truth.hard, truth.junk) if graded else (truth.positives, truth.junk):
+    for group in row_groups(dataset.ground_truth):
         for rows in group:
             digest.update(np.concatenate([[len(rows)], rows]).astype("<i8").tobytes())
     return digest.hexdigest()

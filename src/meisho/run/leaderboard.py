@@ -84,11 +84,15 @@ def run_leaderboard(
     means = means or Means()
     models = [_check_model(entry, means, source) for entry in settings.models]
     chains = [_check_chain(entry, means, source) for entry in settings.chains]
+    there = [entry for entry in settings.datasets if not _is_to_be_drawn(entry, to)]
+    loaded = {entry.name: _load(entry, to, source) for entry in there}
+    board = _Board(settings, to, means, progress)
+    cells: list[Cell] = []
     for entry in settings.datasets:
-        if not _is_to_be_drawn(entry, to):
-            _load(entry, to, source)
-    board = _Board(settings, to, means, source, progress)
-    cells = [cell for entry in settings.datasets for cell in board.make(entry, models, chains)]
+        if entry.name not in loaded:
+            _draw(entry, to, progress)
+        dataset = loaded.get(entry.name) or _load(entry, to, source)
+        cells += [replace(cell, dataset=entry.name) for cell in board.make(dataset, models, chains)]
     return Leaderboard.of(cells, settings.baseline, seed=settings.seed)
 
 
@@ -118,26 +122,20 @@ class _Chain:
 class _Board:
     """A leaderboard under way."""
 
-    def __init__(
-        self, settings: LeaderboardSettings, to: Path, means: Means, source: str, progress: Progress
-    ) -> None:
-        self._settings, self._to, self._means, self._source = settings, to, means, source
-        self._progress = progress
+    def __init__(self, settings: LeaderboardSettings, to: Path, means: Means, progress: Progress) -> None:
+        self._settings, self._to, self._means, self._progress = settings, to, means, progress
         per_dataset = sum(len(settings.chains_of(model)) for model in settings.models)
         self._done, self._total = 0, per_dataset * len(settings.datasets)
 
-    def make(self, entry: DatasetEntry, models: list[_Model], chains: list[_Chain]) -> Iterator[Cell]:
+    def make(self, dataset: Dataset, models: list[_Model], chains: list[_Chain]) -> Iterator[Cell]:
         """Yield the cells of a data set, those that were kept and those that are made now."""
-        if _is_to_be_drawn(entry, self._to):
-            _draw(entry, self._to, self._progress)
-        dataset = _load(entry, self._to, self._source)
         on = _OnDataset(self._to, self._means, self._settings.seed, self._progress, dataset)
         for model in models:
             known = {chain.name for chain in self._settings.chains_of(model.entry)}
             for cell in on.make(model, [chain for chain in chains if chain.entry.name in known]):
                 self._done += 1
                 self._progress("cells", self._done, self._total)
-                yield replace(cell, dataset=entry.name)
+                yield cell
 
 
 class _OnDataset:
@@ -206,17 +204,17 @@ class _OnDataset:
             self._found[chain.local] = find_local_evidence(
                 self._dataset,
                 tiny,
-                self._collection(chain.local),
+                self._collection(chain.local, tiny.provenance),
                 local,
                 device=means.device,
                 progress=self._progress,
             )
         return self._found[chain.local]
 
-    def _collection(self, provenance: Provenance) -> Path:
-        """Return the collection of the data set by a model or by local features."""
+    def _collection(self, *made_by: Provenance) -> Path:
+        """Return the collection of the data set by a model, or by local features and a model."""
         places = [self._dataset.name, str(self._dataset.root.absolute())]
-        return self._to / COLLECTIONS / digest_of([*places, asdict(provenance)])[:32]
+        return self._to / COLLECTIONS / digest_of([*places, *map(asdict, made_by)])[:32]
 
 
 @dataclass(frozen=True)
@@ -319,7 +317,7 @@ def _load(entry: DatasetEntry, to: Path, source: str) -> Dataset:
             build_toycity(root, **asdict(entry.city))  # draws nothing: it refuses another city that is there
         dataset = load_dataset(entry.dataset, root)
         if entry.distractors is not None:
-            dataset = add_distractors(dataset, entry.distractors.expanduser())
+            dataset = add_distractors(dataset, entry.distractors)
         check_photos(dataset)
     return dataset
 
