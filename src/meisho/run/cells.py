@@ -31,8 +31,8 @@ def digest_cell(
     """Return the digest of what makes a cell: any other photo, option, weight or version is another cell.
 
     Args:
-        dataset_digest: Of `digest_dataset`.
-        provenance: Of the model.
+        dataset_digest: The data set, see `digest_dataset`.
+        provenance: The model and its options.
         chain: Every option of the chain, `Chain.full_text`; "" for none.
         local: Provenance of the local features that it looks at.
         seed: Seeds the bootstrap of the intervals.
