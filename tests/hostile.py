@@ -133,6 +133,7 @@ def make_place(folder):
         (folder / name).write_text("[" * 5000)
     (folder / "bundle/bundle.json").write_text('{"models": 3}')
     (folder / "recipe.toml").write_text('[data]\ndataset = "folder"\nroot = "missing"\n')
+    (folder / "board.toml").write_text(BOARD)
     (folder / "split.csv").write_text("file,label,landmark\na.jpg,x,0\n")
     (folder / "manifest.json").write_text(MANIFEST)
     (folder / "loop").symlink_to("loop")
@@ -144,6 +145,10 @@ def make_place(folder):
     index_folder(folder / "photos", folder / "c", describer)
 
 
+BOARD = """models = [{ model = "random" }]
+chains = [{ rerank = "none" }]
+datasets = [{ dataset = "folder", root = "labelled" }]
+"""
 MANIFEST = """{
  "name": "street", "title": "A street", "licence": "CC0", "homepage": "http://localhost/street",
  "files": [{"path": "train.csv", "size_bytes": 10, "urls": []}]
@@ -153,6 +158,7 @@ BASES = {
     ("match",): ["a.jpg", "photos/1.jpg"],
     ("index",): ["photos", "--to", "new", "--size", "32", "--workers", "0"],
     ("whiten",): ["photos", "--to", "new.safetensors", "--size", "32", "--workers", "0"],
+    ("leaderboard",): ["board.toml", "--to", "new"],
     ("evaluate",): ["folder", "--root", "labelled", "--model", "random", "--to", "new"],
     ("add",): ["c", "photos/0.jpg"],
     ("remove",): ["c", "1.jpg"],

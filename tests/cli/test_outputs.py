@@ -30,6 +30,13 @@ dataset = "folder"
 root = "labelled"
 """
 
+BOARD = """models = [{ model = "random" }]
+chains = [{ rerank = "none" }]
+[[datasets]]
+dataset = "folder"
+root = "labelled"
+"""
+
 GLD = ("submit", "gld-retrieval", "--queries", "photos", "--database", "photos")
 WRITES = {
     "search --html": ["search", "c", "a.jpg", "--html", "OUT.html"],
@@ -68,6 +75,10 @@ WRITES |= {
     for name in ("run.toml", "report.json", "per_query.csv", "report.html", "report_matches/matches-a-1.jpg")
 }
 WRITES |= {
+    f"leaderboard --to: {name}": ["leaderboard", "board.toml", "--to", f"OUT>OUT/{name}"]
+    for name in ("leaderboard.md", "leaderboard.csv", "leaderboard.json")
+}
+WRITES |= {
     f"evaluate --sweep: {name}": [
         *("evaluate", "folder", "--root", "labelled", "--sweep", "--to", f"OUT>OUT/{name}")
     ]
@@ -104,7 +115,8 @@ READS = {
     "search": {"collection", "queries", "weights", "whitening"},
     "match": {"query", "database"},
     "groups": {"collection"},
-    "evaluate": {"root", "compare", "config", "whitening"},
+    "evaluate": {"root", "distractors", "compare", "config", "whitening"},
+    "leaderboard": {"file"},
     "whiten": {"photos"},
     "serve": {"collections", "token_file"},
     "gld-retrieval": {"queries", "database", "sample", "solution"},
@@ -148,6 +160,7 @@ def made(tmp_path_factory):
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(folder / "photos/0.jpg", folder / name)
     (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "board.toml").write_text(BOARD)
     describer = Describer(load_extractor("default", max_side_px=32), num_workers=0)
     local = LocalDescriber(load_local_extractor("sift"), num_workers=0)
     index_folder(folder / "photos", folder / "c", describer, IndexOptions(local=local))
@@ -341,6 +354,7 @@ def test_what_meisho_wrote_is_written_anew(run, place):
             "e/run.toml",
         ),
         (["evaluate", "folder", "--root", "labelled", "--model", "random", "--to", "r"], "r/report.html"),
+        (["leaderboard", "board.toml", "--to", "b"], "b/leaderboard.md"),
         (
             [
                 *("submit", "gld-retrieval", "--queries", "photos", "--database", "photos", "--to", "s.csv"),

@@ -49,6 +49,7 @@ COMMANDS = {
     "serve": "meisho.cli.serve",
     "groups": "meisho.cli.groups",
     "evaluate": "meisho.cli.evaluate",
+    "leaderboard": "meisho.cli.leaderboard",
     "datasets": "meisho.cli.datasets_look",
     "train": "meisho.cli.train",
     "export": "meisho.cli.export",

@@ -36,7 +36,10 @@ Chains = Annotated[
     ),
 ]
 
-
+Distractors = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Photos added to the database, right for no query: R1M."),
+]
 OptionalSeed = Annotated[
     int | None,
     typer.Option(
@@ -58,6 +61,7 @@ def evaluate(
     root: Annotated[
         Path | None, typer.Option(metavar="PATH", help="The data set's folder, or the CSV file.")
     ] = None,
+    distractors: Distractors = None,
     to: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder for the report and descriptors. Default: runs/DATASET."),
@@ -96,7 +100,8 @@ def evaluate(
         return
     settings = _settings(
         config,
-        {"dataset": dataset, "root": root, "model": choice.model, "local": local, "seed": seed},
+        {"dataset": dataset, "root": root, "distractors": distractors}
+        | {"model": choice.model, "local": local, "seed": seed},
         choice.options,
         rerank or [],
         sweep=sweep,
@@ -159,7 +164,6 @@ def _run(
     *,
     as_json: bool,
 ) -> None:
-    from meisho.datasets.base import load_dataset
     from meisho.extractors.base import load_extractor
     from meisho.rerank.chain import build_chain, parse_chain
     from meisho.run.evaluating import evaluate_dataset, evaluate_random
@@ -168,7 +172,7 @@ def _run(
     local = choice.local_describer(settings.local)
     if to:
         check_evaluation(to)
-    loaded = load_dataset(settings.dataset, settings.root)
+    loaded = _load_dataset(settings)
     to = to or _folder_of(settings, loaded)
     check_evaluation(to)
     if settings.model == "random":
@@ -207,7 +211,6 @@ def _run_sweep(
     *,
     as_json: bool,
 ) -> None:
-    from meisho.datasets.base import load_dataset
     from meisho.extractors.base import load_extractor
     from meisho.rerank.chain import build_chain
     from meisho.rerank.grid import expand_grid
@@ -218,7 +221,7 @@ def _run_sweep(
     if to:
         check_outputs(to, _SWEEP_FILES)
     local = choice.local_describer(settings.local)
-    loaded = load_dataset(settings.dataset, settings.root)
+    loaded = _load_dataset(settings)
     to = to or _folder_of(settings, loaded)
     check_outputs(to, _SWEEP_FILES)
     extractor = load_extractor(settings.model, device=choice.device, **settings.options)
@@ -257,8 +260,17 @@ def _draw_sweep(sweep: "Sweep", path: Path) -> Path | None:
     return path
 
 
+def _load_dataset(settings: "EvaluationSettings") -> "Dataset":
+    from meisho.datasets.base import load_dataset
+    from meisho.datasets.distractors import add_distractors
+
+    loaded = load_dataset(settings.dataset, settings.root)
+    return add_distractors(loaded, settings.distractors) if settings.distractors else loaded
+
+
 def _folder_of(settings: "EvaluationSettings", loaded: "Dataset") -> Path:
-    name = loaded.name if settings.dataset in ("folder", "csv") else settings.dataset
+    names_itself = settings.dataset in ("folder", "csv") or settings.distractors
+    name = loaded.name if names_itself else settings.dataset
     return Path("runs") / (f"{name}-random" if settings.model == "random" else name)
 
 

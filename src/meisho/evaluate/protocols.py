@@ -102,13 +102,14 @@ def digest_of(ranking: Ranking, ground_truth: GroundTruth | GradedGroundTruth) -
     for ids in (ranking.query_ids, ranking.database_ids):
         for start in range(0, len(ids), _IDS_AT_ONCE):
             digest.update(repr(ids[start : start + _IDS_AT_ONCE]).encode("utf-8", "surrogateescape"))
-    for group in _row_groups(ground_truth):
+    for group in row_groups(ground_truth):
         for rows in group:
             digest.update(np.concatenate([[len(rows)], rows]).astype("<i8").tobytes())
     return digest.hexdigest()
 
 
-def _row_groups(ground_truth: GroundTruth | GradedGroundTruth) -> tuple[Rows, ...]:
+def row_groups(ground_truth: GroundTruth | GradedGroundTruth) -> tuple[Rows, ...]:
+    """Return the rows of each kind of answer: easy, hard and junk, or positives and junk."""
     if isinstance(ground_truth, GradedGroundTruth):
         return ground_truth.easy, ground_truth.hard, ground_truth.junk
     return ground_truth.positives, ground_truth.junk

@@ -38,6 +38,7 @@ class EvaluationSettings:
         model: A model, as `meisho index --model` takes it.
         options: Options of the model.
         local: Local features for reranking: sift, xfeat, aliked or the folder of trained ones; None for none.
+        distractors: A folder of photos that are added to the database and are right for no query.
         rerank: One table for each reranker, in order: its name and its options.
         sweep: Chains to compare, as `--rerank` takes them; a value may be several, "alpha-qe:k=5|10".
         seed: Seeds the bootstrap of the intervals.
@@ -48,6 +49,7 @@ class EvaluationSettings:
     model: str = "default"
     options: dict[str, object] = field(default_factory=dict)
     local: str | None = None
+    distractors: Path | None = None
     rerank: tuple[dict[str, object], ...] = ()
     sweep: tuple[str, ...] = ()
     seed: int = 0

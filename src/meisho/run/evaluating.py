@@ -87,12 +87,14 @@ def evaluate_dataset(
         MismatchError: The collection was made with another model, option or photo folder.
     """
     walk = _Walk(dataset, describer, collection_path, local, seed, progress, device)
-    plain, evidence = walk.search(chain.depth if chain else 0)
+    depth = chain.depth if chain else 0
+    searched = walk.search(depth)
+    plain, evidence = searched.score(depth), searched.evidence
     if chain is None:
         return plain
     progress("rerank", 0, 1)
     if chain.needs_local:
-        evidence = replace(evidence, local=walk.find_local_evidence(plain.ranking))
+        evidence = replace(evidence, local=walk.find_local_evidence().features)
     reranked = _rerank_each_setup(plain, chain, chain.rerank, evidence, seed=seed)
     progress("rerank", 1, 1)
     return replace(reranked, pairs=stored_pairs(dataset.queries, evidence, chain))
@@ -127,18 +129,127 @@ def sweep_dataset(
         MeishoError: As by `evaluate_dataset`.
     """
     walk = _Walk(dataset, describer, collection_path, local, seed, progress, device)
-    plain, evidence = walk.search(max((chain.depth for chain in chains.values()), default=0))
-    features, local_bytes = None, 0.0
-    if any(chain.needs_local for chain in chains.values()):
-        features = walk.find_local_evidence(plain.ranking)
-        local_bytes = Collection.open(collection_path).local_size_bytes / max(len(dataset.database), 1)
-    entries = [SweepEntry("", plain.report)]
+    searched = walk.search(max((chain.depth for chain in chains.values()), default=0))
+    needs_local = any(chain.needs_local for chain in chains.values())
+    found = walk.find_local_evidence() if needs_local else None
+    entries = [searched.enter("")]
     for number, (name, chain) in enumerate(chains.items()):
         progress("rerank", number, len(chains))
-        fresh = Evidence(evidence.queries, evidence.database, features)
-        entries.append(_sweep_entry(name, plain, chain, fresh, local_bytes, seed=seed))
+        entries.append(searched.enter(name, chain, found))
     progress("rerank", len(chains), len(chains))
     return Sweep(tuple(entries))
+
+
+def search_dataset(
+    dataset: Dataset,
+    describer: Describer,
+    collection_path: Path,
+    *,
+    depth: int = 0,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> "Searched":
+    """Describe and search a data set once, for any number of chains.
+
+    Args:
+        dataset: As for `evaluate_dataset`, like what is not named here.
+        describer: Describes its photos.
+        collection_path: The collection of its database.
+        depth: The most that a chain will look at, `Chain.depth`.
+        seed: Seeds the bootstrap of the intervals.
+        progress: Called as photos are done.
+
+    Raises:
+        MeishoError: As by `evaluate_dataset`.
+    """
+    return _Walk(dataset, describer, collection_path, None, seed, progress, "auto").search(depth)
+
+
+def find_local_evidence(
+    dataset: Dataset,
+    describer: Describer,
+    collection_path: Path,
+    local: LocalDescriber,
+    *,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> "LocalEvidence":
+    """Find the local features of a data set, whatever model its photos will be searched by.
+
+    Args:
+        dataset: As for `evaluate_dataset`, like what is not named here.
+        describer: Describes photos for the collection, which asks for a descriptor of each.
+        collection_path: The collection that keeps them.
+        local: Finds the features.
+        device: Where those of the queries are found.
+        progress: Called as photos are done.
+
+    Raises:
+        MeishoError: As by `evaluate_dataset`.
+    """
+    walk = _Walk(dataset, describer, collection_path, local, 0, progress, device)
+    walk.describe_database()
+    return walk.find_local_evidence()
+
+
+@dataclass(frozen=True, eq=False)
+class LocalEvidence:
+    """Local features of a data set.
+
+    Attributes:
+        features: Those of the queries, and those of the database, read when they are asked for.
+        bytes_per_photo: What a database photo's take on the disk.
+    """
+
+    features: CollectionFeatures
+    bytes_per_photo: float
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """A data set that was described and searched: chains are compared on it, and none helps another.
+
+    Attributes:
+        dataset: What was asked of what.
+        ranking: As deep as the deepest chain looks.
+        evidence: The descriptors; what a chain computes is not kept in it.
+        provenance: Where they come from.
+        seed: Seeds the bootstrap of the intervals.
+        warnings: What is wrong with the descriptors.
+        search_ms: Wall time of the search per query.
+    """
+
+    dataset: Dataset
+    ranking: Ranking
+    evidence: Evidence
+    provenance: Provenance
+    seed: int
+    warnings: tuple[str, ...]
+    search_ms: float
+
+    def score(self, depth: int = 0) -> Evaluation:
+        """Score the ranking as the protocol or a chain of this depth looks at it."""
+        top = RANKED.get(self.dataset.protocol)
+        ranking = self.ranking.top(max(top, depth)) if top else self.ranking
+        return _scored(self.dataset, ranking, self.provenance, seed=self.seed, warnings=self.warnings)
+
+    def enter(self, name: str, chain: Chain | None = None, found: LocalEvidence | None = None) -> SweepEntry:
+        """Rerank by a chain, or by none, and say what it scores and takes.
+
+        Args:
+            name: How the entry is called.
+            chain: The chain.
+            found: Local features, which some chains need.
+
+        Raises:
+            InputError: The chain needs local features, and there are none.
+        """
+        if chain is None:
+            return SweepEntry(name, self.score().report)
+        local = found.features if found and chain.needs_local else None
+        evidence = Evidence(self.evidence.queries, self.evidence.database, local)
+        local_bytes = found.bytes_per_photo if found and chain.needs_local else 0.0
+        return _sweep_entry(name, self.score(chain.depth), chain, evidence, local_bytes, seed=self.seed)
 
 
 def _sweep_entry(
@@ -160,7 +271,7 @@ def _sweep_entry(
         report,
         query_ms=1000 * cost.query_seconds / max(report.num_queries, 1),
         once_seconds=cost.once_seconds,
-        bytes_per_photo=cost.kept_bytes / max(report.num_database, 1) + local_bytes * chain.needs_local,
+        bytes_per_photo=cost.kept_bytes / max(report.num_database, 1) + local_bytes,
     )
 
 
@@ -176,32 +287,35 @@ class _Walk:
     progress: Progress
     device: str
 
-    def search(self, depth: int) -> tuple[Evaluation, Evidence]:
-        """Index the database, ask the queries and score the ranking; `depth` is the least of the ranking."""
+    def search(self, depth: int) -> Searched:
+        """Index the database and ask the queries; `depth` is the least of the ranking."""
         dataset = self.dataset
-        check_photos(dataset)
-        database = self._describe_database()
+        database = self.describe_database()
         queries = self._describe_queries(database)
         faults = [*describe_faults(database), *(f"queries: {fault}" for fault in describe_faults(queries))]
         if not (np.isfinite(database.vectors).all() and np.isfinite(queries.vectors).all()):
             raise InputError(f"{dataset.name}: {'; '.join(faults)}; the model or its precision is at fault")
         self.progress("search", 0, 1)
         top = RANKED.get(dataset.protocol)
+        start = time.perf_counter()
         ranking = search(queries, database, top=max(top, depth) if top else None)
+        search_ms = 1000 * (time.perf_counter() - start) / len(queries)
         self.progress("search", 1, 1)
-        evaluation = _scored(
-            dataset, ranking, self.describer.provenance, seed=self.seed, warnings=tuple(faults)
-        )
-        return evaluation, Evidence(queries.vectors, database.vectors)
+        evidence = Evidence(queries.vectors, database.vectors)
+        provenance = self.describer.provenance
+        return Searched(dataset, ranking, evidence, provenance, self.seed, tuple(faults), search_ms)
 
-    def find_local_evidence(self, ranking: Ranking) -> CollectionFeatures:
+    def find_local_evidence(self) -> LocalEvidence:
         """Find the local features of the queries; those of the database come from the collection."""
-        metadata = read_metadata(self.collection_path)
-        queries, device = self.dataset.queries, self.device
-        return local_evidence(self.collection_path, metadata, ranking.database_ids, queries, device=device)
+        path, dataset = self.collection_path, self.dataset
+        ids = tuple(photo.id for photo in dataset.database)
+        features = local_evidence(path, read_metadata(path), ids, dataset.queries, device=self.device)
+        return LocalEvidence(features, Collection.open(path).local_size_bytes / max(len(ids), 1))
 
-    def _describe_database(self) -> Descriptors:
+    def describe_database(self) -> Descriptors:
+        """Bring the collection in step with the database, and return its descriptors."""
         dataset = self.dataset
+        check_photos(dataset)
         root = dataset.root if dataset.root.is_dir() else dataset.root.parent
         summary = index_photos(
             PhotoFolder(root, dataset.database),
