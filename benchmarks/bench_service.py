@@ -143,7 +143,8 @@ rest_while_waiting()
 from meisho.service.server import serve
 from meisho.service.settings import Settings
 kept = dict.fromkeys(("queries_bytes", "decoded_bytes", "drawn_bytes", "keep_bytes"), 2**23)
-serve(Settings((Path(sys.argv[1]),), port=0, **kept), lambda address: print(address, "", flush=True))
+settings = Settings(collections=(Path(sys.argv[1]),), port=0, **kept)
+serve(settings, lambda address: print(address, "", flush=True))
 """
 
 

@@ -16,6 +16,7 @@ PAGES = [
     "README.ja.md",
     "docs/evaluation.md",
     "docs/getting_data.md",
+    "docs/models.md",
     "docs/reranking.md",
     "docs/service.md",
     "docs/training.md",
