@@ -11,6 +11,8 @@ from meisho.toycity.site import Site, Stage, standing
 from meisho.toycity.surfaces import Surface
 
 EYE_M = 1.65
+CLOSE_M = 6.0
+"""Nearer than this only people stand in the way: a tree or a bus would hide everything."""
 LONG_SIDES_PX = (448, 480, 512, 560)
 
 
@@ -143,7 +145,8 @@ def _obstacle(rng: np.random.Generator, site: Site, camera: Camera) -> Surface:
     aim = np.array([rng.uniform(-0.3, 0.3) * site.extent[0], 0.0])
     x, y = (float(v) for v in camera.position[:2] * (1 - share) + aim * share)
     y = min(y, -1.5)
-    kind = 1.0 if site.stage.indoors else rng.random()
+    close = site.stage.indoors or float(np.hypot(*camera.position[:2])) < CLOSE_M
+    kind = 1.0 if close else rng.random()
     texture = (
         clutter.tree(rng, float(rng.uniform(5, 8)), clutter.LEAVES[int(rng.integers(0, 3))])
         if kind < 0.6
