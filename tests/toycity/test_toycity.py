@@ -26,10 +26,11 @@ from meisho.toycity import (
     photo,
     true_correspondences,
 )
+from meisho.toycity.kinds.building import landmark_site
 from meisho.toycity.light import SKIES, Light
 from meisho.toycity.raster import draw_surfaces
 from meisho.toycity.records import read_records
-from meisho.toycity.site import VIEW, landmark_site, stream
+from meisho.toycity.site import VIEW, stream
 from meisho.toycity.views import MANNERS, place_camera
 from processes import group, kill, started, wait_until
 

@@ -2,6 +2,7 @@ import csv
 import os
 import shutil
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from places import write_places
 from meisho.config import parse_config
 from meisho.datasets.base import load_dataset
 from meisho.errors import DatasetError
+from meisho.toycity.records import read_records
 from meisho.training.data import digest_dataset, load_training_data
 from meisho.training.recipe import Recipe
 
@@ -120,6 +122,16 @@ def test_a_toy_city_is_drawn_and_trained_on_without_its_streets(tmp_path):
     assert data.train.sizes.tolist() == [4, 3, 4]  # two views, and two queries for every second landmark
     assert all(photo.path.is_file() for photo in data.train.photos())
     assert np.array_equal(np.sort(np.unique(data.train.rows)), np.arange(11))
+
+
+def test_a_recipe_chooses_what_a_toy_city_draws(tmp_path):
+    variety = {"kinds": ["sign", "statue"], "faults": 0.5, "renderings": 0.25, "seasons": True}
+    city = {"landmarks": 2, "views": 2, "seed": 5, **variety}
+    data = load(tmp_path / "city", dataset="toycity", data={"city": city}, share=0.0)
+    records = read_records(tmp_path / "city")
+    assert asdict(records.parameters.variety) == {**variety, "kinds": ("sign", "statue")}
+    assert [site.family for site in records.sites] == ["sign", "statue"]
+    assert data.train.sizes.tolist() == [4, 3]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ def demo(
     distractors: Annotated[
         int, typer.Option(metavar="N", min=0, max=MANY, help="Photos of other streets.")
     ] = 240,
+    kinds: Annotated[
+        str, typer.Option(metavar="NAMES", help="Kinds of places, with commas: building,tower,statue, ...")
+    ] = "building",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -30,8 +33,9 @@ def demo(
     """
     from meisho.datasets.base import load_dataset
     from meisho.run.evaluating import evaluate_dataset
-    from meisho.toycity import build_toycity
+    from meisho.toycity import Variety, build_toycity
 
+    variety = Variety(tuple(name.strip() for name in kinds.split(",")))
     check_evaluation(to)
     city = to / "toycity"
     describer = ModelChoice(device=device).describer()
@@ -41,6 +45,7 @@ def demo(
             landmarks=landmarks,
             views=views,
             distractors=distractors,
+            variety=variety,
             progress=lambda done, total: report_progress("draw the city", done, total),
         )
         dataset = load_dataset("toycity", city)

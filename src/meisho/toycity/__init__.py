@@ -5,7 +5,11 @@ different sides and distances, in different light and weather, cropped, hidden b
 blurred, and saved as JPEG. Siblings of one family share palette, windows and roof. A photo is made in this
 order:
 
-    styles -> facades (canvas, materials, windows) -> buildings -> site -> views -> raster, light -> photo
+    styles -> facades (canvas, materials, windows) -> buildings -> kinds -> views -> raster, light -> photo
+
+On request (`Variety`) it draws other kinds of places too, each a file in `kinds`: towers, statues, bridges,
+rooms and more, from solids (`shapes`, `figures`), pictures and rooms; and photos with the faults of cameras,
+renderings such as paintings and old photographs, and seasons.
 
 `build` draws a whole city to files, `labels` grades its photos, `city` reads it.
 """
@@ -18,9 +22,11 @@ from meisho.toycity.city import (
     load_toycity,
     true_correspondences,
 )
+from meisho.toycity.variety import Variety
 
 __all__ = [
     "FacadeHomography",
+    "Variety",
     "build_toycity",
     "facade_homographies",
     "landmark_labels",

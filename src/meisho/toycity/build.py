@@ -21,6 +21,7 @@ from meisho.toycity.records import (
     read_records,
     write_records,
 )
+from meisho.toycity.variety import PLAIN, Variety
 from meisho.toycity.worker import Drawn, Job, draw_site, worker_process
 
 PHOTOS_PER_STREET = 6
@@ -33,6 +34,7 @@ def build_toycity(
     views: int = 12,
     distractors: int = 240,
     seed: int = 0,
+    variety: Variety = PLAIN,
     num_workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -49,10 +51,11 @@ def build_toycity(
 
     Args:
         root: The folder; must be missing or empty, or hold this same city.
-        landmarks: Number of landmarks; landmarks whose numbers differ by 12 are siblings of one style.
+        landmarks: Number of landmarks; buildings whose numbers differ by 12 are siblings of one style.
         views: Database photos of each landmark. Each landmark also has one query, and every second one two.
         distractors: Database photos of streets without a landmark.
         seed: Each seed gives an entirely different city: train on one, measure on another.
+        variety: What is drawn beyond buildings in plain photos; nothing by default.
         num_workers: Number of drawing processes; None: one per processor; 0: draw in this process.
         progress: Called with the number of finished photos and the total.
 
@@ -61,7 +64,7 @@ def build_toycity(
             version; or a number is too small.
     """
     root = Path(root)
-    parameters = Parameters(landmarks, views, distractors, seed, DRAWING)
+    parameters = Parameters(landmarks, views, distractors, seed, DRAWING, variety)
     _check(parameters)
     if _is_built(root, parameters):
         return
@@ -103,10 +106,10 @@ def _is_built(root: Path, parameters: Parameters) -> bool:
 
 def _jobs(root: Path, parameters: Parameters) -> list[Job]:
     p = parameters
-    places = [Job(str(root), p.seed, False, i, p.views, 2 - i % 2) for i in range(p.landmarks)]
+    places = [Job(str(root), p.seed, False, i, p.views, 2 - i % 2, p.variety) for i in range(p.landmarks)]
     starts = range(0, p.distractors, PHOTOS_PER_STREET)
     sizes = [min(PHOTOS_PER_STREET, p.distractors - start) for start in starts]
-    return places + [Job(str(root), p.seed, True, i, size, 0) for i, size in enumerate(sizes)]
+    return places + [Job(str(root), p.seed, True, i, size, 0, p.variety) for i, size in enumerate(sizes)]
 
 
 def _draw_city(

@@ -67,12 +67,13 @@ class Canvas:
         points = zip(x + radius * np.cos(turn), z + radius * np.sin(turn), strict=True)
         self.polygon([(float(a), float(b)) for a, b in points], color, glow=glow)
 
-    def bar(self, start: Point, end: Point, thick: float, color: RGB) -> None:
+    def bar(self, start: Point, end: Point, thick: float, color: RGB, *, glow: int = 0) -> None:
         """Draw a straight bar `thick` metres wide."""
         (x0, z0), (x1, z1) = start, end
         length = float(np.hypot(x1 - x0, z1 - z0)) or 1.0
         dx, dz = -(z1 - z0) / length * thick / 2, (x1 - x0) / length * thick / 2
-        self.polygon([(x0 + dx, z0 + dz), (x1 + dx, z1 + dz), (x1 - dx, z1 - dz), (x0 - dx, z0 - dz)], color)
+        outline = [(x0 + dx, z0 + dz), (x1 + dx, z1 + dz), (x1 - dx, z1 - dz), (x0 - dx, z0 - dz)]
+        self.polygon(outline, color, glow=glow)
 
     def text(
         self, words: str, x: float, z: float, height: float, color: RGB, *, width: float, glow: int = 0

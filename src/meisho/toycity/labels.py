@@ -84,6 +84,8 @@ def grade_photo(
     visible, scales = [], []
     for plane in site.planes:
         points = pixels[pixels[:, 2] == plane.number, :2]
+        if not len(points):
+            continue
         _, scale, seen = project_visible(points, plane, cameras, photo_shown)
         visible.append(seen)
         scales.append(scale[seen])

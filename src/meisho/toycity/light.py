@@ -156,6 +156,10 @@ SKIES: tuple[Sky, ...] = (
 )
 
 
+SEASONS: tuple[Tint, ...] = ((1.0, 1.0, 1.0), (1.08, 1.14, 0.85), (1.7, 0.92, 0.45), (1.15, 0.86, 0.95))
+"""RGB factors of leaves and grass in summer, spring, autumn and winter."""
+
+
 @dataclass(frozen=True, eq=False)
 class Light:
     """The light of one photo.
@@ -164,11 +168,13 @@ class Light:
         sky: The weather.
         sun: (3,) unit vector towards the sun.
         shadow: (a, b, c): a sunlit wall is in shadow where a * u + b * v > c; u, v in metres on the wall.
+        season: RGB factor of leaves and grass.
     """
 
     sky: Sky
     sun: Float64Array
     shadow: tuple[float, float, float]
+    season: Tint = (1.0, 1.0, 1.0)
 
     def shade(
         self, surface: Surface, texels: UInt8Array, columns: Float32Array, rows: Float32Array, px_per_m: float
@@ -187,6 +193,8 @@ class Light:
         gain = np.array(self.sky.ambient) + np.array(self.sky.sun) * facing
         if surface.normal[2] < -0.2:
             gain = gain * 0.6
+        if surface.grows:
+            gain = gain * np.array(self.season)
         table = np.zeros((1, 256, 4))
         table[..., :3] = np.clip(np.arange(256)[:, None] * gain, 0, 255)
         if self.sky.falling == "snow" and surface.normal[2] > 0.25 and not surface.texture.cutout:
@@ -196,9 +204,9 @@ class Light:
         return np.round(table).astype(np.uint8)
 
 
-def pick_light(rng: np.random.Generator, *, fair: bool) -> Light:
-    """Pick the weather of one photo at random; `fair` allows only daylight and clear air."""
-    skies = SKIES[:3] if fair else SKIES
+def pick_light(rng: np.random.Generator, *, fair: bool, skies: tuple[Sky, ...] = SKIES) -> Light:
+    """Pick the weather of one photo at random; `fair` allows only the first three: daylight and clear air."""
+    skies = skies[:3] if fair else skies
     shares = np.array([sky.share for sky in skies])
     sky = skies[int(np.searchsorted(np.cumsum(shares) / shares.sum(), rng.random()))]
     low = sky.name == "sunset"

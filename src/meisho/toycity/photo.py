@@ -1,7 +1,7 @@
 """From a scene to a photo: rendering, air, lens, sensor, JPEG."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -9,9 +9,12 @@ from PIL import Image
 
 from meisho.arrays import Float32Array, UInt8Array
 from meisho.toycity.camera import Camera
-from meisho.toycity.light import WARM, Light, draw_sky, pick_light
+from meisho.toycity.faults import spoil
+from meisho.toycity.light import SEASONS, WARM, Light, draw_sky, pick_light
 from meisho.toycity.raster import Drawing, draw_surfaces
+from meisho.toycity.renderings import RENDERINGS
 from meisho.toycity.site import Site
+from meisho.toycity.variety import PLAIN, Variety
 from meisho.toycity.views import POSTCARD, passers_by, pick_manner, place_camera
 
 OVERSAMPLING = 2
@@ -30,7 +33,7 @@ class Shot:
         shown: (H, W) uint8: 1 + position of the building's surface that fills the pixel, 0 for anything else.
         box: (x0, y0, x1, y1) px around the visible part of the building, including roofs; None if none is.
         sky: Name of the weather.
-        manner: Name of the manner in which it was taken.
+        manner: Name of the manner in which it was taken, or of the rendering that it is.
         dim: Whether night, dusk or fog hides the building.
     """
 
@@ -44,21 +47,37 @@ class Shot:
     dim: bool
 
 
-def take_photo(rng: np.random.Generator, site: Site, *, fair: bool) -> Shot:
-    """Take one photo of a site; a `fair` one shows the whole building from the front, by day."""
+def take_photo(rng: np.random.Generator, site: Site, *, fair: bool, variety: Variety = PLAIN) -> Shot:
+    """Take one photo of a site; a `fair` one shows the whole landmark from the front, by day.
+
+    A fair photo has no faults and is no rendering. What a variety draws more has random numbers of its own:
+    cameras, weather and people stay as they are.
+    """
+    extra = rng.spawn(1)[0]
     manner = POSTCARD if fair else pick_manner(rng)
     camera = place_camera(rng, site, manner)
-    light = pick_light(rng, fair=fair)
+    light = pick_light(rng, fair=fair, skies=site.stage.skies)
+    if variety.seasons:
+        light = replace(light, season=SEASONS[int(extra.integers(0, len(SEASONS)))])
     surfaces = (*site.surfaces, *passers_by(rng, site, camera, manner))
     large = camera.scaled(OVERSAMPLING)
     drawing = draw_surfaces(surfaces, large, light)
     pixels = _through_air(drawing, draw_sky(rng, camera, light.sky), light)
     pixels = _develop(rng, _fall(rng, _shine(pixels, site, camera, drawing, light), light), fair=fair)
+    pixels, rendering = (pixels, "") if fair else _varied(extra, pixels, variety)
     distance = float(np.linalg.norm(camera.position - site.center))
     dim = light.sky.glow >= 0.7 or 0 < light.sky.sight_m < distance
     jpeg = _encode(rng, pixels, fair=fair)
     shown, box = _shown_facades(drawing, site), _building_box(drawing, site)
-    return Shot(pixels, jpeg, camera, shown, box, light.sky.name, manner.name, dim)
+    return Shot(pixels, jpeg, camera, shown, box, light.sky.name, rendering or manner.name, dim)
+
+
+def _varied(rng: np.random.Generator, pixels: UInt8Array, variety: Variety) -> tuple[UInt8Array, str]:
+    """Return a photo as a rendering, with faults, or as it is; and the rendering's name or ""."""
+    if rng.random() < variety.renderings:
+        name = list(RENDERINGS)[int(rng.integers(0, len(RENDERINGS)))]
+        return RENDERINGS[name](rng, pixels), name
+    return (spoil(rng, pixels) if rng.random() < variety.faults else pixels), ""
 
 
 def _shown_facades(drawing: Drawing, site: Site) -> UInt8Array:
@@ -106,7 +125,7 @@ def _shine(pixels: UInt8Array, site: Site, camera: Camera, drawing: Drawing, lig
     if light.sky.glow < 0.3:
         return pixels
     spots = np.zeros(pixels.shape[:2], dtype=np.uint8)
-    for x, y, depth in camera.project(np.array(site.lamps)):
+    for x, y, depth in camera.project(np.array(site.lamps).reshape(-1, 3)):
         inside = depth > 1 and 0 <= x < camera.width and 0 <= y < camera.height
         if inside and 1 / depth > 0.97 * drawing.inverse_depth[int(y) * OVERSAMPLING, int(x) * OVERSAMPLING]:
             radius = max(2, round(camera.focal_px * 0.55 / depth))

@@ -13,6 +13,7 @@ from meisho.documents import one_line, read_json, shorten
 from meisho.errors import ConfigError, DatasetError
 from meisho.photos import Box
 from meisho.toycity.camera import Camera
+from meisho.toycity.variety import PLAIN, Variety
 
 FORMAT = 2
 """Of the file; raise it when the records change their form."""
@@ -34,6 +35,7 @@ class Parameters:
         distractors: Database photos of other streets.
         seed: Seed; each gives a different city.
         drawing: `DRAWING` of the version that drew the city.
+        variety: What is drawn beyond buildings in plain photos.
     """
 
     landmarks: int
@@ -41,6 +43,7 @@ class Parameters:
     distractors: int
     seed: int
     drawing: int
+    variety: Variety = PLAIN
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class PhotoRecord:
         landmark: The landmark's number, or -1.
         camera: The camera.
         sky: Weather or time of day.
-        manner: Name of the manner in which it was taken.
+        manner: Name of the manner in which it was taken, or of the rendering that it is.
         dim: Whether darkness or fog hides the building.
         share: Fraction of the photo that the landmark's facades fill.
         box: (x0, y0, x1, y1) px around the landmark, to which a query is cropped, or None.
@@ -179,7 +182,10 @@ def _check_shape(what: str, values: object, shape: tuple[int, ...]) -> None:
 
 def write_records(records: Records, root: Path) -> None:
     """Write `records` as JSON under `root`."""
-    text = json.dumps({"format": FORMAT, **asdict(records)}, separators=(",", ":"))
+    values = asdict(records)
+    if records.parameters.variety == PLAIN:  # a plain city's file is as it was before there was a choice
+        del values["parameters"]["variety"]
+    text = json.dumps({"format": FORMAT, **values}, separators=(",", ":"))
     (root / RECORDS_NAME).write_text(text + "\n", encoding="utf-8")
 
 
@@ -200,7 +206,9 @@ def read_records(root: Path) -> Records:
                 f"{path}: format {shorten(data['format'])}, this version reads {FORMAT}; delete {root} and "
                 "build it again"
             )
-        return Records(Parameters(**data["parameters"]), *parse_parts(data))
+        parameters = dict(data["parameters"])
+        variety = Variety(**parameters.pop("variety", {}))
+        return Records(Parameters(**parameters, variety=variety), *parse_parts(data))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ConfigError) as error:
         raise DatasetError(
             f"{path}: not a toy city's records ({one_line(error)}); delete {root} and build it again"

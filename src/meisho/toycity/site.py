@@ -1,46 +1,52 @@
-"""A site in the city: one building in the middle, its neighbours, the street, trees and lamps."""
+"""A site in the city: a landmark in the middle, what stands around it, and where it is photographed from."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from meisho.toycity import clutter, materials
-from meisho.toycity.buildings import Building, build
-from meisho.toycity.canvas import Canvas
-from meisho.toycity.materials import RGB, Material
-from meisho.toycity.styles import (
-    FAMILIES,
-    LANDMARK_LOOKS,
-    LOOKS,
-    WALLS,
-    Style,
-    choose,
-    city_styles,
-    full_name,
-    names,
-    quiet_style,
-    sibling_style,
-)
-from meisho.toycity.surfaces import Surface, Texture, box, floor, frustum, revolve, wall
+from meisho.toycity.light import SKIES, Sky
+from meisho.toycity.surfaces import Point, Surface, Texture, wall
 
-MAIN_PX_PER_M = 34.0
-NEIGHBOUR_PX_PER_M = 18.0
-CITY, LANDMARK, STREET, VIEW, QUERY = range(5)
+CITY, LANDMARK, STREET, VIEW, QUERY, KIND = range(6)
 """What a stream of random numbers is for; part of its seed."""
-
-SLABS: tuple[RGB, ...] = (
-    (168, 160, 148),
-    (140, 138, 138),
-    (198, 178, 140),
-    (164, 104, 84),
-    (126, 138, 150),
-    (208, 204, 196),
-)
 
 
 def stream(seed: int, *what: int) -> np.random.Generator:
     """Return a random generator for one purpose; it does not depend on earlier draws or on the process."""
     return np.random.default_rng(np.random.SeedSequence([seed, *what]))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a site is photographed from, in which light, and who walks there; as it is for a building.
+
+    Attributes:
+        base_z: Height of the landmark's lower edge, metres.
+        pivot_y: The point (0, pivot_y) that the camera turns around, metres.
+        spread: What the camera's angles from the front are multiplied by; 3 goes all around.
+        distance: Least and greatest distance of the camera from the pivot, metres.
+        front: Least distance of the camera in front of the pivot; negative where it may go behind, metres.
+        above: Least and greatest height of a raised camera, metres.
+        room: Ranges of x and y within which the camera stays, metres.
+        people_x: Range of x in which people walk, metres.
+        people_y: Range of y in which they walk, metres.
+        traffic: Whether cars pass.
+        indoors: Whether only people stand in the way, and no rain falls.
+        skies: Weathers, or lamps indoors; the first three are fair.
+    """
+
+    base_z: float = 0.0
+    pivot_y: float = 0.0
+    spread: float = 1.0
+    distance: Point = (7.0, 75.0)
+    front: float = 5.0
+    above: Point = (4.0, 15.0)
+    room: tuple[Point, Point] = ((-1e3, 1e3), (-1e3, 1e3))
+    people_x: Point = (-16.0, 16.0)
+    people_y: Point = (-7.0, -0.8)
+    traffic: bool = True
+    indoors: bool = False
+    skies: tuple[Sky, ...] = SKIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +55,12 @@ class Site:
 
     Attributes:
         name: Name in lower case with "_", unique in its city.
-        family: Name of the building's style family.
-        surfaces: All surfaces of the site, those of the building first.
-        num_building: Number of `surfaces` that belong to the building.
-        extent: Width, depth and height of the building, metres.
+        family: Name of a building's style family, or of another landmark's kind.
+        surfaces: All surfaces of the site, those of the landmark first.
+        num_building: Number of `surfaces` that belong to the landmark.
+        extent: Width, depth and height of the landmark, metres.
         lamps: (L, 3) positions of the lamps, metres.
+        stage: Where it is photographed from.
     """
 
     name: str
@@ -62,142 +69,12 @@ class Site:
     num_building: int
     extent: tuple[float, float, float]
     lamps: tuple[tuple[float, float, float], ...]
+    stage: Stage = Stage()
 
     @property
     def center(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """(3,) centre of the building, metres."""
-        return np.array([0.0, self.extent[1] / 2, self.extent[2] / 2])
-
-
-def landmark_site(seed: int, number: int) -> Site:
-    """Build the site of landmark `number`; landmarks whose numbers differ by 12 are siblings of one family.
-
-    In every third family, the third and fourth siblings also look alike.
-    """
-    sibling, family = divmod(number, len(FAMILIES))
-    look = 2 if sibling % 4 == 3 and family % 3 == 0 else sibling % LANDMARK_LOOKS
-    return _site(seed, LANDMARK, number, look, family)
-
-
-def street_site(seed: int, number: int) -> Site:
-    """Build distractor street `number`, with buildings of the same families but no landmark."""
-    look = number % LOOKS if number % 5 == 0 else LANDMARK_LOOKS + number % (LOOKS - LANDMARK_LOOKS)
-    return _site(seed, STREET, number, look, number * 5 % len(FAMILIES))
-
-
-def _site(seed: int, kind: int, number: int, look: int, family: int) -> Site:
-    city = stream(seed, CITY)
-    styles = city_styles(city)
-    word = names(city, 2 * number + 2)[2 * number + (kind == STREET)]
-    rng = stream(seed, kind, number)
-    style = sibling_style(styles[look][family], rng)
-    title = full_name(style, word, rng)
-    main = build(rng, style, title, MAIN_PX_PER_M)
-    surfaces = list(main.surfaces)
-    for side in (-1, 1):
-        surfaces += _neighbours(rng, styles[int(rng.integers(0, LOOKS))], side, main)
-    surfaces += _monument(rng, main) + _ground(rng)
-    lamps, furniture = _furniture(rng, main)
-    surfaces += furniture + _skyline(rng)
-    slug = title.lower().replace(" ", "_").replace("-", "_")
-    return Site(
-        slug, style.name, tuple(surfaces), len(main.surfaces), (main.width, main.depth, main.height), lamps
-    )
-
-
-def _neighbours(
-    rng: np.random.Generator, styles: tuple[Style, ...], side: int, main: Building
-) -> list[Surface]:
-    surfaces: list[Surface] = []
-    edge = main.width / 2 + (float(rng.uniform(0.0, 1.0)) if rng.random() < 0.4 else float(rng.uniform(3, 9)))
-    while edge < 48:
-        style = quiet_style(styles, rng)
-        house = build(rng, style, "", NEIGHBOUR_PX_PER_M)
-        back = float(rng.uniform(1.0, 4.5))
-        placed = house.moved(round(side * (edge + house.width / 2), 3), round(back, 3))
-        surfaces += [replace(s, facade=False) for s in placed]
-        edge += house.width + (0.05 if rng.random() < 0.6 else float(rng.uniform(2, 6)))
-    return surfaces
-
-
-def _monument(rng: np.random.Generator, main: Building) -> list[Surface]:
-    """Return the monument in front of the building: a fountain, an obelisk, flags or nothing."""
-    kind, x = rng.random(), round(float(rng.choice([-0.42, 0.42])) * main.width, 3)
-    stone = Canvas(materials.ashlar(rng, (120, 120), 24, choose(rng, WALLS)), 24).texture()
-    if kind < 0.3:
-        tall = float(rng.uniform(5, 9))
-        needle = frustum(
-            (x - 0.8, x + 0.8), (-3.8, -2.2), (1.2, tall), (x - 0.3, x + 0.3), (-3.3, -2.7), stone
-        )
-        tip = frustum((x - 0.3, x + 0.3), (-3.3, -2.7), (tall, tall + 0.7), (x, x), (-3.0, -3.0), stone)
-        return [*box((x - 1.3, x + 1.3), (-4.3, -1.7), (0, 1.2), stone, stone, roof=stone), *needle, *tip]
-    if kind < 0.55:
-        bowl = [
-            (2.3, 0.0),
-            (2.5, 0.8),
-            (0.4, 0.8),
-            (0.3, 2.0),
-            (1.2, 2.3),
-            (0.2, 2.4),
-            (0.1, 3.2),
-            (0.0, 3.3),
-        ]
-        return revolve((x, -2.9), bowl, stone)
-    if kind < 0.9:
-        return _flags(rng, main)
-    return []
-
-
-def _flags(rng: np.random.Generator, main: Building) -> list[Surface]:
-    flag = clutter.flag(rng)
-    count = int(rng.integers(3, 7))
-    places = np.linspace(-0.45, 0.45, count) * main.width
-    return [standing(flag, round(float(x), 3), -3.2) for x in places]
-
-
-def _ground(rng: np.random.Generator) -> list[Surface]:
-    slab = choose(rng, SLABS)
-    plaza = _tile(rng, materials.paving, slab)
-    lawn = _tile(rng, materials.grass, (98, 128, 66)) if rng.random() < 0.4 else plaza
-    road = _tile(rng, materials.asphalt, (84, 84, 88))
-    line = _tile(rng, materials.asphalt, (206, 204, 196))
-    near = -float(rng.uniform(7, 11))
-    parts = [floor((-160, 160), (near, 160), 0.0, plaza), floor((-160, 160), (near - 8, near), -0.12, road)]
-    parts.append(wall((-160, near), (160, near), -0.12, 0.0, line))
-    parts += [floor((x, x + 2.4), (near - 4.1, near - 3.9), -0.1, line) for x in range(-60, 60, 6)]
-    crossing = float(rng.uniform(-14, 14))
-    parts += [
-        floor((crossing + 0.9 * i, crossing + 0.9 * i + 0.5), (near - 7.6, near - 0.4), -0.1, line)
-        for i in range(5)
-    ]
-    parts.append(floor((-160, 160), (-170, near - 8), 0.0, lawn))
-    return parts
-
-
-def _tile(rng: np.random.Generator, material: Material, color: RGB) -> Texture:
-    return Canvas(material(rng, (320, 320), 24, color), 24).texture()
-
-
-def _furniture(
-    rng: np.random.Generator, main: Building
-) -> tuple[tuple[tuple[float, float, float], ...], list[Surface]]:
-    """Return the positions of the lamp heads, and lamps and trees along the pavement."""
-    parts: list[Surface] = []
-    lamps = []
-    first = float(rng.uniform(-8, 0))
-    for x in np.arange(first - 36, 44, 12):
-        lamps.append((float(x), -5.5, 4.0))
-        parts.append(standing(clutter.lamp(rng), float(x), -5.5))
-    if rng.random() < 0.75:
-        leaf = choose(rng, clutter.LEAVES)
-        leafy = [clutter.tree(rng, float(rng.uniform(4.5, 8)), leaf) for _ in range(3)]
-        gap = main.width * 0.34
-        for x in np.arange(-42, 43, float(rng.uniform(7, 12))):
-            if abs(x) > gap or rng.random() < 0.1:
-                parts.append(
-                    standing(leafy[int(rng.integers(0, 3))], float(x), -float(rng.uniform(4.2, 5.2)))
-                )
-    return tuple(lamps), parts
+        """(3,) centre of the landmark, metres."""
+        return np.array([0.0, self.extent[1] / 2, (self.extent[2] + self.stage.base_z) / 2])
 
 
 def standing(
@@ -208,11 +85,3 @@ def standing(
     dx, dy = along[0] * width / 2, along[1] * width / 2
     upright = wall((x - dx, y - dy), (x + dx, y + dy), z, z + height, texture)
     return replace(upright, two_sided=True)
-
-
-def _skyline(rng: np.random.Generator) -> list[Surface]:
-    far = clutter.skyline(rng, (150, 148, 150))
-    views = [wall((x, 95.0), (x + 120, 95.0), 0, 26, far) for x in (-180, -60, 60)]
-    for x in (-130, 130):
-        views += [wall((x, y), (x, y + 120), 0, 26, far) for y in (-120, 0)]
-    return [replace(v, two_sided=True) for v in views]

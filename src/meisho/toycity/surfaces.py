@@ -62,6 +62,7 @@ class Surface:
         texture: The texture; repeated if the surface is larger.
         facade: Whether its points count for labels and correspondences.
         two_sided: Whether it is also visible from behind.
+        grows: Whether it is leaves or grass, whose colour changes with the season.
         normal: (3,) unit vector towards the visible side; computed from `u` and `v`.
     """
 
@@ -72,6 +73,7 @@ class Surface:
     texture: Texture
     facade: bool = False
     two_sided: bool = False
+    grows: bool = False
     normal: Float64Array = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Views: cameras around a building, and obstacles in front of it."""
+"""Views: cameras around a landmark, and obstacles in front of it."""
 
 import math
 from dataclasses import dataclass
@@ -7,10 +7,12 @@ import numpy as np
 
 from meisho.toycity import clutter
 from meisho.toycity.camera import Camera, look_at
-from meisho.toycity.site import Site, standing
+from meisho.toycity.site import Site, Stage, standing
 from meisho.toycity.surfaces import Surface
 
 EYE_M = 1.65
+CLOSE_M = 6.0
+"""Nearer than this only people stand in the way: a tree or a bus would hide everything."""
 LONG_SIDES_PX = (448, 480, 512, 560)
 
 
@@ -57,20 +59,24 @@ def pick_manner(rng: np.random.Generator) -> Manner:
 
 
 def place_camera(rng: np.random.Generator, site: Site, manner: Manner) -> Camera:
-    """Place a camera in front of a building and aim it at the building."""
-    width, _, height = site.extent
+    """Place a camera in front of a landmark and aim it at the landmark."""
+    (width, _, height), stage = site.extent, site.stage
+    height -= stage.base_z
     photo = _size(rng, upright=rng.random() < (0.85 if height > 1.1 * width else 0.12))
     focal = max(photo) / 2 / math.tan(math.radians(rng.uniform(48, 72)) / 2)
     azimuth = math.radians(rng.uniform(*manner.azimuth_deg)) * (1 if rng.random() < 0.5 else -1)
+    azimuth *= stage.spread
     fill = math.exp(rng.uniform(math.log(manner.fill[0]), math.log(manner.fill[1])))
-    seen_width = width * math.cos(azimuth) + site.extent[1] * abs(math.sin(azimuth)) * 0.6
+    seen_width = width * abs(math.cos(azimuth)) + site.extent[1] * abs(math.sin(azimuth)) * 0.6
     if fill > 1.1:
         distance = min(height * focal / photo[1], seen_width * focal / photo[0]) / fill
     else:
         distance = max(height * focal / photo[1], seen_width * focal / photo[0]) / fill
-    distance = min(max(distance, 7.0), 75.0)
-    above = rng.uniform(4, 15) if rng.random() < 0.2 else EYE_M + rng.uniform(-0.2, 0.3)
-    position = np.array([distance * math.sin(azimuth), -max(distance * math.cos(azimuth), 5.0), above])
+    distance = min(max(distance, stage.distance[0]), stage.distance[1])
+    above = rng.uniform(*stage.above) if rng.random() < 0.2 else EYE_M + rng.uniform(-0.2, 0.3)
+    x = min(max(distance * math.sin(azimuth), stage.room[0][0]), stage.room[0][1])
+    y = stage.pivot_y - max(distance * math.cos(azimuth), stage.front)
+    position = np.array([x, min(max(y, stage.room[1][0]), stage.room[1][1]), above])
     return _aimed(rng, site, manner, np.round(position, 4), photo, round(focal, 3))
 
 
@@ -82,10 +88,12 @@ def _aimed(
     photo: tuple[int, int],
     focal: float,
 ) -> Camera:
-    width, _, height = site.extent
-    aim = np.array([rng.uniform(-1, 1) * manner.shift * width, 1.0, height * rng.uniform(0.38, 0.56)])
+    (width, _, top), base = site.extent, site.stage.base_z
+    height = top - base
+    aside = rng.uniform(-1, 1) * manner.shift * width
+    aim = np.array([aside, site.stage.pivot_y + 1.0, base + height * rng.uniform(0.38, 0.56)])
     if manner.name == "detail":
-        aim[2] = height * rng.uniform(0.25, 0.75)
+        aim[2] = base + height * rng.uniform(0.25, 0.75)
     roll = math.radians(rng.uniform(-11, 11) if rng.random() < 0.15 else rng.uniform(-2, 2))
     shift = rng.uniform(-1, 1, 2) * manner.crop * photo[0]
     principal = round(photo[0] / 2 - 0.5 + shift[0], 3), round(photo[1] / 2 - 0.5 + shift[1] * 0.5, 3)
@@ -100,8 +108,10 @@ def _size(rng: np.random.Generator, *, upright: bool) -> tuple[int, int]:
 
 def passers_by(rng: np.random.Generator, site: Site, camera: Camera, manner: Manner) -> list[Surface]:
     """Return people, cars and obstacles for one photo."""
-    parts = [_person(rng, camera) for _ in range(int(rng.integers(manner.people[0], manner.people[1] + 1)))]
-    for _ in range(int(rng.integers(0, 4 if manner.name != "postcard" else 2))):
+    people = int(rng.integers(manner.people[0], manner.people[1] + 1))
+    parts = [_person(rng, site.stage, camera) for _ in range(people)]
+    cars = int(rng.integers(0, 4 if manner.name != "postcard" else 2))
+    for _ in range(cars if site.stage.traffic else 0):
         lane = float(rng.choice([-12.0, -15.5]))
         parts.append(standing(clutter.car(rng), float(rng.uniform(-32, 32)), lane, -0.12))
     if rng.random() < manner.blocked:
@@ -117,15 +127,15 @@ def _facing(camera: Camera, x: float, y: float) -> tuple[float, float]:
     return round(dy / length, 6), round(-dx / length, 6)
 
 
-def _person(rng: np.random.Generator, camera: Camera) -> Surface:
+def _person(rng: np.random.Generator, stage: Stage, camera: Camera) -> Surface:
     figure = clutter.person(rng)
     if rng.random() < 0.6:
-        x, y = float(rng.uniform(-16, 16)), float(rng.uniform(-7, -0.8))
+        x, y = float(rng.uniform(*stage.people_x)), float(rng.uniform(*stage.people_y))
     else:
         ahead, aside = float(rng.uniform(4, 16)), float(rng.uniform(-4, 4))
         forward = camera.rotation[2]
         x = float(camera.position[0] + forward[0] * ahead - forward[1] * aside)
-        y = min(float(camera.position[1] + forward[1] * ahead + forward[0] * aside), -0.8)
+        y = min(float(camera.position[1] + forward[1] * ahead + forward[0] * aside), stage.people_y[1])
     return standing(figure, round(x, 3), round(y, 3), along=_facing(camera, x, y))
 
 
@@ -135,7 +145,8 @@ def _obstacle(rng: np.random.Generator, site: Site, camera: Camera) -> Surface:
     aim = np.array([rng.uniform(-0.3, 0.3) * site.extent[0], 0.0])
     x, y = (float(v) for v in camera.position[:2] * (1 - share) + aim * share)
     y = min(y, -1.5)
-    kind = rng.random()
+    close = site.stage.indoors or float(np.hypot(*camera.position[:2])) < CLOSE_M
+    kind = 1.0 if close else rng.random()
     texture = (
         clutter.tree(rng, float(rng.uniform(5, 8)), clutter.LEAVES[int(rng.integers(0, 3))])
         if kind < 0.6

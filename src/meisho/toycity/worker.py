@@ -20,8 +20,10 @@ import cv2
 from meisho.documents import parse_json
 from meisho.errors import DatasetError
 from meisho.toycity.camera import Camera
+from meisho.toycity.kinds import draw_place
 from meisho.toycity.labels import grade_photo
 from meisho.toycity.photo import Shot, take_photo
+from meisho.toycity.plots import Plot
 from meisho.toycity.records import (
     CameraRecord,
     FacadePlane,
@@ -30,7 +32,8 @@ from meisho.toycity.records import (
     SiteRecord,
     parse_parts,
 )
-from meisho.toycity.site import QUERY, VIEW, Site, landmark_site, stream, street_site
+from meisho.toycity.site import QUERY, VIEW, Site, stream
+from meisho.toycity.variety import PLAIN, Variety
 
 MIN_QUERY_SHARE = 0.1
 """A query shows its landmark on at least this part of the photo; worse ones are taken again."""
@@ -47,6 +50,7 @@ class Job:
         number: Number of the landmark or street.
         photos: Number of database photos to take.
         queries: Number of queries to take.
+        variety: What is drawn beyond buildings in plain photos.
     """
 
     root: str
@@ -55,6 +59,7 @@ class Job:
     number: int
     photos: int
     queries: int
+    variety: Variety = PLAIN
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def serve() -> None:
     """Draw the jobs from standard input until it closes."""
     cv2.setNumThreads(1)
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(asdict(draw_site(Job(**_parse(line))))) + "\n")
+        sys.stdout.write(json.dumps(asdict(draw_site(_parse_job(line)))) + "\n")
         sys.stdout.flush()
 
 
@@ -104,7 +109,7 @@ def worker_process() -> Iterator[Callable[[Job], Drawn]]:
 
 def draw_site(job: Job) -> Drawn:
     """Take and write all photos of one site."""
-    site = (street_site if job.street else landmark_site)(job.seed, job.number)
+    site = draw_place(_plot(job))
     name = f"{site.name}_{'street' if job.street else 'place'}_{job.number:03d}"
     record = SiteRecord(
         name, site.family, -1 if job.street else job.number, tuple(site.center.tolist()), _planes(site)
@@ -113,7 +118,10 @@ def draw_site(job: Job) -> Drawn:
     queries = [
         _write(job, record, f"q{i}", _take_query(job, site, i), i % 2 == 0) for i in range(job.queries)
     ]
-    shots = [take_photo(stream(job.seed, VIEW, kind, i), site, fair=False) for i in range(job.photos)]
+    shots = [
+        take_photo(stream(job.seed, VIEW, kind, i), site, fair=False, variety=job.variety)
+        for i in range(job.photos)
+    ]
     photos = [_write(job, record, f"{i:02d}", shot, False) for i, shot in enumerate(shots)]
     grades = [
         grade_photo(record, query, query_shot.shown, photo, shot.shown)
@@ -123,11 +131,17 @@ def draw_site(job: Job) -> Drawn:
     return Drawn((record,), tuple(photo for photo, _ in queries + photos), tuple(grades))
 
 
+def _plot(job: Job) -> Plot:
+    """Return the plot of a job: the kinds take turns, and number their places one by one."""
+    number, turn = divmod(job.number, len(job.variety.kinds))
+    return Plot(job.seed, job.variety.kinds[turn], number, job.street)
+
+
 def _take_query(job: Job, site: Site, number: int) -> Shot:
     """Take query `number` of a landmark: the first in fair conditions, the second in any but darkness."""
     for attempt in range(50):
         rng = stream(job.seed, QUERY, job.number, number, attempt)
-        shot = take_photo(rng, site, fair=number == 0)
+        shot = take_photo(rng, site, fair=number == 0, variety=job.variety)
         if not shot.dim and (shot.shown > 0).mean() >= MIN_QUERY_SHARE:
             return shot
     raise DatasetError(f"toy city: no view of landmark {job.number} is fit for a query; choose another seed")
@@ -159,6 +173,11 @@ def _write(job: Job, site: SiteRecord, name: str, shot: Shot, boxed: bool) -> tu
         photo_id, role, site.name, site.landmark, camera, shot.sky, shot.manner, shot.dim, share, box
     )
     return record, shot
+
+
+def _parse_job(line: str) -> Job:
+    values = _parse(line)
+    return Job(**{**values, "variety": Variety(**values["variety"])})
 
 
 def _parse(line: str) -> dict[str, Any]:

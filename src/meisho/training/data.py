@@ -204,7 +204,7 @@ def load_source(
     if recipe.dataset != "toycity":
         known = ("folder", "csv", "toycity", *TABLES)
         raise DatasetError(f"data.dataset={recipe.dataset!r}: {say_nearest(recipe.dataset, known)}")
-    from meisho.toycity import build_toycity, landmark_labels, load_toycity  # brings OpenCV
+    from meisho.toycity import Variety, build_toycity, landmark_labels, load_toycity  # brings OpenCV
 
     city = recipe.city
     build_toycity(
@@ -213,6 +213,7 @@ def load_source(
         views=city.views,
         distractors=city.distractors,
         seed=city.seed,
+        variety=Variety(city.kinds, city.faults, city.renderings, city.seasons),
         progress=progress,
     )
     dataset = load_toycity(recipe.root)

@@ -43,6 +43,8 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
         "landmarks": Range(1, 100_000),
         "views": Range(1, 100_000),
         "distractors": Range(0, 1_000_000),
+        "faults": Range(0, 1),
+        "renderings": Range(0, 1),
         "seed": _SEED,
     },
     "DataRecipe": {

@@ -24,12 +24,26 @@ class CityRecipe:
     """The toy city to draw where none is at `data.root`; arguments of `build_toycity`.
 
     Another seed is another city: what is measured on seed 0 must not be trained on it.
+
+    Attributes:
+        landmarks: Number of landmarks.
+        views: Database photos of each landmark.
+        distractors: Photos of places without a landmark.
+        seed: Seed of the city.
+        kinds: Kinds of places: "building", "tower", "statue", ...; a landmark is of one, in turn.
+        faults: Share of the photos with faults of a camera, from 0 to 1.
+        renderings: Share of the photos that are paintings, drawings, prints or old photographs.
+        seasons: Whether leaves and grass change with the season.
     """
 
     landmarks: int = 48
     views: int = 12
     distractors: int = 0
     seed: int = 1
+    kinds: tuple[str, ...] = ("building",)
+    faults: float = 0.0
+    renderings: float = 0.0
+    seasons: bool = False
 
 
 @dataclass(frozen=True)
