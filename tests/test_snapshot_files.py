@@ -99,6 +99,25 @@ def test_it_is_what_the_tables_hold_after_each_change(collection, size, change):
     assert len(kept) == (1 if change in ("remove most", "remove all") else 4)  # grown, not written anew
 
 
+def test_a_file_that_a_writer_replaced_meanwhile_is_read_by_the_new_record(collection, monkeypatch, caplog):
+    read, folder = snapshot_files.SnapshotRecord.read, collection.path / "index"
+    with collection.writer() as writer:
+        put(writer, {str(n): n for n in range(9)})
+        save(collection)
+        writer.remove(["1"])
+        save(collection)
+        older = read(folder)
+        writer.remove(["2"])
+        save(collection)
+    assert not older.path(folder, "order").exists()
+    found = [older]
+    monkeypatch.setattr(
+        snapshot_files.SnapshotRecord, "read", lambda folder: found.pop() if found else read(folder)
+    )
+    loaded = load_snapshot(folder, read_commit(collection.path), MADE_BY, DIM)
+    assert tuple(loaded.descriptors.ids) == ("0", "3", "4", "5", "6", "7", "8") and not caplog.records
+
+
 def test_what_a_kill_left_behind_the_rows_is_written_over(collection, size):
     with collection.writer() as writer:
         put(writer, {str(n): n for n in range(9)})

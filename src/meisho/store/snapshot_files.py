@@ -104,15 +104,28 @@ class _Files:
     def open(cls, folder: Path) -> "_Files | None":
         """Open them; None where there are none, or only those of another format.
 
+        A file that is gone since a writer replaced it is that of an older record: the new one is read then.
+
         Raises:
             _DAMAGE: They are not what was written.
         """
-        try:
-            record = SnapshotRecord.read(folder)
-        except FileNotFoundError:
-            return None
-        if record is None:
-            return None
+        record: SnapshotRecord | None = None
+        while True:
+            before = record
+            try:
+                record = SnapshotRecord.read(folder)
+            except FileNotFoundError:
+                return None
+            if record is None:
+                return None
+            try:
+                return cls._map(folder, record)
+            except FileNotFoundError:
+                if record == before:
+                    raise
+
+    @classmethod
+    def _map(cls, folder: Path, record: SnapshotRecord) -> "_Files":
         rows, names = _map_rows(folder, record)
         dtype = np.dtype(record.dtype).newbyteorder("<")
         size = record.num_rows * record.dim * dtype.itemsize
