@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -230,7 +231,14 @@ class Searched:
     def score(self, depth: int = 0) -> Evaluation:
         """Score the ranking as the protocol or a chain of this depth looks at it."""
         top = RANKED.get(self.dataset.protocol)
-        ranking = self.ranking.top(max(top, depth)) if top else self.ranking
+        return self._score(self.ranking.top(max(top, depth))) if top else self._whole
+
+    @cached_property
+    def _whole(self) -> Evaluation:
+        """The whole ranking scored: what every chain begins with, where the protocol cuts nothing off."""
+        return self._score(self.ranking)
+
+    def _score(self, ranking: Ranking) -> Evaluation:
         return _scored(self.dataset, ranking, self.provenance, seed=self.seed, warnings=self.warnings)
 
     def enter(self, name: str, chain: Chain | None = None, found: LocalEvidence | None = None) -> SweepEntry:

@@ -244,14 +244,18 @@ def _size_packed(count: int, bits: int) -> int:
     return _GRID.size + sum(_num_bytes(count, width) for width in _PARTS[bits])
 
 
+def _bits_of(packed: "memoryview | bytes | pa.Buffer", count: int, small: int) -> int:
+    """Return how many bits each of so many codes has: 16 where there are bytes for these, else `small`."""
+    return 16 if memoryview(packed).nbytes == _size_packed(count, 16) else small
+
+
 def unpack_keypoints(packed: "memoryview | bytes | pa.Buffer", count: int) -> Float32Array:
     """Undo `pack` of (K, 2) keypoints, in 10 bits or, as they were before, in 16.
 
     Raises:
         CollectionError: As for `unpack`.
     """
-    are_old = memoryview(packed).nbytes == _size_packed(2 * count, 16)
-    return unpack(packed, 16 if are_old else _KEYPOINT_BITS, (count, 2))
+    return unpack(packed, _bits_of(packed, 2 * count, _KEYPOINT_BITS), (count, 2))
 
 
 def pack_scales(scales: Float32Array) -> bytes:
@@ -266,10 +270,12 @@ def unpack_scales(packed: "memoryview | bytes | pa.Buffer", count: int) -> Float
     Raises:
         CollectionError: As for `unpack`.
     """
-    if memoryview(packed).nbytes == _size_packed(count, 16):
-        return unpack(packed, 16, (count,))
+    bits = _bits_of(packed, count, _SCALE_BITS)
+    scales = unpack(packed, bits, (count,))
+    if bits == 16:
+        return scales
     with np.errstate(over="ignore"):
-        return np.exp2(unpack(packed, _SCALE_BITS, (count,))).clip(None, _MOST)
+        return np.exp2(scales).clip(None, _MOST)
 
 
 def pack_descriptors(descriptors: Float32Array) -> bytes:
