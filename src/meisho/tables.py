@@ -12,6 +12,16 @@ OTHER_WORDS = {"size": "max_side_px"}
 """Words of the command line for an option that spelling alone would not find."""
 
 
+def find_repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that stands there for the second time; None where each is there once."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
 def load_named(name: str, table: Mapping[str, str], *, what: str) -> Any:
     """Import what a table holds under a name.
 

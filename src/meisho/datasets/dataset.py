@@ -7,6 +7,7 @@ from typing import Literal
 from meisho.errors import DatasetError
 from meisho.ground_truth import GradedGroundTruth, GroundTruth
 from meisho.photos import Photo
+from meisho.tables import find_repeated
 from meisho.texts import count
 
 Protocol = Literal["revisitop", "oxford5k", "gldv2", "ukbench", "retrieval"]
@@ -45,11 +46,9 @@ class Dataset:
                 "there must be some of each"
             )
         for role, photos in (("database", self.database), ("query", self.queries)):
-            seen: set[str] = set()
-            for photo in photos:
-                if photo.id in seen:
-                    raise DatasetError(f"{self.root}: the {role} id {photo.id!r} appears more than once")
-                seen.add(photo.id)
+            twice = find_repeated(photo.id for photo in photos)
+            if twice is not None:
+                raise DatasetError(f"{self.root}: the {role} id {twice!r} appears more than once")
         if len(self.ground_truth) != len(self.queries):
             raise DatasetError(
                 f"{self.root}: {count(len(self.queries), 'query')} but ground truth for "

@@ -1,11 +1,11 @@
 """Settings of a leaderboard: models, data sets and chains, as a TOML file names them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from meisho.errors import ConfigError
-from meisho.tables import require_name
+from meisho.tables import find_repeated, require_name
 
 RANDOM = "random"
 """The model that ranks at random, see `meisho.evaluate.random_baseline`."""
@@ -211,14 +211,5 @@ def _name(name: str, key: str) -> str:
 def _check_names(key: str, names: Sequence[str]) -> None:
     if not names:
         raise ConfigError(f"{key} is empty; add at least one [[{key}]]")
-    if twice := _repeated(names):
+    if (twice := find_repeated(names)) is not None:
         raise ConfigError(f"{key}: the name {twice!r} stands twice; give each a name of its own")
-
-
-def _repeated(names: Collection[str]) -> str:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return ""
