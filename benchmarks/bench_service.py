@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -258,7 +259,7 @@ class Load:
             ids = [photo["id"] for photo in client.get("/v1/photos", params={"limit": 200}).json()["photos"]]
             while not self._stop.is_set():
                 try:
-                    version = self._act(client, rng, number, ids, mine, version)
+                    version = self._act(client, rng, ids, mine, version)
                 except httpx.HTTPError:  # it was killed
                     return
 
@@ -266,7 +267,6 @@ class Load:
         self,
         client: httpx.Client,
         rng: random.Random,
-        number: int,
         ids: list[str],
         mine: list[str],
         version: int,
@@ -279,7 +279,7 @@ class Load:
         elif chosen < 0.8:
             answer = client.post("/v1/match", json={"photo": rng.choice(ids), "answer": rng.choice(ids)})
         elif chosen < 0.9 or not mine:
-            name = f"bench-{number}-{rng.randrange(10**9)}.jpg"
+            name = f"bench-{uuid4().hex}.jpg"  # of no earlier load
             content = rng.choice(self._photos) + rng.randbytes(8)
             answer = client.put(f"/v1/photos/{name}", content=content)
             if answer.status_code in (200, 201):
@@ -317,23 +317,22 @@ def measure_mixed(collection: Path, photos: list[bytes], seconds: float) -> None
 
 
 def measure_kills(collection: Path, photos: list[bytes], number: int) -> None:
-    times, lost, acknowledged = [], 0, 0
-    expected: dict[str, bytes] = {}
+    times: list[float] = []
+    expected, lost = set[str](), set[str]()
     for _ in range(number + 1):
         with served(collection) as (process, address, seconds):
             times.append(seconds)
             with httpx.Client(base_url=address, timeout=None) as client:
-                lost += sum(client.get(f"/v1/photos/{name}").status_code != 200 for name in expected)
+                lost |= {name for name in expected if client.get(f"/v1/photos/{name}").status_code != 200}
             with Load(address, photos, 4) as load:
                 while len(load.added) < 3:
                     time.sleep(0.01)
                 process.kill()
                 process.wait()
-            expected |= load.added
-            acknowledged += len(load.added)
+            expected |= load.added.keys()
     print(
         f"{number} kills under load: ready after {median(times[1:]):.2f} s (median), {max(times[1:]):.2f} s "
-        f"at most; {acknowledged} photos were acknowledged, {lost} of them lost"
+        f"at most; {len(expected)} photos were acknowledged, {len(lost)} of them lost"
     )
 
 

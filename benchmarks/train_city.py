@@ -23,6 +23,7 @@ from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import average_checkpoints
 from meisho.rerank.chain import build_chain
 from meisho.run.evaluating import evaluate_dataset
+from meisho.toycity.kinds import KINDS
 from meisho.training.data import load_training_data
 from meisho.training.export import export_onnx
 from meisho.training.recipe import Recipe, load_recipe
@@ -32,10 +33,28 @@ from shared_sets import write_eval_csv, write_training_csvs
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "toycity_quick.toml"
 SHARES = (0.25, 0.5, 0.75)
+_KINDS = f"data.city.kinds={list(KINDS)}".replace("'", '"')
 RUNS = {
     "48 x 12": (),
     "48 x 12, another city": ("seed=1", "data.city.seed=2"),
     "160 x 8": ("seed=7", "data.city.seed=7", "data.city.landmarks=160", "data.city.views=8"),
+    "96 x 8, all kinds": (
+        "seed=3",
+        "data.city.seed=3",
+        "data.city.landmarks=96",
+        "data.city.views=8",
+        _KINDS,
+    ),
+    "96 x 8, all kinds, faults": (
+        "seed=4",
+        "data.city.seed=4",
+        "data.city.landmarks=96",
+        "data.city.views=8",
+        _KINDS,
+        "data.city.faults=0.3",
+        "data.city.renderings=0.1",
+        "data.city.seasons=true",
+    ),
 }
 """Name of a run -> what its recipe has otherwise than `RECIPE`."""
 

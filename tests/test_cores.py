@@ -53,7 +53,7 @@ except SystemExit:
 
 
 def test_the_command_begins_without_numpy_which_reads_the_environment_once():
-    code = "import sys, meisho.cli\nprint('numpy' in sys.modules)"
+    code = "import sys, meisho.cli, meisho.cli.serve\nprint('numpy' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 
@@ -62,3 +62,24 @@ def test_the_command_lets_threads_rest_and_the_library_leaves_the_environment_al
     assert environment_after(HELP, OMP_WAIT_POLICY="ACTIVE")[0] == "ACTIVE"
     library = "import meisho\nmeisho.load_extractor('default')"
     assert environment_after(library) == ["None"] * len(NAMES)
+
+
+SERVE = """
+import sys
+from meisho.cli import main
+sys.argv[1:] = ["serve", "no-such-collection"]
+try:
+    main()
+except SystemExit:
+    pass
+import os
+print(os.environ["OPENBLAS_NUM_THREADS"])
+"""
+
+
+@pytest.mark.parametrize(("said", "threads"), [(None, "1"), ("2", "2")])
+def test_each_thread_of_a_service_multiplies_alone_unless_the_user_says_otherwise(said, threads):
+    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    environment = kept if said is None else kept | {"OPENBLAS_NUM_THREADS": said}
+    printed = subprocess.check_output([sys.executable, "-c", SERVE], text=True, env=environment)
+    assert printed.split()[-1] == threads

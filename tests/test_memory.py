@@ -1,6 +1,10 @@
 """What decoding may take: a photo over the budget is named, large ones wait, and time is bounded."""
 
 import io
+import os
+import platform
+import subprocess
+import sys
 import threading
 import zlib
 
@@ -160,3 +164,32 @@ def test_a_worker_that_computes_too_long_is_ended_and_the_others_go_on(tmp_path,
     found = {photo.id: image.reason if isinstance(image, ImageError) else "" for photo, image in loaded}
     assert "s of a processor" in found["long.png"]
     assert found["short.png"] == ""
+
+
+_COUNT_HEAPS = """
+import ctypes, threading
+from meisho.memory import share_heaps
+share_heaps()
+libc, together = ctypes.CDLL(None), threading.Barrier(40)
+def work():
+    libc.malloc(100)
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(40)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize(("said", "heaps"), [(None, 2), ("1", 1)])
+def test_threads_share_two_heaps_unless_the_user_says_otherwise(said, heaps):
+    others = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    environment = others if said is None else others | {"MALLOC_ARENA_MAX": said}
+    done = subprocess.run(
+        [sys.executable, "-c", _COUNT_HEAPS], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.count("<heap nr=") == heaps

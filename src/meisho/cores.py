@@ -33,3 +33,11 @@ def rest_while_waiting() -> None:
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # of Intel's OpenMP
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # 2^4 cycles, the least that it takes
     os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
+
+
+def multiply_alone() -> None:
+    """Let each thread multiply matrices alone: in a service as many compute at once as there are cores.
+
+    Like `rest_while_waiting`: it is read when NumPy is imported, and what the user has set stands.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -8,6 +8,7 @@ import typer
 
 from meisho.cli.app import app, say, strong
 from meisho.cli.options import Device, Memory
+from meisho.cores import multiply_alone
 from meisho.errors import needs_extra
 from meisho.memory import parse_bytes
 from meisho.texts import count
@@ -60,6 +61,7 @@ def serve(
 
     Example: meisho serve my.meisho --open
     """
+    multiply_alone()  # before NumPy is imported
     with needs_extra("serve", "meisho serve"):
         from meisho.service.server import serve as answer
         from meisho.service.settings import Settings

@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from meisho.errors import InputError, explain_os_error
+from meisho.memory import share_heaps
 from meisho.service.app import create_app
 from meisho.service.connection import make_connection
 from meisho.service.settings import Settings
@@ -28,6 +29,7 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     Raises:
         MeishoError: A collection cannot be opened, or nobody may listen there.
     """
+    share_heaps()
     with listen(settings) as listening:
         app = create_app(settings)
         Server(app, settings, announce).run(sockets=[listening])

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from meisho.toycity.variety import PLAIN, Variety
 
 MIN_QUERY_SHARE = 0.1
 """A query shows its landmark on at least this part of the photo; worse ones are taken again."""
+_MOST_ATTEMPTS = 50
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def worker_process() -> Iterator[Callable[[Job], Drawn]]:
         requests, answers = process.stdin, process.stdout
 
         def draw(job: Job) -> Drawn:
-            requests.write(json.dumps(asdict(job)) + "\n")
-            requests.flush()
+            with suppress(BrokenPipeError):  # it has ended: there is no answer
+                requests.write(json.dumps(asdict(job)) + "\n")
+                requests.flush()
             answer = answers.readline()
             if not answer:
                 raise DatasetError(
@@ -105,6 +107,8 @@ def worker_process() -> Iterator[Callable[[Job], Drawn]]:
             yield draw
         finally:
             process.kill()
+            with suppress(BrokenPipeError):  # what it did not read
+                requests.close()
 
 
 def draw_site(job: Job) -> Drawn:
@@ -138,13 +142,21 @@ def _plot(job: Job) -> Plot:
 
 
 def _take_query(job: Job, site: Site, number: int) -> Shot:
-    """Take query `number` of a landmark: the first in fair conditions, the second in any but darkness."""
-    for attempt in range(50):
+    """Take query `number` of a landmark: the first in fair conditions, the second in any but darkness.
+
+    It is the first that shows enough of the landmark; where none does, the one that shows most.
+    """
+    best, most = None, (False, -1.0)
+    for attempt in range(_MOST_ATTEMPTS):
         rng = stream(job.seed, QUERY, job.number, number, attempt)
         shot = take_photo(rng, site, fair=number == 0, variety=job.variety)
-        if not shot.dim and (shot.shown > 0).mean() >= MIN_QUERY_SHARE:
+        share = float((shot.shown > 0).mean())
+        if not shot.dim and share >= MIN_QUERY_SHARE:
             return shot
-    raise DatasetError(f"toy city: no view of landmark {job.number} is fit for a query; choose another seed")
+        if best is None or (not shot.dim, share) > most:
+            best, most = shot, (not shot.dim, share)
+    assert best is not None
+    return best
 
 
 def _planes(site: Site) -> tuple[FacadePlane, ...]:
