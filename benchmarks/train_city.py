@@ -1,12 +1,13 @@
 """Train on drawn cities alone, average with the start, and measure on ../shared/data.
 
-    python benchmarks/train_city.py ../shared/data --to /tmp/city_training
+    python benchmarks/train_city.py ../shared/data --to DIR
 
 Each run is `recipes/toycity_quick.toml` with another city or length. The mean of its start and its last
 weights is taken at several shares of what was trained; so are soups of all runs. The real photos of
 `validation` (every fourth landmark of `train`, among the distractors) choose one of all these; that one alone
-is described on `eval`, and compared with the default model query by query. No photo of the shared data is
-trained on. What is there from a run before is kept.
+is described on `eval`, and compared with the default model query by query, and is written in float16 to
+DIR/drawn.safetensors, as `--model drawn` reads it. No photo of the shared data is trained on. What is there
+from a run before is kept.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from meisho.datasets.csv_table import load_csv_table
 from meisho.describing import Describer
@@ -84,6 +86,7 @@ def main() -> None:
     runs = {name: train_one(recipes[name], to / "runs" / slug(name)) for name in names}
     _, validation = write_training_csvs(arguments.shared, to)
     best = choose(trials_of(start, runs), validation, to)
+    pack(best.parent, to / "drawn.safetensors")
     report(best, write_eval_csv(arguments.shared, to / "eval.csv"), to)
 
 
@@ -147,6 +150,13 @@ def export(trial: Trial, folder: Path) -> Path:
     model.unlink(missing_ok=True)
     export_onnx(str(folder), model)
     return model
+
+
+def pack(checkpoint: Path, to: Path) -> None:
+    """Write the backbone's weights in float16, as `meisho/extractors/own` holds them."""
+    state = load_file(checkpoint / "model.safetensors")
+    names = [name for name in state if not name.endswith("num_batches_tracked")]
+    save_file({name.removeprefix("backbone."): state[name].astype(np.float16) for name in names}, to)
 
 
 def report(best: Path, table: Path, to: Path) -> None:

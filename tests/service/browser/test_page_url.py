@@ -99,6 +99,27 @@ def test_a_photo_is_asked_with_by_its_address(page, fetching, other, give):
     assert other.asked[before:] == [f"/{name}"]  # by the service; one of the page would fail at its end
 
 
+@pytest.mark.parametrize("reloads", [False, True])
+def test_a_photo_from_an_address_is_added_though_the_page_never_had_its_file(
+    new_page, own_city, other, reloads
+):
+    name = sorted(own_city.queries.glob("karowick*"))[0].name
+    with serving(own_city, *FETCHING) as service:
+        page = new_page(service.url)
+        open_page(page)
+        paste(page, f"{other.url}/{name}")
+        wait_for_answers(page)
+        if reloads:
+            page.reload()
+            wait_for_answers(page)
+        page.get_by_role("button", name="Add to the collection").click()
+        page.wait_for_url("**#photo=**")
+        wait_for_answers(page)
+        added = page.locator("#asked-name").inner_text()
+        assert added == name if not reloads else re.fullmatch(r"[0-9a-f]{12}\.jpg", added)
+    assert (service.collection / "uploads" / added).read_bytes() == (own_city.queries / name).read_bytes()
+
+
 PASTED = {
     # a text that is pasted -> where: no address, or one that is typed
     "a word": "#main",

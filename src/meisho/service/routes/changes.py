@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from meisho.service.models import Model, Text
+from meisho.service.models import Model, QueryName, Text
 from meisho.service.opened import OpenedCollection
 from meisho.service.problems import RefusedError
 from meisho.service.routes.collections import CollectionName
@@ -47,6 +47,7 @@ async def put_photo(
     service: ServiceHere,
     collection: CollectionName = None,
     replace: bool = False,
+    query: Annotated[QueryName | None, Query(description="A query photo, in place of a body.")] = None,
 ) -> PutPhoto:
     """Put a photo into a collection; it is acknowledged once it is committed.
 
@@ -54,7 +55,10 @@ async def put_photo(
     for: uploads go into a folder of the collection's own unless the photo folder may be written to.
     """
     opened = await asyncio.to_thread(service.collections.choose, collection)
-    content = await service.reading.read_photo(request)
+    if query is None:
+        content = await service.reading.read_photo(request)
+    else:
+        content = service.queries.get(query).content
     put: Put = await service.changing.run(_put, service, opened, id, content, replace)
     response.status_code = 201 if put.done == "added" else 200
     return PutPhoto(collection=opened.name, id=put.id, done=put.done, version=put.version)

@@ -16,7 +16,7 @@ const named = ({ photo, query }) => (query ? `query ${query}` : `photo ${here().
 export const sizeOf = (which) => sizes.get(named(which));
 export const noteSize = (which, width, height) => width && height && sizes.set(named(which), [width, height]);
 export const nameOf = ({ photo, query }) => (photo ? photo.split("/").pop() : uploads.get(query)?.name || t("your_photo"));
-export const fileOf = (query) => (uploads.get(query)?.url ? null : uploads.get(query));
+export const fileNameOf = (query) => uploads.get(query)?.name || `${query.slice(0, 12)}.jpg`;
 
 export const thumbnail = ({ photo, query }, side) =>
   query ? address(`v1/queries/${query}/thumbnail`, { side }) : address("v1/thumbnail", { id: photo, side, collection: here().c });

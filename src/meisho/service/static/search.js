@@ -8,7 +8,7 @@ import { current, loadCollections, mayChange } from "./collections.js";
 import { $, button, el, glide, icon, setChildren } from "./dom.js";
 import { canMark, countMarks, countSame, loadMarks, onMark, toggle } from "./feedback.js";
 import { showFilters } from "./filters.js";
-import { fileOf, nameOf, noteSize, picture, remembering, sizeOf } from "./photos.js";
+import { fileNameOf, nameOf, noteSize, picture, remembering, sizeOf } from "./photos.js";
 import { busy, once, say, tell, telling } from "./said.js";
 import { number, t } from "./texts.js";
 
@@ -155,7 +155,7 @@ function showAsked(state, signal) {
   setChildren($("asked-does"), [
     state.box && button({ icon: "close", text: t("box_clear") }, () => box.clear()),
     button({ icon: "photo", text: t("new_photo"), data: { open: "file" } }),
-    mayChange("/v1/photos/{id}", "put") && fileOf(state.query) && button({ icon: "plus", text: t("add_photo") }, once(() => addPhoto(state))),
+    state.query && mayChange("/v1/photos/{id}", "put") && button({ icon: "plus", text: t("add_photo") }, once(() => addPhoto(state))),
     state.photo && mayChange("/v1/photos/{id}", "delete") && button({ icon: "bin", text: t("remove_photo"), class: "plain" }, once(() => removePhoto(state))),
   ]);
   showFilters(state, signal).catch(tell);
@@ -173,8 +173,8 @@ function showSize(which, state) {
 const pathOf = (id) => `v1/photos/${id.split("/").map(encodeURIComponent).join("/")}`;
 
 async function addPhoto({ query, c }) {
-  const [file, stays] = [fileOf(query), staying()];
-  const { id } = await call("PUT", pathOf(file.name || "photo.jpg"), { body: file, params: { collection: c } });
+  const [name, stays] = [fileNameOf(query), staying()];
+  const { id } = await remembering({ query }, () => call("PUT", pathOf(name), { params: { query, collection: c } }));
   await loadCollections();
   say(t("added", { id }));
   if (stays()) ask({ photo: id });
