@@ -6,8 +6,8 @@ Edit the Japanese notebook's code and either one's text, then::
     python docs/chapter/course.py 01 02      # some
     python docs/chapter/course.py --no-run   # badges and code only, without running anything
 
-It writes the badges, takes the English notebook's code from the Japanese one, runs it once in a fresh folder, and
-keeps what it printed and drew in both. `tests/test_course.py` checks all of this.
+It writes the badges, takes the English notebook's code from the Japanese one, runs it once in a fresh folder,
+and keeps what it printed and drew in both. `tests/test_course.py` checks all of this.
 """
 
 import argparse
@@ -92,7 +92,10 @@ def run(notebook: NotebookNode, folder: Path, city: Path | None = None) -> Noteb
         environment["MEISHO_CITY"] = str(city)
     notebook = nbformat.from_dict(notebook)
     client = NotebookClient(
-        notebook, timeout=SECONDS_PER_CELL, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+        notebook,
+        timeout=SECONDS_PER_CELL,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)
     return notebook
