@@ -5,10 +5,14 @@ import importlib.util
 import io
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
+
+from meisho import cli
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
@@ -117,6 +121,22 @@ class TestEach:
             if cell.cell_type == "markdown":
                 for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", cell.source):
                     assert (FOLDER / target).exists(), target
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_the_commands_in_its_text_are_taken(lesson):
+    cli.load_commands()
+    command = typer.main.get_command(cli.app)
+    blocks = [
+        re.findall(r"^```console\n(.*?)^```", cell.source, re.DOTALL | re.MULTILINE)
+        for language in course.LANGUAGES
+        for cell in course.read(lesson, language).cells
+    ]
+    for line in "".join(block for found in blocks for block in found).splitlines():
+        name, subcommand, rest = command.resolve_command(None, shlex.split(line)[1:])
+        while isinstance(subcommand, typer.core.TyperGroup):
+            name, subcommand, rest = subcommand.resolve_command(None, rest)
+        subcommand.make_context(name, list(rest))
 
 
 def test_the_list_names_every_lesson():
