@@ -72,7 +72,10 @@ WRITES = {
 }
 WRITES |= {
     f"evaluate --to: {name}": ["evaluate", "folder", "--root", "labelled", "--to", f"OUT>OUT/{name}"]
-    for name in ("run.toml", "report.json", "per_query.csv", "report.html", "report_matches/matches-a-1.jpg")
+    for name in (
+        *("run.toml", "report.json", "per_query.csv", "report.html", "report_matches/matches-a-1.jpg"),
+        *("precision_recall.svg", "landmarks.svg"),
+    )
 }
 WRITES |= {
     f"leaderboard --to: {name}": ["leaderboard", "board.toml", "--to", f"OUT>OUT/{name}"]
