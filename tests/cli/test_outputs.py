@@ -68,6 +68,7 @@ WRITES = {
     "index --to": ["index", "photos", "--to", "OUT"],
     "index --to, a folder with files": ["index", "photos", "--to", "OUT>OUT/a.jpg"],
     "demo --to": ["demo", "--to", "OUT"],
+    "look --to": ["datasets", "look", "folder", "--root", "labelled", "--to", "OUT.html"],
     "get --to": ["datasets", "get", "revisitop", "--mirror", "photos", "--to", "OUT"],
 }
 WRITES |= {
@@ -125,6 +126,7 @@ READS = {
     "gld-retrieval": {"queries", "database", "sample", "solution"},
     "bundle": {"wheel"},
     "check": {"root", "collection"},
+    "look": {"root"},
     "stats": {"root", "beside"},
     "split": {"root", "without"},
     "train": {"recipe"},
