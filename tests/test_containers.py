@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from meisho.toycity import build_toycity
+from processes import started
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILES = ("Dockerfile", "Dockerfile.gpu")
@@ -133,26 +134,22 @@ def test_start_indexes_and_serves_with_a_token_that_stays(tmp_path):
 def serve_once(tmp_path, photos):
     """Start it at a free port, ask with the token and without, and end it; return the token."""
     command = [START, "--port", "0"]
-    with subprocess.Popen(
-        command, env=environment(tmp_path, **photos), stdout=subprocess.PIPE, text=True
-    ) as served:
-        try:
-            token = address = None
-            for line in served.stdout:
-                token = re.search("#token=([0-9a-f]{48})", line)[1] if "#token=" in line else token
-                if found := re.search(r"collection at (http://\S+)", line):
-                    address = found[1]
-                    break
-            assert token and address
-            with urllib.request.urlopen(f"{address}readyz", timeout=60) as answer:
-                assert answer.status == 200
-            request = urllib.request.Request(f"{address}v1/collections")
-            with pytest.raises(urllib.error.HTTPError, match="401"):
-                urllib.request.urlopen(request, timeout=60)
-            request.add_header("Authorization", f"Bearer {token}")
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                assert answer.status == 200
-        finally:
-            served.send_signal(signal.SIGTERM)
-            assert served.wait(timeout=60) == 0
+    with started(command, env=environment(tmp_path, **photos), stdout=subprocess.PIPE, text=True) as served:
+        token = address = None
+        for line in served.stdout:
+            token = re.search("#token=([0-9a-f]{48})", line)[1] if "#token=" in line else token
+            if found := re.search(r"collection at (http://\S+)", line):
+                address = found[1]
+                break
+        assert token and address
+        with urllib.request.urlopen(f"{address}readyz") as answer:
+            assert answer.status == 200
+        request = urllib.request.Request(f"{address}v1/collections")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(request)
+        request.add_header("Authorization", f"Bearer {token}")
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == 200
+        served.send_signal(signal.SIGTERM)
+        assert served.wait() == 0
     return token
