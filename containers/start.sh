@@ -16,7 +16,7 @@ esac
 # A folder that is empty is one that was not mounted: a collection of it would lose its photos.
 if [ -n "$(ls -A "$photos" 2>/dev/null)" ]; then
   code=0
-  meisho index "$photos" --to "$collection" || code=$?
+  meisho index "$photos" --to "$collection" ${MEISHO_ENGINE:+--engine "$MEISHO_ENGINE"} || code=$?
   # 7: more than half of the photos are gone, and were kept; what is there still answers
   [ "$code" -eq 0 ] || [ "$code" -eq 7 ] || exit "$code"
 elif ! meisho info "$collection" >/dev/null 2>&1; then
