@@ -1,10 +1,13 @@
 """What a release says of itself: one version, whose work is in it, a changelog of the usual shape."""
 
 import hashlib
+import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 import meisho
@@ -70,3 +73,47 @@ def test_what_others_made_is_named_with_its_licence():
         assert hashlib.sha256((beside / name).read_bytes()).hexdigest() == digest, name
     version = re.search(r"`swagger-ui-dist` (\S+),", (beside / "THIRD_PARTY.md").read_text())[1]
     assert f"swagger-ui {version}:" in named
+
+
+@pytest.fixture(scope="module")
+def release_check():
+    spec = importlib.util.spec_from_file_location("release_check", ROOT / "tools" / "release_check.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_check_list_says_what_the_program_checks(release_check):
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "docs" / "RELEASING.md").read_text(), re.MULTILINE)
+    told = re.findall(r"`(\w+)`", "".join(rows))
+    assert told == list(release_check.STEPS)
+    assert {*release_check.DOWNLOADS} <= {*release_check.STEPS}
+
+
+def test_what_does_not_agree_or_is_in_no_changelog_is_no_release(release_check, tmp_path, monkeypatch):
+    for name in ("CITATION.cff", "docs/openapi.json", "CHANGELOG.md", "src/meisho/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        text = (ROOT / name).read_text().replace(meisho.__version__, "1.2.3rc4")
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(release_check, "ROOT", tmp_path)
+    walk = release_check.Walk(tmp_path)
+    assert release_check.check_version(walk).startswith("1.2.3rc4")
+    walk.version = "1.2.3"
+    with pytest.raises(release_check.Failure, match=r"CITATION\.cff says 1\.2\.3rc4, .* 1\.2\.3"):
+        release_check.check_version(walk)
+    for name in ("CITATION.cff", "docs/openapi.json"):
+        (tmp_path / name).write_text((tmp_path / name).read_text().replace("1.2.3rc4", "1.2.3"))
+    changelog = tmp_path / "CHANGELOG.md"
+    with pytest.raises(
+        release_check.Failure, match=r"begins with \[.*; name that section \[1\.2\.3\] - DATE"
+    ):
+        release_check.check_version(walk)
+    changelog.write_text("# Changelog\n\n## [1.2.3] - 2027-01-01\n")
+    assert release_check.check_version(walk)
+
+
+def test_a_command_that_fails_says_what_it_printed(release_check):
+    with pytest.raises(release_check.Failure, match=r"exit 3\n    why"):
+        release_check.call(sys.executable, "-c", "print('why'); raise SystemExit(3)")
+    with pytest.raises(release_check.Failure, match=r"is not installed: pip install 'meisho\[release\]'"):
+        release_check.call("no-such-program")
