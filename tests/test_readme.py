@@ -14,6 +14,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = [
     "README.md",
     "README.ja.md",
+    "docs/RELEASING.md",
+    "docs/containers.md",
     "docs/evaluation.md",
     "docs/getting_data.md",
     "docs/models.md",

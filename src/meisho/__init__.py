@@ -6,7 +6,7 @@ one is one line in `_PUBLIC`, and the same one below `TYPE_CHECKING` for type ch
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 _PUBLIC = {
     "Answer": "meisho.run.found",

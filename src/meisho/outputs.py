@@ -38,7 +38,7 @@ class Output:
         return all(re.search(sign, ends) for sign in self.signs)
 
 
-PAGE = Output("a page", (rb"meisho (search|report|places)</title>",), frozenset({".html", ".htm"}))
+PAGE = Output("a page", (rb"meisho (search|report|places|look)</title>",), frozenset({".html", ".htm"}))
 DRAWING = Output("a drawing", (MARK.encode(),), PICTURE_SUFFIXES)
 FIGURE = Output("a figure", DRAWING.signs, frozenset({".png", ".svg"}))
 WHITENING = Output("a whitening", (rb'"projection":\{', rb'"source":"\{'), frozenset({".safetensors"}))

@@ -68,11 +68,15 @@ WRITES = {
     "index --to": ["index", "photos", "--to", "OUT"],
     "index --to, a folder with files": ["index", "photos", "--to", "OUT>OUT/a.jpg"],
     "demo --to": ["demo", "--to", "OUT"],
+    "look --to": ["datasets", "look", "folder", "--root", "labelled", "--to", "OUT.html"],
     "get --to": ["datasets", "get", "revisitop", "--mirror", "photos", "--to", "OUT"],
 }
 WRITES |= {
     f"evaluate --to: {name}": ["evaluate", "folder", "--root", "labelled", "--to", f"OUT>OUT/{name}"]
-    for name in ("run.toml", "report.json", "per_query.csv", "report.html", "report_matches/matches-a-1.jpg")
+    for name in (
+        *("run.toml", "report.json", "per_query.csv", "report.html", "report_matches/matches-a-1.jpg"),
+        *("precision_recall.svg", "landmarks.svg"),
+    )
 }
 WRITES |= {
     f"leaderboard --to: {name}": ["leaderboard", "board.toml", "--to", f"OUT>OUT/{name}"]
@@ -122,6 +126,7 @@ READS = {
     "gld-retrieval": {"queries", "database", "sample", "solution"},
     "bundle": {"wheel"},
     "check": {"root", "collection"},
+    "look": {"root"},
     "stats": {"root", "beside"},
     "split": {"root", "without"},
     "train": {"recipe"},

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -61,14 +62,36 @@ def showing(bars: Progress) -> Iterator[None]:
             bars.stop()
 
 
+class _Bars(Progress):
+    """Bars with something above them.
+
+    Args:
+        columns: What each bar shows.
+        above: What stands above them, on a terminal.
+    """
+
+    def __init__(self, *columns: ProgressColumn, above: RenderableType | None) -> None:
+        self._above = above if err.is_terminal else None  # first: within the next it is rendered
+        super().__init__(*columns, console=err)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield what is shown, from the top."""
+        if self._above is not None:
+            yield self._above
+        yield from super().get_renderables()
+
+
 @contextmanager
-def progress_bars(stages: Stages | None = None) -> Iterator[ProgressReport]:
+def progress_bars(
+    stages: Stages | None = None, *, above: RenderableType | None = None
+) -> Iterator[ProgressReport]:
     """Show one bar per stage on stderr: how many, how fast, how long still.
 
     Args:
         stages: What is told where the time goes; the bars name the bottleneck.
+        above: What stands above the bars, on a terminal alone.
     """
-    bars = Progress(
+    bars = _Bars(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -76,7 +99,7 @@ def progress_bars(stages: Stages | None = None) -> Iterator[ProgressReport]:
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
         *([Bottleneck(stages)] if stages else []),
-        console=err,
+        above=above,
     )
     tasks: dict[str, TaskID] = {}
 

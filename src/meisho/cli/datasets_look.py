@@ -1,4 +1,4 @@
-"""`meisho datasets stats` and `meisho datasets split`."""
+"""`meisho datasets look`, `stats` and `split`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from meisho.cli.bars import progress_bars
 from meisho.cli.datasets import datasets_app, default_root
 from meisho.cli.options import LARGEST_SEED, MANY, Json
 from meisho.errors import InputError
-from meisho.outputs import COPIES, FIGURE, check_output_folder, check_outputs
+from meisho.outputs import COPIES, FIGURE, check_output_folder, check_outputs, check_page
 from meisho.tables import require_name
 from meisho.texts import count, printable
 
@@ -35,6 +35,44 @@ MinPhotos = Annotated[int, typer.Option(min=1, max=MANY, help="Leave out classes
 QueriesPerLandmark = Annotated[
     int, typer.Option(min=1, max=MANY, help="Queries of each class that is held out.")
 ]
+
+
+@datasets_app.command("look")
+def look(
+    name: Annotated[
+        str, typer.Argument(help="gldv2_train, gldv2_clean, gldv2_micro, folder, csv or any data set.")
+    ],
+    root: Root = None,
+    to: Annotated[Path, typer.Option(metavar="FILE", help="The page, .html.")] = Path("look.html"),
+    landmarks: Annotated[int, typer.Option(min=1, max=1000, help="Landmarks to show.")] = 12,
+    photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos of each, with the query.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the random draw.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write a page with photos of some landmarks: look at data before you train on them.
+
+    Example: meisho datasets look gldv2_micro --root data/gldv2_micro --to look.html
+    """
+    from meisho.datasets.base import DATASETS
+    from meisho.datasets.labels import LABELLED
+    from meisho.datasets.looking import sample_dataset
+    from meisho.web.look import write_look_page
+
+    require_name(name, dict.fromkeys([*LABELLED, *DATASETS]), what="data set")
+    root = root or default_root(name)
+    check_page(to, inputs=[root])
+    sample = sample_dataset(name, root, landmarks=landmarks, photos=photos, seed=seed)
+    unread = write_look_page(to, sample, seed=seed)
+    if as_json:
+        shown = [
+            {"title": each.title, "photos": [photo.id for photo in each.photos]} for each in sample.landmarks
+        ]
+        print_json({"page": to, "name": sample.name, "landmarks": shown, "unread": unread})
+        return
+    say(strong(sample.name), f": {sample.about}")
+    if unread:
+        note(f"{count(unread, 'photo')} cannot be read; the page says why")
+    say("Look at them: ", strong(to))
 
 
 @datasets_app.command("stats")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 
 
 _FILES = {"run.toml": SETTINGS, "report.json": REPORT, "per_query.csv": QUERY_SCORES}
+_FILES |= {"precision_recall.svg": FIGURE, "landmarks.svg": FIGURE}
 _SWEEP_FILES = {"run.toml": SETTINGS, "sweep.csv": SWEEP, "sweep.png": FIGURE}
 
 Chains = Annotated[
@@ -292,13 +293,17 @@ def check_evaluation(to: Path) -> None:
 
 
 def write_evaluation(evaluation: "Evaluation", to: Path) -> Path:
-    """Save the figures, the per-query scores and the page; return the page's path."""
+    """Save the figures, the per-query scores, the drawings and the page; return the page's path."""
+    from meisho.web.curves import draw_report
     from meisho.web.pages import write_report_page
 
-    evaluation.report.save(to)
+    report, ranking, dataset = evaluation.report, evaluation.ranking, evaluation.dataset
+    report.save(to)
+    drawings = draw_report(report, ranking, dataset)
+    drawings.save(to)
     page = to / "report.html"
     compare = evaluation.pairs.compare if evaluation.pairs else None
-    write_report_page(page, evaluation.report, evaluation.ranking, evaluation.dataset, compare=compare)
+    write_report_page(page, report, ranking, dataset, compare=compare, drawings=drawings)
     return page
 
 

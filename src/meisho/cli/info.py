@@ -4,14 +4,21 @@ import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import meisho
 from meisho.cli.app import app, print_json, say
 from meisho.cli.options import Json
+from meisho.errors import InputError
 from meisho.photo_folder import DEFAULT_EXCLUDES, find_photos
+from meisho.texts import count
+
+if TYPE_CHECKING:  # a command imports what it needs when it is called
+    from meisho.run.spread import Spread
+
+_BAR_CELLS = 40
 
 
 @app.command(short_help="Say what a collection holds, or what is installed.")
@@ -19,15 +26,23 @@ def info(
     collection: Annotated[
         Path | None, typer.Argument(metavar="COLLECTION", help="A collection; without one, this machine.")
     ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Also how alike its photos are: a histogram of scores.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say what a collection holds, or what this installation can do.
 
-    Example: meisho info my.meisho
+    Example: meisho info my.meisho --scores
     """
+    if scores and collection is None:
+        raise InputError(
+            "--scores is of the photos of a collection; name one: meisho info my.meisho --scores"
+        )
     facts = _collection_facts(collection) if collection else _machine_facts()
+    spread = _spread(collection) if collection and scores else None
     if as_json:
-        print_json(facts)
+        print_json({**facts, "scores": spread} if spread else facts)
         return
     names = {name: name.removesuffix("_bytes").replace("_", " ") for name in facts}
     width = max(map(len, names.values()))
@@ -35,6 +50,23 @@ def info(
         lines = [str(part) for part in value] if isinstance(value, list) else [_in_words(name, value)]
         for row, line in enumerate(lines):
             say((f"{names[name] if row == 0 else '':{width}}  ", "dim"), line)
+    if spread:
+        _print_spread(spread)
+
+
+def _spread(collection: Path) -> "Spread":
+    from meisho.run.spread import describe_spread, nearest_scores
+
+    return describe_spread(nearest_scores(collection))
+
+
+def _print_spread(spread: "Spread") -> None:
+    about = f"The nearest other photo of {count(spread.num_photos, 'photo')}, copies aside"
+    say(f"\n{about}: median {spread.median:.2f}")
+    most = max(bar.num_photos for bar in spread.bars)
+    for bar in spread.bars:
+        cells = max(1 if bar.num_photos else 0, round(_BAR_CELLS * bar.num_photos / most))
+        say((f"{bar.low:5.2f} to {bar.high:4.2f}  ", "dim"), f"{bar.num_photos:6,}  ", ("█" * cells, "cyan"))
 
 
 def _in_words(name: str, value: object) -> str:

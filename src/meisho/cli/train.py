@@ -15,6 +15,7 @@ from meisho.errors import ConfigError, InterruptedRunError
 from meisho.texts import count
 
 if TYPE_CHECKING:  # it takes long to import
+    from meisho.training.recipe import Recipe
     from meisho.training.train import TrainingResult
 
 _EASY = 0.97  # validation's mAP before training, above which it tells little
@@ -55,7 +56,6 @@ def train(
     require_torch("training", extra="train")
     from meisho.training.distribution import is_first_process
     from meisho.training.recipe import list_recipes, load_recipe
-    from meisho.training.train import train as run_training
 
     if show:
         _print_recipes(list_recipes())
@@ -65,13 +65,7 @@ def train(
     is_of_run = (recipe.parent / "run.json").is_file()
     folder = to or (recipe.parent if is_of_run else Path("runs") / recipe.stem)
     resolved = load_recipe(recipe, changes or ())
-    try:
-        with progress_bars() as report_progress:
-            result = run_training(resolved, folder, resume=resume, say=tell, tick=report_progress)
-    except (InterruptedRunError, KeyboardInterrupt):
-        sets = [word for change in changes or () for word in ("--set", change)]
-        command = shell_line(own_command(), "train", recipe, "--to", folder, *sets)
-        raise InterruptedRunError(_explain_interruption(folder, command)) from None
+    result = _train(resolved, folder, recipe, changes or (), resume=resume)
     if not is_first_process():
         return
     if as_json:
@@ -80,6 +74,23 @@ def train(
     say(*_describe_result(result))
     option = "--local" if resolved.kind == "delg-local" else "--model"
     say("Use it: ", shell_line(own_command(), "index", "PHOTOS", "--to", "my.meisho", option, result.best))
+
+
+def _train(
+    resolved: "Recipe", folder: Path, recipe: Path, changes: Sequence[str], *, resume: bool
+) -> "TrainingResult":
+    """Train, with bars and curves; where it is interrupted, say by which command it goes on."""
+    from meisho.cli.curves import TrainingCurves
+    from meisho.training.train import train as run_training
+
+    curves = TrainingCurves()
+    try:
+        with progress_bars(above=curves) as tick:
+            return run_training(resolved, folder, resume=resume, say=tell, tick=tick, show=curves.update)
+    except (InterruptedRunError, KeyboardInterrupt):
+        sets = [word for change in changes for word in ("--set", change)]
+        command = shell_line(own_command(), "train", recipe, "--to", folder, *sets)
+        raise InterruptedRunError(_explain_interruption(folder, command)) from None
 
 
 def _describe_result(result: "TrainingResult") -> tuple[str | tuple[str, str], ...]:

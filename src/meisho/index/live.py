@@ -241,10 +241,17 @@ def _digest(keys: KeyArray) -> str:
 
 def _read_record(path: Path) -> IndexRecord:
     try:
-        record = build(Fields(read_sealed(path), path.name, InputError), IndexRecord)
+        fields = Fields(read_sealed(path), path.name, InputError)
+        made_in = fields.integer("format")
+        record = build(fields, IndexRecord) if made_in == _FORMAT else None
     except (OSError, InputError, ValueError) as error:
         raise CollectionError(f"{path}: the saved index cannot be read ({error}); build it again") from error
-    if record.format != _FORMAT or record.kind not in INDEXES or not is_digest(record.keys_sha256):
+    if record is None:
+        raise CollectionError(
+            f"{path}: the saved index is one of format {made_in}, and this version has {_FORMAT}; photos are "
+            "searched exactly until the next 'meisho index' builds it again"
+        )
+    if record.kind not in INDEXES or not is_digest(record.keys_sha256):
         raise CollectionError(
             f"{path}: an index of kind {record.kind!r:.80} by another version; build it again"
         )

@@ -3,7 +3,7 @@
 import math
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -35,6 +35,11 @@ from meisho.training.task import Scores, Task
 from meisho.training.validation import describe_rows
 
 Say = Callable[[str], None]
+Show = Callable[[Sequence[EpochRecord]], None]
+
+
+def show_nothing(records: Sequence[EpochRecord]) -> None:
+    """Draw no curve."""
 
 
 class Loop:
@@ -48,6 +53,7 @@ class Loop:
         accelerator: Devices, precision, processes.
         say: Called with one line for people after each epoch.
         tick: Called with a stage, how much of it is done, and how much there is.
+        show: Called with the records of all epochs after each.
 
     Attributes:
         progress: Where it stands.
@@ -64,9 +70,10 @@ class Loop:
         *,
         say: Say = lambda line: None,
         tick: Progress = silent,
+        show: Show = show_nothing,
     ) -> None:
         self._recipe, self._folder, self._data, self._task = recipe, folder, data, task
-        self._accelerator, self._say, self._tick = accelerator, say, tick
+        self._accelerator, self._say, self._tick, self._show = accelerator, say, tick, show
         self._learner = Learner(recipe, task, accelerator, data.train)
         self._loader = BatchLoader(
             data.train,
@@ -99,6 +106,7 @@ class Loop:
         if self._learner.average is not None:
             self._learner.average.num_updates = updates
         self.skipped.resume()
+        self._show(tuple(self.progress.history))
         self._say(self._describe_start())
 
     def _describe_start(self) -> str:
@@ -247,6 +255,7 @@ class Loop:
         self.save()
         left = self._seconds_left(record)
         self._say(describe_record(record, is_best=is_best, seconds_left=left, num_skipped=len(self.skipped)))
+        self._show(tuple(self.progress.history))
 
     def _write_epoch(self, record: EpochRecord, *, is_best: bool) -> None:
         """Write the checkpoints and the history."""

@@ -38,7 +38,7 @@ from meisho.training.distribution import is_first_process, leave_together
 from meisho.training.history import EpochRecord
 from meisho.training.loading import cache_options
 from meisho.training.local_task import LocalTask
-from meisho.training.loop import Loop, Say
+from meisho.training.loop import Loop, Say, Show, show_nothing
 from meisho.training.photo_cache import fill_cache
 from meisho.training.recipe import Recipe, load_recipe
 from meisho.training.state import saved_step
@@ -78,6 +78,7 @@ def train(
     resume: bool = False,
     say: Say = lambda line: None,
     tick: Progress = silent,
+    show: Show = show_nothing,
 ) -> TrainingResult:
     """Train what a recipe says, and keep the run in a folder.
 
@@ -90,6 +91,7 @@ def train(
         resume: Go on from the folder's saved state.
         say: Called with lines for people.
         tick: Called with a stage, how much of it is done, and how much there is.
+        show: Called with the records of all epochs after each, to be drawn.
 
     Raises:
         InputError: The folder holds a run already, or none to resume; or a worker calls it while it starts.
@@ -103,7 +105,7 @@ def train(
     _check_folder(folder, resume=resume)
     accelerator = make_accelerator(recipe.hardware)
     if not accelerator.is_main_process:
-        say, tick = _say_nothing, silent
+        say, tick, show = _say_nothing, silent, show_nothing
     data = load_training_data(recipe, progress=lambda done, total: tick("draw a city", done, total))
     check_average(recipe, data)
     facts = describe_run(recipe, data)
@@ -115,7 +117,7 @@ def train(
     say(_describe_data(data, recipe.data.min_photos))
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed + accelerator.process_index)
-        loop = Loop(recipe, folder, data, make_task(recipe, data), accelerator, say=say, tick=tick)
+        loop = Loop(recipe, folder, data, make_task(recipe, data), accelerator, say=say, tick=tick, show=show)
         broken = _fill_cache(recipe, data, accelerator, tick)  # takes hours: after all that may be refused
         if resume:
             loop.resume()

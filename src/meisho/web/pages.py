@@ -16,13 +16,14 @@ from meisho.arrays import Int64Array
 from meisho.datasets.base import Dataset
 from meisho.evaluate.report import QueryScore, Report
 from meisho.files import write_text
-from meisho.ground_truth import GradedGroundTruth, GroundTruth
+from meisho.ground_truth import GroundTruth
 from meisho.photo_pair import PhotoPair
 from meisho.photos import Photo
 from meisho.ranking import NO_ROW, Ranking
 from meisho.run.found import Answer
 from meisho.texts import count
 from meisho.web.bars import Scale, describe_bars, make_bars, scale_of
+from meisho.web.curves import ReportDrawings, draw_report, ground_truth_at
 from meisho.web.tiles import PagePhotos, Tile, Verdict
 
 Compare = Callable[[int, Int64Array, Sequence[Photo]], Sequence[PhotoPair]]
@@ -63,6 +64,7 @@ def write_report_page(
     compare: Compare | None = None,
     num_cases: int = 6,
     num_answers: int = 10,
+    drawings: ReportDrawings | None = None,
 ) -> None:
     """Write the report with the worst and best queries and their first answers.
 
@@ -75,14 +77,16 @@ def write_report_page(
             picture of its matches, in a folder PAGE_matches beside the page.
         num_cases: How many of the worst and of the best queries.
         num_answers: How many answers of each.
+        drawings: What `draw_report` draws; None to draw it here.
     """
     setup, photos = report.headline.setup, PagePhotos(Path(path))
     of_setup = [score for score in report.query_scores if score.setup == setup]
     counted = [score for score in of_setup if not np.isnan(score.average_precision)]
     scored = sorted(counted, key=lambda score: score.average_precision)
-    scale, truth = scale_of(report.headline.metric), _ground_truth_at(dataset, setup)
+    scale, truth = scale_of(report.headline.metric), ground_truth_at(dataset, setup)
     shown = Shown(ranking, dataset, truth, num_answers, compare, photos, scale)
     sections, links = _sections(scored, num_cases, shown)
+    drawings = drawings or draw_report(report, ranking, dataset)
     write_page(
         photos.page,
         "report.html",
@@ -92,6 +96,7 @@ def write_report_page(
         scale=scale,
         bars=make_bars(scored, links, scale),
         about_bars=describe_bars(len(scored), len(of_setup) - len(scored)),
+        drawings=drawings,
         sections=sections,
         verified=compare is not None,
         about_scores=_about_scores(report.reranking, verified=compare is not None),
@@ -179,13 +184,6 @@ def _about_scores(reranking: str, *, verified: bool) -> str:
     if reranking:
         return "The score is the reranker's: its order counts, and it is not comparable between queries."
     return "The score is the cosine similarity of the two photos' descriptors: 1 is the same photo."
-
-
-def _ground_truth_at(dataset: Dataset, setup: str) -> GroundTruth:
-    truth = dataset.ground_truth
-    if isinstance(truth, GradedGroundTruth):
-        return truth.at(setup)  # type: ignore[arg-type]  # a report of graded truth has its setups
-    return truth
 
 
 def _sections(
