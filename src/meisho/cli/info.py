@@ -1,31 +1,33 @@
 """`meisho info`."""
 
-import sys
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-import meisho
 from meisho.cli.app import app, print_json, say
 from meisho.cli.options import Json
+from meisho.errors import InputError
 from meisho.photo_folder import DEFAULT_EXCLUDES, find_photos
 
 
-@app.command(short_help="Say what a collection holds, or what is installed.")
+@app.command()
 def info(
     collection: Annotated[
-        Path | None, typer.Argument(metavar="COLLECTION", help="A collection; without one, this machine.")
+        Path | None, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a collection holds, or what this installation can do.
+    """Say what a collection holds; of this machine, 'meisho doctor' tells.
 
     Example: meisho info my.meisho
     """
-    facts = _collection_facts(collection) if collection else _machine_facts()
+    if collection is None:
+        raise InputError(
+            "name a collection, as in 'meisho info my.meisho'; of this machine, run 'meisho doctor'"
+        )
+    facts = _collection_facts(collection)
     if as_json:
         print_json(facts)
         return
@@ -92,33 +94,3 @@ def _size_bytes(folder: Path) -> int:
         with suppress(FileNotFoundError):  # a writer tidies meanwhile
             total += file.stat().st_size
     return total
-
-
-def _machine_facts() -> dict[str, object]:
-    from meisho.datasets.base import DATASETS
-    from meisho.extractors.base import EXTRACTORS
-    from meisho.index.base import INDEXES
-
-    packages = ("torch", "timm", "faiss-cpu", "lancedb", "pillow", "pillow-heif")
-    return {
-        "meisho": meisho.__version__,
-        "python": sys.version.split()[0],
-        **{name: _version(name) for name in packages},
-        "device": _device_name(),
-        "models": list(EXTRACTORS),
-        "data_sets": list(DATASETS),
-        "index_kinds": list(INDEXES),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _device_name() -> str:
-    from meisho.extractors.machine import describe_device
-
-    return describe_device("auto")
