@@ -5,10 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 BASE   := $(VENV)/.installed
 FULL   := $(VENV)/.installed-all
+DOCS   := $(VENV)/.installed-docs
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow check format bench gpu clean
+.PHONY: demo test test-slow check format bench docs gpu clean
 
 demo: $(BASE)
 	$(BIN)/meisho demo --to demo
@@ -31,6 +32,10 @@ format: $(FULL)
 bench: $(FULL)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
 
+# The site, in English and Japanese, below site/.
+docs: $(DOCS)
+	$(BIN)/python docs/site/build.py --to site
+
 # A machine with a GPU is measured as it is: its PyTorch is not replaced, and nothing is installed. Elsewhere the
 # same script shows on the CPU that it runs. Options and parts: make gpu GPU="--small matching".
 gpu:
@@ -46,6 +51,10 @@ $(BASE): pyproject.toml
 	@$(PIP) --editable '.[serve]'
 	@touch $@
 
+$(DOCS): $(BASE)
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
 $(FULL): $(BASE)
 	@echo "Installing what the tests need into $(VENV), PyTorch among it: 6 GB on Linux, some minutes"
 	@$(PIP) --editable '.[dev]'
@@ -56,4 +65,4 @@ $(FULL): $(BASE)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) demo site .mypy_cache .pytest_cache .ruff_cache .coverage
