@@ -5,10 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LIGHT  := $(VENV)/.installed
 FULL   := $(VENV)/.installed-all
+DOCS   := $(VENV)/.installed-docs
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test test-slow check format bench gpu container container-gpu release-check clean
+.PHONY: demo test test-slow check format bench course docs gpu container container-gpu release-check clean
 
 demo: $(LIGHT)
 	$(BIN)/meisho demo --to demo
@@ -30,6 +31,10 @@ format: $(FULL)
 
 bench: $(FULL)
 	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+# The site, in English and Japanese, below site/.
+docs: $(DOCS)
+	$(BIN)/python docs/site/build.py --to site
 
 # A machine with a GPU is measured as it is: its PyTorch is not replaced, and nothing is installed. Elsewhere the
 # same script shows on the CPU that it runs. Options and parts: make gpu GPU="--small matching".
@@ -57,6 +62,10 @@ $(LIGHT): pyproject.toml
 	@$(PIP) --editable '.[serve]'
 	@touch $@
 
+$(DOCS): $(LIGHT)
+	@$(PIP) --editable '.[docs]'
+	@touch $@
+
 $(FULL): $(LIGHT)
 	@echo "Installing what the tests need into $(VENV), PyTorch among it: 6 GB on Linux, some minutes"
 	@$(PIP) --editable '.[dev]'
@@ -66,5 +75,8 @@ $(FULL): $(LIGHT)
 	@$(PIP) 'asmk>=0.1.1' || echo "asmk could not be built; the tests that compare with it are skipped"
 	@touch $@
 
+course: $(FULL)
+	$(BIN)/python docs/chapter/course.py
+
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) demo site .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -163,6 +163,7 @@ BASES = {
     ("add",): ["c", "photos/0.jpg"],
     ("remove",): ["c", "1.jpg"],
     ("info",): ["c"],
+    ("doctor",): [],
     ("demo",): ["--to", "a.jpg/x", "--landmarks", "2", "--views", "3", "--distractors", "0"],
     ("train",): ["recipe.toml", "--to", "new"],
     ("export",): ["broken", "--to", "new.onnx"],

@@ -34,7 +34,7 @@ SMALL = ("--size", 64, "--workers", 0)
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "index", "add", "remove", "search", "evaluate", "info", "whiten", "match"]
+    "command", ["demo", "index", "add", "remove", "search", "evaluate", "info", "doctor", "whiten", "match"]
 )
 def test_help_of_each_command_shows_an_example(run, command):
     code, out, _ = run(command, "--help")
@@ -341,12 +341,6 @@ def test_the_same_folder_by_another_path_is_the_same_folder(run, photos, tmp_pat
     monkeypatch.chdir(tmp_path)
     summary = json.loads(run("index", "photos", "--to", "c", "--json")[1])
     assert summary["unchanged"] == 6
-
-
-def test_info_tells_what_is_installed(run):
-    code, out, _ = run("info", "--json")
-    assert code == 0
-    assert "toycity" in json.loads(out)["data_sets"]
 
 
 def test_demo_draws_scores_and_names_the_next_command(run, tmp_path):

@@ -19,7 +19,7 @@ NUM_TABLES = 300
 NUM_WORDS = [pytest.param(200, id="200"), pytest.param(2000, id="2000", marks=pytest.mark.slow)]
 """Command lines that are drawn."""
 CODES = {0, NO_READER, INTERRUPTED, *(kind.exit_code for kind in all_errors())}
-"""All exit codes that there are; the errors and the program say them, and the README explains them."""
+"""All exit codes that there are; the errors and the program say them, and a page explains them."""
 
 
 def test_index_keeps_every_valid_photo_among_malformed_ones(run, tmp_path):
@@ -143,8 +143,8 @@ def test_hostile_words_end_in_an_answer_or_in_one_line(run, num_words, made, tmp
     assert min(ended[0], ended[2], ended[4]) > 0.02 * num_words, ended
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
-def test_the_readme_explains_every_exit_code(page):
+@pytest.mark.parametrize("page", ["docs/exit_codes.md", "docs/ja/exit_codes.md"])
+def test_a_page_explains_every_exit_code(page):
     text = (Path(__file__).parents[1] / page).read_text(encoding="utf-8")
     table = re.search(r"\n\| (?:exit code|終了コード) \|.*\n\|---\|---\|\n((?:\|.*\n)+)", text)[1]
     assert sorted(int(line.split("|")[1]) for line in table.splitlines()) == sorted(CODES)

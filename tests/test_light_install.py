@@ -170,7 +170,9 @@ def test_photos_are_indexed_asked_and_matched(place, meisho, city, photos):
     meisho("match", photos[0], photos[1], "--local", "sift", "--to", "pair.png")
     assert (place / "pair.png").is_file()
     assert "exact" in meisho("info", "my.meisho")
-    assert "exact" in meisho("info")
+    said = meisho("doctor")
+    assert "pip install 'meisho[torch]'" in said
+    assert "cannot do without" not in said
 
 
 def test_a_data_set_is_evaluated_with_rerankers(place, meisho, city):

@@ -1,7 +1,10 @@
-"""The README's Python runs, top to bottom, and its command lines are ones that the program takes."""
+"""README and the pages of the site: their Python runs, and their command lines are ones that can be run."""
 
 import re
 import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,57 +14,130 @@ from meisho import cli
 from meisho.toycity import build_toycity
 
 ROOT = Path(__file__).parent.parent
+NOT_PAGES = {"docs/LOG.md"}  # a log tells of commands as they were
 PAGES = [
-    "README.md",
-    "README.ja.md",
-    "docs/RELEASING.md",
-    "docs/containers.md",
-    "docs/evaluation.md",
-    "docs/getting_data.md",
-    "docs/models.md",
-    "docs/reranking.md",
-    "docs/service.md",
-    "docs/training.md",
+    str(path.relative_to(ROOT))
+    for path in (
+        *ROOT.glob("README*.md"),
+        *sorted(ROOT.glob("docs/*.md")),
+        *sorted(ROOT.glob("docs/ja/*.md")),
+    )
+    if str(path.relative_to(ROOT)) not in NOT_PAGES
 ]
+MOST_LINES_OF_A_README = 120
+PROGRAMS = {"meisho", "make", "pip", "python3", "source", "curl", "accelerate", "torchrun"}
+"""What the console blocks of the pages may begin with."""
 
 
 def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def lines_of(page):
+    return [line for block in blocks(page, "console") for line in block.splitlines() if line.strip()]
+
+
+WITH_A_CITY = ["README.md", "README.ja.md", "docs/python.md", "docs/ja/python.md"]
+"""Pages whose Python asks the drawn city."""
+COMMANDS = [page for page in PAGES if lines_of(page) or "`meisho " in (ROOT / page).read_text()]
+
+
+def draw_labelled(folder):
+    """A folder of photos with labels, where the page says `photos`: some views each of a few drawn places."""
+    build_toycity(folder / "city", landmarks=8, views=6, distractors=0)
+    for photo in sorted((folder / "city/database").glob("*.jpg")):
+        place = folder / "photos" / photo.stem.rpartition("_")[0]
+        place.mkdir(parents=True, exist_ok=True)
+        photo.rename(place / photo.name)
+
+
+def test_no_page_has_python_that_is_not_run():
+    assert {page for page in PAGES if blocks(page, "python")} == {
+        *WITH_A_CITY,
+        "docs/reranking.md",
+        "docs/training.md",
+    }
+
+
+@pytest.mark.parametrize("page", WITH_A_CITY)
 def test_python_runs(page, tmp_path, monkeypatch, capsys):
     build_toycity(tmp_path / "demo/toycity", landmarks=4, views=4, distractors=4)
     monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(blocks(page, "python")), page, "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert len(printed) > 5 and all(line.endswith(".jpg") for line in printed[:3])
-    assert any(line.startswith("revisitop_map") for line in printed)
-    assert printed[-1] == "(4, 512)"
+    assert len(printed) >= 3 and all(line.endswith(".jpg") for line in printed[:3])
+    if "python.md" in page:
+        assert any(line.startswith("revisitop_map") for line in printed)
+        assert printed[-1] == "(4, 512)"
 
 
-def test_both_readmes_run_the_same_python():
+def test_python_on_reranking_runs(capsys):
+    exec(compile("\n".join(blocks("docs/reranking.md", "python")), "docs/reranking.md", "exec"), {})
+    assert capsys.readouterr().out == "['b', 'd', 'c']\n"
+
+
+@pytest.mark.slow
+def test_python_on_training_runs(tmp_path):
+    draw_labelled(tmp_path)
+    (code,) = blocks("docs/training.md", "python")
+    quick = '"schedule.epochs=1", "schedule.sizes=[{px = 64}]"'
+    (tmp_path / "script.py").write_text(code.replace('"schedule.epochs=20"', quick))
+    ended = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "runs/own/best/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("pages", [("README.md", "README.ja.md"), ("docs/python.md", "docs/ja/python.md")])
+def test_both_languages_run_the_same_python(pages):
     def code(page):
         return [re.sub(r"\s*#.*", "", block) for block in blocks(page, "python")]
 
-    assert code("README.md") == code("README.ja.md")
+    assert code(pages[0]) == code(pages[1])
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", COMMANDS)
 def test_command_lines_are_taken(page):
+    lines = lines_of(page) + re.findall(r"`(meisho [^`…]+)`", (ROOT / page).read_text())
+    arguments = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("meisho ")]
+    for line in lines:  # what starts several processes of it
+        if " -m meisho.cli " in line:
+            arguments.append(shlex.split(line.partition(" -m meisho.cli ")[2], comments=True))
     cli.load_commands()
     command = typer.main.get_command(cli.app)
-    lines = [line for block in blocks(page, "console") for line in block.splitlines()]
-    lines += re.findall(r"`(meisho [^`]+)`", (ROOT / page).read_text())
-    arguments = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("meisho ")]
-    assert arguments
     for words in arguments:
+        if words[0].startswith("-"):
+            continue
         name, subcommand, rest = command.resolve_command(None, words)
         while rest and isinstance(subcommand, typer.core.TyperGroup):
             name, subcommand, rest = subcommand.resolve_command(None, rest)
         if not rest:
             continue  # only the name of the command
         subcommand.make_context(name, list(rest))
+
+
+def targets_of_make():
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if lines_of(page)])
+def test_other_programs_are_asked_for_what_is_there(page):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for line in lines_of(page):
+        words = shlex.split(line, comments=True)
+        assert words[0] in PROGRAMS, line
+        if words[0] == "make":
+            assert words[1] in targets_of_make(), line
+        for named in re.findall(r"(?:\.|meisho)\[([\w,]+)\]", line):
+            assert set(named.split(",")) <= extras.keys(), line
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_stands_in_the_text_is_there_too(page):
+    text = (ROOT / page).read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets_of_make()
+    for named in re.findall(r"`pip install '(?:\.|meisho)\[([\w,]+)\]", text):
+        assert set(named.split(",")) <= extras.keys()
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -73,6 +149,18 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_is_left_to_fill_in(page):
     assert "@@" not in (ROOT / page).read_text()
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
+def test_a_readme_is_read_in_one_go(page):
+    assert len((ROOT / page).read_text().splitlines()) < MOST_LINES_OF_A_README
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.startswith("docs/ja/")])
+def test_a_japanese_page_has_the_commands_of_the_english_one(page):
+    """A shorter page may leave some out; none has a command of its own."""
+    english = {line.partition("#")[0].strip() for line in lines_of(page.replace("/ja/", "/"))}
+    assert {line.partition("#")[0].strip() for line in lines_of(page)} <= english
 
 
 def test_the_page_on_robustness_names_modules_and_tests_that_are_there():

@@ -51,7 +51,9 @@ def test_photos_are_kept_larger_than_they_are_trained_on(path):
     assert recipe.data.cache_side_px >= 1.25 * max(size.px for size in recipe.schedule.sizes)
 
 
-@pytest.mark.parametrize("document", ["README.md", "README.ja.md", "docs/getting_data.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "README.ja.md", "docs/book.md", "docs/ja/book.md", "docs/getting_data.md"]
+)
 def test_a_recipe_looks_for_its_data_set_where_the_documents_put_it(document):
     text = (RECIPES[0].parent.parent / document).read_text(encoding="utf-8")
     places = dict(re.findall(r"datasets get (\w+) .*?--to ([\w/]+)", text))

@@ -163,7 +163,7 @@ def start(words, **options):
     return subprocess.run([*START, *words], stderr=subprocess.PIPE, text=True, check=False, **options)
 
 
-@pytest.mark.parametrize("words", [["info"], ["info", "--json"], ["--help"], ["--version"], ["datasets"]])
+@pytest.mark.parametrize("words", [["doctor"], ["doctor", "--json"], ["--help"], ["--version"], ["datasets"]])
 def test_an_output_that_nobody_reads_ends_quietly(words):
     reader, writer = os.pipe()
     os.close(reader)
@@ -173,7 +173,7 @@ def test_an_output_that_nobody_reads_ends_quietly(words):
     assert ended.stderr == ""
 
 
-@pytest.mark.parametrize("words", [["info"], ["info", "--json"], ["--help"], ["--version"]])
+@pytest.mark.parametrize("words", [["doctor"], ["doctor", "--json"], ["--help"], ["--version"]])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_an_output_that_is_full_is_one_line(words):
     with Path("/dev/full").open("w") as full:
@@ -187,7 +187,7 @@ def test_an_output_that_is_full_is_one_line(words):
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&-", "2>/dev/full"])
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 def test_closed_streams_end_no_command(closed):
-    for words, code in (("info --json", 0), ("info nowhere", 4)):
+    for words, code in (("doctor --json", 0), ("info nowhere", 4)):
         line = f"'{sys.executable}' -m meisho.cli {words} {closed}"
         ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
         assert ended.returncode == code

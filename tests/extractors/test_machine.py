@@ -45,7 +45,7 @@ def test_hidden_gpus_are_none_and_torch_is_not_asked(hidden, monkeypatch):
 def test_signs_of_a_gpu_without_one_are_checked_with_torch(monkeypatch):
     import torch
 
-    monkeypatch.setattr(machine, "_shows_gpu", lambda: True)
+    monkeypatch.setattr(machine, "shows_gpu", lambda: True)
     assert has_cuda() == torch.cuda.is_available()
 
 

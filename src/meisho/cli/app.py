@@ -57,15 +57,27 @@ COMMANDS = {
     "whiten": "meisho.cli.whiten",
     "check": "meisho.cli.check",
     "info": "meisho.cli.info",
+    "doctor": "meisho.cli.doctor",
 }
 """Command -> the module that adds it to `app`, in the order of --help."""
 WELCOME = """\
 meisho (名所) finds every photo of the same landmark or object.
 
-  See it work:      meisho demo
-  Your own photos:  meisho index PATH/TO/PHOTOS --to my.meisho
-  Ask them:         meisho search my.meisho QUERY.jpg --html answer.html
-  All commands:     meisho --help"""
+  See it work:        meisho demo
+  Your own photos:    meisho index PATH/TO/PHOTOS --to my.meisho
+  Ask them:           meisho search my.meisho QUERY.jpg --html answer.html
+  In your browser:    meisho serve my.meisho --open
+  Is all installed?   meisho doctor
+  All commands:       meisho --help"""
+WELCOME_JA = """\
+meisho（名所）は、同じランドマークや物体が写った写真をすべて探し出します。
+
+  試してみる:         meisho demo
+  自分の写真を登録:   meisho index 写真のフォルダ --to my.meisho
+  写真で検索:         meisho search my.meisho 写真.jpg --html answer.html
+  ブラウザーで使う:   meisho serve my.meisho --open
+  環境を確認:         meisho doctor
+  コマンドの一覧:     meisho --help"""
 
 
 class _InOrder(typer.core.TyperGroup):
@@ -96,7 +108,13 @@ def _begin(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        out.print(WELCOME)
+        out.print(WELCOME_JA if _reads_japanese() else WELCOME)
+
+
+def _reads_japanese() -> bool:
+    """Say whether the user's language is Japanese, by the first variable that says one, as programs do."""
+    said = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return next(filter(None, said), "").startswith("ja")
 
 
 INTERRUPTED = 130

@@ -1,14 +1,11 @@
 """`meisho info`."""
 
-import sys
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import meisho
 from meisho.cli.app import app, print_json, say
 from meisho.cli.options import Json
 from meisho.errors import InputError
@@ -21,26 +18,26 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 _BAR_CELLS = 40
 
 
-@app.command(short_help="Say what a collection holds, or what is installed.")
+@app.command()
 def info(
     collection: Annotated[
-        Path | None, typer.Argument(metavar="COLLECTION", help="A collection; without one, this machine.")
+        Path | None, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
     ] = None,
     scores: Annotated[
         bool, typer.Option("--scores", help="Also how alike its photos are: a histogram of scores.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a collection holds, or what this installation can do.
+    """Say what a collection holds; of this machine, 'meisho doctor' tells.
 
     Example: meisho info my.meisho --scores
     """
-    if scores and collection is None:
+    if collection is None:
         raise InputError(
-            "--scores is of the photos of a collection; name one: meisho info my.meisho --scores"
+            "name a collection, as in 'meisho info my.meisho'; of this machine, run 'meisho doctor'"
         )
-    facts = _collection_facts(collection) if collection else _machine_facts()
-    spread = _spread(collection) if collection and scores else None
+    facts = _collection_facts(collection)
+    spread = _spread(collection) if scores else None
     if as_json:
         print_json({**facts, "scores": spread} if spread else facts)
         return
@@ -124,33 +121,3 @@ def _size_bytes(folder: Path) -> int:
         with suppress(FileNotFoundError):  # a writer tidies meanwhile
             total += file.stat().st_size
     return total
-
-
-def _machine_facts() -> dict[str, object]:
-    from meisho.datasets.base import DATASETS
-    from meisho.extractors.base import EXTRACTORS
-    from meisho.index.base import INDEXES
-
-    packages = ("torch", "timm", "faiss-cpu", "lancedb", "pillow", "pillow-heif")
-    return {
-        "meisho": meisho.__version__,
-        "python": sys.version.split()[0],
-        **{name: _version(name) for name in packages},
-        "device": _device_name(),
-        "models": list(EXTRACTORS),
-        "data_sets": list(DATASETS),
-        "index_kinds": list(INDEXES),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _device_name() -> str:
-    from meisho.extractors.machine import describe_device
-
-    return describe_device("auto")

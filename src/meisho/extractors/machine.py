@@ -33,7 +33,7 @@ def split_device(device: str) -> tuple[str, int]:
 
 def has_cuda() -> bool:
     """Say whether torch is here and finds a CUDA GPU; torch is imported only where there are signs of one."""
-    if not has_package("torch") or not _shows_gpu():
+    if not has_package("torch") or not shows_gpu():
         return False
     import torch
 
@@ -46,11 +46,21 @@ def computes_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
     Args:
         cpuinfo: Where Linux lists what each core has.
     """
+    flags = processor_flags(cpuinfo)
+    return not _BF16_FLAGS.isdisjoint(flags) if flags else None
+
+
+def processor_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return what the processor says it has, such as "avx2"; nothing where the system does not tell.
+
+    Args:
+        cpuinfo: Where Linux lists what each core has.
+    """
     try:
         flags = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
-        return None
-    return None if flags is None else not _BF16_FLAGS.isdisjoint(flags[1].split())
+        return frozenset()
+    return frozenset(flags[1].split()) if flags else frozenset()
 
 
 def why_slow_in_bf16(device: str = "auto", *, has_bf16: bool | None = None) -> str | None:
@@ -127,7 +137,8 @@ def require_torch(what: str, *, extra: str = "torch") -> None:
         )
 
 
-def _shows_gpu() -> bool:
+def shows_gpu() -> bool:
+    """Say whether there are signs of an NVIDIA GPU, be torch here or not."""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return False
     signs = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version")  # dxg: WSL

@@ -366,6 +366,15 @@ def _threads(faiss: _Faiss, count: int | None) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
+def faiss_instructions() -> frozenset[str]:
+    """Return the instructions of the processor that FAISS uses here, such as "AVX2" and "AVX512".
+
+    Raises:
+        MissingDependencyError: FAISS is not installed.
+    """
+    return frozenset(_import_faiss().get_compile_options().split())
+
+
 def _import_faiss() -> _Faiss:
     try:
         import faiss
