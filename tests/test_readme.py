@@ -25,7 +25,10 @@ PAGES = [
     if str(path.relative_to(ROOT)) not in NOT_PAGES
 ]
 MOST_LINES_OF_A_README = 120
-PROGRAMS = {"meisho", "make", "pip", "python3", "source", "curl", "accelerate", "torchrun"}
+PROGRAMS = {
+    *("meisho", "make", "pip", "python3", "source", "curl", "accelerate", "torchrun"),
+    *("docker", "MEISHO_PHOTOS=~/Pictures", "python", "tar"),
+}
 """What the console blocks of the pages may begin with."""
 
 

@@ -15,7 +15,7 @@ from meisho.cores import count_cores
 from meisho.extractors import machine
 
 ROOT = Path(__file__).parents[2]
-NOT_FOR_USERS = {"all", "dev", "docs"}
+NOT_FOR_USERS = {"all", "dev", "docs", "release"}
 
 
 @pytest.fixture(scope="module")
