@@ -1,6 +1,8 @@
 """`meisho index`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,7 @@ from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.describing import Describer
+    from meisho.local_describing import LocalDescriber
     from meisho.run.summary import IndexSummary
 
 
@@ -44,6 +47,15 @@ Prune = Annotated[
 Moved = Annotated[bool, typer.Option("--moved", help="The photo folder is elsewhere than before.")]
 Rehash = Annotated[
     bool, typer.Option("--rehash", help="Read every photo again, even if its size and times are the same.")
+]
+OnCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ENGINE",
+        help="Describe photos on a cluster: ray starts Ray on this machine, ray:HOST:PORT joins the one "
+        "there. Photos are sent to its workers, at most --workers.",
+    ),
 ]
 Graph = Annotated[
     bool | None,
@@ -78,6 +90,7 @@ def index(
     prune: Prune = False,
     rehash: Rehash = False,
     graph: Graph = None,
+    cluster: OnCluster = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")
     ] = False,
@@ -95,21 +108,20 @@ def index(
     if not photos.is_dir():
         raise InputError(f"{photos}: no such folder")
     check_output_folder(to)
-    local_describer = choice.local_describer(local)
-    describer = choice.describer(to)
-    options = IndexOptions(
-        kind,
-        moved,
-        local_describer,
-        choice.device,
-        excludes=_excludes(exclude, defaults=not no_default_excludes),
-        prune=prune,
-        rehash=rehash,
-        graph=graph,
-    )
-    stages = Stages()
-    with progress_bars(stages) as report_progress:
-        summary = index_folder(photos, to, describer, options, progress=report_progress, stages=stages)
+    stages, excludes = Stages(), _excludes(exclude, defaults=not no_default_excludes)
+    with _describers(choice, to, local, cluster) as (describer, local_describer):
+        options = IndexOptions(
+            kind,
+            moved,
+            local_describer,
+            choice.device,
+            excludes=excludes,
+            prune=prune,
+            rehash=rehash,
+            graph=graph,
+        )
+        with progress_bars(stages) as report_progress:
+            summary = index_folder(photos, to, describer, options, progress=report_progress, stages=stages)
     _note_useless([*filter(None, exclude or ())], summary, photos)
     if as_json:
         print_json(summary)
@@ -118,6 +130,33 @@ def index(
         _note_time(summary, describer)
         say("Ask it: ", shell_line(own_command(), "search", to, "QUERY.jpg", "--html", "answer.html"))
     _refuse_faults(summary, photos, to, strict=strict)
+
+
+@contextmanager
+def _describers(
+    choice: WhitenedModelChoice, to: Path, local: str | None, cluster: str | None
+) -> "Iterator[tuple[Describer, LocalDescriber | None]]":
+    """Make what describes photos, on this machine or on a cluster that is joined meanwhile."""
+    if cluster is None:
+        yield choice.describer(to), choice.local_describer(local)
+        return
+    from meisho.cluster.joining import Cluster
+    from meisho.extractors.restoring import restore_local_extractor
+    from meisho.local_describing import LocalDescriber
+    from meisho.store.metadata import is_collection, read_metadata
+
+    place = Cluster.parse(cluster)
+    here = replace(
+        choice, device="auto"
+    )  # what this machine loads tells which model it is, and computes nothing
+    local_describer = here.local_describer(local)
+    kept = read_metadata(to).local_provenance if local is None and is_collection(to) else None
+    if kept is not None:
+        local_describer = LocalDescriber(restore_local_extractor(kept), here.workers, here.memory_bytes)
+    with place.joined():
+        from meisho.cluster.describing import on_cluster  # brings Ray, which reads how it was joined
+
+        yield on_cluster(here.describer(to), local_describer, device=choice.device)
 
 
 def _note_time(summary: "IndexSummary", describer: "Describer") -> None:
