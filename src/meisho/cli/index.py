@@ -1,7 +1,8 @@
 """`meisho index`."""
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -153,7 +154,7 @@ def _describers(
     kept = read_metadata(to).local_provenance if local is None and is_collection(to) else None
     if kept is not None:
         local_describer = LocalDescriber(restore_local_extractor(kept), here.workers, here.memory_bytes)
-    with place.joined():
+    with place.joined(), redirect_stdout(sys.stderr):  # where Ray tells of nodes that died
         from meisho.cluster.describing import on_cluster  # brings Ray, which reads how it was joined
 
         yield on_cluster(here.describer(to), local_describer, device=choice.device)

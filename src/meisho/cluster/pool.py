@@ -6,6 +6,7 @@ nothing to do. So an actor that died is replaced by a new one, and only an actor
 runs is enough; others join when there is room for them.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -211,10 +212,12 @@ def _cause(error: RayTaskError) -> BaseException:
 
 
 def _why_it_ended(error: RayActorError) -> str:
-    said = str(error).strip().splitlines()
-    if "No module named 'meisho'" in str(error):
-        return "a worker of the cluster has no meisho: install the same version of it on every node"
-    return f"the workers end before they have started; Ray says: {said[-1] if said else error!r}"
+    said = str(error)
+    node = re.search(r"\bip=([^\s,)]+)", said)
+    if re.search(r"No module named '?meisho|import of meisho", said):
+        where = f"the node at {node[1]}" if node else "a node of the cluster"
+        return f"{where} has no meisho, or an older one: install the same version on every node"
+    return f"the workers end before they have started; Ray says: {' '.join(said.split())[-400:]}"
 
 
 def _why_none_starts(seconds: float, room: Room) -> str:
