@@ -43,9 +43,11 @@ class Nodes:
         self.raylets = [raylet_of(process)]
         self.address = re.search(r"--address='([^']+)'", said)[1]
 
-    def add(self, **more):
+    def add(self, *words, **more):
         """Start another node; returns its raylet's process id."""
-        process, _ = self._stack.enter_context(node(self._folder, f"--address={self.address}", **more))
+        process, _ = self._stack.enter_context(
+            node(self._folder, f"--address={self.address}", *words, **more)
+        )
         self.raylets.append(raylet_of(process))
         return self.raylets[-1]
 

@@ -176,24 +176,33 @@ class Pool(Generic[Made]):
         return len(self._running) + len(self._starting) + 1
 
     def _receive(self, ref: Any) -> Generator[Made | tuple[Photo, ImageError]]:
-        """Take what a worker has made; where it died, its job goes to another."""
-        actor, job = self._busy.pop(ref)
+        """Take what a worker has made; where it died, its jobs go to others."""
+        if ref not in self._busy:
+            return  # taken when another job of its worker was
+        actor, _ = self._busy[ref]
+        if (made := _take(ref)) is None:
+            yield from self._bury(actor)
+            return
+        del self._busy[ref]
         actor.num_jobs -= 1
-        try:
-            yield from ray.get(ref)
-        except (RayActorError, ObjectLostError):
-            if actor in self._running:
-                self._running.remove(actor)
-                ray.kill(actor.handle)  # where only its node could not be reached
+        yield from made
+
+    def _bury(self, actor: _Actor) -> Generator[Made | tuple[Photo, ImageError]]:
+        """Take what a dead worker has made; it died of the first job after that, as it takes them in turn."""
+        self._running.remove(actor)
+        ray.kill(actor.handle)  # where only its node could not be reached
+        died_of_it = True
+        for ref in [ref for ref, (other, _) in self._busy.items() if other is actor]:
+            _, job = self._busy.pop(ref)
+            if (made := _take(ref)) is not None:
+                yield from made
+                continue
+            job.num_deaths += died_of_it
+            died_of_it = False
             yield from self._try_again(job)
-        except RayTaskError as error:
-            if isinstance(cause := _cause(error), MeishoError):
-                raise cause from error
-            raise
 
     def _try_again(self, job: Job) -> Generator[tuple[Photo, ImageError]]:
-        """Give a job to another worker; where several died with it, photo by photo, to see which it was."""
-        job.num_deaths += 1
+        """Give a job to another worker; where several died of it, photo by photo, to see which it was."""
         if job.num_deaths < MOST_DEATHS:
             self._again.append(job)
         elif len(job.photos) > 1:
@@ -204,6 +213,23 @@ class Pool(Generic[Made]):
         else:
             (photo,) = job.photos
             yield photo, ImageError(photo.path, f"describing it ended {MOST_DEATHS} workers of the cluster")
+
+
+def _take(ref: Any) -> Sequence[Any] | None:
+    """Return what a worker has made of a job; None where it died before, or the node that kept it.
+
+    Raises:
+        MeishoError: What the worker raised.
+    """
+    try:
+        made: Sequence[Any] = ray.get(ref)
+        return made
+    except (RayActorError, ObjectLostError):
+        return None
+    except RayTaskError as error:
+        if isinstance(cause := _cause(error), MeishoError):
+            raise cause from error
+        raise
 
 
 def _cause(error: RayTaskError) -> BaseException:
