@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import ray
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
@@ -75,13 +75,13 @@ class Job:
     """
 
     photos: Sequence[Photo]
-    contents: "ray.ObjectRef[list[bytes | UInt8Array]]"
+    contents: ray.ObjectRef
     num_deaths: int = 0
 
 
 @dataclass(eq=False)
 class _Actor:
-    handle: Any  # ray's handle of a class that is known at run time only
+    handle: ray.actor.ActorHandle
     num_jobs: int = 0
     is_alive: bool = True
 
@@ -101,9 +101,9 @@ class Pool(Generic[Made]):
     arguments: tuple[object, ...]
     room: Callable[[], Room]
     start_seconds: float = START_SECONDS
-    _starting: dict[Any, _Actor] = field(default_factory=dict)
+    _starting: dict[ray.ObjectRef, _Actor] = field(default_factory=dict)
     _running: list[_Actor] = field(default_factory=list)
-    _busy: dict[Any, tuple[_Actor, Job]] = field(default_factory=dict)
+    _busy: dict[ray.ObjectRef, tuple[_Actor, Job]] = field(default_factory=dict)
     _again: deque[Job] = field(default_factory=deque)
     _deaths_at_start: int = 0
 
@@ -157,7 +157,7 @@ class Pool(Generic[Made]):
                 self._busy[ref] = actor, job
                 actor.num_jobs += 1
 
-    def _welcome(self, ref: Any) -> None:
+    def _welcome(self, ref: ray.ObjectRef) -> None:
         """Take a worker that has loaded, or find out why it has not."""
         actor = self._starting.pop(ref)
         try:
@@ -175,12 +175,12 @@ class Pool(Generic[Made]):
     def _size(self) -> int:
         return len(self._running) + len(self._starting) + 1
 
-    def _receive(self, ref: Any) -> Generator[Made | tuple[Photo, ImageError]]:
+    def _receive(self, ref: ray.ObjectRef) -> Generator[Made | tuple[Photo, ImageError]]:
         """Take what a worker has made; where it died, its jobs go to others."""
         if ref not in self._busy:
             return  # taken when another job of its worker was
         actor, _ = self._busy[ref]
-        if (made := _take(ref)) is None:
+        if (made := self._take(ref)) is None:
             yield from self._bury(actor)
             return
         del self._busy[ref]
@@ -194,7 +194,7 @@ class Pool(Generic[Made]):
         died_of_it = True
         for ref in [ref for ref, (other, _) in self._busy.items() if other is actor]:
             _, job = self._busy.pop(ref)
-            if (made := _take(ref)) is not None:
+            if (made := self._take(ref)) is not None:
                 yield from made
                 continue
             job.num_deaths += died_of_it
@@ -214,22 +214,21 @@ class Pool(Generic[Made]):
             (photo,) = job.photos
             yield photo, ImageError(photo.path, f"describing it ended {MOST_DEATHS} workers of the cluster")
 
+    def _take(self, ref: ray.ObjectRef) -> Sequence[Made] | None:
+        """Return what a worker has made of a job; None where it died before, or the node that kept it.
 
-def _take(ref: Any) -> Sequence[Any] | None:
-    """Return what a worker has made of a job; None where it died before, or the node that kept it.
-
-    Raises:
-        MeishoError: What the worker raised.
-    """
-    try:
-        made: Sequence[Any] = ray.get(ref)
-        return made
-    except (RayActorError, ObjectLostError):
-        return None
-    except RayTaskError as error:
-        if isinstance(cause := _cause(error), MeishoError):
-            raise cause from error
-        raise
+        Raises:
+            MeishoError: What the worker raised.
+        """
+        try:
+            made: Sequence[Made] = ray.get(ref)
+            return made
+        except (RayActorError, ObjectLostError):
+            return None
+        except RayTaskError as error:
+            if isinstance(cause := _cause(error), MeishoError):
+                raise cause from error
+            raise
 
 
 def _cause(error: RayTaskError) -> BaseException:
