@@ -3,7 +3,7 @@
     python benchmarks/bench_cluster.py PHOTOS [--number 2000] [--timed 300] [--rounds 3] [--skip-deaths]
 
 PHOTOS is a folder of photos, such as the `database` of a toy city. `--number` of them are laid out in a new
-folder; where it holds fewer, crops of them follow, 90 % of their sides, so that each file is unlike the others.
+folder; where it holds fewer, crops of them follow, 90 % of their sides, so that each file is unlike others.
 
 Throughput: the first `--timed` photos are indexed by this machine alone, by one worker and by two workers, in
 turn, `--rounds` times. Shown are photos per second of the whole index run (without joining the cluster), and

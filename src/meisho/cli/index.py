@@ -19,8 +19,9 @@ from meisho.progress import Stages
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
+    from meisho.cluster.joining import Cluster
     from meisho.describing import Describer
-    from meisho.local_describing import LocalDescriber
+    from meisho.run.indexing import IndexOptions
     from meisho.run.summary import IndexSummary
 
 
@@ -109,20 +110,25 @@ def index(
     if not photos.is_dir():
         raise InputError(f"{photos}: no such folder")
     check_output_folder(to)
-    stages, excludes = Stages(), _excludes(exclude, defaults=not no_default_excludes)
-    with _describers(choice, to, local, cluster) as (describer, local_describer):
-        options = IndexOptions(
-            kind,
-            moved,
-            local_describer,
-            choice.device,
-            excludes=excludes,
-            prune=prune,
-            rehash=rehash,
-            graph=graph,
-        )
-        with progress_bars(stages) as report_progress:
-            summary = index_folder(photos, to, describer, options, progress=report_progress, stages=stages)
+    place, choice, device = _find_cluster(cluster, choice)
+    local_describer = choice.local_describer(local)
+    describer = choice.describer(to)
+    options = IndexOptions(
+        kind,
+        moved,
+        local_describer,
+        choice.device,
+        excludes=_excludes(exclude, defaults=not no_default_excludes),
+        prune=prune,
+        rehash=rehash,
+        graph=graph,
+    )
+    stages = Stages()
+    with (
+        _on_cluster(place, to, describer, options, device) as (describer, options),
+        progress_bars(stages) as report_progress,
+    ):
+        summary = index_folder(photos, to, describer, options, progress=report_progress, stages=stages)
     _note_useless([*filter(None, exclude or ())], summary, photos)
     if as_json:
         print_json(summary)
@@ -133,31 +139,40 @@ def index(
     _refuse_faults(summary, photos, to, strict=strict)
 
 
-@contextmanager
-def _describers(
-    choice: WhitenedModelChoice, to: Path, local: str | None, cluster: str | None
-) -> "Iterator[tuple[Describer, LocalDescriber | None]]":
-    """Make what describes photos, on this machine or on a cluster that is joined meanwhile."""
+def _find_cluster(
+    cluster: str | None, choice: WhitenedModelChoice
+) -> "tuple[Cluster | None, WhitenedModelChoice, str]":
+    """Return a cluster where one is given, the choice of what this machine loads, and where workers compute.
+
+    With a cluster, what this machine loads only tells which model it is.
+    """
     if cluster is None:
-        yield choice.describer(to), choice.local_describer(local)
-        return
+        return None, choice, choice.device
     from meisho.cluster.joining import Cluster
+
+    return Cluster.parse(cluster), replace(choice, device="auto"), choice.device
+
+
+@contextmanager
+def _on_cluster(
+    place: "Cluster | None", to: Path, describer: "Describer", options: "IndexOptions", device: str
+) -> "Iterator[tuple[Describer, IndexOptions]]":
+    """Join the cluster meanwhile; yields what describes photos there. Without one, nothing is changed."""
+    if place is None:
+        yield describer, options
+        return
     from meisho.extractors.restoring import restore_local_extractor
     from meisho.local_describing import LocalDescriber
     from meisho.store.metadata import is_collection, read_metadata
 
-    place = Cluster.parse(cluster)
-    here = replace(
-        choice, device="auto"
-    )  # what this machine loads tells which model it is, and computes nothing
-    local_describer = here.local_describer(local)
-    kept = read_metadata(to).local_provenance if local is None and is_collection(to) else None
-    if kept is not None:
-        local_describer = LocalDescriber(restore_local_extractor(kept), here.workers, here.memory_bytes)
+    local = options.local
+    if local is None and is_collection(to) and (kept := read_metadata(to).local_provenance):
+        local = LocalDescriber(restore_local_extractor(kept), describer.num_workers, describer.memory_bytes)
     with place.joined(), redirect_stdout(sys.stderr):  # where Ray tells of nodes that died
         from meisho.cluster.describing import on_cluster  # brings Ray, which reads how it was joined
 
-        yield on_cluster(here.describer(to), local_describer, device=choice.device)
+        describer, local = on_cluster(describer, local, device=device)
+        yield describer, replace(options, local=local)
 
 
 def _note_time(summary: "IndexSummary", describer: "Describer") -> None:
