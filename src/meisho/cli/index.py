@@ -59,6 +59,13 @@ OnCluster = Annotated[
         "there. Photos are sent to its workers, at most --workers.",
     ),
 ]
+Kind = Annotated[
+    IndexKind | None,
+    typer.Option(
+        "--index", help="Search structure. Default: keep the collection's kind; auto for a new one."
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")]
 Graph = Annotated[
     bool | None,
     typer.Option(
@@ -76,12 +83,7 @@ def index(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photos; subfolders too.")],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="The collection; made if it is not there.")],
     choice: WhitenedModelChoice,
-    kind: Annotated[
-        IndexKind | None,
-        typer.Option(
-            "--index", help="Search structure. Default: keep the collection's kind; auto for a new one."
-        ),
-    ] = None,
+    kind: Kind = None,
     local: Annotated[
         str | None,
         typer.Option(metavar="NAME", help=f"Keep local features too, for --verify: {LOCAL_NAMES}."),
@@ -93,9 +95,7 @@ def index(
     rehash: Rehash = False,
     graph: Graph = None,
     cluster: OnCluster = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")
-    ] = False,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Index a folder of photos, or bring its collection up to date.

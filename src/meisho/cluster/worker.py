@@ -23,7 +23,7 @@ class Order:
     """What a worker shall do, and with how much of its machine.
 
     Attributes:
-        provenance: Of the extractor. A worker whose weights are others refuses to work.
+        provenance: What makes the extractor. A worker whose weights are others refuses to work.
         device: Where it computes: "auto", "cpu" or "cuda".
         batch_size: Images given to the extractor at once, at most.
         num_threads: Photos decoded at once, each in a process that may die by a bad one.
