@@ -5,9 +5,9 @@
 CITY is a folder with `database` and `queries`, such as a toy city; without it one is drawn. Real servers are
 started, and stopped by their process ids: SeaweedFS, two nodes of Ray, Milvus, and `meisho serve`.
 
-1. The photos of the database are put into s3://photos/city.
-2. `meisho index s3://photos/city --to s3://collections/city --cluster ray:… --engine milvus:…?index=FLAT`.
-3. `meisho serve s3://collections/city`; the page is fetched, and each query is asked by `meisho.Client`.
+1. The photos of the database are put into s3://road/photos.
+2. `meisho index s3://road/photos --to s3://road/city --cluster ray:… --engine milvus:…?index=FLAT`.
+3. `meisho serve s3://road/city`; the page is fetched, and each query is asked by `meisho.Client`.
 4. The same on one machine: `meisho index CITY/database --to FOLDER`, served and asked the same.
 
 Shown are the seconds of each step, and how many answers of the two are the same photos in the same order.
@@ -42,7 +42,7 @@ from meisho.toycity import build_toycity  # noqa: E402
 from processes import started  # noqa: E402
 from ray_nodes import Nodes, environment  # noqa: E402
 
-PHOTOS, COLLECTION = "s3://photos/city", "s3://collections/city"
+PHOTOS, COLLECTION = "s3://road/photos", "s3://road/city"  # a bucket that the first photo makes
 TOP = 10
 
 
