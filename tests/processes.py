@@ -88,3 +88,11 @@ def _processes():
         with suppress(OSError):
             state, parent, group = status.read_text().rpartition(")")[2].split()[:3]
             yield int(status.parent.name), (state, int(parent), int(group))
+
+
+def children_of(parent):
+    """Yield (id, command line) of a process's children that run."""
+    for pid, (state, other, _) in _processes():
+        if other == parent and state != "Z":
+            with suppress(OSError):
+                yield pid, Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()

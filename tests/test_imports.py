@@ -101,6 +101,7 @@ MAY_IMPORT = {
     "decoding": NOUNS,
     "describing": NOUNS | {"extractors", "decoding"},
     "local_describing": NOUNS | {"extractors", "decoding"},
+    "cluster": NOUNS | {"extractors", "decoding", "describing", "local_describing"},
     "whitening": NOUNS,
     "geometry": NOUNS,
     "index": NOUNS,
@@ -158,6 +159,7 @@ ONLY_IN = {
     "python_multipart": {"service"},
     "httpx": {"client"},
     "onnx": {"training"},
+    "ray": {"cluster"},
     "onnxruntime": {"extractors", "training"},
 }
 

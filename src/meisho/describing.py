@@ -101,7 +101,7 @@ class Describer:
             max_waiting=max(2 * self.batch_size, 32),
             memory_bytes=self.memory_bytes,
         )
-        return _describe_loaded(loaded, self.extractor, self.batch_size, stages or Stages())
+        return describe_loaded(loaded, self.extractor, self.batch_size, stages or Stages())
 
     def describe(
         self,
@@ -145,12 +145,13 @@ class Describer:
         return Descriptors(ids, vectors[is_read], self.provenance)
 
 
-def _describe_loaded(
+def describe_loaded(
     loaded: Generator[tuple[Photo, LoadedImage | ImageError]],
     extractor: GlobalExtractor,
     batch_size: int,
     stages: Stages,
 ) -> Generator[DescribedBatch]:
+    """Describe images as they are loaded, those of one shape together; see `Describer.stream`."""
     waiting = _Shapes(batch_size)
     errors: list[tuple[Photo, ImageError]] = []
 

@@ -15,6 +15,7 @@ MeishoError                   exit code 1
 │   └── MissingFileError      2   the user gave a file of weights or of a whitening that is not there
 ├── FetchError                5   a data set's files cannot be downloaded, or are not what was expected
 ├── MissingDependencyError    5   a required optional package is not installed
+├── ClusterError              5   a cluster cannot be joined, or its workers cannot work
 ├── RottenPhotosError         9   files of photos changed although nobody wrote to them
 ├── DivergedError             6   training met a loss or gradient that is not a number
 └── InterruptedRunError     130   training was asked to stop, and has saved its state
@@ -126,6 +127,12 @@ class FetchError(MeishoError):
 
 class MissingDependencyError(MeishoError):
     """A required optional package is not installed."""
+
+    exit_code = 5
+
+
+class ClusterError(MeishoError):
+    """A cluster cannot be joined, or its workers cannot work."""
 
     exit_code = 5
 

@@ -60,7 +60,7 @@ class LocalDescriber:
             num_workers=self.num_workers,
             memory_bytes=self.memory_bytes,
         )
-        return _extract_loaded(loaded, self.extractor, stages or Stages())
+        return extract_loaded(loaded, self.extractor, stages or Stages())
 
 
 def place_in_photo(features: LocalFeatures, image: LoadedImage) -> LocalFeatures:
@@ -73,9 +73,10 @@ def place_in_photo(features: LocalFeatures, image: LoadedImage) -> LocalFeatures
     return LocalFeatures(keypoints, features.descriptors, features.scores, image.size_px, scales)
 
 
-def _extract_loaded(
+def extract_loaded(
     loaded: Generator[tuple[Photo, LoadedImage | ImageError]], extractor: LocalExtractor, stages: Stages
 ) -> Generator[tuple[Photo, LocalFeatures | ImageError]]:
+    """Find the local features of images as they are loaded, in their order; see `LocalDescriber.stream`."""
     with closing(loaded):
         for photo, image in stages.waiting(DECODING, loaded):
             with stages.at(DESCRIBING):

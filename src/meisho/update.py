@@ -204,10 +204,11 @@ class LocalUpdate:
     def run(self, describer: LocalDescriber) -> None:
         """Find local features and commit them batch by batch."""
         self._report()
+        records = {photo.id: record for photo, record in self.pending}
         photos = (photo for photo, _ in self.pending)
         with closing(describer.stream(photos, self.stages)) as stream:
-            for (photo, found), (_, record) in zip(stream, self.pending, strict=True):
-                self._take(photo, found, record)
+            for photo, found in stream:  # from a cluster they come in any order
+                self._take(photo, found, records[photo.id])
                 if self._is_due():
                     self._commit()
                 self._report()

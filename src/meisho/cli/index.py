@@ -1,6 +1,9 @@
 """`meisho index`."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +19,9 @@ from meisho.progress import Stages
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
+    from meisho.cluster.joining import Cluster
     from meisho.describing import Describer
+    from meisho.run.indexing import IndexOptions
     from meisho.run.summary import IndexSummary
 
 
@@ -45,6 +50,22 @@ Moved = Annotated[bool, typer.Option("--moved", help="The photo folder is elsewh
 Rehash = Annotated[
     bool, typer.Option("--rehash", help="Read every photo again, even if its size and times are the same.")
 ]
+OnCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ENGINE",
+        help="Describe photos on a cluster: ray starts Ray on this machine, ray:HOST:PORT joins the one "
+        "there. Photos are sent to its workers, at most --workers.",
+    ),
+]
+Kind = Annotated[
+    IndexKind | None,
+    typer.Option(
+        "--index", help="Search structure. Default: keep the collection's kind; auto for a new one."
+    ),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")]
 Graph = Annotated[
     bool | None,
     typer.Option(
@@ -62,12 +83,7 @@ def index(
     photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photos; subfolders too.")],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="The collection; made if it is not there.")],
     choice: WhitenedModelChoice,
-    kind: Annotated[
-        IndexKind | None,
-        typer.Option(
-            "--index", help="Search structure. Default: keep the collection's kind; auto for a new one."
-        ),
-    ] = None,
+    kind: Kind = None,
     local: Annotated[
         str | None,
         typer.Option(metavar="NAME", help=f"Keep local features too, for --verify: {LOCAL_NAMES}."),
@@ -78,9 +94,8 @@ def index(
     prune: Prune = False,
     rehash: Rehash = False,
     graph: Graph = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")
-    ] = False,
+    cluster: OnCluster = None,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Index a folder of photos, or bring its collection up to date.
@@ -95,6 +110,7 @@ def index(
     if not photos.is_dir():
         raise InputError(f"{photos}: no such folder")
     check_output_folder(to)
+    place, choice, device = _find_cluster(cluster, choice)
     local_describer = choice.local_describer(local)
     describer = choice.describer(to)
     options = IndexOptions(
@@ -108,7 +124,10 @@ def index(
         graph=graph,
     )
     stages = Stages()
-    with progress_bars(stages) as report_progress:
+    with (
+        _on_cluster(place, to, describer, options, device) as (describer, options),
+        progress_bars(stages) as report_progress,
+    ):
         summary = index_folder(photos, to, describer, options, progress=report_progress, stages=stages)
     _note_useless([*filter(None, exclude or ())], summary, photos)
     if as_json:
@@ -118,6 +137,42 @@ def index(
         _note_time(summary, describer)
         say("Ask it: ", shell_line(own_command(), "search", to, "QUERY.jpg", "--html", "answer.html"))
     _refuse_faults(summary, photos, to, strict=strict)
+
+
+def _find_cluster(
+    cluster: str | None, choice: WhitenedModelChoice
+) -> "tuple[Cluster | None, WhitenedModelChoice, str]":
+    """Return a cluster where one is given, the choice of what this machine loads, and where workers compute.
+
+    With a cluster, what this machine loads only tells which model it is.
+    """
+    if cluster is None:
+        return None, choice, choice.device
+    from meisho.cluster.joining import Cluster
+
+    return Cluster.parse(cluster), replace(choice, device="auto"), choice.device
+
+
+@contextmanager
+def _on_cluster(
+    place: "Cluster | None", to: Path, describer: "Describer", options: "IndexOptions", device: str
+) -> "Iterator[tuple[Describer, IndexOptions]]":
+    """Join the cluster meanwhile; yields what describes photos there. Without one, nothing is changed."""
+    if place is None:
+        yield describer, options
+        return
+    from meisho.extractors.restoring import restore_local_extractor
+    from meisho.local_describing import LocalDescriber
+    from meisho.store.metadata import is_collection, read_metadata
+
+    local = options.local
+    if local is None and is_collection(to) and (kept := read_metadata(to).local_provenance):
+        local = LocalDescriber(restore_local_extractor(kept), describer.num_workers, describer.memory_bytes)
+    with place.joined(), redirect_stdout(sys.stderr):  # where Ray tells of nodes that died
+        from meisho.cluster.describing import on_cluster  # brings Ray, which reads how it was joined
+
+        describer, local = on_cluster(describer, local, device=device)
+        yield describer, replace(options, local=local)
 
 
 def _note_time(summary: "IndexSummary", describer: "Describer") -> None:
