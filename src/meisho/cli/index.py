@@ -54,6 +54,17 @@ Graph = Annotated[
         show_default=False,
     ),
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENGINE",
+        help="Who searches: 'local', or 'milvus:URI' for a Milvus server or a file NAME.db of Milvus Lite; "
+        "'?index=HNSW&M=32' and the like may follow. The collection keeps it. Default: as the collection "
+        "does; a new one is searched here.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -78,9 +89,8 @@ def index(
     prune: Prune = False,
     rehash: Rehash = False,
     graph: Graph = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")
-    ] = False,
+    engine: Engine = None,
+    strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Index a folder of photos, or bring its collection up to date.
@@ -106,6 +116,7 @@ def index(
         prune=prune,
         rehash=rehash,
         graph=graph,
+        engine=engine,
     )
     stages = Stages()
     with progress_bars(stages) as report_progress:
