@@ -178,6 +178,7 @@ class MilvusEngine:
         live = replace(live, record=replace(live.record, version=photos.version))
         if saved is None or live.record != saved.record:
             live.save(folder / _FOLDER)
+        _remove(folder / UNFINISHED / _FOLDER)
         if written is not None and written.record.table != live.record.table:
             elsewhere = not live.record.before  # nobody reads the old one any more
             names = (written.record.before, written.record.table if elsewhere else "")
@@ -189,8 +190,7 @@ class MilvusEngine:
         """Remove what is written down, and the tables as far as Milvus can be reached."""
         for place in (folder / _FOLDER, folder / UNFINISHED / _FOLDER):
             live = _load(place)
-            for file in (place / _RECORD, *place.glob("*.keys")):
-                file.unlink(missing_ok=True)
+            _remove(place)
             if live is not None:
                 _drop(live.table.place, (live.record.table, live.record.before))
 
@@ -208,6 +208,8 @@ class MilvusEngine:
     def _begin(self, unfinished: Path, written: LiveMilvus | None, photos: PhotoVectors) -> LiveMilvus:
         """Return the table to fill: one that was begun and not finished, or a new one."""
         begun = _load(unfinished)
+        if begun is not None and written is not None and begun.record.table == written.record.table:
+            begun = None  # it was finished, and a kill left this behind
         if begun is not None and begun.table.place.is_built_like(self.place):
             begun = replace(begun, table=MilvusTable(self.place, begun.record.table))
             if self._is_sound(begun, photos.keys):
@@ -256,6 +258,11 @@ def _read_record(path: Path) -> MilvusRecord:
 
 def _keys_file(folder: Path, record: MilvusRecord) -> Path:
     return folder / f"{record.keys_sha256[:16]}.keys"
+
+
+def _remove(folder: Path) -> None:
+    for file in (folder / _RECORD, *folder.glob("*.keys")):
+        file.unlink(missing_ok=True)
 
 
 def _drop(place: MilvusPlace, names: Iterable[str]) -> None:

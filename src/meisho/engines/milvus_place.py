@@ -58,7 +58,10 @@ class MilvusPlace:
         options = dict(pairs)
         if len(options) != len(pairs) or (query and not pairs):
             raise ConfigError(f"milvus: {query!r:.80} sets an option twice, or none; for example {_EXAMPLE}")
-        index, consistency = options.pop("index", cls.index), options.pop("consistency", cls.consistency)
+        index, consistency = (
+            options.pop("index", cls.index).upper(),
+            options.pop("consistency", cls.consistency),
+        )
         require_name(index, _KINDS, what="index of Milvus")
         require_name(consistency, _LEVELS, what="consistency of Milvus")
         seconds, database = options.pop("timeout", "10"), options.pop("db", "")
@@ -102,7 +105,7 @@ class MilvusPlace:
     def build_parameters(self, num_rows: int, dim: int) -> dict[str, int]:
         """Return how an index over so many vectors of `dim` dimensions is built."""
         codes = max(m for m in range(1, max(1, dim // 4) + 1) if dim % m == 0)
-        lists = 2 ** max(4, round(math.log2(2 * math.sqrt(max(num_rows, 1)))))
+        lists = 2 ** max(4, math.floor(math.log2(math.sqrt(max(num_rows, 1)))))
         defaults = {**_DEFAULTS, "m": codes, "nlist": lists}
         return {name: self.parameters.get(name, defaults[name]) for name in _KINDS[self.index][0]}
 

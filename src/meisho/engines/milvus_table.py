@@ -249,8 +249,9 @@ def _may_answer_yet(error: Exception) -> bool:
 @contextmanager
 def _silent_pymilvus() -> Iterator[None]:
     """Import and connect inside; what the packages would log besides stands in the errors that are raised."""
-    for name in ("pymilvus", "milvus_lite"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("pymilvus", "milvus_lite", "grpc._server")]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     yield
-    for name in ("pymilvus", "milvus_lite"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # the import sets it itself
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)  # the import sets it itself
