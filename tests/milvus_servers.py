@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,31 +21,34 @@ class MilvusServer:
 
     def __init__(self, folder):
         self.folder, self.port = folder, _free_port()
+        self._stack = ExitStack()
         self.uri = f"http://127.0.0.1:{self.port}"
 
-    @contextmanager
-    def running(self):
-        """A server that answers; it ends with the block, or before, by `kill`."""
+    def start(self):
+        """Start it, and wait until it answers."""
         from pymilvus import MilvusClient
 
         command, options = self._prepare()
-        with started(command, **options) as self.process:
+        self.process = self._stack.enter_context(started(command, **options))
 
-            def answers():
-                try:
-                    client = MilvusClient(self.uri, timeout=2, dedicated=True)
-                    client.list_collections(timeout=2)
-                    client.close()
-                except Exception:
-                    return False
-                return True
+        def answers():
+            try:
+                client = MilvusClient(self.uri, timeout=2, dedicated=True)
+                client.list_collections(timeout=2)
+                client.close()
+            except Exception:
+                return False
+            return True
 
-            wait_until(answers, self.process)
-            yield self
+        wait_until(answers, self.process)
 
     def kill(self):
         """End it as a power cut does."""
         kill(self.process)
+
+    def stop(self):
+        """End it in any case."""
+        self._stack.close()
 
     def _prepare(self):
         from milvus import MilvusServerConfig, _initialize_data_files
@@ -64,7 +67,7 @@ class MilvusServer:
             "MILVUS_RUN_DIR": str(self.folder / "run"),
             "LD_LIBRARY_PATH": str(program.parent),
         }
-        log = (self.folder / "logs" / "output.log").open("ab")
+        log = self._stack.enter_context((self.folder / "logs" / "output.log").open("ab"))
         options = {"cwd": self.folder, "env": environment, "stdout": log, "stderr": log}
         return [program, "run", "standalone"], options
 
@@ -78,8 +81,11 @@ def milvus_server(folder):
         pytest.skip("the Milvus server is started on Linux alone")
     with FileLock(_LOCK, poll_interval=POLL_SECONDS * 20):
         server = MilvusServer(folder)
-        with server.running():
+        try:
+            server.start()
             yield server
+        finally:
+            server.stop()
 
 
 def _free_port():

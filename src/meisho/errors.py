@@ -177,7 +177,9 @@ def lacks_memory(error: BaseException | None) -> bool:
         return True
     loading = isinstance(error, ImportError | OSError | RuntimeError)
     said = str(error).lower()
-    return (loading and any(sign in said for sign in _NO_MEMORY)) or lacks_memory(error.__cause__)
+    if loading and any(sign in said for sign in _NO_MEMORY):
+        return True
+    return error.__cause__ is not error and lacks_memory(error.__cause__)  # gRPC clients raise e from e
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """One suite for every engine, and for the template in the docstring of base.py."""
 
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -8,15 +9,17 @@ import pytest
 import meisho.engines.base
 import meisho.engines.milvus as milvus_module
 from meisho.engines.base import ENGINES, PhotoVectors, open_engine
-from meisho.errors import ConfigError, EngineError, OutOfStepError
+from meisho.errors import ConfigError, OutOfStepError, UnreachableError
 from meisho.index.exact import ExactIndex
 from meisho.index.live import LiveIndex
 from milvus_servers import milvus_server
+from processes import wait_until
 
 NUM_ROWS, DIM = 1600, 24
 LITE = [f"lite {kind}" for kind in ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8")]
 SERVER = [f"server {kind}" for kind in ("FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8", "IVF_PQ")]
-MILVUS = [*LITE, *(pytest.param(name, marks=pytest.mark.slow) for name in SERVER)]
+HERE = ["template", *(ENGINES.keys() - {"milvus"})]
+EVERY = [*HERE, *LITE, *(pytest.param(name, marks=pytest.mark.slow) for name in SERVER)]
 
 
 def make_vectors(seed=0, num_rows=NUM_ROWS):
@@ -63,7 +66,7 @@ def make_engine(request):
     return make
 
 
-@pytest.fixture(params=["template", *ENGINES.keys() - {"milvus"}, *MILVUS])
+@pytest.fixture(params=[*HERE, *LITE[:2], pytest.param(SERVER[0], marks=pytest.mark.slow)])
 def name(request):
     return request.param
 
@@ -104,6 +107,7 @@ def assert_good(name, found, photos, top=10, queries=QUERIES):
     assert ((scores[:, :-1] > scores[:, 1:]) | (rows[:, :-1] < rows[:, 1:])).all()
 
 
+@pytest.mark.parametrize("name", EVERY, indirect=True)
 def test_it_finds_what_exact_search_finds(name, engine, tmp_path):
     engine.check()
     photos = take(slice(None))
@@ -302,3 +306,44 @@ def test_the_text_of_an_engine_says_it_all(monkeypatch, tmp_path):
     assert open_engine(text).text == text
     monkeypatch.chdir(tmp_path)
     assert open_engine("milvus:a.db").text == f"milvus:{tmp_path}/a.db"
+
+
+@pytest.mark.slow
+def test_a_killed_server_is_an_error_never_a_wrong_answer(server, tmp_path):
+    photos, more = take(slice(0, 1000)), take(slice(0, 1600), 2)
+    expected = ExactIndex.build(photos.vectors).search(QUERIES, 10)[0]
+    engine = open_engine(f"milvus:{server.uri}?index=FLAT&timeout=60")
+    engine.refresh(tmp_path, photos)
+    impatient = open_engine(f"milvus:{server.uri}?index=FLAT&timeout=2").load(tmp_path)
+    index = impatient.follow(photos.vectors, photos.keys, 1)
+    outcomes = []
+
+    def ask_on():
+        while True:
+            try:
+                outcomes.append(np.array_equal(index.search(QUERIES, 10)[0], expected))
+            except UnreachableError as error:
+                outcomes.append(error)
+                return
+
+    threads = [threading.Thread(target=ask_on) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(outcomes) >= 8 or not any(thread.is_alive() for thread in threads))
+    server.kill()
+    for thread in threads:
+        thread.join()
+    errors = [outcome for outcome in outcomes if isinstance(outcome, UnreachableError)]
+    assert len(errors) == 4 and all(outcome is True for outcome in outcomes if outcome not in errors)
+    assert "does not answer within 2 s; start it" in str(errors[0])
+    with pytest.raises(UnreachableError):
+        impatient.table.connect()
+    with pytest.raises(UnreachableError):
+        open_engine(f"milvus:{server.uri}?index=FLAT&timeout=1").refresh(tmp_path, more)
+    server.start()
+    live = engine.load(tmp_path)
+    assert_good("server FLAT", search(live, photos), photos)
+    assert_good("server FLAT", search(live, more), more)
+    live = engine.refresh(tmp_path, more)
+    assert live.table.count() == 1600
+    assert_good("server FLAT", search(live, more), more)
