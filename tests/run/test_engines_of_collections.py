@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from run.conftest import paint
 
 from meisho.datasets.image_folder import load_image_folder
 from meisho.describing import Describer
@@ -17,6 +16,7 @@ from meisho.run.finding import Finder
 from meisho.run.indexing import IndexOptions, add_photos, index_folder, remove_photos
 from meisho.sealed import read_sealed, write_sealed
 from meisho.store.metadata import keep_engine, read_metadata
+from run.conftest import paint
 from toy_features import MeanColor, index_with_corners
 
 pytest.importorskip("pymilvus")
@@ -126,7 +126,7 @@ def test_a_collection_without_an_engine_is_searched_here(photos, describer, tmp_
 
 
 def test_one_that_cannot_be_reached_is_said_before_any_work(photos, describer, tmp_path):
-    with pytest.raises(UnreachableError, match="127.0.0.1:9: does not answer within 0.2 s"):
+    with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9: does not answer within 0\.2 s"):
         index_folder(photos, tmp_path / "new", describer, IndexOptions(engine=DEAD))
     assert not (tmp_path / "new").exists()
 

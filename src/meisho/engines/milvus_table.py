@@ -249,6 +249,7 @@ def _may_answer_yet(error: Exception) -> bool:
 @contextmanager
 def _silent_pymilvus() -> Iterator[None]:
     """Import and connect inside; what the packages would log besides stands in the errors that are raised."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr itself
     loggers = [logging.getLogger(name) for name in ("pymilvus", "milvus_lite", "grpc._server")]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
