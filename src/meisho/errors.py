@@ -10,7 +10,10 @@ MeishoError                   exit code 1
 ├── CollectionError           4   a collection cannot be opened or used
 │   ├── DamagedError          8   what is read from it is not what was written
 │   ├── MismatchError         4   it was made with another model or other options
-│   └── LockedError           4   another process is writing to it
+│   ├── LockedError           4   another process is writing to it
+│   └── EngineError           4   the engine that searches it refuses
+│       ├── UnreachableError  4   it cannot be reached, or does not answer in time
+│       └── OutOfStepError    4   it does not hold what it should
 ├── WeightsError              5   a model's weights cannot be had, read or do not fit
 │   └── MissingFileError      2   the user gave a file of weights or of a whitening that is not there
 ├── FetchError                5   a data set's files cannot be downloaded, or are not what was expected
@@ -107,6 +110,18 @@ class LockedError(CollectionError):
     """Another process is writing to the collection."""
 
 
+class EngineError(CollectionError):
+    """The engine that searches a collection refuses what it is asked."""
+
+
+class UnreachableError(EngineError):
+    """The engine cannot be reached, or does not answer in time."""
+
+
+class OutOfStepError(EngineError):
+    """The engine does not hold what it should; the next `meisho index` brings it in step."""
+
+
 class WeightsError(MeishoError):
     """A model's weights are missing, or do not fit the model."""
 
@@ -169,7 +184,9 @@ def lacks_memory(error: BaseException | None) -> bool:
         return True
     loading = isinstance(error, ImportError | OSError | RuntimeError)
     said = str(error).lower()
-    return (loading and any(sign in said for sign in _NO_MEMORY)) or lacks_memory(error.__cause__)
+    if loading and any(sign in said for sign in _NO_MEMORY):
+        return True
+    return error.__cause__ is not error and lacks_memory(error.__cause__)  # gRPC clients raise e from e
 
 
 @contextmanager

@@ -49,6 +49,7 @@ def doctor(as_json: Json = False) -> None:
 def find_facts() -> dict[str, object]:
     """Return all that is known of this machine and installation, as plain values for JSON."""
     from meisho.datasets.base import DATASETS
+    from meisho.engines.base import ENGINES
     from meisho.extractors.base import EXTRACTORS
     from meisho.extractors.machine import describe_device
     from meisho.index.base import INDEXES
@@ -71,6 +72,7 @@ def find_facts() -> dict[str, object]:
         "models": list(EXTRACTORS),
         "data_sets": list(DATASETS),
         "index_kinds": list(INDEXES),
+        "engines": list(ENGINES),
         "advice": find_advice(),
     }
 

@@ -75,6 +75,17 @@ Graph = Annotated[
         show_default=False,
     ),
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENGINE",
+        help="Who searches: 'local', or 'milvus:URI' for a Milvus server or a file NAME.db of Milvus Lite; "
+        "'?index=HNSW&M=32' and the like may follow. The collection keeps it. Default: as the collection "
+        "does; a new one is searched here.",
+        show_default=False,
+    ),
+]
 
 
 @app.command()
@@ -95,6 +106,7 @@ def index(
     rehash: Rehash = False,
     graph: Graph = None,
     cluster: OnCluster = None,
+    engine: Engine = None,
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
@@ -122,6 +134,7 @@ def index(
         prune=prune,
         rehash=rehash,
         graph=graph,
+        engine=engine,
     )
     stages = Stages()
     with (

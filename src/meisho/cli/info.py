@@ -76,8 +76,8 @@ def _in_words(name: str, value: object) -> str:
 
 
 def _collection_facts(path: Path) -> dict[str, object]:
+    from meisho.engines.base import open_engine
     from meisho.index.graph_files import load_graph
-    from meisho.index.live import LiveIndex
     from meisho.store.collection import Collection
 
     collection = Collection.open(path)
@@ -86,7 +86,8 @@ def _collection_facts(path: Path) -> dict[str, object]:
     excludes = collection.metadata.excludes
     excludes = DEFAULT_EXCLUDES if excludes is None else excludes
     broken = [f"{record.id}: {record.error}" for record in records if record.error]
-    saved, graph = LiveIndex.load(path / "index"), load_graph(path / "index")
+    engine = open_engine(collection.metadata.engine)
+    saved, graph = engine.load(path / "index"), load_graph(path / "index")
     return {
         "collection": str(path),
         "photo_folder": str(collection.photo_root),
@@ -100,8 +101,9 @@ def _collection_facts(path: Path) -> dict[str, object]:
         "weights": collection.provenance.weights_sha256[:16],
         "local_features": collection.local_provenance.extractor if collection.local_provenance else None,
         "version": collection.version,
+        "engine": engine.text,
         "index": saved.kind if saved else None,
-        "index_built_at_version": saved.record.version if saved else None,
+        "index_built_at_version": saved.version if saved else None,
         "neighbours": f"{graph.k} of each photo, {graph.recall:.0%} as exact search" if graph else None,
         "size_bytes": _size_bytes(path),
     }

@@ -17,6 +17,9 @@ EXTRAS = {
     "raw": "the RAW photos of cameras",
     "kaggle": "downloads from Kaggle",
     "ransac": "PoseLib and degensac",
+    "milvus": "an engine beyond one machine: --engine milvus:URI",
+    "cluster": "describing on several machines: --cluster ray",
+    "s3": "collections and photos in an object store: s3://BUCKET/NAME",
 }
 """Extra of pyproject.toml -> what it is for, in the order in which they are shown."""
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[([\w,-]+)])?[^;]*(?:;\s*extra\s*==\s*[\"']([\w-]+)[\"'])?$")

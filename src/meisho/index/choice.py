@@ -5,12 +5,13 @@ from importlib.util import find_spec
 
 from meisho.arrays import Float32Array
 from meisho.index.exact import ExactIndex
+from meisho.stored_vectors import Vectors
 
 _SAMPLE_ROWS = 50_000
 _REPEATS = 5
 
 
-def choose_index(vectors: Float32Array, *, limit_seconds: float = 0.05) -> str:
+def choose_index(vectors: Vectors, *, limit_seconds: float = 0.05) -> str:
     """Choose "exact" while it answers one query over (N, D) vectors within `limit_seconds`, else "ivfpq".
 
     Exact is also chosen where FAISS is not installed.
@@ -20,7 +21,7 @@ def choose_index(vectors: Float32Array, *, limit_seconds: float = 0.05) -> str:
     return "ivfpq"
 
 
-def measure_exact_search(vectors: Float32Array) -> float:
+def measure_exact_search(vectors: Vectors) -> float:
     """Measure the seconds that one exact query for 10 rows takes over (N, D) vectors.
 
     The least of five, so that what else the machine does just now does not count; over the first 50,000 rows,

@@ -1,5 +1,7 @@
 """Keys: what tells the vectors of a collection apart, whichever rows they stand in."""
 
+import hashlib
+
 import numpy as np
 
 from meisho.arrays import UInt64Array
@@ -19,3 +21,8 @@ def check_keys(keys: KeyArray, num_vectors: int) -> KeyArray:
     if keys.shape != (num_vectors,) or (ordered[1:] == ordered[:-1]).any():
         raise InputError(f"index: {num_vectors} vectors need as many unique keys, got shape {keys.shape}")
     return keys
+
+
+def digest_keys(keys: KeyArray) -> str:
+    """Return the SHA-256 of keys (N,), in order, in hex digits."""
+    return hashlib.sha256(keys.astype("<u8").tobytes()).hexdigest()

@@ -1,6 +1,5 @@
 """LiveIndex: an index built from an earlier state of a collection, which answers for the present one."""
 
-import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -18,8 +17,8 @@ from meisho.files import remove_leftovers
 from meisho.index.base import INDEXES, Index
 from meisho.index.exact import ExactIndex
 from meisho.index.files import read_checked, write_checked
-from meisho.index.following import FollowingIndex
-from meisho.index.keys import KeyArray, check_keys
+from meisho.index.following import FollowingIndex, follow_keys
+from meisho.index.keys import KeyArray, check_keys, digest_keys
 from meisho.sealed import is_digest, read_sealed, write_sealed
 from meisho.stored_vectors import Vectors
 from meisho.tables import load_named
@@ -35,9 +34,6 @@ STEP_ROWS = 2**18
 
 TUNED_FROM_SHARE = 1 / 8
 """A structure that grows by more than this share chooses anew how far it looks."""
-
-MOST_ADDED_ROWS = 2**16
-"""With more rows than these that a structure does not know, all rows are searched exactly."""
 
 _RECORD = "index.json"
 _FORMAT = 2
@@ -113,7 +109,7 @@ class LiveIndex:
         structure = _class_of(kind).build(vectors, at_first=None if keep is None else STEP_ROWS)
         keys = check_keys(keys, len(vectors))
         built = keys[: structure.num_rows]
-        record = IndexRecord(kind, int(version), len(built), len(keys), vectors.shape[1], _digest(built))
+        record = IndexRecord(kind, int(version), len(built), len(keys), vectors.shape[1], digest_keys(built))
         live = cls(record, built, structure)
         if keep is None or len(built) == len(keys):
             return live
@@ -134,7 +130,7 @@ class LiveIndex:
                 return live
             built = np.concatenate([live.built_keys, keys[new[block]]])
             record = replace(
-                self.record, version=int(version), num_rows=len(built), keys_sha256=_digest(built)
+                self.record, version=int(version), num_rows=len(built), keys_sha256=digest_keys(built)
             )
             live = type(self)(record, built, self.structure)
             if keep is not None and block.stop < len(new):
@@ -147,6 +143,11 @@ class LiveIndex:
     def kind(self) -> str:
         """Its name in `INDEXES`."""
         return self.record.kind
+
+    @property
+    def version(self) -> int:
+        """Version of the collection that it was built from."""
+        return self.record.version
 
     def is_stale(self, keys: KeyArray) -> bool:
         """Say whether it should be built again for the present keys (N,).
@@ -180,12 +181,7 @@ class LiveIndex:
                 f"but they have {vectors.shape[1]} now; build it again"
             )
         rows = find_rows(self.built_keys, keys)
-        present = np.zeros(len(keys), np.bool_)
-        present[rows[rows >= 0]] = True
-        added = np.flatnonzero(~present)
-        if len(added) > MOST_ADDED_ROWS:  # they are read into memory: an index that was not built to its end
-            return FollowingIndex(version, ExactIndex.build(vectors), added[:0], vectors[:0])
-        return FollowingIndex(version, self.structure.bind(vectors, rows), added, vectors[added])
+        return follow_keys(self.structure.bind(vectors, rows), rows, vectors, version)
 
     def save(self, folder: Path) -> None:
         """Write it into `folder`, in place of what was saved there.
@@ -199,6 +195,12 @@ class LiveIndex:
         write_sealed(folder / _RECORD, asdict(self.record))
         remove_leftovers(folder)
         for path in {*folder.glob("*.structure"), *folder.glob("*.keys")} - {*parts}:
+            path.unlink(missing_ok=True)
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Remove what `save` wrote."""
+        for path in (folder / _RECORD, *folder.glob("*.structure"), *folder.glob("*.keys")):
             path.unlink(missing_ok=True)
 
     @staticmethod
@@ -222,7 +224,7 @@ class LiveIndex:
         try:
             record = _read_record(folder / _RECORD)
             keys = np.frombuffer(read_checked(record.path(folder, "keys"), "keys"), "<u8").astype(np.uint64)
-            if _digest(keys) != record.keys_sha256:
+            if digest_keys(keys) != record.keys_sha256:
                 raise CollectionError(f"{folder}: the saved index was built from other keys; build it again")
             return cls(record, keys, _class_of(record.kind).load(record.path(folder, "structure")))
         except (CollectionError, MissingDependencyError) as error:
@@ -233,10 +235,6 @@ class LiveIndex:
 def _class_of(kind: str) -> type[Index]:
     found: type[Index] = load_named(kind, INDEXES, what="index")
     return found
-
-
-def _digest(keys: KeyArray) -> str:
-    return hashlib.sha256(keys.astype("<u8").tobytes()).hexdigest()
 
 
 def _read_record(path: Path) -> IndexRecord:

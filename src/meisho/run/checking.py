@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from meisho.engines.base import ENGINE_FILE, open_engine
 from meisho.errors import CollectionError, DamagedError, ImageError, explain_os_error
 from meisho.index.graph_files import has_graph, load_graph
 from meisho.index.live import LiveIndex
@@ -159,6 +160,7 @@ def _check_index(collection: Collection) -> Checked:
     found = {
         "index": (folder / "index.json").exists() and LiveIndex.load(folder),
         "graph": has_graph(folder) and load_graph(folder),
+        "engine": (folder / ENGINE_FILE).exists() and open_engine(collection.metadata.engine).load(folder),
     }
     broken = [name for name, saved in found.items() if saved is None]
     damaged = tuple(f"the {name} in {folder} cannot be used" for name in broken)

@@ -12,12 +12,14 @@ from meisho.datasets.base import Dataset
 from meisho.datasets.photo_files import check_photos
 from meisho.describing import Describer
 from meisho.descriptors import Descriptors, Provenance, describe_faults
+from meisho.engines.base import open_engine
 from meisho.errors import ImageError, InputError
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.evaluate.random_baseline import random_ranking
 from meisho.evaluate.report import Report
 from meisho.evaluate.sweep import Sweep, SweepEntry
 from meisho.ground_truth import SETUPS, GradedGroundTruth, Rows
+from meisho.index.base import Searcher
 from meisho.local_describing import LocalDescriber
 from meisho.photo_folder import PhotoFolder
 from meisho.photo_pair import StoredPairs
@@ -31,7 +33,7 @@ from meisho.run.kept_queries import describe_queries
 from meisho.run.reranking import local_evidence, stored_pairs
 from meisho.searching import search
 from meisho.store.collection import Collection
-from meisho.store.metadata import read_metadata
+from meisho.store.metadata import INDEX_FOLDER, read_metadata
 from meisho.stored_features import CollectionFeatures
 
 RANKED = {"gldv2": 100}
@@ -255,7 +257,7 @@ class Searched:
         if chain is None:
             return SweepEntry(name, self.score().report)
         local = found.features if found and chain.needs_local else None
-        evidence = Evidence(self.evidence.queries, self.evidence.database, local)
+        evidence = Evidence(self.evidence.queries, self.evidence.database, local, index=self.evidence.index)
         local_bytes = found.bytes_per_photo if found and chain.needs_local else 0.0
         return _sweep_entry(name, self.score(chain.depth), chain, evidence, local_bytes, seed=self.seed)
 
@@ -299,6 +301,7 @@ class _Walk:
         """Index the database and ask the queries; `depth` is the least of the ranking."""
         dataset = self.dataset
         database = self.describe_database()
+        index = self._load_index(database)
         queries = self._describe_queries(database)
         faults = [*describe_faults(database), *(f"queries: {fault}" for fault in describe_faults(queries))]
         if not (np.isfinite(database.vectors).all() and np.isfinite(queries.vectors).all()):
@@ -306,10 +309,10 @@ class _Walk:
         self.progress("search", 0, 1)
         top = RANKED.get(dataset.protocol)
         start = time.perf_counter()
-        ranking = search(queries, database, top=max(top, depth) if top else None)
+        ranking = search(queries, database, index=index, top=max(top, depth) if top else None)
         search_ms = 1000 * (time.perf_counter() - start) / len(queries)
         self.progress("search", 1, 1)
-        evidence = Evidence(queries.vectors, database.vectors)
+        evidence = Evidence(queries.vectors, database.vectors, index=index)
         provenance = self.describer.provenance
         return Searched(dataset, ranking, evidence, provenance, self.seed, tuple(faults), search_ms)
 
@@ -340,6 +343,18 @@ class _Walk:
             )
         database = Collection.open(self.collection_path).snapshot().descriptors
         return database.select([photo.id for photo in dataset.database])
+
+    def _load_index(self, database: Descriptors) -> Searcher | None:
+        """Return what searches the database elsewhere; None where nothing does: it is compared with all."""
+        path = self.collection_path
+        engine = read_metadata(path).engine
+        live = None if engine is None else open_engine(engine).load(path / INDEX_FOLDER)
+        if live is None:
+            return None
+        snapshot = Collection.open(path).snapshot()
+        row_of = {photo_id: row for row, photo_id in enumerate(snapshot.descriptors.ids)}
+        keys = snapshot.keys[[row_of[photo_id] for photo_id in database.ids]]
+        return live.follow(database.vectors, keys, snapshot.version)
 
     def _describe_queries(self, database: Descriptors) -> Descriptors:
         """Describe the queries, but for database photos with the same box, and those that were kept."""

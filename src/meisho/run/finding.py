@@ -170,7 +170,9 @@ class Finder:
             if not changed:  # tidied, moved: what was computed of the photos still holds
                 state.kept, state.lock = before.kept, before.lock
                 state.local = before.local if state.mark[1:] == before.mark[1:] else None
-                state.snapshot, state.index = before.snapshot, before.index
+                state.snapshot = before.snapshot
+                if state.mark.engine == before.mark.engine:
+                    state.index = before.index
             state.take_over(before)
             self._state = state
             return changed

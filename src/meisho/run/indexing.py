@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from meisho.describing import Describer
-from meisho.errors import DamagedError, InputError, MismatchError
+from meisho.engines.base import open_engine
+from meisho.errors import ConfigError, DamagedError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
 from meisho.index.base import INDEXES
@@ -18,7 +19,7 @@ from meisho.progress import BUILDING, Progress, Stages, silent
 from meisho.run.refreshing import BUILD_INDEX, refresh_index
 from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
-from meisho.store.metadata import is_collection, keep_excludes, read_metadata
+from meisho.store.metadata import is_collection, keep_engine, keep_excludes, read_metadata
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest, require_name
 from meisho.texts import printable
@@ -48,9 +49,11 @@ class IndexOptions:
         only: The collection shall hold the photos given and no others, whatever became of their files.
         graph: Keep the nearest neighbours of every photo, see `NeighborGraph`. None: as the collection does;
             a new one does not.
+        engine: Who searches the collection from now on, see `meisho.engines`: "local", or
+            "milvus:http://127.0.0.1:19530". None: as before; a new one is searched here.
 
     Raises:
-        ConfigError: No index has that name.
+        ConfigError: No index or engine has that name, or another engine than "local" is given with an index.
     """
 
     index: str | None = None
@@ -62,10 +65,16 @@ class IndexOptions:
     rehash: bool = False
     only: bool = False
     graph: bool | None = None
+    engine: str | None = None
 
     def __post_init__(self) -> None:
         if self.index is not None:
             require_name(self.index, ("auto", *INDEXES), what="index")
+        if self.engine is not None and open_engine(self.engine).text != "local" and self.index is not None:
+            raise ConfigError(
+                f"the engine {self.engine!r:.80} has indexes of its own; name one behind it, such as "
+                f"?index=HNSW, instead of {self.index!r}"
+            )
 
 
 def index_folder(
@@ -145,6 +154,9 @@ def _sync(
     progress: Progress,
     stages: Stages | None,
 ) -> IndexSummary:
+    kept = read_metadata(path).engine if is_collection(path) else None
+    engine = open_engine(options.engine or kept)
+    engine.check()
     collection = _open_or_create(path, folder.root, describer, moved=options.moved)
     if options.local is not None:
         local = options.local.extractor
@@ -152,6 +164,7 @@ def _sync(
     with collection.writer() as writer:
         if options.excludes is not None:
             keep_excludes(path, options.excludes)
+        keep_engine(path, engine.text)
         records = writer.records()
         folder = folder if options.only else with_uploads(folder, records, path)
         plan = plan_update(

@@ -3,22 +3,18 @@
 import shutil
 from pathlib import Path
 
-from meisho.arrays import UInt64Array
+from meisho.engines.base import UNFINISHED, Live, PhotoVectors, forget_others, open_engine
 from meisho.index.begun_lists import BegunLists
-from meisho.index.choice import choose_index
 from meisho.index.graph import WIDTH, NeighborGraph
 from meisho.index.graph_files import has_graph, load_graph, remove_graph, save_graph
-from meisho.index.live import LiveIndex
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
-from meisho.store.metadata import INDEX_FOLDER
+from meisho.store.metadata import INDEX_FOLDER, read_metadata
 from meisho.store.snapshot import Snapshot, read_commit
 from meisho.store.snapshot_files import save_snapshot
 
 BUILD_INDEX = "build index"
 """The stage of a `Progress` in which the structure is built."""
-
-_UNFINISHED = "unfinished"
 
 
 def refresh_index(
@@ -30,10 +26,10 @@ def refresh_index(
 ) -> str:
     """Bring what is derived from a collection in step with it, and return the kind of the search structure.
 
-    First the snapshot, which is what a `Finder` reads: what was added is appended to it. Then the structure,
-    which takes in what was added; it is built when it is missing, stale or of another kind. Then the graph
-    of neighbours, where there is one or `graph` asks for it. Each goes on from where it was interrupted;
-    until it is whole, whoever asks has the one before. Only whoever writes to the collection may call this.
+    First the snapshot, which is what a `Finder` reads: what was added is appended to it. Then the engine of
+    the collection, whose structure takes in what was added. Then the graph of neighbours, where there is one
+    or `graph` asks for it. Each goes on from where it was interrupted; until it is whole, whoever asks has
+    the one before. Only whoever writes to the collection may call this.
     """
     folder = collection.path / INDEX_FOLDER
     snapshot = save_snapshot(
@@ -44,49 +40,23 @@ def refresh_index(
         provenance=collection.provenance,
         dim=collection.dim,
     )
-    live = _refresh_structure(folder, snapshot, kind, progress)
+    engine = open_engine(read_metadata(collection.path).engine)
+    photos = PhotoVectors(snapshot.descriptors.vectors, snapshot.keys, snapshot.version)
+    live = engine.refresh(folder, photos, kind, lambda done, of: progress(BUILD_INDEX, done, of))
+    forget_others(engine, folder)
     if graph is False:
         remove_graph(folder)
     elif graph or has_graph(folder):
         _refresh_graph(folder, live, snapshot, progress)
-    if (folder / _UNFINISHED).exists():
-        shutil.rmtree(folder / _UNFINISHED)
+    if (folder / UNFINISHED).exists():
+        shutil.rmtree(folder / UNFINISHED)
     return live.kind
 
 
-def _refresh_structure(folder: Path, snapshot: Snapshot, kind: str | None, progress: Progress) -> LiveIndex:
-    vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
-    unfinished = folder / _UNFINISHED
-
-    def keep(part: LiveIndex) -> None:
-        part.save(unfinished)
-        progress(BUILD_INDEX, part.record.num_rows, len(keys))
-
-    kind = kind or LiveIndex.read_kind(folder) or LiveIndex.read_kind(unfinished) or "auto"
-    kind = choose_index(vectors) if kind == "auto" else kind
-    saved = LiveIndex.load(folder)
-    begun = _choose_begun((saved, LiveIndex.load(unfinished)), kind, keys)
-    if begun is None:
-        live = LiveIndex.build(kind, vectors, keys, version, keep=keep)
-    else:
-        live = begun.extend(vectors, keys, version, keep=keep)
-    if live is not saved:
-        live.save(folder)
-    return live
-
-
-def _choose_begun(found: tuple[LiveIndex | None, ...], kind: str, keys: UInt64Array) -> LiveIndex | None:
-    """Return the structure of this kind that knows most of the present photos."""
-    fitting = [live for live in found if live is not None and live.kind == kind and not live.is_stale(keys)]
-    if len(fitting) < 2:
-        return next(iter(fitting), None)
-    return max(fitting, key=lambda live: live.count_known(keys))
-
-
-def _refresh_graph(folder: Path, live: LiveIndex, snapshot: Snapshot, progress: Progress) -> None:
+def _refresh_graph(folder: Path, live: Live, snapshot: Snapshot, progress: Progress) -> None:
     vectors, keys = snapshot.descriptors.vectors, snapshot.keys
     searcher, saved = live.follow(vectors, keys, snapshot.version), load_graph(folder)
-    begun = BegunLists(folder / _UNFINISHED, keys, WIDTH if saved is None else saved.k)
+    begun = BegunLists(folder / UNFINISHED, keys, WIDTH if saved is None else saved.k)
     if saved is None:
         save_graph(NeighborGraph.build(searcher, vectors, keys, begun=begun, progress=progress), folder)
     elif (grown := saved.grow(searcher, vectors, keys, begun=begun, progress=progress)) is not saved:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from meisho.arrays import Float32Array
+from meisho.engines.base import ENGINE_FILE, open_engine
 from meisho.errors import InputError
 from meisho.index.following import FollowingIndex
 from meisho.index.live import LiveIndex
@@ -35,6 +36,7 @@ class Mark(NamedTuple):
     photos: str
     local_features: str
     metadata: int
+    engine: int
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ def load_state(path: Path) -> State:
 
         snapshot = Collection.open(path).snapshot()
     vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
-    live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
+    folder, engine = path / INDEX_FOLDER, open_engine(metadata.engine)
+    live = engine.load(folder) or LiveIndex.load(folder) or LiveIndex.build("exact", vectors, keys, version)
     paths = Paths(metadata.photo_root, snapshot.files)
     contents = Contents(snapshot.contents)
     return State(path, mark, metadata, snapshot, live.follow(vectors, keys, version), paths, contents)
@@ -157,8 +160,12 @@ def is_same(one: Snapshot, other: Snapshot) -> bool:
 
 def read_mark(path: Path) -> Mark:
     """Read what tells the present commit of a collection from others."""
+    metadata, engine = (_changed_ns(path / name) for name in (METADATA_FILE, f"{INDEX_FOLDER}/{ENGINE_FILE}"))
+    return Mark(read_commit(path), read_commit(path, "local_features"), metadata, engine)
+
+
+def _changed_ns(file: Path) -> int:
     try:
-        changed = (path / METADATA_FILE).stat().st_mtime_ns
+        return file.stat().st_mtime_ns
     except OSError:
-        changed = 0
-    return Mark(read_commit(path), read_commit(path, "local_features"), changed)
+        return 0

@@ -13,6 +13,7 @@ from meisho.errors import (
     CollectionError,
     ConfigError,
     DamagedError,
+    EngineError,
     GoneError,
     ImageError,
     InputError,
@@ -63,6 +64,7 @@ KINDS = {
     "collection": Kind(500, "The collection cannot be used"),
     "unreachable": Kind(502, "The photo cannot be fetched"),
     "missing-part": Kind(501, "A part of meisho is not installed"),
+    "engine": Kind(503, "The engine that searches does not answer"),
     "not-read-yet": Kind(503, "What is asked for is being read"),
     "stopping": Kind(503, "The service is not ready"),
 }
@@ -74,6 +76,7 @@ _OF_ERRORS: tuple[tuple[type[BaseException], str], ...] = (
     (LockedError, "locked"),
     (GoneError, "conflict"),
     (DamagedError, "collection"),
+    (EngineError, "engine"),
     (CollectionError, "collection"),
     (MissingDependencyError, "missing-part"),
     (WeightsError, "missing-part"),

@@ -42,6 +42,7 @@ class Metadata:
         local_provenance: Extractor and options that made the local features; None if there are none.
         local_dim: Dimensions of a local feature's descriptor; None if there are none.
         excludes: Patterns of what is left out of the photo folder; None for the default ones.
+        engine: Who searches it, see `meisho.engines`; None for this machine itself.
     """
 
     photo_root: Path
@@ -52,6 +53,7 @@ class Metadata:
     local_provenance: Provenance | None = None
     local_dim: int | None = None
     excludes: tuple[str, ...] | None = None
+    engine: str | None = None
 
     def with_local_features(self, provenance: Provenance, dim: int) -> Self:
         """Return this metadata for a collection that also holds local features."""
@@ -91,6 +93,22 @@ def keep_excludes(directory: Path, excludes: tuple[str, ...]) -> None:
         write_metadata(directory, replace(metadata, excludes=excludes))
     except OSError as error:
         raise CollectionError(f"{directory}: cannot record what is left out: {error.strerror}") from error
+
+
+def keep_engine(directory: Path, engine: str) -> None:
+    """Record who searches a collection from now on; only the writer may call this.
+
+    Raises:
+        CollectionError: It cannot be written.
+    """
+    metadata = read_metadata(directory)
+    kept = None if engine == "local" else engine
+    if metadata.engine == kept:
+        return
+    try:
+        write_metadata(directory, replace(metadata, engine=kept))
+    except OSError as error:
+        raise CollectionError(f"{directory}: cannot record its engine: {error.strerror}") from error
 
 
 def is_collection(directory: Path) -> bool:
@@ -156,6 +174,7 @@ def _read_file(file: Path) -> Metadata:
         local_provenance=Provenance.read(fields.table("local_provenance")) if has_local else None,
         local_dim=fields.integer("local_dim", low=1, high=_MOST_DIM) if has_local else None,
         excludes=_read_excludes(fields),
+        engine=fields.text("engine") if fields.has("engine") else None,
     )
 
 

@@ -1,0 +1,1 @@
+"""Engines: who searches a collection, in this process or elsewhere."""
