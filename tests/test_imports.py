@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "meisho"
 
 NOUNS = {
     "errors",
+    "buckets",
     "documents",
     "array_files",
     "tables",
@@ -50,9 +51,10 @@ MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
     "errors": {"texts"},
     "texts": set(),
+    "buckets": {"errors"},
     "cores": set(),
     "arrays": set(),
-    "files": set(),
+    "files": {"buckets"},
     "sealed": {"errors", "documents", "files"},
     "tables": {"errors"},
     "progress": set(),
@@ -92,7 +94,7 @@ MAY_IMPORT = {
         "orientations",
     },
     "marks": {"errors", "files"},
-    "outputs": {"errors", "files", "marks"},
+    "outputs": {"errors", "files", "marks", "buckets"},
     "capture": {"errors", "photos", "image_files"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,
@@ -157,6 +159,7 @@ ONLY_IN = {
     "prometheus_client": {"service"},
     "python_multipart": {"service"},
     "httpx": {"client"},
+    "obstore": {"buckets"},
     "onnx": {"training"},
     "onnxruntime": {"extractors", "training"},
 }

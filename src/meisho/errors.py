@@ -10,7 +10,8 @@ MeishoError                   exit code 1
 ├── CollectionError           4   a collection cannot be opened or used
 │   ├── DamagedError          8   what is read from it is not what was written
 │   ├── MismatchError         4   it was made with another model or other options
-│   └── LockedError           4   another process is writing to it
+│   ├── LockedError           4   another process is writing to it
+│   └── StoreError            4   the object store that it lies in does not answer, or refuses
 ├── WeightsError              5   a model's weights cannot be had, read or do not fit
 │   └── MissingFileError      2   the user gave a file of weights or of a whitening that is not there
 ├── FetchError                5   a data set's files cannot be downloaded, or are not what was expected
@@ -104,6 +105,10 @@ class MismatchError(CollectionError):
 
 class LockedError(CollectionError):
     """Another process is writing to the collection."""
+
+
+class StoreError(CollectionError):
+    """An object store does not answer, or refuses: nothing is said of what lies in it."""
 
 
 class WeightsError(MeishoError):

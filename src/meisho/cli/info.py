@@ -10,14 +10,17 @@ import typer
 
 import meisho
 from meisho.cli.app import app, print_json, say
-from meisho.cli.options import Json
+from meisho.cli.options import Json, as_collection
 from meisho.photo_folder import DEFAULT_EXCLUDES, find_photos
 
 
 @app.command(short_help="Say what a collection holds, or what is installed.")
 def info(
     collection: Annotated[
-        Path | None, typer.Argument(metavar="COLLECTION", help="A collection; without one, this machine.")
+        Path | None,
+        typer.Argument(
+            metavar="COLLECTION", help="A collection; without one, this machine.", callback=as_collection
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

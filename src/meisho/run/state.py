@@ -17,6 +17,7 @@ from meisho.photos import Photo
 from meisho.run.folding import Contents
 from meisho.run.found import Paths
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
+from meisho.store.places import BucketCollection
 from meisho.store.snapshot import Snapshot, read_commit
 from meisho.store.snapshot_files import load_snapshot
 
@@ -142,7 +143,13 @@ def load_state(path: Path) -> State:
     if snapshot is None:
         from meisho.store.collection import Collection  # it imports LanceDB, which is not needed otherwise
 
-        snapshot = Collection.open(path).snapshot()
+        collection = Collection.open(path)
+        if isinstance(path, BucketCollection):
+            from meisho.run.refreshing import catch_up
+
+            commit = catch_up(collection)
+            snapshot = load_snapshot(path / INDEX_FOLDER, commit, metadata.provenance, metadata.dim)
+        snapshot = snapshot or collection.snapshot()
     vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
     live = LiveIndex.load(path / INDEX_FOLDER) or LiveIndex.build("exact", vectors, keys, version)
     paths = Paths(metadata.photo_root, snapshot.files)
@@ -158,7 +165,8 @@ def is_same(one: Snapshot, other: Snapshot) -> bool:
 def read_mark(path: Path) -> Mark:
     """Read what tells the present commit of a collection from others."""
     try:
-        changed = (path / METADATA_FILE).stat().st_mtime_ns
+        status = (path / METADATA_FILE).stat()
+        changed = status.st_mtime_ns + status.st_ctime_ns
     except OSError:
         changed = 0
     return Mark(read_commit(path), read_commit(path, "local_features"), changed)

@@ -13,10 +13,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from meisho.buckets import BucketPath
+
 _FOOTER_BYTES = 16
 _MAGIC = b"LANC"
 _FRAGMENTS = 2
 """Number of the field that holds the fragments of a manifest."""
+
+
+YOUNG_SECONDS = 600.0
+"""Age up to which no file in a bucket is swept."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,8 @@ def sweep(table: Path, keep: timedelta) -> None:
     """Delete versions that were replaced more than `keep` ago, and the files that no other version names.
 
     Among these are files that interrupted commits left behind. Nobody may be writing to the table. A kill on
-    the way leaves files for the next time.
+    the way leaves files for the next time. In a bucket young files stay: a writer that was taken for dead may
+    go on (`meisho.store.leases`), and must not delete what the one after it is about to commit.
 
     Args:
         table: Folder of the table.
@@ -130,14 +137,18 @@ def sweep(table: Path, keep: timedelta) -> None:
     Raises:
         ValueError: A manifest is none.
     """
-    manifests, now = list_manifests(table), time.time()
+    manifests = list_manifests(table)
+    # the clock of a bucket is that of its store, where the newest commit has just come from
+    in_bucket = isinstance(table, BucketPath)
+    now = manifests[0].stat().st_mtime if in_bucket else time.time()
     replaced = [manifest.stat().st_mtime for manifest in manifests[:-1]]  # when the version after it came
     old = [now - at >= keep.total_seconds() for at in replaced]
     kept = [*manifests[:1], *(m for m, is_old in zip(manifests[1:], old, strict=True) if not is_old)]
     named = b"\0".join(manifest.read_bytes() for manifest in kept)
     deletions = {fragment.deletions for manifest in kept for fragment in read_fragments(manifest)}
     for file in [*({*manifests} - {*kept}), *_unnamed(table, named, deletions)]:
-        _remove(file)
+        if not in_bucket or now - file.stat().st_mtime >= YOUNG_SECONDS:
+            _remove(file)
 
 
 def _unnamed(table: Path, named: bytes, deletions: set[str]) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from typing import Self
 from meisho import __version__
 from meisho.descriptors import Provenance
 from meisho.documents import Fields, one_line
-from meisho.errors import CollectionError, DamagedError, MismatchError
+from meisho.errors import CollectionError, DamagedError, MismatchError, StoreError
 from meisho.sealed import read_sealed, write_sealed
 
 METADATA_FILE = "collection.json"
@@ -111,6 +111,8 @@ def read_metadata(directory: Path) -> Metadata:
     except DamagedError as error:
         try:
             metadata = _read_file(directory / COPY_FILE)
+        except StoreError:
+            raise
         except CollectionError:
             raise error from None
         _logger.warning("%s is read instead", directory / COPY_FILE)
@@ -126,6 +128,8 @@ def find_damaged_metadata(directory: Path) -> tuple[str, ...]:
 def _is_sound(file: Path) -> bool:
     try:
         _read_file(file)
+    except StoreError:
+        raise
     except CollectionError:
         return False
     return True

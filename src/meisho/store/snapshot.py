@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from meisho.arrays import Int64Array, UInt64Array
+from meisho.buckets import BucketPath
 from meisho.descriptors import Descriptors
 
 
@@ -72,13 +73,31 @@ def read_commit(collection: Path, table: str = "photos") -> str:
     """Name the newest commit of a table of a collection, without opening it; "" where none is found.
 
     LanceDB writes one manifest per version of a table, so the name of the newest tells one state from every
-    other.
+    other. In a bucket its content does: what is derived from a collection may outlive it there, and meet
+    another of the same name.
     """
     folder = collection / f"{table}.lance" / "_versions"
+    if not isinstance(folder, BucketPath):
+        return newest_manifest(collection, table)
+    found = {each.name: each.listed for each in folder.glob("*.manifest")}
+    newest = found.get(name := _choose_newest([*found]))
+    return f"{name} {newest.etag}" if newest else ""
+
+
+def newest_manifest(collection: Path, table: str) -> str:
+    """Return the name of the newest manifest of a table; "" where none is found."""
+    folder = collection / f"{table}.lance" / "_versions"
     try:
-        names = [name for name in os.listdir(folder) if name.endswith(".manifest")]  # noqa: PTH208
+        if isinstance(folder, BucketPath):
+            names = [each.name for each in folder.iterdir()]
+        else:
+            names = os.listdir(folder)  # noqa: PTH208
     except OSError:
         return ""
+    return _choose_newest([name for name in names if name.endswith(".manifest")])
+
+
+def _choose_newest(names: list[str]) -> str:
     # named by 2^64 - 1 - version, with 20 digits; older tables by the version itself
     return min((name for name in names if len(name) == 29), default=max(names, key=_number, default=""))
 
