@@ -60,8 +60,8 @@ def object_store(tmp_path_factory):
 
 @pytest.fixture
 def bucket(object_store, monkeypatch, tmp_path):
-    """A new bucket, "s3://NAME", in an object store that this process and its children find."""
-    from object_stores import new_bucket, set_variables
+    """A new place, "s3://BUCKET/NAME", in an object store that this process and its children find."""
+    from object_stores import new_place, set_variables
 
     set_variables(monkeypatch, object_store, tmp_path / "cache")
-    return new_bucket()
+    return new_place()

@@ -34,8 +34,8 @@ RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
 PROBE = ".meisho-probe"
 
-_KEEPS: dict[tuple[str, str], bool] = {}
-"""Endpoint and bucket -> whether conditions are kept there."""
+_KEEP: set[tuple[str, str]] = set()
+"""Endpoints and buckets that were seen to keep conditions."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Lease:
     """A lease that this process holds, from `hold_lease`."""
 
     def __init__(self, directory: Path, owner: Owner, etag: str) -> None:
-        self._directory, self._object, self._owner, self._etag = directory, _object(directory), owner, etag
+        self._directory, self._owner, self._etag = directory, owner, etag
         self._lock, self._ended, self._lost = threading.Lock(), threading.Event(), False
         self._at = _now()
         self._thread = threading.Thread(target=self._renew_until_ended, daemon=True, name="meisho lease")
@@ -107,23 +107,14 @@ class Lease:
         free = Owner(0, self._owner.host, "", self._owner.token, self._owner.renewed + 1)
         with suppress(StoreError):
             if not self._lost:
-                self._object.put_over(free.encode(), self._etag)
+                _put(self._directory, free, self._etag)
 
     def _renew(self) -> None:
         renewed = Owner(**{**asdict(self._owner), "renewed": self._owner.renewed + 1})
-        at, etag = _now(), self._object.put_over(renewed.encode(), self._etag)
-        if etag is None and self._is_ours(renewed):  # the answer to a renewal was lost on the way
-            etag = self._etag
+        at, etag = _now(), _put(self._directory, renewed, self._etag)
         self._lost = etag is None
         if etag is not None:
             self._owner, self._etag, self._at = renewed, etag, at
-
-    def _is_ours(self, renewed: Owner) -> bool:
-        found = _read(self._directory)
-        if found is None or found[0] != renewed:
-            return False
-        self._etag = found[1]
-        return True
 
     def _renew_until_ended(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
@@ -166,9 +157,9 @@ def require_conditions(directory: Path) -> None:
         StoreError: It ignores them, or does not answer.
     """
     asked = endpoint(), _object(directory).bucket
-    if asked not in _KEEPS:
-        _KEEPS[asked] = _keeps_conditions(directory)
-    if not _KEEPS[asked]:
+    if asked not in _KEEP and _keeps_conditions(directory):
+        _KEEP.add(asked)
+    if asked not in _KEEP:
         raise StoreError(
             f"{directory}: the object store at {endpoint()} ignores conditions (If-None-Match, If-Match), so "
             "that two writers would write over each other's commits without a word; nothing was written. Use "
@@ -178,12 +169,13 @@ def require_conditions(directory: Path) -> None:
 
 def _keeps_conditions(directory: Path) -> bool:
     probe = _new_object(directory)
-    try:
-        etag = probe.put_new(b"first")
-        if etag is None or probe.put_new(b"second") is not None:
+    try:  # a first answer that is lost on the way says nothing: the request is made again, and is refused
+        probe.put_new(b"first")
+        etag = probe.look().etag
+        if probe.put_new(b"second") is not None:
             return False
-        changed = probe.put_over(b"third", etag)
-        return changed is not None and probe.put_over(b"fourth", etag) is None
+        probe.put_over(b"third", etag)
+        return probe.read_bytes() == b"third" and probe.put_over(b"fourth", etag) is None
     finally:
         with suppress(StoreError):
             probe.unlink()
@@ -193,12 +185,9 @@ def _acquire(directory: Path) -> tuple[Lease, bool]:
     """Return the lease, and whether it was taken from an owner that had not given it back."""
     owner = Owner(os.getpid(), socket.gethostname(), _machine(), secrets.token_hex(8))
     found = _read(directory)
-    if found is None:
-        etag = _object(directory).put_new(owner.encode())
-    elif why := _why_held(directory, *found):
+    if found is not None and (why := _why_held(directory, *found)):
         raise LockedError(why)
-    else:
-        etag = _object(directory).put_over(owner.encode(), found[1])
+    etag = _put(directory, owner, None if found is None else found[1])
     if etag is None:
         raise LockedError(
             f"{directory}: another process has begun to write to it at this moment; wait for it to end"
@@ -230,6 +219,18 @@ def _age_seconds(directory: Path, etag: str) -> float:
         return 0.0
     finally:
         clock.unlink()
+
+
+def _put(directory: Path, owner: Owner, over: str | None) -> str | None:
+    """Write who holds the lease in place of what has this etag, or of nothing; None where another was there.
+
+    A request whose answer was lost on the way is made again, and meets what it has written itself.
+    """
+    place = _object(directory)
+    etag = place.put_new(owner.encode()) if over is None else place.put_over(owner.encode(), over)
+    if etag is None and (found := _read(directory)) is not None and found[0] == owner:
+        return found[1]
+    return etag
 
 
 def _read(directory: Path) -> tuple[Owner, str] | None:

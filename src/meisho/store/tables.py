@@ -37,6 +37,11 @@ ADDED = pa.schema([pa.field("ctime_ns", pa.int64()), DIGEST])
 ROW_ID = "_rowid"
 """Where a row stands in its table, as LanceDB numbers it until fragments are merged."""
 _REPAIR = "if this happens again, part of it is damaged: run 'meisho index' to make that part anew"
+_ASKED = frozenset(
+    {'store: "s3"', "s3 error", "error performing", "retryerror", "http error", "timed out", "timeout"}
+    | {"httperror", "connection", "object store error", "failed to resolve region", "dns error"}
+)
+"""Signs of an error that came from asking an object store, and not from what lies in it."""
 BATCH_ROWS = 1024
 NAMED_ROWS = 8192
 """Up to so many rows are named one by one, which LanceDB looks up; for a range it looks at every row id."""
@@ -67,7 +72,7 @@ def _explain_bucket(path: BucketPath, reason: str) -> CollectionError | None:
             f"{path}: another process has taken over writing, as this one gave no sign of life; what was "
             f"committed before is safe: run the command again ({reason[:200]})"
         )
-    asked = any(sign in text for sign in ("error performing", "s3 error", "http error", "object store error"))
+    asked = any(sign in text for sign in _ASKED)
     gone = "not found" in text and "nosuchbucket" not in text
     return path.failure(reason) if asked and not gone else None
 
