@@ -2,13 +2,10 @@
 
 import socket
 import subprocess
-import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from processes import started
-
-POLL_SECONDS = 0.05
+from processes import started, wait_until
 
 
 def free_ports(number):
@@ -22,13 +19,6 @@ def free_ports(number):
     return ports
 
 
-def answers(port):
-    """Whether something listens on a port of this machine."""
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
-
-
 @contextmanager
 def server(command, log, *, is_ready):
     """A server of another project; it runs until the block ends, and is ended with all that it started.
@@ -39,7 +29,8 @@ def server(command, log, *, is_ready):
         is_ready: Says whether it can be asked.
     """
     with Path(log).open("wb") as file, started(command, stdout=file, stderr=subprocess.STDOUT) as process:
-        while not is_ready():
-            assert process.poll() is None, f"{command[0]} ended:\n{Path(log).read_text()[-3000:]}"
-            time.sleep(POLL_SECONDS)
+        try:
+            wait_until(is_ready, process)
+        except AssertionError as error:
+            raise AssertionError(f"{command[0]} ended:\n{Path(log).read_text()[-3000:]}") from error
         yield process

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import time
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -21,6 +20,7 @@ from meisho.store.leases import Lease, Owner
 from meisho.store.places import BucketCollection, place_of
 from meisho.store.records import PhotoRecord
 from meisho.store.snapshot import read_commit
+from processes import wait_until
 from test_store_kill import assert_vectors_belong, commit, plan, states
 
 DIM = 64
@@ -239,10 +239,13 @@ def test_what_is_young_is_not_swept(path, monkeypatch):
         assert stray.is_file()
         monkeypatch.setattr(manifests, "YOUNG_SECONDS", 0.0)
         do(writer, 4, 6)
-        time_of = stray.stat().st_mtime
-        while manifests.list_manifests(path / "photos.lance")[0].stat().st_mtime <= time_of:
-            time.sleep(0.05)
+
+        def a_later_commit():
             writer.put_records([PhotoRecord("late", "", 0, 0, 0, 0, error="no photo")])
+            newest = manifests.list_manifests(path / "photos.lance")[0]
+            return newest.stat().st_mtime > stray.stat().st_mtime
+
+        wait_until(a_later_commit)
         manifests.sweep(path / "photos.lance", manifests.timedelta(0))
         assert not stray.is_file()
     assert len(manifests.list_manifests(path / "photos.lance")) == 1

@@ -11,9 +11,7 @@ from pathlib import Path
 from meisho.buckets import BucketPath, endpoint, is_in_bucket
 
 CACHE_VARIABLE = "MEISHO_CACHE"
-_TRUTH = frozenset(
-    {"collection.json", "collection-copy.json", "commits.json", "damaged.txt", "writer.json", "uploads"}
-)
+_TRUTH = frozenset({"collection.json", "collection-copy.json", "commits.json", "damaged.txt", "writer.json"})
 
 
 class BucketCollection(BucketPath):
