@@ -115,7 +115,7 @@ class BucketPath(_Path):
         return str(self) < str(other)
 
     def __truediv__(self, name: str | os.PathLike[str]) -> Path:  # type: ignore[override]
-        return self.below(str(name))
+        return Path(name) if str(name).startswith("/") else self.below(str(name))
 
     def below(self, name: str) -> "BucketPath":
         """Return the place of this name below this one."""
@@ -233,6 +233,17 @@ class BucketPath(_Path):
     def read_bytes(self) -> bytes:
         """Return the object; raises what `stat` does."""
         return self.read_as_it_was()[0]
+
+    def read_ends(self, size: int) -> bytes:
+        """Return its first and last bytes, or all of a small object; raises what `stat` does."""
+        import obstore
+
+        whole = self.stat().st_size
+        if whole <= 2 * size:
+            return self.read_bytes()
+        with self._asked() as store:
+            parts = obstore.get_ranges(store, self.key, starts=[0, whole - size], lengths=[size, size])
+            return b"".join(map(bytes, parts))
 
     def read_as_it_was(self) -> tuple[bytes, Listed]:
         """Return the object, and what the store says of just that content; raises what `stat` does."""

@@ -83,6 +83,8 @@ def read_ends(path: Path) -> bytes:
     A pipe or device is not opened: it could wait for ever.
     """
     try:
+        if isinstance(path, BucketPath):
+            return path.read_ends(_END_BYTES)
         if not stat.S_ISREG(path.stat().st_mode):
             return b""
         with path.open("rb") as file:

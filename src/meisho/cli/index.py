@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meisho.buckets import as_place
 from meisho.cli.app import app, note, own_command, print_json, print_skipped, say, shell_line, strong
 from meisho.cli.bars import progress_bars
 from meisho.cli.options import (
@@ -63,6 +64,14 @@ Graph = Annotated[
 ]
 
 
+Photos = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PHOTOS",
+        help="Folder of photos, or s3://BUCKET/NAME; subfolders too.",
+        callback=as_place,
+    ),
+]
 To = Annotated[
     Path,
     typer.Option(
@@ -76,7 +85,7 @@ To = Annotated[
 @app.command()
 @expand_options
 def index(
-    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photos; subfolders too.")],
+    photos: Photos,
     to: To,
     choice: WhitenedModelChoice,
     kind: Annotated[

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from meisho.buckets import BucketPath
 from meisho.describing import Describer
 from meisho.errors import DamagedError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
@@ -374,6 +375,11 @@ def _name_photos(photos: Sequence[Photo], collection: Collection) -> tuple[Photo
                 "save it to a file and add that"
             )
         below = place_below(photo.path, collection.photo_root)
+        if isinstance(below, BucketPath):
+            raise InputError(
+                f"{photo.path}: lies in a bucket, but not below the photo folder {collection.photo_root}; "
+                "add photos of a bucket by 'meisho index' of their folder, into a collection of their own"
+            )
         photo_id = printable_id(below)
         named[photo_id] = Photo(photo_id, collection.photo_root / below, photo.box)
     return tuple(named.values())

@@ -39,7 +39,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, UInt64Array
-from meisho.buckets import BucketPath, remove_tree
+from meisho.buckets import BucketPath, as_place, remove_tree
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, DamagedError, InputError, MismatchError
 from meisho.files import is_leftover
@@ -124,7 +124,7 @@ class Collection:
                     (path / READERS_FILE).touch()
                 for name in (PHOTOS, DESCRIPTORS):
                     note_commits(path, name)
-                write_metadata(path, Metadata(Path(photo_root).absolute(), provenance, dim))
+                write_metadata(path, Metadata(as_place(photo_root).absolute(), provenance, dim))
         return cls.open(path)
 
     @classmethod
@@ -244,7 +244,7 @@ class Collection:
         """
         with hold_lock(self.path), tables.plain_errors(self.path, "move its photo folder"):
             metadata = read_metadata(self.path)
-            write_metadata(self.path, replace(metadata, photo_root=Path(photo_root).absolute()))
+            write_metadata(self.path, replace(metadata, photo_root=as_place(photo_root).absolute()))
         return self.open(self.path)
 
     @property

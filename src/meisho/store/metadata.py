@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from meisho import __version__
+from meisho.buckets import as_place
 from meisho.descriptors import Provenance
 from meisho.documents import Fields, one_line
 from meisho.errors import CollectionError, DamagedError, MismatchError, StoreError
@@ -152,7 +153,7 @@ def _read_file(file: Path) -> Metadata:
             f"meisho {__version__} reads up to {FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
         )
     return Metadata(
-        photo_root=Path(fields.text("photo_root")),
+        photo_root=as_place(fields.text("photo_root")),
         provenance=Provenance.read(fields.table("provenance")),
         dim=fields.integer("dim", low=1, high=_MOST_DIM),
         format_version=version,
