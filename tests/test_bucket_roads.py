@@ -186,3 +186,10 @@ def test_it_is_served(both, photos):
         assert client.get("/").status_code == 200
         remove_photos(both[0], "5.png")
         assert json_of(client.get("/v1/collections"))["collections"][0]["num_photos"] == 9
+
+
+def test_a_service_answers_on_while_the_store_is_gone(both, monkeypatch):
+    with serving(both[0]) as client:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        asked = client.post("/v1/search", json={"photo": "4.png", "top": 3})
+        assert asked.status_code == 200, asked.text

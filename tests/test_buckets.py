@@ -63,7 +63,9 @@ def test_a_place_in_a_bucket_is_known_by_its_name(monkeypatch, tmp_path):
         os.fspath(path)  # what looks on the disk must not find it there
 
 
-@pytest.mark.parametrize("text", ["s3://", "s3://b//c", "s3://b/../c", "s3://b/c\\d"])
+@pytest.mark.parametrize(
+    "text", ["s3://", "s3://b//c", "s3://b/../c", "s3://b/c\\d", "s3://b/\udcff", "s3:/"]
+)
 def test_what_is_no_place_in_a_bucket_is_refused(text):
     with pytest.raises(InputError, match="write s3://BUCKET/NAME"):
         as_place(text)

@@ -51,7 +51,7 @@ MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
     "errors": {"texts"},
     "texts": set(),
-    "buckets": {"errors"},
+    "buckets": {"errors", "texts"},
     "cores": set(),
     "arrays": set(),
     "files": {"buckets"},

@@ -14,7 +14,8 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from meisho.errors import InputError, StoreError, needs_extra
+from meisho.texts import is_unicode, printable
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -37,6 +39,9 @@ REQUEST_SECONDS = 30
 RETRIES = 3
 RETRY_SECONDS = 60
 """No request is tried for longer, so that a store that is gone is an error within a minute or two."""
+
+AT_ONCE = 16
+"""Requests that are under way at once."""
 
 Options = tuple[tuple[str, str], ...]
 
@@ -93,8 +98,9 @@ class BucketPath(_Path):
             InputError: It is not that.
         """
         words = str(text).removeprefix("s3:").strip("/").split("/")
-        if not words[0] or any(word in ("", ".", "..") or "\\" in word for word in words):
-            raise InputError(f"{text}: is no place in a bucket; write {SCHEME}BUCKET/NAME")
+        wrong = any(word in ("", ".", "..") or "\\" in word for word in words)
+        if wrong or not is_unicode(str(text)):
+            raise InputError(f"{printable(text)}: is no place in a bucket; write {SCHEME}BUCKET/NAME")
         return cls(words[0], "/".join(words[1:]))
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
@@ -171,12 +177,14 @@ class BucketPath(_Path):
             FileNotFoundError: There is none of this name.
             StoreError: The store does not answer, or refuses.
         """
-        return (self.listed or self.look()).status()
+        return self.look().status()
 
     def look(self) -> Listed:
-        """Ask the store of the object; raises what `stat` does."""
+        """Return what a listing said of the object, or ask the store; raises what `stat` does."""
         import obstore
 
+        if self.listed is not None:
+            return self.listed
         with self._asked() as store:
             return _listed(obstore.head(store, self.key))
 
@@ -330,11 +338,25 @@ def is_in_bucket(path: object) -> bool:
     return isinstance(path, BucketPath) or str(path).startswith((SCHEME, "s3:/"))
 
 
+def read_all(files: Sequence[Path]) -> list[bytes]:
+    """Read files, those in a bucket many at a time, as each waits for an answer."""
+    if not any(isinstance(file, BucketPath) for file in files):
+        return [file.read_bytes() for file in files]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [*pool.map(lambda file: file.read_bytes(), files)]
+
+
+def remove_all(files: Iterable[Path]) -> None:
+    """Delete files of a bucket, many at a time."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(lambda file: file.unlink(missing_ok=True), files):
+            pass
+
+
 def remove_tree(folder: Path) -> None:
     """Remove what is below a folder, in a bucket or on the disk; what cannot be removed stays."""
     if isinstance(folder, BucketPath):
-        for each in [*folder.walk()]:
-            each.unlink()
+        remove_all([*folder.walk()])
     else:
         import shutil
 

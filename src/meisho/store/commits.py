@@ -6,10 +6,12 @@ would lose rows, or bring back old ones, in silence. The writer notes their dige
 that was not noted yet, because a kill came between, is believed.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import xxhash
 
+from meisho.buckets import BucketPath
 from meisho.errors import DamagedError
 from meisho.sealed import read_sealed, write_sealed
 from meisho.store.snapshot import newest_manifest
@@ -83,4 +85,12 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _digest(file: Path) -> str:
+    if isinstance(file, BucketPath):
+        return _digest_of(file, file.look().etag)
+    return xxhash.xxh3_64_hexdigest(file.read_bytes())
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(file: BucketPath, _etag: str) -> str:
+    """Digest an object; read once, as the store says by its etag whether it has changed."""
     return xxhash.xxh3_64_hexdigest(file.read_bytes())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from meisho.buckets import BucketPath
+from meisho.buckets import BucketPath, read_all, remove_all
 
 _FOOTER_BYTES = 16
 _MAGIC = b"LANC"
@@ -67,17 +67,20 @@ def read_fragments(manifest: Path) -> tuple[Fragment, ...]:
         OSError: The manifest cannot be read.
         ValueError: It is none.
     """
-    content = manifest.read_bytes()
+    return _fragments(manifest.name, manifest.read_bytes())
+
+
+def _fragments(name: str, content: bytes) -> tuple[Fragment, ...]:
     footer = content[-_FOOTER_BYTES:]
     if not footer.endswith(_MAGIC):
-        raise ValueError(f"{manifest.name} does not end as a manifest does")
+        raise ValueError(f"{name} does not end as a manifest does")
     start = int.from_bytes(footer[:8], "little")
     end = start + 4 + int.from_bytes(content[start : start + 4], "little")
     try:
         _, nested = _read_message(content[start + 4 : end])
         return tuple(_fragment(message) for message in nested[_FRAGMENTS])
     except (LookupError, ValueError) as error:
-        raise ValueError(f"{manifest.name} is not a manifest: {error}") from error
+        raise ValueError(f"{name} is not a manifest: {error}") from error
 
 
 def _fragment(message: bytes) -> Fragment:
@@ -144,10 +147,16 @@ def sweep(table: Path, keep: timedelta) -> None:
     replaced = [manifest.stat().st_mtime for manifest in manifests[:-1]]  # when the version after it came
     old = [now - at >= keep.total_seconds() for at in replaced]
     kept = [*manifests[:1], *(m for m, is_old in zip(manifests[1:], old, strict=True) if not is_old)]
-    named = b"\0".join(manifest.read_bytes() for manifest in kept)
-    deletions = {fragment.deletions for manifest in kept for fragment in read_fragments(manifest)}
-    for file in [*({*manifests} - {*kept}), *_unnamed(table, named, deletions)]:
-        if not in_bucket or now - file.stat().st_mtime >= YOUNG_SECONDS:
+    contents = read_all(kept)
+    named = b"\0".join(contents)
+    fragments = (
+        each for m, content in zip(kept, contents, strict=True) for each in _fragments(m.name, content)
+    )
+    unneeded = [*({*manifests} - {*kept}), *_unnamed(table, named, {each.deletions for each in fragments})]
+    if in_bucket:
+        remove_all(file for file in unneeded if now - file.stat().st_mtime >= YOUNG_SECONDS)
+    else:
+        for file in unneeded:
             _remove(file)
 
 

@@ -79,9 +79,8 @@ def read_commit(collection: Path, table: str = "photos") -> str:
     folder = collection / f"{table}.lance" / "_versions"
     if not isinstance(folder, BucketPath):
         return newest_manifest(collection, table)
-    found = {each.name: each.listed for each in folder.glob("*.manifest")}
-    newest = found.get(name := _choose_newest([*found]))
-    return f"{name} {newest.etag}" if newest else ""
+    newest = _newest_in_bucket(folder)
+    return f"{newest.name} {newest.look().etag}" if newest else ""
 
 
 def newest_manifest(collection: Path, table: str) -> str:
@@ -89,17 +88,22 @@ def newest_manifest(collection: Path, table: str) -> str:
     folder = collection / f"{table}.lance" / "_versions"
     try:
         if isinstance(folder, BucketPath):
-            names = [each.name for each in folder.iterdir()]
-        else:
-            names = os.listdir(folder)  # noqa: PTH208
+            return newest.name if (newest := _newest_in_bucket(folder)) else ""
+        names = [name for name in os.listdir(folder) if name.endswith(".manifest")]  # noqa: PTH208
     except OSError:
         return ""
-    return _choose_newest([name for name in names if name.endswith(".manifest")])
-
-
-def _choose_newest(names: list[str]) -> str:
     # named by 2^64 - 1 - version, with 20 digits; older tables by the version itself
     return min((name for name in names if len(name) == 29), default=max(names, key=_number, default=""))
+
+
+def _newest_in_bucket(folder: BucketPath) -> BucketPath | None:
+    """Return the newest manifest there, the first that is listed: a long list is not read to its end."""
+    older: list[BucketPath] = []
+    for each in folder.walk():
+        if each.suffix == ".manifest" and len(each.name) == 29:
+            return each
+        older += [each] * (each.suffix == ".manifest")
+    return max(older, key=lambda each: _number(each.name), default=None)
 
 
 def _number(name: str) -> int:
