@@ -32,13 +32,12 @@ import httpx
 REPOSITORY = Path(__file__).parent.parent
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
-from meisho.buckets import BucketPath  # noqa: E402
-from object_stores import find_weed, seaweed  # noqa: E402
-
 from meisho import Client  # noqa: E402
+from meisho.buckets import BucketPath  # noqa: E402
 from meisho.photo_folder import find_photos  # noqa: E402
 from meisho.toycity import build_toycity  # noqa: E402
 from milvus_servers import milvus_server  # noqa: E402  # how the tests start each server
+from object_stores import find_weed, seaweed  # noqa: E402
 from processes import started  # noqa: E402
 from ray_nodes import Nodes, environment  # noqa: E402
 

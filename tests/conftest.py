@@ -46,3 +46,22 @@ def run(monkeypatch, capsys):
         return stop.value.code or 0, captured.out, captured.err
 
     return run_cli
+
+
+@pytest.fixture(scope="session")
+def object_store(tmp_path_factory):
+    """The variables by which a real object store on loopback is found; skips where a package is missing."""
+    pytest.importorskip("obstore")
+    from object_stores import find_weed, seaweed
+
+    with seaweed(find_weed(), tmp_path_factory.mktemp("store") / "data") as variables:
+        yield variables
+
+
+@pytest.fixture
+def bucket(object_store, monkeypatch, tmp_path):
+    """A new place, "s3://BUCKET/NAME", in an object store that this process and its children find."""
+    from object_stores import new_place, set_variables
+
+    set_variables(monkeypatch, object_store, tmp_path / "cache")
+    return new_place()

@@ -11,9 +11,10 @@ MeishoError                   exit code 1
 │   ├── DamagedError          8   what is read from it is not what was written
 │   ├── MismatchError         4   it was made with another model or other options
 │   ├── LockedError           4   another process is writing to it
-│   └── EngineError           4   the engine that searches it refuses
-│       ├── UnreachableError  4   it cannot be reached, or does not answer in time
-│       └── OutOfStepError    4   it does not hold what it should
+│   ├── EngineError           4   the engine that searches it refuses
+│   │   ├── UnreachableError  4   it cannot be reached, or does not answer in time
+│   │   └── OutOfStepError    4   it does not hold what it should
+│   └── StoreError            4   the object store that it lies in does not answer, or refuses
 ├── WeightsError              5   a model's weights cannot be had, read or do not fit
 │   └── MissingFileError      2   the user gave a file of weights or of a whitening that is not there
 ├── FetchError                5   a data set's files cannot be downloaded, or are not what was expected
@@ -120,6 +121,10 @@ class UnreachableError(EngineError):
 
 class OutOfStepError(EngineError):
     """The engine does not hold what it should; the next `meisho index` brings it in step."""
+
+
+class StoreError(CollectionError):
+    """An object store does not answer, or refuses: nothing is said of what lies in it."""
 
 
 class WeightsError(MeishoError):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from meisho.buckets import BucketPath
+
 _LEFTOVER = re.compile(r"\..*\.[0-9]+\.part(\.[^.]*)?", re.DOTALL)
 _LONG_STEM = 50  # letters: a longer one might leave no room for what is added to it
 _END_BYTES = 4096
@@ -50,6 +52,9 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
 
 def write_text(path: Path, text: str, *, errors: str = "strict", sync: bool = False) -> None:
     """Write a text as UTF-8, whole or not at all; `errors` as for `open`, `sync` as for `replacing`."""
+    if isinstance(path, BucketPath):
+        path.write_bytes(text.encode(errors=errors))
+        return
     with replacing(path, sync=sync) as part:
         part.write_text(text, encoding="utf-8", errors=errors, newline="")
 
@@ -78,6 +83,8 @@ def read_ends(path: Path) -> bytes:
     A pipe or device is not opened: it could wait for ever.
     """
     try:
+        if isinstance(path, BucketPath):
+            return path.read_ends(_END_BYTES)
         if not stat.S_ISREG(path.stat().st_mode):
             return b""
         with path.open("rb") as file:

@@ -13,7 +13,8 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from meisho.errors import ImageError, explain_os_error
+from meisho.buckets import BucketPath
+from meisho.errors import ImageError, StoreError, explain_os_error
 from meisho.jpeg import refuse_deep_colours, refuse_strange
 from meisho.orientations import UPRIGHT
 from meisho.photos import RAW_SUFFIXES, Photo, open_photo_file
@@ -53,13 +54,23 @@ def open_photo(photo: Photo) -> Iterator[Image.Image]:
         elif photo.content is not None:
             image = stack.enter_context(_open_image(io.BytesIO(photo.content), photo.path))
         else:
-            file = stack.enter_context(open_photo_file(photo.path))
+            file = stack.enter_context(_open_file(photo.path))
             is_raw = photo.path.suffix.lower() in RAW_SUFFIXES
             readable = _find_preview(photo.path) if is_raw else file
             image = stack.enter_context(_open_image(readable, photo.path))
         if image.width * image.height > MAX_PIXELS:
             raise Image.DecompressionBombError
         yield image
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a photo's file; a store that does not answer is a photo that cannot be read, like any other."""
+    try:
+        with open_photo_file(path) as file:
+            yield file
+    except StoreError as error:
+        raise ImageError(path, str(error)) from error
 
 
 def _open_image(file: io.BufferedReader | io.BytesIO, path: Path) -> Image.Image:
@@ -145,7 +156,7 @@ def _find_preview(path: Path) -> io.BytesIO:
         reason = "RAW photos need the package rawpy; run: pip install 'meisho[raw]'"
         raise ImageError(path, reason) from error
     try:
-        with rawpy.imread(str(path)) as raw:
+        with rawpy.imread(path.open("rb") if isinstance(path, BucketPath) else str(path)) as raw:
             preview = raw.extract_thumb()
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError) as error:
         raise ImageError(path, _NO_PREVIEW) from error

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from meisho.buckets import is_in_bucket
 from meisho.errors import InputError, explain_os_error
 from meisho.files import read_ends
 from meisho.marks import MARK, PICTURE_SUFFIXES
@@ -135,6 +136,8 @@ def check_output_folder(to: Path) -> None:
     Raises:
         InputError: It cannot; the message says why.
     """
+    if is_in_bucket(to):
+        raise InputError(f"{to}: lies in a bucket, where only collections are written; name a folder")
     try:
         there = next(folder for folder in (to.absolute(), *to.absolute().parents) if os.path.lexists(folder))
         is_folder = there.is_dir()
@@ -144,6 +147,12 @@ def check_output_folder(to: Path) -> None:
         raise InputError(f"{to}: {there} is {'a file, ' if there.is_file() else ''}not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"{to}: {there} is not writable")
+
+
+def check_collection_place(to: Path) -> None:
+    """Refuse a place where no collection can be made; a bucket is asked when it is written to."""
+    if not is_in_bucket(to):
+        check_output_folder(to)
 
 
 def model_files(*names: str | Path | None) -> list[Path]:

@@ -12,8 +12,17 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
+from meisho.buckets import BucketPath, as_place
 from meisho.errors import ImageError, InputError, explain_os_error
-from meisho.photos import PHOTO_SUFFIXES, RAW_SUFFIXES, Photo, printable, printable_id, why_not_readable
+from meisho.photos import (
+    PHOTO_SUFFIXES,
+    RAW_SUFFIXES,
+    Photo,
+    place_below,
+    printable,
+    printable_id,
+    why_not_readable,
+)
 
 DEFAULT_EXCLUDES = (
     "@eaDir",  # thumbnails of Synology
@@ -90,13 +99,16 @@ class PhotoFolder:
     excludes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", Path(os.path.abspath(self.root)))  # noqa: PTH100  # keeps links
+        if not isinstance(self.root, BucketPath):
+            object.__setattr__(self, "root", Path(os.path.abspath(self.root)))  # noqa: PTH100  # keeps links
 
     def __repr__(self) -> str:
         return f"PhotoFolder({str(self.root)!r}, {len(self.photos)} photos, {len(self.problems)} problems)"
 
     def name_below(self, path: Path) -> str:
         """Return a path below the folder as text, as ids have it."""
+        if isinstance(path, BucketPath):
+            return printable_id(place_below(path, self.root))
         return printable_id(Path(os.path.relpath(path, self.root)))
 
     def is_unseen(self, photo_id: str) -> bool:
@@ -118,7 +130,7 @@ def find_photos(folder: str | Path, *, excludes: Sequence[str] = DEFAULT_EXCLUDE
     the folder with "/"; see `printable_id` for names that are not text.
 
     Args:
-        folder: The folder.
+        folder: The folder; in a bucket "s3://BUCKET/NAME".
         excludes: Patterns of what is left out, with "*", "?" and "[...]" as in a shell; upper and lower case
             are one. One without "/" is compared with the name of every file and folder, one with "/" within
             with the end of its path. ".nomedia" leaves out folders that hold a file of that name.
@@ -126,10 +138,10 @@ def find_photos(folder: str | Path, *, excludes: Sequence[str] = DEFAULT_EXCLUDE
     Raises:
         InputError: `folder` is not a folder.
     """
-    folder = Path(folder)
+    folder = as_place(folder)
     if not folder.is_dir():
         raise InputError(f"{printable_id(folder)}: no such folder; give the folder that holds the photos")
-    walk = _Walk(folder, Excludes(excludes))
+    walk = _BucketWalk(folder, excludes) if isinstance(folder, BucketPath) else _Walk(folder, excludes)
     walk.run()
     return PhotoFolder(
         folder,
@@ -174,8 +186,8 @@ def _in_one_form(name: str) -> str:
 class _Walk:
     """One walk below a folder, without recursion: folders may be nested deeper than Python can call."""
 
-    def __init__(self, folder: Path, excludes: Excludes) -> None:
-        self._top, self._excludes = os.fspath(folder), excludes
+    def __init__(self, folder: Path, excludes: Sequence[str]) -> None:
+        self._top, self._excludes = str(folder), Excludes(excludes)
         self._start = len(os.path.join(self._top, ""))  # noqa: PTH118  # of what is below it
         self.photos: list[Photo] = []
         self.problems: list[ImageError] = []
@@ -277,6 +289,60 @@ class _Walk:
         return printable(path[self._start :].replace(os.sep, "/")) or "."
 
 
+class _BucketWalk(_Walk):
+    """One walk of a bucket: its listing names every object, and folders are what stands before "/"."""
+
+    def __init__(self, folder: BucketPath, excludes: Sequence[str]) -> None:
+        super().__init__(folder, excludes)
+        self._folder = folder
+        self._shut: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Take every object, but what lies in folders that are left out, which are told once each."""
+        objects = [*self._folder.walk()]
+        self._leave_folders_out({str(each.parent): each.name for each in objects if each.name == ".nomedia"})
+        self._leave_folders_out(
+            {str(each.parent): each.name for each in objects if each.name == "collection.json"}
+        )
+        for each in objects:
+            if not any(folder in self._shut for folder in self._folders_above(each)):
+                self._take_object(each)
+
+    def _leave_folders_out(self, marks: dict[str, str]) -> None:
+        for folder, name in marks.items():
+            if reason := self._why_none_inside({name, "photos.lance"}):
+                self._shut[folder] = reason
+                self._leave_out(reason, folder, is_folder=True)
+
+    def _folders_above(self, each: BucketPath) -> list[str]:
+        """Return the folders that an object lies in, the outermost first; what is left out is noted."""
+        parts = str(each)[self._start :].split("/")[:-1]
+        above = [self._top.rstrip("/")]
+        for part in parts:
+            above.append(f"{above[-1]}/{part}")
+            hidden = part.startswith(".")
+            pattern = None if hidden else self._excludes.find(self._id(above[-1]))
+            if (hidden or pattern) and above[-1] not in self._shut:
+                self._shut[above[-1]] = reason = "hidden" if hidden else f"excluded by {pattern}"
+                self._leave_out(reason, above[-1], is_folder=True)
+            if above[-1] in self._shut:
+                break
+        return above
+
+    def _take_object(self, each: BucketPath) -> None:
+        path, suffix = str(each), each.suffix.lower()
+        if each.name.startswith("."):
+            self._leave_out("hidden", path)
+        elif pattern := self._excludes.find(self._id(path)):
+            self._leave_out(f"excluded by {pattern}", path)
+        elif reason := self._why_no_photo(path, suffix, each.stat()):
+            self._leave_out(reason, path)
+        elif reason := why_not_readable(each.stat()):
+            self.problems.append(ImageError(each, reason))
+        else:
+            self.photos.append(Photo(self._id(path), each))
+
+
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     """Whether an entry is a folder itself; what cannot be told is asked for again as a file."""
     try:
@@ -296,5 +362,5 @@ def _explain_missing(path: str, error: OSError) -> str:
 
 
 def _starts_as_photo(path: str) -> bool:
-    with Path(path).open("rb") as file:
+    with as_place(path).open("rb") as file:
         return _HEAD.match(file.read(16)) is not None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meisho.arrays import UInt8Array
+from meisho.buckets import BucketPath, as_place
 from meisho.documents import parse_numbers
 from meisho.errors import ConfigError, ImageError, explain_os_error
 
@@ -77,7 +78,8 @@ class Photo:
 
     Attributes:
         id: Its unique name within its data set or collection; for a folder, the path below it with "/".
-        path: The file, a `Path` or text. For a photo in memory, what messages call it.
+        path: The file, a `Path` or text; of one in a bucket "s3://BUCKET/KEY". For a photo in
+            memory, what messages call it.
         box: The part of it to use, or None for the whole photo.
         content: The photo itself where it is not read from `path`: the bytes of an image file, or the upright
             pixels (H, W, 3) uint8 RGB.
@@ -89,7 +91,7 @@ class Photo:
     content: bytes | UInt8Array | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "path", as_place(self.path))
 
 
 def content_sha256(path: Path, *, check: Callable[[], None] = lambda: None) -> str:
@@ -131,7 +133,10 @@ def place_below(path: Path, folder: Path) -> Path:
 
     ".." is resolved by the text alone, so that links stay links.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100
+    if not isinstance(path, BucketPath):
+        path = Path(os.path.abspath(path))  # noqa: PTH100
+    if isinstance(path, BucketPath) != isinstance(folder, BucketPath):
+        return path
     return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from meisho.buckets import BucketPath, as_place
 from meisho.errors import explain_os_error
 from meisho.marks import is_our_drawing
 from meisho.photo_folder import PhotoFolder
@@ -113,7 +114,7 @@ def plan_additions(
         rehash: Read every file.
     """
     sound = {r.id: r for r in records if not r.error and r.content_sha256 in known_contents}
-    root = os.path.join(photo_root, "")  # noqa: PTH118
+    root = f"{photo_root}".rstrip("/" + os.sep) + ("/" if isinstance(photo_root, BucketPath) else os.sep)
     pending, stamped, contents = [], [], {}
     for photo in photos:
         times, before = size_and_times(photo.path), sound.get(photo.id)
@@ -197,6 +198,8 @@ def why_not_sure(path: Path, *, by_hand: bool) -> str | None:
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
+        if isinstance(path, BucketPath):
+            return None
         dangling = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
         if dangling.is_symlink():
             return "a link to a folder or file that does not exist"
@@ -231,8 +234,8 @@ def _is_as_recorded(photo: Photo, times: tuple[int, int, int], before: PhotoReco
     ):
         return False
     # most places are as they were, and one comparison of text tells it
-    return root + before.file == os.fspath(photo.path) or before.file == str(
-        place_below(photo.path, Path(root))
+    return root + before.file == str(photo.path) or before.file == str(
+        place_below(photo.path, as_place(root))
     )
 
 

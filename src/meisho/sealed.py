@@ -28,8 +28,8 @@ def read_sealed(path: Path, *, nan: bool = False) -> dict[str, object]:
         OSError: It cannot be read.
         ValueError: It is no JSON object, or not what was written.
     """
+    raw = path.read_bytes()
     try:
-        raw = path.read_bytes()
         values = dict(parse_json(raw, source=path.name, error=CollectionError, nan=nan).values)
     except CollectionError as error:
         raise ValueError(str(error)) from error

@@ -9,14 +9,12 @@ from meisho.cli.app import app, print_json
 from meisho.cli.bars import progress_bars
 from meisho.cli.checks import check_query
 from meisho.cli.index import print_summary
-from meisho.cli.options import Device, Json
+from meisho.cli.options import Collection, Device, Json
 
 
 @app.command(short_help="Add photos from any folder to a collection.")
 def add(
-    collection: Annotated[
-        Path, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
-    ],
+    collection: Collection,
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="The photos to add.")],
     device: Device = "auto",
     as_json: Json = False,

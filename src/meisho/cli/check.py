@@ -1,13 +1,12 @@
 """`meisho check`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meisho.cli.app import app, print_json, say, shell_line
 from meisho.cli.bars import progress_bars
-from meisho.cli.options import Json
+from meisho.cli.options import Collection, Json
 from meisho.errors import CollectionError, DamagedError, RottenPhotosError
 from meisho.texts import count
 
@@ -20,9 +19,7 @@ SHOWN = 10
 
 @app.command()
 def check(
-    collection: Annotated[
-        Path, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
-    ],
+    collection: Collection,
     photos: Annotated[
         bool, typer.Option("--photos", help="Read the photos too, and compare them with what was described.")
     ] = False,

@@ -10,7 +10,7 @@ import typer
 
 from meisho.cli.app import app, note, out, print_json, say, strong
 from meisho.cli.bars import progress_bars
-from meisho.cli.options import Json
+from meisho.cli.options import Json, as_collection
 from meisho.files import write_text
 from meisho.outputs import PLACES, check_output, check_page
 from meisho.texts import count
@@ -25,7 +25,11 @@ _SHOWN = 20
 def groups(
     collection: Annotated[
         Path,
-        typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index' with --local."),
+        typer.Argument(
+            metavar="COLLECTION",
+            help="A collection made by 'meisho index' with --local.",
+            callback=as_collection,
+        ),
     ],
     neighbors: Annotated[
         int, typer.Option(metavar="K", min=1, max=1000, help="Compare each photo with its K nearest others.")

@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meisho.buckets import as_place
 from meisho.cli.app import app, note, own_command, print_json, print_skipped, say, shell_line, strong
 from meisho.cli.bars import progress_bars
-from meisho.cli.options import LOCAL_NAMES, IndexKind, Json, WhitenedModelChoice, expand_options
+from meisho.cli.options import (
+    LOCAL_NAMES,
+    IndexKind,
+    Json,
+    WhitenedModelChoice,
+    as_collection,
+    expand_options,
+)
 from meisho.errors import GoneError, InputError, SkippedPhotosError
-from meisho.outputs import check_output_folder
+from meisho.outputs import check_collection_place
 from meisho.photo_folder import DEFAULT_EXCLUDES
 from meisho.progress import Stages
 from meisho.texts import count
@@ -88,11 +96,29 @@ Engine = Annotated[
 ]
 
 
+Photos = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PHOTOS",
+        help="Folder of photos, or s3://BUCKET/NAME; subfolders too.",
+        callback=as_place,
+    ),
+]
+To = Annotated[
+    Path,
+    typer.Option(
+        metavar="FOLDER",
+        help="The collection; made if it is not there. A folder, or s3://BUCKET/NAME.",
+        callback=as_collection,
+    ),
+]
+
+
 @app.command()
 @expand_options
 def index(
-    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="Folder of photos; subfolders too.")],
-    to: Annotated[Path, typer.Option(metavar="FOLDER", help="The collection; made if it is not there.")],
+    photos: Photos,
+    to: To,
     choice: WhitenedModelChoice,
     kind: Kind = None,
     local: Annotated[
@@ -121,7 +147,7 @@ def index(
 
     if not photos.is_dir():
         raise InputError(f"{photos}: no such folder")
-    check_output_folder(to)
+    check_collection_place(to)
     place, choice, device = _find_cluster(cluster, choice)
     local_describer = choice.local_describer(local)
     describer = choice.describer(to)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meisho.cli.app import app, print_json, say
-from meisho.cli.options import Json
+from meisho.cli.options import Json, as_collection
 from meisho.errors import InputError
 from meisho.photo_folder import DEFAULT_EXCLUDES, find_photos
 from meisho.texts import count
@@ -21,7 +21,10 @@ _BAR_CELLS = 40
 @app.command()
 def info(
     collection: Annotated[
-        Path | None, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
+        Path | None,
+        typer.Argument(
+            metavar="COLLECTION", help="A collection made by 'meisho index'.", callback=as_collection
+        ),
     ] = None,
     scores: Annotated[
         bool, typer.Option("--scores", help="Also how alike its photos are: a histogram of scores.")

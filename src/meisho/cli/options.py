@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import typer
 
+from meisho.buckets import is_in_bucket
 from meisho.cli.app import note
 from meisho.cli.checks import check_device, check_memory, parse_scales
 from meisho.errors import InputError
 from meisho.memory import parse_bytes
+from meisho.store.places import BucketCollection
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.describing import Describer
@@ -34,6 +36,15 @@ def _complete_device(incomplete: str) -> list[str]:
     return [name for name in ("auto", "cpu", "cuda") if name.startswith(incomplete)]
 
 
+def as_collection(path: Path | None) -> Path | None:
+    """Return the place of a collection, which may be s3://BUCKET/NAME."""
+    return BucketCollection.parse(path) if path is not None and is_in_bucket(path) else path
+
+
+Collection = Annotated[
+    Path,
+    typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.", callback=as_collection),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Device = Annotated[
     str,

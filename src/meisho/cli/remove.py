@@ -1,20 +1,17 @@
 """`meisho remove`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from meisho.cli.app import app, print_json
 from meisho.cli.index import print_summary
-from meisho.cli.options import Json
+from meisho.cli.options import Collection, Json
 
 
 @app.command()
 def remove(
-    collection: Annotated[
-        Path, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
-    ],
+    collection: Collection,
     ids: Annotated[
         list[str],
         typer.Argument(metavar="ID", help="Ids of photos, as 'meisho search --json' gives them."),

@@ -8,7 +8,18 @@ import typer
 
 from meisho.cli.app import app, note, out, print_json, say, shell_line, strong
 from meisho.cli.checks import check_query
-from meisho.cli.options import MANY, Box, Device, Json, Rerank, Whitening, load_chain, place, query_photo
+from meisho.cli.options import (
+    MANY,
+    Box,
+    Collection,
+    Device,
+    Json,
+    Rerank,
+    Whitening,
+    load_chain,
+    place,
+    query_photo,
+)
 from meisho.errors import InputError
 from meisho.outputs import check_page
 from meisho.texts import count
@@ -69,9 +80,7 @@ LEAST_BOX_PX = 16
 
 @app.command()
 def search(
-    collection: Annotated[
-        Path, typer.Argument(metavar="COLLECTION", help="A collection made by 'meisho index'.")
-    ],
+    collection: Collection,
     queries: Annotated[list[Path], typer.Argument(metavar="QUERY", help="The photos to ask with.")],
     box: Box = None,
     top: Annotated[int, typer.Option(metavar="N", min=1, max=MANY, help="How many answers for each.")] = 10,

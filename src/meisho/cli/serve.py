@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from meisho.cli.app import app, say, strong
-from meisho.cli.options import Device, Memory
+from meisho.cli.options import Device, Memory, as_collection
 from meisho.cores import multiply_alone
 from meisho.errors import needs_extra
 from meisho.memory import parse_bytes
@@ -31,7 +31,12 @@ UrlNetworks = Annotated[
 @app.command(short_help="Answer in a browser, and to programs, until it is stopped.")
 def serve(
     collections: Annotated[
-        list[Path], typer.Argument(metavar="COLLECTION...", help="Collections made by 'meisho index'.")
+        list[Path],
+        typer.Argument(
+            metavar="COLLECTION...",
+            help="Collections made by 'meisho index'.",
+            callback=lambda paths: [*map(as_collection, paths)],
+        ),
     ],
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[

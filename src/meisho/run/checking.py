@@ -20,6 +20,7 @@ from meisho.store.collection import Collection
 from meisho.store.commits import COMMITS_FILE
 from meisho.store.damage import note_damage
 from meisho.store.metadata import COPY_FILE, INDEX_FOLDER, METADATA_FILE, read_metadata
+from meisho.store.places import place_of
 from meisho.store.records import PhotoRecord
 from meisho.store.repair import find_damaged_rows
 from meisho.store.snapshot import PhotoRows, read_commit
@@ -68,7 +69,7 @@ def check_collection(
     Raises:
         CollectionError: There is no collection, or its metadata and their copy are lost.
     """
-    path = Path(path).absolute()
+    path = place_of(path)
     collection = Collection(path, read_metadata(path))
     kinds = 4 + len(collection.schemas)
     found: list[Checked] = []

@@ -25,6 +25,7 @@ from meisho.run.question import Question
 from meisho.run.state import State, is_same, load_state, read_mark
 from meisho.run.turning import turn_photos
 from meisho.store.metadata import Metadata
+from meisho.store.places import place_of
 from meisho.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class Finder:
             CollectionError: There is no collection, or it is damaged.
             MismatchError: The extractor is not the one that the collection was made with.
         """
-        path = Path(path).absolute()
+        path = place_of(path)
         state = load_state(path)
         if extractor is None:
             extractor = restore_extractor(state.metadata.provenance, device=device, places=places)

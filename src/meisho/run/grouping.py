@@ -23,6 +23,7 @@ from meisho.run.pairing import PairOptions, Pairs, verify_pairs
 from meisho.run.state import State, load_state
 from meisho.sealed import read_sealed, write_sealed
 from meisho.store.metadata import read_metadata
+from meisho.store.places import place_of
 
 PLACES_FILE = Path("groups") / "places.json"
 """Where a collection keeps its places."""
@@ -126,7 +127,7 @@ def find_groups(
         CollectionError: There is no collection, it holds no local features, or is damaged.
         LockedError: Its places are being found already.
     """
-    path, options = Path(collection_path).absolute(), options or GroupOptions()
+    path, options = place_of(collection_path), options or GroupOptions()
     read_metadata(path)
     with _hold_lock(path):
         state = load_state(path)
@@ -140,7 +141,7 @@ def find_groups(
 @contextmanager
 def _hold_lock(path: Path) -> Iterator[None]:
     """Find the places of a collection alone: two would write over each other's pairs."""
-    (path / LOCK_FILE).parent.mkdir(exist_ok=True)
+    (path / LOCK_FILE).parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / LOCK_FILE, timeout=0, thread_local=False)
     try:
         lock.acquire()
@@ -169,7 +170,7 @@ def load_groups(collection_path: str | Path) -> Places | None:
     Raises:
         CollectionError: There is no collection, or its places cannot be read.
     """
-    path = Path(collection_path).absolute()
+    path = place_of(collection_path)
     read_metadata(path)
     return read_places(path / PLACES_FILE) if (path / PLACES_FILE).exists() else None
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from meisho.buckets import BucketPath
 from meisho.describing import Describer
 from meisho.engines.base import open_engine
 from meisho.errors import ConfigError, DamagedError, InputError, MismatchError
@@ -20,6 +21,7 @@ from meisho.run.refreshing import BUILD_INDEX, refresh_index
 from meisho.run.summary import IndexSummary, SkippedPhoto, count_left_out, skipped_place
 from meisho.store.collection import Collection
 from meisho.store.metadata import is_collection, keep_engine, keep_excludes, read_metadata
+from meisho.store.places import place_of
 from meisho.store.writer import CollectionWriter
 from meisho.tables import find_nearest, require_name
 from meisho.texts import printable
@@ -92,11 +94,11 @@ def index_folder(
         InputError: The folder is not there, or holds no photo.
     """
     options = options or IndexOptions()
-    found = find_photos(folder, excludes=_choose_excludes(Path(collection_path), options))
+    found = find_photos(folder, excludes=_choose_excludes(place_of(collection_path), options))
     if not found.photos:
         left_out = f"; left out: {count_left_out(found.left_out)}" if found.left_out else ""
         advice = ""
-        if options.prune and is_collection(Path(collection_path)):
+        if options.prune and is_collection(place_of(collection_path)):
             advice = "; if its photos are gone for good, delete that folder, which holds no photos"
         raise InputError(
             f"{folder}: no photo found below it; nothing was changed in {collection_path}{advice}{left_out}"
@@ -136,10 +138,10 @@ def index_photos(
         LockedError: Another process is writing to it.
     """
     options = options or IndexOptions()
-    path = Path(collection_path)
+    path = place_of(collection_path)
     try:
         if is_collection(path):
-            Collection(path.absolute(), read_metadata(path)).refuse_unseen_damage()
+            Collection(path, read_metadata(path)).refuse_unseen_damage()
         return _sync(folder, path, describer, options, progress, stages)
     except DamagedError:
         repaired = Collection.repair(path)
@@ -211,7 +213,7 @@ def add_photos(
         MismatchError: The describer's model is not the collection's.
         LockedError: Another process is writing to it.
     """
-    collection = Collection.open(Path(collection_path))
+    collection = Collection.open(place_of(collection_path))
     describer = describer or Describer(restore_extractor(collection.provenance, device=device))
     collection.require_provenance(describer.provenance)
     new = _name_photos(as_photos(photos), collection)
@@ -237,7 +239,7 @@ def remove_photos(collection_path: str | Path, ids: str | Path | Iterable[str | 
         CollectionError: There is no collection.
         LockedError: Another process is writing to it.
     """
-    collection = Collection.open(Path(collection_path))
+    collection = Collection.open(place_of(collection_path))
     words = [ids] if isinstance(ids, str | Path) else ids
     with collection.writer() as writer:
         records = writer.records()
@@ -386,6 +388,11 @@ def _name_photos(photos: Sequence[Photo], collection: Collection) -> tuple[Photo
                 "save it to a file and add that"
             )
         below = place_below(photo.path, collection.photo_root)
+        if isinstance(below, BucketPath):
+            raise InputError(
+                f"{photo.path}: lies in a bucket, but not below the photo folder {collection.photo_root}; "
+                "add photos of a bucket by 'meisho index' of their folder, into a collection of their own"
+            )
         photo_id = printable_id(below)
         named[photo_id] = Photo(photo_id, collection.photo_root / below, photo.box)
     return tuple(named.values())

@@ -18,6 +18,7 @@ from meisho.photos import Photo
 from meisho.run.folding import Contents
 from meisho.run.found import Paths
 from meisho.store.metadata import INDEX_FOLDER, METADATA_FILE, Metadata, read_metadata
+from meisho.store.places import BucketCollection
 from meisho.store.snapshot import Snapshot, read_commit
 from meisho.store.snapshot_files import load_snapshot
 
@@ -144,7 +145,13 @@ def load_state(path: Path) -> State:
     if snapshot is None:
         from meisho.store.collection import Collection  # it imports LanceDB, which is not needed otherwise
 
-        snapshot = Collection.open(path).snapshot()
+        collection = Collection.open(path)
+        if isinstance(path, BucketCollection):
+            from meisho.run.refreshing import catch_up
+
+            commit = catch_up(collection)
+            snapshot = load_snapshot(path / INDEX_FOLDER, commit, metadata.provenance, metadata.dim)
+        snapshot = snapshot or collection.snapshot()
     vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
     folder, engine = path / INDEX_FOLDER, open_engine(metadata.engine)
     live = engine.load(folder) or LiveIndex.load(folder) or LiveIndex.build("exact", vectors, keys, version)
@@ -166,6 +173,7 @@ def read_mark(path: Path) -> Mark:
 
 def _changed_ns(file: Path) -> int:
     try:
-        return file.stat().st_mtime_ns
+        status = file.stat()
+        return status.st_mtime_ns + status.st_ctime_ns
     except OSError:
         return 0

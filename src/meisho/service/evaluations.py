@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
+from meisho.buckets import BucketPath
 from meisho.datasets.base import Dataset, load_dataset
 from meisho.datasets.table import BrokenRows, read_table
 from meisho.describing import Describer
@@ -271,7 +272,10 @@ class Evaluations:
                 raise InputError(f"{photo.id!r:.200}: lies outside of the photo folder; give photos below it")
 
     def _is_inside(self, path: Path, metadata: Metadata) -> bool:
-        folders = metadata.photo_root, self._collection / UPLOADS_FOLDER
+        if isinstance(path, BucketPath):
+            return path.is_relative_to(metadata.photo_root)
+        places = metadata.photo_root, self._collection / UPLOADS_FOLDER
+        folders = [place for place in places if not isinstance(place, BucketPath)]
         real = Path(os.path.realpath(path))
         return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
 

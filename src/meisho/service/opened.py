@@ -20,6 +20,7 @@ from meisho.service.problems import RefusedError
 from meisho.service.settings import Settings
 from meisho.service.skipped import Skipped
 from meisho.store.metadata import read_metadata
+from meisho.store.places import place_of
 
 MOST_FOLDERS = 200
 _SUFFIX = ".meisho"
@@ -183,10 +184,11 @@ class OpenedCollections(Mapping[str, OpenedCollection]):
         Raises:
             CollectionError: There is none, or it is damaged.
         """
-        for path in settings.collections:
+        places = [place_of(path) for path in settings.collections]
+        for path in places:
             read_metadata(path)  # all must be there before the first is opened, which takes time
         opened: dict[str, OpenedCollection] = {}
-        for path in settings.collections:
+        for path in places:
             finder = Finder.open(path, device=settings.device, keep_bytes=settings.keep_bytes)
             name = _free_name(finder.path.name.removesuffix(_SUFFIX) or finder.path.name, opened)
             opened[name] = OpenedCollection(name, finder)

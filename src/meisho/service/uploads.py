@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from meisho.buckets import BucketPath
 from meisho.documents import is_there
 from meisho.errors import ImageError, InputError
 from meisho.files import remove_leftovers, replacing
@@ -95,7 +96,8 @@ class Uploads:
         device: str = "auto",
         decode: Callable[[Photo], str] = decode_whole,
     ) -> None:
-        self._finder, self._gate, self._writable, self._decode = finder, gate, writable, decode
+        self._finder, self._gate, self._decode = finder, gate, decode
+        self._writable = writable and not isinstance(finder.photo_root, BucketPath)
         self._adding = Together(self._add)
         self._local: LocalDescriber | None = None
         self._device = device
@@ -207,7 +209,9 @@ class Uploads:
         )
 
     def _may_write(self, path: Path) -> bool:
-        """Whether files there may be replaced and deleted, links on the way included."""
+        """Whether files there may be replaced and deleted, links on the way included; in a bucket none."""
+        if isinstance(path, BucketPath):
+            return False
         real = Path(os.path.realpath(path.parent))
 
         def lies_in(folder: Path) -> bool:

@@ -29,6 +29,7 @@ from meisho.run.summary import IndexSummary
 from meisho.service.captures import CaptureReader
 from meisho.service.notebook import Notebook
 from meisho.store.metadata import read_metadata
+from meisho.store.places import place_of
 from meisho.tables import load_named
 from meisho.texts import count
 
@@ -188,7 +189,7 @@ def main() -> None:
         os.nice(_NICE)  # answering goes first
     try:
         run: Run = load_named(job.text("kind"), RUNS, what="job")
-        collection, options = Path(job.text("collection")), job.table("options").values
+        collection, options = place_of(job.text("collection")), job.table("options").values
         device = job.text("device")
         telling.say(
             "result", _do_in_turn(lambda: run(collection, options, device, telling), collection, telling)

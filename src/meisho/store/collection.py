@@ -16,7 +16,8 @@ Layout of the directory::
 The format version is 3. Collections of versions 1 and 2, without digests, are read, and become version 3
 when they are written to for the first time. The table of local features is opened only to read or write them.
 Files derived from a collection, such as an index, may lie next to these; they record the `version` they were
-built from.
+built from. Of a collection in a bucket they lie in a directory of this machine's cache
+(`meisho.store.places`), and in place of the locks there is a lease (`meisho.store.leases`).
 
 What is read is what was written, or it is an error: each row carries a digest (`meisho.store.digests`), and
 so do collection.json and, in commits.json, the files that say which rows there are (`meisho.store.commits`).
@@ -29,7 +30,6 @@ LanceDB runs its own threads, which do not survive a fork: a program that has op
 worker processes by "spawn" or "forkserver".
 """
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -39,6 +39,7 @@ from typing import Self, TypeVar
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, UInt64Array
+from meisho.buckets import BucketPath, as_place, remove_tree
 from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import CollectionError, DamagedError, InputError, MismatchError
 from meisho.files import is_leftover
@@ -46,10 +47,11 @@ from meisho.store import tables
 from meisho.store.commits import COMMITS_FILE, check_commits, find_damaged_commits, note_commits
 from meisho.store.damage import DAMAGE_FILE, forget_damage, is_noted, note_damage
 from meisho.store.digests import refuse_damaged, with_digests
+from meisho.store.leases import OWNER_FILE, PROBE
 from meisho.store.listing import list_photos
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
-from meisho.store.locks import LOCK_FILE, OWNER_FILE, READERS_FILE, announce_reading, hold_lock
+from meisho.store.locks import LOCK_FILE, READERS_FILE, announce_reading, hold_lock
 from meisho.store.metadata import (
     COPY_FILE,
     FORMAT_VERSION,
@@ -61,6 +63,7 @@ from meisho.store.metadata import (
     read_metadata,
     write_metadata,
 )
+from meisho.store.places import place_of
 from meisho.store.records import PHOTOS_SCHEMA, PhotoRecord, read_valid_rows, records_of_rows
 from meisho.store.repair import put_back_added, refuse_damaged_table, repair_table
 from meisho.store.snapshot import PhotoRows, Snapshot
@@ -106,20 +109,22 @@ class Collection:
         """
         if dim < 1:
             raise InputError(f"{path}: a collection needs descriptors of at least 1 dimension, got {dim}")
-        path = Path(path).absolute()
+        path = place_of(path)
         _check_vacant(path)
         with tables.plain_errors(path, "make a collection"):
-            path.mkdir(parents=True, exist_ok=True)
+            if not isinstance(path, BucketPath):
+                path.mkdir(parents=True, exist_ok=True)
         with hold_lock(path):
             _check_vacant(path)
             for name, schema in ((PHOTOS, PHOTOS_SCHEMA), (DESCRIPTORS, descriptors_schema(dim))):
-                shutil.rmtree(path / f"{name}.lance", ignore_errors=True)
+                remove_tree(path / f"{name}.lance")
                 tables.create_table(path, name, schema)
             with tables.plain_errors(path, "make a collection"):
-                (path / READERS_FILE).touch()
+                if not isinstance(path, BucketPath):
+                    (path / READERS_FILE).touch()
                 for name in (PHOTOS, DESCRIPTORS):
                     note_commits(path, name)
-                write_metadata(path, Metadata(Path(photo_root).absolute(), provenance, dim))
+                write_metadata(path, Metadata(as_place(photo_root).absolute(), provenance, dim))
         return cls.open(path)
 
     @classmethod
@@ -129,7 +134,7 @@ class Collection:
         Raises:
             CollectionError: There is no collection, it is damaged, or a newer meisho made it.
         """
-        path = Path(path).absolute()
+        path = place_of(path)
         metadata = read_metadata(path)
         for name in (PHOTOS, DESCRIPTORS):
             _check_schema(tables.open_latest(path, name), path, metadata)
@@ -201,7 +206,7 @@ class Collection:
             metadata = read_metadata(self.path)
             if metadata.local_provenance is not None:  # another process got there first
                 return
-            shutil.rmtree(self.path / f"{LOCAL_FEATURES}.lance", ignore_errors=True)  # left by a kill
+            remove_tree(self.path / f"{LOCAL_FEATURES}.lance")  # left by a kill
             tables.create_table(self.path, LOCAL_FEATURES, LOCAL_SCHEMA)
             with tables.plain_errors(self.path, "add local features to it"):
                 note_commits(self.path, LOCAL_FEATURES)
@@ -239,7 +244,7 @@ class Collection:
         """
         with hold_lock(self.path), tables.plain_errors(self.path, "move its photo folder"):
             metadata = read_metadata(self.path)
-            write_metadata(self.path, replace(metadata, photo_root=Path(photo_root).absolute()))
+            write_metadata(self.path, replace(metadata, photo_root=as_place(photo_root).absolute()))
         return self.open(self.path)
 
     @property
@@ -273,9 +278,9 @@ class Collection:
             LockedError: Another process or thread is writing; the message names it.
             DamagedError: A table is damaged; see `repair`.
         """
-        with hold_lock(self.path):
+        with hold_lock(self.path) as check_lock:
             self._upgrade()
-            writer = CollectionWriter(self.path, self.dim, self.local_dim)
+            writer = CollectionWriter(self.path, self.dim, self.local_dim, check_lock)
             try:
                 yield writer
             finally:
@@ -292,7 +297,8 @@ class Collection:
             LockedError: Another process is writing.
             CollectionError: It cannot be written, or collection.json and its copy are lost.
         """
-        collection = cls(Path(path).absolute(), read_metadata(path))
+        path = place_of(path)
+        collection = cls(path, read_metadata(path))
         with hold_lock(collection.path):
             note_damage(collection.path, DamagedError("a repair was begun"))  # a kill does not end it
             done = [f"{line}, and is restored" for line in collection.find_damaged_files()]
@@ -356,7 +362,7 @@ class Collection:
     def _read(self, read: Callable[[Table], T]) -> T:
         """Read from the photo table at one version; retry if a writer has deleted that version."""
         for _ in range(READ_ATTEMPTS - 1):
-            with suppress(CollectionError):
+            with suppress(DamagedError):
                 return self._read_once(read)
         return self._read_once(read)
 
@@ -412,7 +418,9 @@ def _check_vacant(path: Path) -> None:
     if not path.is_dir():
         raise CollectionError(f"{path}: is a file; choose another path for the collection")
     strange = sorted(
-        entry.name for entry in path.iterdir() if entry.name not in _OWN_NAMES and not is_leftover(entry)
+        entry.name
+        for entry in path.iterdir()
+        if entry.name not in _OWN_NAMES and not is_leftover(entry) and not entry.name.startswith(PROBE)
     )
     if strange:
         raise CollectionError(

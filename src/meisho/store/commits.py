@@ -6,13 +6,15 @@ would lose rows, or bring back old ones, in silence. The writer notes their dige
 that was not noted yet, because a kill came between, is believed.
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import xxhash
 
+from meisho.buckets import BucketPath
 from meisho.errors import DamagedError
 from meisho.sealed import read_sealed, write_sealed
-from meisho.store.snapshot import read_commit
+from meisho.store.snapshot import newest_manifest
 
 COMMITS_FILE = "commits.json"
 
@@ -58,7 +60,7 @@ def find_damaged_commits(path: Path) -> tuple[str, ...]:
 
 def _refuse_older(path: Path, table: str, noted: dict[str, object]) -> None:
     """Refuse a table that has lost its newest commit: an older one would be read in its place."""
-    newest = read_commit(path, table)
+    newest = newest_manifest(path, table)
     versions = [Path(name).name for name in noted if name.startswith(f"{table}.lance/_versions/")]
     if any(len(name) == len(newest) and name < newest for name in versions):  # a newer one sorts first
         raise DamagedError(
@@ -69,7 +71,7 @@ def _refuse_older(path: Path, table: str, noted: dict[str, object]) -> None:
 
 def _small_files(path: Path, table: str) -> list[Path]:
     folder = path / f"{table}.lance"
-    newest = read_commit(path, table)
+    newest = newest_manifest(path, table)
     manifests = [folder / "_versions" / newest] if newest else []
     return [*manifests, *sorted((folder / "_deletions").glob("*"))]
 
@@ -83,4 +85,12 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _digest(file: Path) -> str:
+    if isinstance(file, BucketPath):
+        return _digest_of(file, file.look().etag)
+    return xxhash.xxh3_64_hexdigest(file.read_bytes())
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(file: BucketPath, _etag: str) -> str:
+    """Digest an object; read once, as the store says by its etag whether it has changed."""
     return xxhash.xxh3_64_hexdigest(file.read_bytes())

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from meisho.errors import StoreError
 from meisho.files import write_text
 
 DAMAGE_FILE = "damaged.txt"
@@ -10,7 +11,7 @@ DAMAGE_FILE = "damaged.txt"
 
 def note_damage(path: Path, error: Exception) -> None:
     """Leave a note of the damage that was met; where nothing can be written, there is none."""
-    with suppress(OSError):
+    with suppress(OSError, StoreError):
         write_text(path / DAMAGE_FILE, f"{error}\n", errors="backslashreplace")
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from meisho.arrays import Int64Array, UInt64Array
-from meisho.errors import CollectionError, DamagedError
+from meisho.errors import DamagedError
 from meisho.local_features import LocalFeatures
 from meisho.store import tables
 from meisho.store.damage import note_damage
@@ -60,7 +60,7 @@ class LocalFeatureReader:
         with announce_reading(self._path):
             try:
                 return self._read(rows)
-            except CollectionError:  # perhaps tidying has deleted that version
+            except DamagedError:  # perhaps tidying has deleted that version
                 return self._with_newest(lambda: self._read(rows))
 
     @property
@@ -74,7 +74,7 @@ class LocalFeatureReader:
     def _with_newest(self, step: Callable[[], T]) -> T:
         """Do `step` on the newest version; retry, as a writer may delete that version too."""
         for _ in range(_ATTEMPTS - 1):
-            with suppress(CollectionError):
+            with suppress(DamagedError):
                 self._look_up()
                 return step()
         self._look_up()

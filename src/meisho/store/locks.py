@@ -3,13 +3,15 @@
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from meisho.buckets import BucketPath
 from meisho.documents import one_line, read_json
 from meisho.errors import CollectionError, LockedError
 from meisho.files import write_text
+from meisho.store.leases import OWNER_FILE, hold_lease, wait_until_free
 from meisho.store.tables import FileLock, Timeout, plain_errors
 
 try:
@@ -20,18 +22,26 @@ else:
     HAVE_FLOCK = True
 
 LOCK_FILE = "writer.lock"
-OWNER_FILE = "writer.json"
 READERS_FILE = "readers.lock"
 _LOOK_SECONDS = 0.5
 
 
 @contextmanager
-def hold_lock(directory: Path) -> Iterator[None]:
+def hold_lock(directory: Path) -> Iterator[Callable[[], None]]:
     """Hold a collection's write lock; the operating system frees it however the process ends.
+
+    Of a collection in a bucket it is a lease, see `meisho.store.leases`.
+
+    Yields:
+        What makes sure that it is still held, and raises where it is not.
 
     Raises:
         LockedError: Another process or thread holds it.
     """
+    if isinstance(directory, BucketPath):
+        with hold_lease(directory) as lease:
+            yield lease.check
+        return
     lock = FileLock(directory / LOCK_FILE, timeout=0, thread_local=False)
     with plain_errors(directory, "lock it for writing"):
         try:
@@ -43,14 +53,21 @@ def hold_lock(directory: Path) -> Iterator[None]:
     try:
         with plain_errors(directory, "write to it"):
             _write_owner(directory)
-        yield
+        yield _is_held
     finally:
         (directory / OWNER_FILE).unlink(missing_ok=True)
         lock.release()
 
 
+def _is_held() -> None:
+    """A lock of the operating system stays with its process."""
+
+
 def wait_for_writer(directory: Path) -> None:
     """Wait until nobody writes to a collection; who writes next is not said."""
+    if isinstance(directory, BucketPath):
+        wait_until_free(directory, _LOOK_SECONDS)
+        return
     lock = FileLock(directory / LOCK_FILE, thread_local=False)
     with plain_errors(directory, "look whether somebody writes to it"):
         lock.acquire(poll_interval=_LOOK_SECONDS)
@@ -73,8 +90,8 @@ def _read_owner(directory: Path) -> str:
 def announce_reading(directory: Path) -> Iterator[None]:
     """Announce that this process is reading, so that no file it needs is deleted.
 
-    Waits while files are being deleted. Where this is impossible (no lock file, Windows), reading goes on
-    anyway; deletion then spares recent versions.
+    Waits while files are being deleted. Where this is impossible (no lock file, Windows, a bucket), reading
+    goes on anyway; deletion then spares recent versions.
     """
     with _open_readers_file(directory) as file:
         if file is not None:
@@ -91,8 +108,9 @@ def hold_off_readers(directory: Path) -> Iterator[bool]:
 
 @contextmanager
 def _open_readers_file(directory: Path) -> Iterator[int | None]:
+    can_lock = HAVE_FLOCK and not isinstance(directory, BucketPath)
     try:
-        file = os.open(directory / READERS_FILE, os.O_RDONLY) if HAVE_FLOCK else None
+        file = os.open(directory / READERS_FILE, os.O_RDONLY) if can_lock else None
     except OSError:
         file = None
     try:

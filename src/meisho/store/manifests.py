@@ -13,10 +13,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from meisho.buckets import BucketPath, read_all, remove_all
+
 _FOOTER_BYTES = 16
 _MAGIC = b"LANC"
 _FRAGMENTS = 2
 """Number of the field that holds the fragments of a manifest."""
+
+
+YOUNG_SECONDS = 600.0
+"""Age up to which no file in a bucket is swept."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,20 @@ def read_fragments(manifest: Path) -> tuple[Fragment, ...]:
         OSError: The manifest cannot be read.
         ValueError: It is none.
     """
-    content = manifest.read_bytes()
+    return _fragments(manifest.name, manifest.read_bytes())
+
+
+def _fragments(name: str, content: bytes) -> tuple[Fragment, ...]:
     footer = content[-_FOOTER_BYTES:]
     if not footer.endswith(_MAGIC):
-        raise ValueError(f"{manifest.name} does not end as a manifest does")
+        raise ValueError(f"{name} does not end as a manifest does")
     start = int.from_bytes(footer[:8], "little")
     end = start + 4 + int.from_bytes(content[start : start + 4], "little")
     try:
         _, nested = _read_message(content[start + 4 : end])
         return tuple(_fragment(message) for message in nested[_FRAGMENTS])
     except (LookupError, ValueError) as error:
-        raise ValueError(f"{manifest.name} is not a manifest: {error}") from error
+        raise ValueError(f"{name} is not a manifest: {error}") from error
 
 
 def _fragment(message: bytes) -> Fragment:
@@ -121,7 +130,8 @@ def sweep(table: Path, keep: timedelta) -> None:
     """Delete versions that were replaced more than `keep` ago, and the files that no other version names.
 
     Among these are files that interrupted commits left behind. Nobody may be writing to the table. A kill on
-    the way leaves files for the next time.
+    the way leaves files for the next time. In a bucket young files stay: a writer that was taken for dead may
+    go on (`meisho.store.leases`), and must not delete what the one after it is about to commit.
 
     Args:
         table: Folder of the table.
@@ -130,14 +140,24 @@ def sweep(table: Path, keep: timedelta) -> None:
     Raises:
         ValueError: A manifest is none.
     """
-    manifests, now = list_manifests(table), time.time()
+    manifests = list_manifests(table)
+    # the clock of a bucket is that of its store, where the newest commit has just come from
+    in_bucket = isinstance(table, BucketPath)
+    now = manifests[0].stat().st_mtime if in_bucket else time.time()
     replaced = [manifest.stat().st_mtime for manifest in manifests[:-1]]  # when the version after it came
     old = [now - at >= keep.total_seconds() for at in replaced]
     kept = [*manifests[:1], *(m for m, is_old in zip(manifests[1:], old, strict=True) if not is_old)]
-    named = b"\0".join(manifest.read_bytes() for manifest in kept)
-    deletions = {fragment.deletions for manifest in kept for fragment in read_fragments(manifest)}
-    for file in [*({*manifests} - {*kept}), *_unnamed(table, named, deletions)]:
-        _remove(file)
+    contents = read_all(kept)
+    named = b"\0".join(contents)
+    fragments = (
+        each for m, content in zip(kept, contents, strict=True) for each in _fragments(m.name, content)
+    )
+    unneeded = [*({*manifests} - {*kept}), *_unnamed(table, named, {each.deletions for each in fragments})]
+    if in_bucket:
+        remove_all(file for file in unneeded if now - file.stat().st_mtime >= YOUNG_SECONDS)
+    else:
+        for file in unneeded:
+            _remove(file)
 
 
 def _unnamed(table: Path, named: bytes, deletions: set[str]) -> Iterator[Path]:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Self
 
 from meisho import __version__
+from meisho.buckets import as_place
 from meisho.descriptors import Provenance
 from meisho.documents import Fields, one_line
-from meisho.errors import CollectionError, DamagedError, MismatchError
+from meisho.errors import CollectionError, DamagedError, MismatchError, StoreError
 from meisho.sealed import read_sealed, write_sealed
 
 METADATA_FILE = "collection.json"
@@ -129,6 +130,8 @@ def read_metadata(directory: Path) -> Metadata:
     except DamagedError as error:
         try:
             metadata = _read_file(directory / COPY_FILE)
+        except StoreError:
+            raise
         except CollectionError:
             raise error from None
         _logger.warning("%s is read instead", directory / COPY_FILE)
@@ -144,6 +147,8 @@ def find_damaged_metadata(directory: Path) -> tuple[str, ...]:
 def _is_sound(file: Path) -> bool:
     try:
         _read_file(file)
+    except StoreError:
+        raise
     except CollectionError:
         return False
     return True
@@ -166,7 +171,7 @@ def _read_file(file: Path) -> Metadata:
             f"meisho {__version__} reads up to {FORMAT_VERSION}; upgrade it: pip install --upgrade meisho"
         )
     return Metadata(
-        photo_root=Path(fields.text("photo_root")),
+        photo_root=as_place(fields.text("photo_root")),
         provenance=Provenance.read(fields.table("provenance")),
         dim=fields.integer("dim", low=1, high=_MOST_DIM),
         format_version=version,

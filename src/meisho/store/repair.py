@@ -3,12 +3,12 @@
 What is missing is described anew by the update that follows. Only whoever holds the writer's lock may repair.
 """
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from meisho.arrays import Int64Array
-from meisho.errors import CollectionError, DamagedError
+from meisho.buckets import remove_tree
+from meisho.errors import CollectionError, DamagedError, StoreError
 from meisho.store import tables
 from meisho.store.commits import check_commits, note_commits
 from meisho.store.digests import damaged_rows, find_damaged, with_digests
@@ -64,6 +64,8 @@ def repair_table(path: Path, name: str, schema: pa.Schema) -> str:
     """
     try:
         _, damaged = find_damaged_rows(path, name, schema)
+    except StoreError:
+        raise
     except CollectionError:
         return _salvage(path, name, schema)
     if len(damaged):
@@ -85,7 +87,7 @@ def _salvage(path: Path, name: str, schema: pa.Schema) -> str:
             return _say(name, num_lost) or f"the {name} table is written anew"
     except DamagedError:
         with tables.plain_errors(path, f"make the {name} table anew"):
-            shutil.rmtree(path / f"{name}.lance", ignore_errors=True)
+            remove_tree(path / f"{name}.lance")
             tables.create_table(path, name, schema)
             note_commits(path, name)
         return f"the {name.replace('_', ' ')} could not be read at all: all made anew"
@@ -102,6 +104,8 @@ def _read_few(path: Path, table: Table, row_ids: Int64Array, schema: pa.Schema) 
     try:
         with tables.plain_errors(path, f"read the {table.name} table"):
             rows = tables.take_rows(table, row_ids)
+    except StoreError:
+        raise
     except CollectionError:
         if half := len(row_ids) // 2:
             yield from _read_few(path, table, row_ids[:half], schema)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from meisho.arrays import Int64Array, UInt64Array
+from meisho.buckets import BucketPath
 from meisho.descriptors import Descriptors
 
 
@@ -72,15 +73,37 @@ def read_commit(collection: Path, table: str = "photos") -> str:
     """Name the newest commit of a table of a collection, without opening it; "" where none is found.
 
     LanceDB writes one manifest per version of a table, so the name of the newest tells one state from every
-    other.
+    other. In a bucket its content does: what is derived from a collection may outlive it there, and meet
+    another of the same name.
     """
     folder = collection / f"{table}.lance" / "_versions"
+    if not isinstance(folder, BucketPath):
+        return newest_manifest(collection, table)
+    newest = _newest_in_bucket(folder)
+    return f"{newest.name} {newest.look().etag}" if newest else ""
+
+
+def newest_manifest(collection: Path, table: str) -> str:
+    """Return the name of the newest manifest of a table; "" where none is found."""
+    folder = collection / f"{table}.lance" / "_versions"
     try:
+        if isinstance(folder, BucketPath):
+            return newest.name if (newest := _newest_in_bucket(folder)) else ""
         names = [name for name in os.listdir(folder) if name.endswith(".manifest")]  # noqa: PTH208
     except OSError:
         return ""
     # named by 2^64 - 1 - version, with 20 digits; older tables by the version itself
     return min((name for name in names if len(name) == 29), default=max(names, key=_number, default=""))
+
+
+def _newest_in_bucket(folder: BucketPath) -> BucketPath | None:
+    """Return the newest manifest there, the first that is listed: a long list is not read to its end."""
+    older: list[BucketPath] = []
+    for each in folder.walk():
+        if each.suffix == ".manifest" and len(each.name) == 29:
+            return each
+        older += [each] * (each.suffix == ".manifest")
+    return max(older, key=lambda each: _number(each.name), default=None)
 
 
 def _number(name: str) -> int:

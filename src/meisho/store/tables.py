@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from meisho.arrays import Int64Array
-from meisho.errors import CollectionError, DamagedError, MissingDependencyError, is_panic
+from meisho.buckets import BucketPath, storage_options
+from meisho.errors import CollectionError, DamagedError, LockedError, MissingDependencyError, is_panic
 from meisho.store.merging import Step
 
 try:
@@ -35,6 +37,11 @@ ADDED = pa.schema([pa.field("ctime_ns", pa.int64()), DIGEST])
 ROW_ID = "_rowid"
 """Where a row stands in its table, as LanceDB numbers it until fragments are merged."""
 _REPAIR = "if this happens again, part of it is damaged: run 'meisho index' to make that part anew"
+_ASKED = frozenset(
+    {'store: "s3"', "s3 error", "error performing", "retryerror", "http error", "timed out", "timeout"}
+    | {"httperror", "connection", "object store error", "failed to resolve region", "dns error"}
+)
+"""Signs of an error that came from asking an object store, and not from what lies in it."""
 BATCH_ROWS = 1024
 NAMED_ROWS = 8192
 """Up to so many rows are named one by one, which LanceDB looks up; for a range it looks at every row id."""
@@ -50,9 +57,24 @@ def plain_errors(path: Path, doing: str) -> Iterator[None]:
         if not plain and not is_panic(error):
             raise
         reason = re.sub(r",? \S+\.rs:\d+:\d+", "", str(error)).strip()
+        if isinstance(path, BucketPath) and (failure := _explain_bucket(path, reason)):
+            raise failure from error
         advice = _advice(reason)
         kind = CollectionError if advice else DamagedError
         raise kind(f"{path}: cannot {doing}: {reason}; {advice or _REPAIR}") from error
+
+
+def _explain_bucket(path: BucketPath, reason: str) -> CollectionError | None:
+    """Return the error for what a store did not do; None where an object is not there or not as written."""
+    text = reason.lower()
+    if "incompatible transaction" in text or "commit conflict" in text or "preempted" in text:
+        return LockedError(
+            f"{path}: another process has taken over writing, as this one gave no sign of life; what was "
+            f"committed before is safe: run the command again ({reason[:200]})"
+        )
+    asked = any(sign in text for sign in _ASKED)
+    gone = "not found" in text and "nosuchbucket" not in text
+    return path.failure(reason) if asked and not gone else None
 
 
 def _advice(reason: str) -> str:
@@ -74,16 +96,39 @@ def size_bytes(path: Path, name: str) -> int:
     return sum(file.stat().st_size for file in (path / f"{name}.lance").rglob("*") if file.is_file())
 
 
+def _connect(path: Path) -> Any:
+    if isinstance(path, BucketPath):
+        return lancedb.connect(str(path), storage_options=storage_options())
+    return lancedb.connect(path)
+
+
 def create_table(path: Path, name: str, schema: pa.Schema) -> None:
     """Create an empty table in the directory `path`."""
     with plain_errors(path, f"create the {name} table"):
-        lancedb.connect(path).create_table(name, schema=schema)
+        _connect(path).create_table(name, schema=schema)
 
 
 def open_latest(path: Path, name: str) -> Table:
     """Open a table at its latest version, for writing."""
     with plain_errors(path, f"open the {name} table"):
-        return lancedb.connect(path).open_table(name)
+        return _connect(path).open_table(name)
+
+
+def fence(path: Path, name: str) -> None:
+    """Commit what a table holds once more, so that any commit that was begun before is refused from now on.
+
+    LanceDB takes no commit that was begun before a restoration. One that came between is not lost: it is
+    restored in turn.
+    """
+    table = open_latest(path, name)
+    with plain_errors(path, f"take over the {name} table"):
+        version = table.version
+        table.restore(version)
+        while (now := table.version) != version + 1:
+            version = now
+            table.checkout(now - 1)
+            table.restore()
+            table.checkout_latest()
 
 
 def open_pinned(path: Path, name: str) -> Table:

@@ -12,8 +12,9 @@ from meisho.arrays import Int64Array
 from meisho.store import tables
 from meisho.store.commits import note_commits
 from meisho.store.locks import hold_off_readers
-from meisho.store.manifests import Fragment, list_manifests, read_fragments, sweep
+from meisho.store.manifests import Fragment, read_fragments, sweep
 from meisho.store.merging import FAN_OUT, Step, choose_step, plan_steps
+from meisho.store.snapshot import newest_manifest
 from meisho.store.tables import Table
 
 LOOK_COMMITS = FAN_OUT // 2
@@ -79,6 +80,6 @@ class Keeper:
 
     def _fragments(self) -> Sequence[Fragment] | None:
         """Read the fragments; None where LanceDB counts others, as a later one may list them elsewhere."""
-        fragments = read_fragments(list_manifests(self._folder)[0])
+        fragments = read_fragments(self._folder / "_versions" / newest_manifest(self._path, self.table.name))
         known = len(fragments), sum(fragment.num_live for fragment in fragments)
         return fragments if known == tables.count_fragments(self.table) else None

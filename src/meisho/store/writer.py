@@ -1,6 +1,6 @@
 """The one process that writes to a collection."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -62,8 +62,15 @@ class CollectionWriter:
     before that, nobody sees any part of it. Write the descriptors of a batch first, then its records.
     """
 
-    def __init__(self, path: Path, dim: int, local_dim: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dim: int,
+        local_dim: int | None = None,
+        check_lock: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path, self._dim, self._local_dim, self._closed = path, dim, local_dim, False
+        self._check_lock = check_lock
         check_commits(path, tables.PHOTOS)
         self._photos = Keeper(path, tables.open_latest(path, tables.PHOTOS))
         self._descriptors = _Contents(path, tables.DESCRIPTORS)
@@ -285,3 +292,4 @@ class CollectionWriter:
             raise CollectionError(
                 f"{self._path}: this writer has released its lock; write inside the with-block"
             )
+        self._check_lock()

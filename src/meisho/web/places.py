@@ -7,6 +7,7 @@ from pathlib import Path
 from meisho.photos import Photo
 from meisho.run.grouping import Places
 from meisho.run.state import load_state
+from meisho.store.places import place_of
 from meisho.texts import count
 from meisho.web.pages import write_page
 from meisho.web.tiles import PagePhotos, Tile
@@ -44,7 +45,7 @@ def write_places_page(
         num_groups: How many places are shown, and how many groups of copies.
         num_photos: How many photos of each.
     """
-    photos, state = PagePhotos(Path(path)), load_state(Path(collection).absolute())
+    photos, state = PagePhotos(Path(path)), load_state(place_of(collection))
     files = dict(zip(state.snapshot.descriptors.ids, state.paths, strict=True))
 
     def show(title: str, ids: Sequence[str]) -> _Group:

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import quote
 
+from meisho.buckets import BucketPath
 from meisho.errors import ImageError
 from meisho.images import make_thumbnail
 from meisho.marks import is_our_drawing
@@ -123,6 +124,8 @@ class PagePhotos:
 
     def _link(self, path: Path) -> str:
         """Return a link from the page: relative, so that page and photos can be moved together."""
+        if isinstance(path, BucketPath):
+            return quote(str(path), safe=":/")
         try:
             relative = os.path.relpath(path.absolute(), self.page.parent.absolute())
         except ValueError:  # another drive of Windows

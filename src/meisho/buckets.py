@@ -1,0 +1,448 @@
+"""Buckets: places in an object store that speaks S3, used as a `Path` is, as far as meisho needs it.
+
+`s3://BUCKET/KEY` is found by the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_SESSION_TOKEN, AWS_REGION, and AWS_ENDPOINT_URL for a store that is not Amazon's. Without keys, those of
+the machine's role are used. A store is spoken to in plain HTTP where its endpoint begins with http://.
+
+What is asked of a store are objects that are written whole, listings that show what was written, and
+conditions (`If-None-Match`, `If-Match`) that hold: `put_new` and `put_over` are how two writers are told from
+each other.
+"""
+
+import fnmatch
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self, cast
+
+from meisho.errors import InputError, StoreError, needs_extra
+from meisho.texts import is_unicode, printable
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+    _Path = Path  # what it is to whoever uses it; pathlib's own methods would look on the disk
+else:
+    _Path = object
+
+SCHEME = "s3://"
+CONNECT_SECONDS = 5
+REQUEST_SECONDS = 30
+RETRIES = 3
+RETRY_SECONDS = 60
+"""No request is tried for longer, so that a store that is gone is an error within a minute or two."""
+
+AT_ONCE = 16
+"""Requests that are under way at once."""
+
+Options = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a store says of an object.
+
+    Attributes:
+        size: Bytes.
+        modified: When it was written, by the store's clock.
+        etag: What differs for other content.
+    """
+
+    size: int
+    modified: datetime
+    etag: str
+
+    def status(self) -> os.stat_result:
+        """Return it as the status of a file; the time of its inode stands for its content."""
+        seconds, nanoseconds = self.modified.timestamp(), int(self.modified.timestamp()) * 10**9
+        times = {f"st_{kind}": seconds for kind in ("atime", "mtime", "ctime")}
+        exact = {"st_atime_ns": nanoseconds, "st_mtime_ns": nanoseconds, "st_ctime_ns": self.number}
+        whole = int(seconds)
+        return os.stat_result(
+            (stat.S_IFREG | 0o644, 0, 0, 1, 0, 0, self.size, whole, whole, whole), times | exact
+        )
+
+    @property
+    def number(self) -> int:
+        """The content as a number greater than 0."""
+        return 1 + int.from_bytes(hashlib.blake2b(self.etag.encode(), digest_size=7).digest(), "big")
+
+
+class BucketPath(_Path):
+    """A place in a bucket: an object, or what is below a prefix, as a file or a folder.
+
+    Attributes:
+        bucket: Its bucket.
+        key: Its key, without "/" at the ends; "" for the bucket itself.
+        listed: What a listing said of it; None where it was not listed.
+    """
+
+    __slots__ = ("bucket", "key", "listed")
+
+    def __init__(self, bucket: str, key: str, listed: Listed | None = None) -> None:
+        self.bucket, self.key, self.listed = bucket, key, listed
+
+    @classmethod
+    def parse(cls, text: str | Path) -> Self:
+        """Read "s3://BUCKET/KEY"; as a `Path` it may have lost a "/".
+
+        Raises:
+            InputError: It is not that.
+        """
+        words = str(text).removeprefix("s3:").strip("/").split("/")
+        wrong = any(word in ("", ".", "..") or "\\" in word for word in words)
+        if wrong or not is_unicode(str(text)):
+            raise InputError(f"{printable(text)}: is no place in a bucket; write {SCHEME}BUCKET/NAME")
+        return cls(words[0], "/".join(words[1:]))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
+        return type(self), (self.bucket, self.key)
+
+    def __str__(self) -> str:
+        return SCHEME + "/".join(filter(None, (self.bucket, self.key)))
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BucketPath) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def __lt__(self, other: object) -> bool:
+        return str(self) < str(other)
+
+    def __truediv__(self, name: str | os.PathLike[str]) -> Path:  # type: ignore[override]
+        return Path(name) if str(name).startswith("/") else self.below(str(name))
+
+    def below(self, name: str) -> "BucketPath":
+        """Return the place of this name below this one."""
+        return BucketPath(self.bucket, "/".join(filter(None, (self.key, name.strip("/")))))
+
+    @property
+    def name(self) -> str:
+        """The last part of its key; of a bucket, its name."""
+        return self.key.rpartition("/")[2] or self.bucket
+
+    @property
+    def stem(self) -> str:
+        """The name without its ending."""
+        return Path(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the name, with its dot."""
+        return Path(self.name).suffix
+
+    @property
+    def parent(self) -> "BucketPath":
+        """What it lies right below."""
+        return BucketPath(self.bucket, self.key.rpartition("/")[0])
+
+    def as_posix(self) -> str:
+        """Return it as text."""
+        return str(self)
+
+    def absolute(self) -> Self:
+        """Return itself."""
+        return self
+
+    def relative_to(self, *other: str | os.PathLike[str]) -> Path:  # type: ignore[override]
+        """Return what of it stands below another place."""
+        start = f"{other[0]}/"
+        if not str(self).startswith(start):
+            raise ValueError(f"{self} is not below {other[0]}")
+        return Path(str(self)[len(start) :])
+
+    def is_relative_to(self, other: object, /, *_: object) -> bool:
+        """Whether it lies below another place."""
+        return str(self).startswith(f"{other}/")
+
+    def is_symlink(self) -> bool:
+        """Return False: a bucket has no links."""
+        return False
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Return what is known of the object, as of a file.
+
+        Raises:
+            FileNotFoundError: There is none of this name.
+            StoreError: The store does not answer, or refuses.
+        """
+        return self.look().status()
+
+    def look(self) -> Listed:
+        """Return what a listing said of the object, or ask the store; raises what `stat` does."""
+        import obstore
+
+        if self.listed is not None:
+            return self.listed
+        with self._asked() as store:
+            return _listed(obstore.head(store, self.key))
+
+    def exists(self, **_: object) -> bool:
+        """Whether there is an object of this name, or one below it."""
+        return self.is_file() or self.is_dir()
+
+    def is_file(self, **_: object) -> bool:
+        """Whether there is an object of this name."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self, **_: object) -> bool:
+        """Whether there is an object below it."""
+        return self.listed is None and next(self.walk(), None) is not None
+
+    def walk(self) -> Iterator["BucketPath"]:
+        """Yield every object below it, by key."""
+        import obstore
+
+        with self._asked() as store:
+            for listing in obstore.list(store, self.key or None):
+                for each in listing:
+                    yield BucketPath(self.bucket, each["path"], _listed(each))
+
+    def iterdir(self) -> Iterator["BucketPath"]:  # type: ignore[override]
+        """Yield the objects and folders right below it."""
+        import obstore
+
+        with self._asked() as store:
+            found = obstore.list_with_delimiter(store, self.key or None)
+        yield from (BucketPath(self.bucket, key) for key in found["common_prefixes"])
+        for each in found["objects"]:
+            yield BucketPath(self.bucket, each["path"], _listed(each))
+
+    def glob(self, pattern: str) -> Iterator["BucketPath"]:  # type: ignore[override]
+        """Yield what of it, right below or at a fixed depth, matches a pattern."""
+        if "/" not in pattern:
+            yield from (each for each in self.iterdir() if fnmatch.fnmatchcase(each.name, pattern))
+            return
+        depth = pattern.count("/")
+        for each in self.walk():
+            below = str(each.relative_to(self))
+            if below.count("/") == depth and fnmatch.fnmatchcase(below, pattern):
+                yield each
+
+    def rglob(self, pattern: str) -> Iterator["BucketPath"]:  # type: ignore[override]
+        """Yield the objects below it, at any depth, whose name matches a pattern."""
+        yield from (each for each in self.walk() if fnmatch.fnmatchcase(each.name, pattern))
+
+    def read_bytes(self) -> bytes:
+        """Return the object; raises what `stat` does."""
+        return self.read_as_it_was()[0]
+
+    def read_ends(self, size: int) -> bytes:
+        """Return its first and last bytes, or all of a small object; raises what `stat` does."""
+        import obstore
+
+        whole = self.stat().st_size
+        if whole <= 2 * size:
+            return self.read_bytes()
+        with self._asked() as store:
+            parts = obstore.get_ranges(store, self.key, starts=[0, whole - size], lengths=[size, size])
+            return b"".join(map(bytes, parts))
+
+    def read_as_it_was(self) -> tuple[bytes, Listed]:
+        """Return the object, and what the store says of just that content; raises what `stat` does."""
+        import obstore
+
+        with self._asked() as store:
+            found = obstore.get(store, self.key)
+            return bytes(found.bytes()), _listed(found.meta)
+
+    def open(self, mode: str = "r", *_: object, **__: object) -> IO[Any]:  # type: ignore[override]
+        """Read the whole object, and give it as an open file; raises what `stat` does."""
+        if mode != "rb":
+            raise ValueError(f"{self}: is opened as {mode!r}, but an object is only read, as 'rb'")
+        return io.BufferedReader(cast(io.RawIOBase, io.BytesIO(self.read_bytes())))
+
+    def write_bytes(self, data: bytes) -> int:  # type: ignore[override]
+        """Write the object, whole or not at all.
+
+        Raises:
+            StoreError: The store does not answer, or refuses.
+        """
+        self._put(data, "overwrite")
+        return len(data)
+
+    def put_new(self, data: bytes) -> str | None:
+        """Write the object if there is none; returns its etag, None where there is one."""
+        return self._put(data, "create")
+
+    def put_over(self, data: bytes, etag: str) -> str | None:
+        """Write the object if it is the one with this etag; returns the new etag, None where it is not."""
+        return self._put(data, {"e_tag": etag})
+
+    def _put(self, data: bytes, mode: Any) -> str | None:
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        with self._asked() as store:
+            try:
+                return str(obstore.put(store, self.key, data, mode=mode, use_multipart=False)["e_tag"])
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+                if mode == "overwrite":
+                    raise
+                return None
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Delete the object; a store does not say whether there was one."""
+        import obstore
+
+        with self._asked() as store:
+            obstore.delete(store, self.key)
+
+    @contextmanager
+    def _asked(self) -> Iterator["S3Store"]:
+        """Give the store to ask, and say in plain words what it refuses."""
+        with needs_extra("s3", f"{self}"):
+            from obstore.exceptions import BaseError
+        try:
+            yield _client(self.bucket, _options(), os.getpid())
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise self.failure(str(error)) from error
+            raise FileNotFoundError(2, "no such object", str(self)) from error
+        except (BaseError, PermissionError) as error:
+            raise self.failure(str(error)) from error
+
+    def failure(self, reason: str) -> StoreError:
+        """Return the error for what a store, or a library that asks it, said."""
+        return StoreError(f"{self}: {explain_failure(reason, self.bucket)}")
+
+
+def as_place(path: str | Path) -> Path:
+    """Return "s3://…" as a place in a bucket, and anything else as a path.
+
+    Raises:
+        InputError: It begins as a place in a bucket does, and is none.
+    """
+    if isinstance(path, BucketPath):
+        return path
+    return BucketPath.parse(path) if is_in_bucket(path) else Path(path)
+
+
+def is_in_bucket(path: object) -> bool:
+    """Whether a path or text means a place in a bucket."""
+    return isinstance(path, BucketPath) or str(path).startswith((SCHEME, "s3:/"))
+
+
+def read_all(files: Sequence[Path]) -> list[bytes]:
+    """Read files, those in a bucket many at a time, as each waits for an answer."""
+    if not any(isinstance(file, BucketPath) for file in files):
+        return [file.read_bytes() for file in files]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return [*pool.map(lambda file: file.read_bytes(), files)]
+
+
+def remove_all(files: Iterable[Path]) -> None:
+    """Delete files of a bucket, many at a time."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(lambda file: file.unlink(missing_ok=True), files):
+            pass
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove what is below a folder, in a bucket or on the disk; what cannot be removed stays."""
+    if isinstance(folder, BucketPath):
+        remove_all([*folder.walk()])
+    else:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def storage_options() -> dict[str, str]:
+    """Return how a store is reached, as LanceDB takes it."""
+    limits = {
+        "connect_timeout": f"{CONNECT_SECONDS}s",
+        "timeout": f"{REQUEST_SECONDS}s",
+        "client_max_retries": str(RETRIES),
+        "client_retry_timeout": str(RETRY_SECONDS),
+    }
+    named = {"access_key_id": "aws_access_key_id", "secret_access_key": "aws_secret_access_key"}
+    named |= {"session_token": "aws_session_token"}
+    return limits | {named.get(name, name): value for name, value in _options()}
+
+
+def endpoint() -> str:
+    """Return the address of the store, or what Amazon's is called."""
+    return dict(_options()).get("endpoint", "Amazon S3")
+
+
+def _options() -> Options:
+    """Read how the store is reached from the usual variables; what is not set is left to its library."""
+    variables = {
+        "access_key_id": ("AWS_ACCESS_KEY_ID",),
+        "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+        "session_token": ("AWS_SESSION_TOKEN",),
+        "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+        "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    }
+    found = {
+        option: next(filter(None, map(os.environ.get, names)), "") for option, names in variables.items()
+    }
+    if found["endpoint"]:
+        found["region"] = found["region"] or "us-east-1"  # signed with, and looked at by Amazon alone
+        found["allow_http"] = "true" if found["endpoint"].startswith("http://") else ""
+    return tuple((option, value) for option, value in found.items() if value)
+
+
+@lru_cache(maxsize=32)
+def _client(bucket: str, options: Options, pid: int) -> "S3Store":
+    """Return what asks a store of a bucket; a forked process needs its own."""
+    from obstore.store import S3Store
+
+    given: dict[str, Any] = dict(options)
+    allow_http = bool(given.pop("allow_http", ""))
+    return S3Store(
+        bucket,
+        client_options={
+            "allow_http": allow_http,
+            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+            "timeout": timedelta(seconds=REQUEST_SECONDS),
+        },
+        retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+        **given,
+    )
+
+
+def _listed(meta: Any) -> Listed:
+    return Listed(meta["size"], meta["last_modified"], str(meta["e_tag"]))
+
+
+_SAID = (
+    (("nosuchbucket",), "there is no bucket {bucket!r} at {endpoint}; make it, or correct the name"),
+    (
+        ("403 forbidden", "401 unauth", "accessdenied", "privileges", "signature", "unauthenticated"),
+        "{endpoint} refuses to let you in; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may "
+        "read, write, list and delete there",
+    ),
+    (
+        ("507 insufficient", "no space left", "quota"),
+        "{endpoint} has no room left; free some, and run the command again",
+    ),
+    (
+        ("",),
+        "{endpoint} does not answer as it should; look at AWS_ENDPOINT_URL and at the network, and run the "
+        "command again: everything committed so far is safe",
+    ),
+)
+
+
+def explain_failure(reason: str, bucket: str) -> str:
+    """Say in a sentence what a store refused and what to do, followed by its own words."""
+    said = " ".join(reason.partition("Debug source")[0].split())
+    words = next(text for signs, text in _SAID if any(sign in said.lower() for sign in signs))
+    return f"{words.format(bucket=bucket, endpoint=endpoint())} ({said[:300]})"
