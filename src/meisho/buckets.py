@@ -27,6 +27,7 @@ from meisho.errors import InputError, StoreError, needs_extra
 from meisho.texts import is_unicode, printable
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta, PutMode
     from obstore.store import S3Store
 
     _Path = Path  # what it is to whoever uses it; pathlib's own methods would look on the disk
@@ -284,7 +285,7 @@ class BucketPath(_Path):
         """Write the object if it is the one with this etag; returns the new etag, None where it is not."""
         return self._put(data, {"e_tag": etag})
 
-    def _put(self, data: bytes, mode: Any) -> str | None:
+    def _put(self, data: bytes, mode: "PutMode") -> str | None:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -418,7 +419,7 @@ def _client(bucket: str, options: Options, pid: int) -> "S3Store":
     )
 
 
-def _listed(meta: Any) -> Listed:
+def _listed(meta: "ObjectMeta") -> Listed:
     return Listed(meta["size"], meta["last_modified"], str(meta["e_tag"]))
 
 

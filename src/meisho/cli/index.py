@@ -73,7 +73,6 @@ Kind = Annotated[
         "--index", help="Search structure. Default: keep the collection's kind; auto for a new one."
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with 3 if a photo had to be skipped.")]
 Graph = Annotated[
     bool | None,
     typer.Option(
