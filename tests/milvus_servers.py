@@ -54,11 +54,11 @@ class MilvusServer:
         from milvus import MilvusServerConfig, _initialize_data_files
 
         config = MilvusServerConfig(data_dir=str(self.folder))
-        ports = {name for name in config.configurable_items if name.endswith("_port")}
-        config.update(**{name: _free_port() for name in ports - {"etcd_port", "proxy_port"}})
-        config.update(proxy_port=self.port)
-        config.set("common.session.ttl", 600)  # on a busy machine it would take itself for lost, and end
-        config.resolve()
+        config.resolve_storage()
+        for name in config.configurable_items:  # `resolve` would look for ports, and leave sockets open
+            if name.endswith("_port") and name != "etcd_port":
+                config.set(name, self.port if name == "proxy_port" else _free_port())
+        config.write_config()
         _initialize_data_files(str(self.folder))
         program = self.folder / "bin" / "milvus"
         environment = os.environ | {

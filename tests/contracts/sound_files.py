@@ -29,6 +29,10 @@ from meisho.datasets.oxford5k import load_oxford5k
 from meisho.datasets.revisitop import load_ground_truth
 from meisho.datasets.safe_pickle import load_plain_pickle
 from meisho.descriptors import Provenance
+from meisho.engines.milvus import LiveMilvus, MilvusRecord
+from meisho.engines.milvus import _load as load_milvus
+from meisho.engines.milvus_place import MilvusPlace
+from meisho.engines.milvus_table import MilvusTable
 from meisho.evaluate.report import load_report
 from meisho.extractors.checkpoint import remove_whitening
 from meisho.extractors.local_checkpoint import find_local
@@ -46,6 +50,7 @@ from meisho.fetching.selection import read_ids_of_classes
 from meisho.index.exact import ExactIndex
 from meisho.index.graph import NeighborGraph
 from meisho.index.graph_files import load_graph, save_graph
+from meisho.index.keys import digest_keys
 from meisho.index.live import LiveIndex
 from meisho.photos import Photo
 from meisho.run.grouping import Duplicates, Place, Places, read_places
@@ -281,6 +286,12 @@ def write_index(path):
     LiveIndex.build("exact", np.eye(5, dtype=np.float32), keys, 3).save(path.parent)
 
 
+def write_engine(path):
+    place, keys = MilvusPlace.parse("http://127.0.0.1:9"), np.arange(5, dtype=np.uint64)
+    record = MilvusRecord(place.text, "t", "", 3, len(keys), len(keys), 4, digest_keys(keys))
+    LiveMilvus(record, keys, MilvusTable(place, "t")).save(path.parent)
+
+
 def write_graph(path):
     vectors = np.eye(5, dtype=np.float32)
     graph = NeighborGraph.build(ExactIndex.build(vectors), vectors, np.arange(5, dtype=np.uint64), k=2)
@@ -445,6 +456,8 @@ READERS = {
         text("id,landmark_id,url\naaa1,1,u\naaa2,1,u\n"),
         lambda path: read_ids_of_classes(path, ("1",)),
     ),
+    "engines/milvus.py": ("engine.json", write_engine, lambda path: load_milvus(path.parent)),
+    "engines/milvus.py: keys": ("*.keys", write_engine, lambda path: load_milvus(path.parent)),
     "index/graph_files.py": ("graph.json", write_graph, lambda path: load_graph(path.parent)),
     "index/graph_files.py: lists": ("graph-*.lists", write_graph, lambda path: load_graph(path.parent)),
     "index/live.py": ("index.json", write_index, lambda path: LiveIndex.load(path.parent)),

@@ -48,6 +48,8 @@ _NOT_YET = (
     "fail connecting",
     "rate limit",
     "connection",
+    "closed channel",
+    "cancel",
 )
 """What messages say that stand for: try again, it may be starting or recovering."""
 
@@ -170,15 +172,16 @@ class MilvusTable:
         """Return what Milvus answers, asked again until `times` the time-out where it may yet answer."""
         end, pause = time.monotonic() + times * self.place.timeout, _FIRST_PAUSE_S
         while True:
-            left = end - time.monotonic()
+            left, client = end - time.monotonic(), None
             try:
-                return do(self._connected(min(left, _CONNECTING_SECONDS)), max(left, 0.1))
+                client = self._connected(min(left, _CONNECTING_SECONDS))
+                return do(client, max(left, 0.1))
             except MeishoError:
                 raise
             except Exception as error:  # pymilvus and gRPC have many types, and no common one
                 if not _may_answer_yet(error) or time.monotonic() + pause > end:
                     raise self._explain(error) from error
-                self._recover(error)
+                self._recover(client, error)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -197,18 +200,21 @@ class MilvusTable:
                     )
             return self._client
 
-    def _recover(self, error: Exception) -> None:
-        """Get ready for another attempt: load what is not loaded, else connect anew."""
+    def _recover(self, client: _Client, error: Exception) -> None:
+        """Get ready for another attempt: load what is not loaded, else connect anew; `client` may be None."""
+        if client is None:
+            return
+        if "loaded" in str(error):
+            with suppress(Exception):
+                client.load_collection(self.name, timeout=self.place.timeout)
+            return
         with self._lock:
-            client = self._client
-            if client is not None and "loaded" in str(error):
-                with suppress(Exception):
-                    client.load_collection(self.name, timeout=self.place.timeout)
+            is_ours = bool(self._client is client)  # else another thread has closed it
+            if not is_ours or self.place.is_lite:
                 return
             self._client = None
-        if client is not None and not self.place.is_lite:
-            with suppress(Exception):
-                client.close()  # a channel that failed waits longer and longer until it tries again
+        with suppress(Exception):
+            client.close()  # a channel that failed waits longer and longer until it tries again
 
     def _explain(self, error: Exception) -> EngineError:
         said, where = " ".join(str(error).split())[:500], f"milvus at {self.place.uri}"

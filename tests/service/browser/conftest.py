@@ -22,6 +22,9 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EACH_TIME = {"test_page_start", "test_page_answers", "test_page_box", "test_page_late"}
 """Modules whose tests run at every change; the others open the page some seventy times, and are slow."""
 
+ENGINE = os.environ.get("MEISHO_TEST_ENGINE")
+"""Who searches the toy city: "milvus:URI" of a server that runs already lets all these tests run over it."""
+
 
 def missing() -> str | None:
     """Why there is no browser here, or None; without playwright, page_steps.py skips."""
@@ -51,7 +54,8 @@ def city(tmp_path_factory) -> City:
     with FileLock(f"{root}.lock"):
         if not (root / "done").exists():
             photos, _ = draw_photos(root)
-            run_meisho("index", photos, "--to", root / "toycity.meisho", "--local", "sift")
+            engine = ["--engine", ENGINE] if ENGINE else []
+            run_meisho("index", photos, "--to", root / "toycity.meisho", "--local", "sift", *engine)
             (root / "done").touch()
     return City(root / "toycity.meisho", root / "photos", root / "city" / "queries")
 
