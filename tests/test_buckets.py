@@ -19,7 +19,7 @@ from meisho.store.collection import Collection
 from meisho.store.leases import Lease, Owner
 from meisho.store.places import BucketCollection, place_of
 from meisho.store.records import PhotoRecord
-from meisho.store.snapshot import read_commit
+from meisho.store.snapshot import newest_manifest, read_commit
 from processes import wait_until
 from test_store_kill import assert_vectors_belong, commit, plan, states
 
@@ -105,6 +105,17 @@ def test_a_writer_elsewhere_is_named_and_taken_over_when_it_is_stale(path, monke
     assert leases._read(path)[0].pid == 0
     with collection.writer():  # what was given back is free for all
         pass
+
+
+def test_a_damaged_table_does_not_keep_its_lease_from_being_taken_over(path, tmp_path):
+    with Collection.open(path).writer() as writer:
+        do(writer, 0, 3)
+    newest = path / "photos.lance" / "_versions" / newest_manifest(path, "photos")
+    newest.write_bytes(b"damaged")
+    stopped = Owner(2**22 + 5, "", leases._machine(), "token")  # no process has that id
+    (path / "writer.json").write_bytes(stopped.encode())
+    assert Collection.repair(path)
+    assert Collection.open(path).records() == ()
 
 
 def test_what_is_no_owner_holds_no_lease(path):

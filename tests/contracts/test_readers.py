@@ -247,6 +247,7 @@ WITHOUT_A_LINE = {
     "service/evaluations.py": "folders that the service made; its tables are those of datasets/table.py",
     "service/jobs.py": "from our own processes; jobs of before are checked by service/notebook.py",
     "service/worker.py": "from our own processes",
+    "store/leases.py": "an object of a store: see tests/test_buckets.py",
     "toycity/worker.py": "from our own processes",
 }
 

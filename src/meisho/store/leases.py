@@ -25,8 +25,9 @@ from pathlib import Path
 from meisho.buckets import BucketPath, endpoint
 from meisho.config import build
 from meisho.documents import parse_json
-from meisho.errors import CollectionError, LockedError, StoreError
+from meisho.errors import CollectionError, DamagedError, LockedError, StoreError
 from meisho.store import tables
+from meisho.store.snapshot import newest_manifest
 from meisho.texts import count, printable
 
 OWNER_FILE = "writer.json"
@@ -137,8 +138,9 @@ def hold_lease(directory: Path) -> Iterator[Lease]:
     try:
         if taken_over:
             for name in (tables.PHOTOS, tables.DESCRIPTORS, tables.LOCAL_FEATURES):
-                if (directory / f"{name}.lance").exists():
-                    tables.fence(directory, name)
+                with suppress(DamagedError):  # one that cannot be opened is made anew by who repairs it
+                    if newest_manifest(directory, name):
+                        tables.fence(directory, name)
         yield lease
     finally:
         lease.release()
