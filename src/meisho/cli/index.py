@@ -1,8 +1,9 @@
 """`meisho index`."""
 
+import atexit
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +28,6 @@ from meisho.progress import Stages
 from meisho.texts import count
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
-    from meisho.cluster.joining import Cluster
     from meisho.describing import Describer
     from meisho.run.indexing import IndexOptions
     from meisho.run.summary import IndexSummary
@@ -142,12 +142,12 @@ def index(
 
     Example: meisho index ~/Pictures --to my.meisho
     """
-    from meisho.run.indexing import IndexOptions, index_folder
-
     if not photos.is_dir():
         raise InputError(f"{photos}: no such folder")
     check_collection_place(to)
-    place, choice, device = _find_cluster(cluster, choice)
+    device, choice = choice.device, _join_cluster(cluster, choice)  # before LanceDB is there: Ray forks
+    from meisho.run.indexing import IndexOptions, index_folder
+
     local_describer = choice.local_describer(local)
     describer = choice.describer(to)
     options = IndexOptions(
@@ -163,7 +163,7 @@ def index(
     )
     stages = Stages()
     with (
-        _on_cluster(place, to, describer, options, device) as (describer, options),
+        _on_cluster(cluster, to, describer, options, device) as (describer, options),
         progress_bars(stages) as report_progress,
     ):
         summary = index_folder(photos, to, describer, options, progress=report_progress, stages=stages)
@@ -177,28 +177,30 @@ def index(
     _refuse_faults(summary, photos, to, strict=strict)
 
 
-def _find_cluster(
-    cluster: str | None, choice: WhitenedModelChoice
-) -> "tuple[Cluster | None, WhitenedModelChoice, str]":
-    """Return a cluster where one is given, the choice of what this machine loads, and where workers compute.
+def _join_cluster(cluster: str | None, choice: WhitenedModelChoice) -> WhitenedModelChoice:
+    """Join a cluster until this program ends; returns the choice of what this machine loads.
 
     With a cluster, what this machine loads only tells which model it is.
     """
     if cluster is None:
-        return None, choice, choice.device
+        return choice
     from meisho.cluster.joining import Cluster
 
-    return Cluster.parse(cluster), replace(choice, device="auto"), choice.device
+    stack = ExitStack()
+    atexit.register(stack.close)
+    stack.enter_context(Cluster.parse(cluster).joined())
+    return replace(choice, device="auto")
 
 
 @contextmanager
 def _on_cluster(
-    place: "Cluster | None", to: Path, describer: "Describer", options: "IndexOptions", device: str
+    cluster: str | None, to: Path, describer: "Describer", options: "IndexOptions", device: str
 ) -> "Iterator[tuple[Describer, IndexOptions]]":
-    """Join the cluster meanwhile; yields what describes photos there. Without one, nothing is changed."""
-    if place is None:
+    """Yield what describes photos on the cluster that was joined; without one, nothing is changed."""
+    if cluster is None:
         yield describer, options
         return
+    from meisho.cluster.describing import on_cluster
     from meisho.extractors.restoring import restore_local_extractor
     from meisho.local_describing import LocalDescriber
     from meisho.store.metadata import is_collection, read_metadata
@@ -206,10 +208,8 @@ def _on_cluster(
     local = options.local
     if local is None and is_collection(to) and (kept := read_metadata(to).local_provenance):
         local = LocalDescriber(restore_local_extractor(kept), describer.num_workers, describer.memory_bytes)
-    with place.joined(), redirect_stdout(sys.stderr):  # where Ray tells of nodes that died
-        from meisho.cluster.describing import on_cluster  # brings Ray, which reads how it was joined
-
-        describer, local = on_cluster(describer, local, device=device)
+    describer, local = on_cluster(describer, local, device=device)
+    with redirect_stdout(sys.stderr):  # where Ray tells of nodes that died
         yield describer, replace(options, local=local)
 
 
