@@ -83,7 +83,7 @@ def test_python_on_reranking_runs(capsys):
 def test_python_on_training_runs(tmp_path):
     draw_labelled(tmp_path)
     (code,) = blocks("docs/training.md", "python")
-    quick = '"schedule.epochs=1", "schedule.sizes=[{px = 64}]"'
+    quick = '"schedule.epochs=1", "sampling.batch_size=8", "schedule.sizes=[{px = 64}]"'
     (tmp_path / "script.py").write_text(code.replace('"schedule.epochs=20"', quick))
     ended = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
