@@ -2,6 +2,9 @@
 
 import io
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -80,3 +83,41 @@ def test_they_stand_above_the_bars_of_a_terminal_alone(is_terminal, monkeypatch)
     curves.update(RECORDS)
     shown = bars._Bars(above=curves)
     assert (next(iter(shown.get_renderables())) is curves) == is_terminal
+
+
+TRAINING = """
+from meisho.cli.app import tell
+from meisho.cli.bars import progress_bars
+from meisho.cli.curves import TrainingCurves
+from meisho.training.history import EpochRecord
+curves = TrainingCurves()
+with progress_bars(above=curves) as tick:
+    for epoch in range(3):
+        tick("train", epoch + 1, 3)
+        curves.update([EpochRecord(each, each, 32, loss=3.0 - each) for each in range(epoch + 1)])
+        tell(f"epoch {epoch} is done")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_shows_them_with_the_lines_and_a_pipe_the_lines_alone(is_terminal):
+    import pty
+
+    ours, theirs = pty.openpty() if is_terminal else os.pipe()
+    size = {"COLUMNS": "100", "LINES": "40", "TERM": "xterm-256color"}
+    with subprocess.Popen([sys.executable, "-c", TRAINING], stderr=theirs, env=os.environ | size) as training:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: read(ours), b"")).decode()
+        os.close(ours)
+    assert training.returncode == 0, shown
+    assert "epoch 2 is done" in shown and "train" in shown
+    assert ("loss: 1" in shown and "⠀" in shown) == is_terminal
+
+
+def read(file):
+    """What can be read; a terminal whose other end is shut fails where a pipe ends."""
+    try:
+        return os.read(file, 65536)
+    except OSError:
+        return b""
