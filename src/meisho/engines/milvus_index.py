@@ -23,7 +23,8 @@ may be as good. Its float32 scores differ from ours in the last digits.
 class MilvusIndex:
     """The vectors of a table, bound to the present rows of a collection; see `Searcher`.
 
-    The first search makes sure that the table holds what it should.
+    The first search, and the first after every new connection, makes sure that the table holds what it
+    should.
 
     Args:
         table: Holds the vectors, and maybe more, which are passed over.
@@ -40,7 +41,7 @@ class MilvusIndex:
         names, self._present = as_signed(built_keys[present]), rows[present]
         order = np.argsort(names)
         self._names, self._rows = names[order], self._present[order]
-        self._checking, self._is_checked = threading.Lock(), False
+        self._checking, self._checked_at, self._most = threading.Lock(), 0, MOST_ROWS
 
     def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
         """Find the `top` best rows of each of (Q, D) queries; see `Index.search`.
@@ -59,13 +60,14 @@ class MilvusIndex:
             return rows, scores
         self._check()
         open_, count = np.arange(len(queries)), max(_MIN_CANDIDATES, _CANDIDATES_PER_ANSWER * top)
-        while len(open_) and (top <= MOST_ROWS or count <= MOST_ROWS):
-            count = min(count, MOST_ROWS)
+        while len(open_) and top <= self._most:
+            count = min(count, self._most)
             rows[open_], scores[open_], enough = self._search_among(queries[open_], count, top)
             open_ = open_[~enough]
-            if count == MOST_ROWS:
+            if count == self._most:
                 break
             count *= _DEEPER_TIMES
+        self._check()  # a server that came back meanwhile may have lost something
         if len(open_):
             rows[open_], scores[open_] = ExactIndex(self._vectors, self._present).search(queries[open_], top)
         return rows, scores
@@ -89,9 +91,9 @@ class MilvusIndex:
         return rows, scores, ~(level | short)
 
     def _check(self) -> None:
-        """Make sure that Milvus holds what is written down, once."""
+        """Make sure that Milvus holds what is written down, once for each connection."""
         with self._checking:
-            if self._is_checked:
+            if self._checked_at and self._checked_at == self._table.num_connections:
                 return
             number = self._table.count()
             if number < self._num_built:
@@ -99,7 +101,7 @@ class MilvusIndex:
                     f"milvus at {self._table.place.uri}: the collection {self._table.name} holds {number:,} "
                     f"of {self._num_built:,} photos; run 'meisho index' to fill it again"
                 )
-            self._is_checked = True
+            self._checked_at, self._most = self._table.num_connections, max(1, min(MOST_ROWS, number))
 
 
 def _pad(rows: Int64Array, scores: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:

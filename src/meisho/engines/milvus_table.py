@@ -3,12 +3,14 @@
 Written against pymilvus 3.0 with Milvus Lite 3.2 and the Milvus server 2.3.
 """
 
+import functools
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -56,6 +58,21 @@ _NOT_YET = (
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
+class _Link:
+    """The connection of this process to one Milvus, for all tables and threads."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    client: _Client | None = None
+    number: int = 0
+
+
+@functools.cache
+def _link(uri: str, database: str) -> _Link:
+    """Return the connection to a Milvus; it is made when it is used."""
+    return _Link()
+
+
 class MilvusTable:
     """Vectors by key in a collection of Milvus; the connection is made when it is needed first.
 
@@ -70,8 +87,12 @@ class MilvusTable:
 
     def __init__(self, place: MilvusPlace, name: str) -> None:
         self.place, self.name = place, name
-        self._lock = threading.Lock()
-        self._client: _Client | None = None
+        self._link = _link(place.uri, place.database)
+
+    @property
+    def num_connections(self) -> int:
+        """How often this process has connected to its Milvus."""
+        return self._link.number
 
     def connect(self) -> None:
         """Make sure that Milvus answers."""
@@ -186,19 +207,21 @@ class MilvusTable:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _connected(self, seconds: float) -> _Client:
-        with self._lock:
-            if self._client is None:
+        link = self._link
+        with link.lock:
+            if link.client is None:
                 with needs_extra("milvus", "the engine milvus"), _silent_pymilvus():
                     from pymilvus import MilvusClient
 
-                    self._client = MilvusClient(
+                    link.client = MilvusClient(
                         self.place.uri,
                         token=os.environ.get(TOKEN_VARIABLE, ""),
                         db_name=self.place.database,
                         timeout=max(seconds, 0.1),
                         dedicated=not self.place.is_lite,
                     )
-            return self._client
+                link.number += 1
+            return link.client
 
     def _recover(self, client: _Client, error: Exception) -> None:
         """Get ready for another attempt: load what is not loaded, else connect anew; `client` may be None."""
@@ -208,11 +231,11 @@ class MilvusTable:
             with suppress(Exception):
                 client.load_collection(self.name, timeout=self.place.timeout)
             return
-        with self._lock:
-            is_ours = bool(self._client is client)  # else another thread has closed it
+        with self._link.lock:
+            is_ours = bool(self._link.client is client)  # else another thread has closed it
             if not is_ours or self.place.is_lite:
                 return
-            self._client = None
+            self._link.client = None
         with suppress(Exception):
             client.close()  # a channel that failed waits longer and longer until it tries again
 
