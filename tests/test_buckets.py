@@ -201,6 +201,7 @@ def test_a_store_that_is_gone_is_an_error_in_words(path, monkeypatch, forget_sto
             ask()
 
 
+@pytest.mark.slow
 def test_a_store_that_never_answers_is_an_error(path, object_store, monkeypatch, forget_stores):
     collection = Collection.open(path)
     monkeypatch.setattr(buckets, "REQUEST_SECONDS", 1)
