@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from meisho.store.leases import Lease, Owner
 from meisho.store.places import BucketCollection, place_of
 from meisho.store.records import PhotoRecord
 from meisho.store.snapshot import newest_manifest, read_commit
-from processes import wait_until
+from processes import started, wait_until
 from test_store_kill import assert_vectors_belong, commit, plan, states
 
 DIM = 64
@@ -107,12 +108,23 @@ def test_a_writer_elsewhere_is_named_and_taken_over_when_it_is_stale(path, monke
         pass
 
 
+@pytest.mark.skipif(not leases._machine(), reason="this system does not say when a process began")
+def test_a_process_that_has_ended_is_gone_even_if_nobody_waited_for_it():
+    with started([sys.executable, "-c", ""]) as process:
+        wait_until(lambda: not leases._began(process.pid))
+        assert Owner(process.pid, "", leases._machine(), "token", began=1).is_gone
+    mine = leases._began(os.getpid())
+    assert mine > 0
+    assert not Owner(os.getpid(), "", leases._machine(), "token", began=mine).is_gone
+    assert not Owner(os.getpid(), "", "another machine", "token", began=1).is_gone
+
+
 def test_a_damaged_table_does_not_keep_its_lease_from_being_taken_over(path, tmp_path):
     with Collection.open(path).writer() as writer:
         do(writer, 0, 3)
     newest = path / "photos.lance" / "_versions" / newest_manifest(path, "photos")
     newest.write_bytes(b"damaged")
-    stopped = Owner(2**22 + 5, "", leases._machine(), "token")  # no process has that id
+    stopped = Owner(os.getpid(), "", leases._machine(), "token", began=1)  # its id is another's by now
     (path / "writer.json").write_bytes(stopped.encode())
     assert Collection.repair(path)
     assert Collection.open(path).records() == ()
@@ -189,6 +201,7 @@ def test_a_store_that_is_gone_is_an_error_in_words(path, monkeypatch, forget_sto
             ask()
 
 
+@pytest.mark.slow
 def test_a_store_that_never_answers_is_an_error(path, object_store, monkeypatch, forget_stores):
     collection = Collection.open(path)
     monkeypatch.setattr(buckets, "REQUEST_SECONDS", 1)

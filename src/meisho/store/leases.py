@@ -49,6 +49,7 @@ class Owner:
         machine: What tells where that id is of the same process: the machine since it was started.
         token: Tells one holding from another.
         renewed: How often it was renewed.
+        began: When its process began, see `_began`; another may have got its id since.
     """
 
     pid: int
@@ -56,19 +57,14 @@ class Owner:
     machine: str
     token: str
     renewed: int = 0
+    began: int = 0
 
     @property
     def is_gone(self) -> bool:
         """Whether it was a process of this machine that does not run any more; False where nobody knows."""
         if not self.machine or self.machine != _machine():
             return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            pass
-        return False
+        return _began(self.pid) != self.began
 
     def encode(self) -> bytes:
         """Return it as the content of its object."""
@@ -185,7 +181,8 @@ def _keeps_conditions(directory: Path) -> bool:
 
 def _acquire(directory: Path) -> tuple[Lease, bool]:
     """Return the lease, and whether it was taken from an owner that had not given it back."""
-    owner = Owner(os.getpid(), socket.gethostname(), _machine(), secrets.token_hex(8))
+    pid = os.getpid()
+    owner = Owner(pid, socket.gethostname(), _machine(), secrets.token_hex(8), began=_began(pid))
     found = _read(directory)
     if found is not None and (why := _why_held(directory, *found)):
         raise LockedError(why)
@@ -255,6 +252,16 @@ def _new_object(directory: Path) -> BucketPath:
 def _object(directory: Path) -> BucketPath:
     assert isinstance(directory, BucketPath)
     return directory.below(OWNER_FILE)
+
+
+def _began(pid: int) -> int:
+    """Return when a process of this machine began, in ticks since that started; 0 for one that has ended."""
+    try:
+        facts = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    state, *others = facts.rpartition(")")[2].split()
+    return 0 if state in "ZX" else int(others[18])
 
 
 @lru_cache(maxsize=1)
