@@ -27,7 +27,7 @@ discriminative-qe:cost=1e16 discriminative-qe:cost=nan geometric:first=0 geometr
 diffusion:k=99999999 k-reciprocal:k1=0 alpha-qe:k=5|10 : :: dba:k dba:k=1:k=2 a,,b model.name=3
 schedule.epochs=-1 schedule.epochs=nan seed=-1 = seed data.root= x.y.z=1 0-3,7 3-0 0-99999999999 1-
 full http:// file:///etc csv folder gldv2_micro toycity revisitop roxford5k landmark image none
-homography
+homography ray: ray:x ray::1
 """
 _NAMES = """
 photos photos/0.jpg a.jpg c labelled missing missing/deep empty empty.jpg junk.jpg junk.json

@@ -53,8 +53,8 @@ class Nodes:
         return self.raylets[-1]
 
     def workers(self, raylet):
-        """Process ids of meisho's workers on a node."""
-        return [pid for pid, command in children_of(raylet) if "Worker.describe" in command]
+        """Process ids of meisho's workers on a node; their names say what they do, or end where they rest."""
+        return [pid for pid, command in children_of(raylet) if command.startswith("ray::GlobalWorker")]
 
 
 def raylet_of(process):

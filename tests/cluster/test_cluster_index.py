@@ -47,7 +47,7 @@ def count_recorded(path):
 
 @pytest.mark.slow
 def test_an_actor_a_node_and_the_driver_die_and_every_photo_is_there_once(tmp_path, nodes, meisho):
-    number = 800
+    number = 1200
     draw_photos(tmp_path / "photos", number)
     other = nodes.add()
     words = ["index", tmp_path / "photos", *SIZE, "--json", "--workers", 2]
