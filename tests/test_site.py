@@ -1,6 +1,7 @@
 """The site: its menu has every page, it builds without a warning, and it asks no other host."""
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -77,6 +78,26 @@ def test_the_reference_has_every_public_name(build):
     assert sorted(place.rpartition(".")[2] for place in named) == sorted(
         set(meisho.__all__) - {"__version__"}
     )
+
+
+def test_notebooks_of_the_language_are_listed_by_their_headings(build, tmp_path):
+    for name, heading in (("02_b.en", "# 02 Second"), ("01_a.en", "# 01 [First]"), ("01_a.ja", "# 01 最初")):
+        cells = [{"cell_type": "markdown", "source": [f"{heading}\n", "\n", "More."]}]
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": cells}))
+    text = build.list_notebooks(tmp_path, "en", tmp_path / "pages")
+    assert re.findall(r"\[([^]]*)\]\(([^)]*)\)", text) == [
+        ("01 (First)", "files/01_a.en.ipynb"),
+        ("02 Second", "files/02_b.en.ipynb"),
+    ]
+    assert (tmp_path / "pages/files/02_b.en.ipynb").is_file()
+    assert build.list_notebooks(tmp_path / "nowhere", "en", tmp_path / "pages") == ""
+
+
+def test_a_folder_of_something_else_is_not_replaced(build, tmp_path):
+    (tmp_path / "mine.txt").write_text("dear")
+    with pytest.raises(FileExistsError, match="choose another"):
+        build.build(tmp_path)
+    assert (tmp_path / "mine.txt").read_text() == "dear"
 
 
 class Page(HTMLParser):

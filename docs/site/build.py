@@ -6,6 +6,7 @@ the reference of commands and the list of public names. What a page links to els
 
 import argparse
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from meisho import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+_NOTEBOOKS = {"en": "## The notebooks", "ja": "## ノートブック"}
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)([^)]*\))")
 
 
@@ -30,7 +32,12 @@ def build(to: Path) -> None:
 
     Args:
         to: The folder of the site; what an earlier build left there is replaced.
+
+    Raises:
+        FileExistsError: The folder holds something else.
     """
+    if to.exists() and any(to.iterdir()) and not (to / "search.json").is_file():
+        raise FileExistsError(f"{to}: holds something else than this site; choose another --to")
     with tempfile.TemporaryDirectory() as staging:
         built = {language: _build_language(language, Path(staging) / language) for language in ("en", "ja")}
         shutil.rmtree(to, ignore_errors=True)
@@ -45,6 +52,9 @@ def _build_language(language: str, place: Path) -> Path:
     source = DOCS if language == "en" else DOCS / language
     for page in sorted(source.glob("*.md")):
         (pages / page.name).write_text(_with_links(page, pages, language), encoding="utf-8")
+    course = list_notebooks(DOCS / "chapter", language, pages)
+    with (pages / "book.md").open("a", encoding="utf-8") as book:
+        book.write(course)
     shutil.copytree(DOCS / "images", pages / "images", dirs_exist_ok=True)
     shutil.copy(DOCS / "site" / "style.css", pages)
     if language == "en":
@@ -68,7 +78,9 @@ def _with_links(page: Path, pages: Path, language: str) -> str:
             return found[0]
         if path.is_relative_to(DOCS / "images"):
             return f"{before}{path.relative_to(DOCS)}{after}"
-        if language != "en" and path.suffix == ".md":  # an English page, one folder up on the site
+        if (
+            language != "en" and path.parent == DOCS and path.suffix == ".md"
+        ):  # an English page, one folder up on the site
             return f"{before}../{path.stem}.html{after}"
         return f"{before}{_copy_beside(path, pages)}{after}"
 
@@ -77,7 +89,7 @@ def _with_links(page: Path, pages: Path, language: str) -> str:
 
 def _copy_beside(path: Path, pages: Path) -> str:
     """Copy a file of the repository into the site, and return the link to it; of a folder, to its list."""
-    target = pages / "files" / path.relative_to(ROOT)
+    target = pages / "files" / (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name)
     if path.is_dir():
         target = target / "list.txt"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +99,23 @@ def _copy_beside(path: Path, pages: Path) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     return str(target.relative_to(pages))
+
+
+def list_notebooks(folder: Path, language: str, pages: Path) -> str:
+    """Return a section with a link to each notebook of a language, by its first heading; "" without any.
+
+    Args:
+        folder: Where the notebooks are, as NAME.LANGUAGE.ipynb.
+        language: "en" or "ja".
+        pages: Where the pages are gathered; the notebooks are copied below it.
+    """
+    lines = []
+    for notebook in sorted(folder.glob(f"*.{language}.ipynb")):
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        text = "".join(cells[0]["source"]) if cells else ""
+        title = text.partition("\n")[0].lstrip("# ").replace("[", "(").replace("]", ")") or notebook.stem
+        lines.append(f"- [{title}]({_copy_beside(notebook, pages)})")
+    return "\n".join(["", _NOTEBOOKS[language], "", *lines, ""]) if lines else ""
 
 
 def write_commands() -> str:
@@ -162,7 +191,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--to", type=Path, default=ROOT / "site", help="folder of the site; it is replaced")
     to = parser.parse_args().to
-    build(to)
+    try:
+        build(to)
+    except FileExistsError as error:
+        sys.exit(f"error: {error}")
     sys.stdout.write(f"The site: {to / 'index.html'} and {to / 'ja' / 'index.html'}\n")
 
 

@@ -143,7 +143,8 @@ class PagePhotos:
         """Where no match is an inlier all are drawn, in grey: what looks alike and agrees on nothing."""
         num_inliers = pair.verification.num_inliers
         words = count(num_inliers, "inlier")
-        evidence = f"same place, {words}" if pair.same_place else words
+        is_said = tile.sure.startswith("same place")
+        evidence = f"same place, {words}" if pair.same_place and not is_said else words
         tile = replace(tile, evidence=evidence, same_place=pair.same_place)
         try:
             draw_matches(pair, self.folder / file, outliers=num_inliers == 0)
