@@ -34,6 +34,46 @@ ALLOWED = {
         "fetching/test_download.py",
         'value = "500" if form == "seconds" else formatdate(time.time() + 500, usegmt=True)',
     ): ("the date that a server names; nothing waits for it"),
+    (
+        "contracts/test_engines.py",
+        'return open_engine(f"milvus:{place}?index={kind}&timeout=600")',
+    ): ("so long that nothing fails by it"),
+    (
+        "contracts/test_engines.py",
+        '("milvus:http://host?timeout=soon", "give seconds"),',
+    ): ("a text that is read; nothing waits"),
+    (
+        "contracts/test_engines.py",
+        '("milvus:http://host?timeout=0", "timeout"),',
+    ): ("a text that is read; nothing waits"),
+    (
+        "contracts/test_engines.py",
+        'text = "milvus:http://host:1?index=IVF_PQ&db=x&consistency=Session&timeout=3&nlist=9&m=4&nprobe=2"',
+    ): ("a server that is gone is not waited for"),
+    (
+        "contracts/test_engines.py",
+        'engine = open_engine(f"milvus:{server.uri}?index=FLAT&timeout=600")',
+    ): ("so long that nothing fails by it"),
+    (
+        "contracts/test_engines.py",
+        'impatient = open_engine(f"milvus:{server.uri}?index=FLAT&timeout=2").load(tmp_path)',
+    ): ("a server that is gone is not waited for"),
+    (
+        "contracts/test_engines.py",
+        'open_engine(f"milvus:{server.uri}?index=FLAT&timeout=1").refresh(tmp_path, more)',
+    ): ("a server that is gone is not waited for"),
+    (
+        "milvus_servers.py",
+        "client = MilvusClient(self.uri, timeout=2, dedicated=True)",
+    ): ("how long it tries to find a server that answers, again and again"),
+    (
+        "milvus_servers.py",
+        "client.list_collections(timeout=2)",
+    ): ("how long it tries to find a server that answers, again and again"),
+    (
+        "run/test_engines_of_collections.py",
+        'DEAD = "milvus:http://127.0.0.1:9?timeout=0.2"  # the port of "discard", where nobody listens',
+    ): ("a server that is gone is not waited for"),
 }
 
 

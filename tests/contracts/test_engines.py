@@ -61,7 +61,7 @@ def make_engine(request):
             return open_engine(name)
         lite = where == "lite"
         place = request.getfixturevalue("lite_file") if lite else request.getfixturevalue("server").uri
-        return open_engine(f"milvus:{place}?index={kind}&timeout=60")
+        return open_engine(f"milvus:{place}?index={kind}&timeout=600")
 
     return make
 
@@ -312,7 +312,7 @@ def test_the_text_of_an_engine_says_it_all(monkeypatch, tmp_path):
 def test_a_killed_server_is_an_error_never_a_wrong_answer(server, tmp_path):
     photos, more = take(slice(0, 1000)), take(slice(0, 1600), 2)
     expected = ExactIndex.build(photos.vectors).search(QUERIES, 10)[0]
-    engine = open_engine(f"milvus:{server.uri}?index=FLAT&timeout=60")
+    engine = open_engine(f"milvus:{server.uri}?index=FLAT&timeout=600")
     engine.refresh(tmp_path, photos)
     impatient = open_engine(f"milvus:{server.uri}?index=FLAT&timeout=2").load(tmp_path)
     index = impatient.follow(photos.vectors, photos.keys, 1)
