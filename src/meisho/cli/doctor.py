@@ -205,6 +205,8 @@ def _print_machine(facts: dict[str, object]) -> None:
 
 def _print_extras() -> None:
     say("\n", strong("Extras"))
-    for extra in list_extras():
+    extras = list_extras()
+    width = max(len(extra.purpose) for extra in extras)
+    for extra in extras:
         state = f"missing {', '.join(extra.missing)}: {extra.install}" if extra.missing else "installed"
-        say(f"  {extra.name:8} ", (f"{extra.purpose:43} ", "dim"), state)
+        say(f"  {extra.name:8} ", (f"{extra.purpose:{width}} ", "dim"), state)
