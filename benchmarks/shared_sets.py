@@ -46,6 +46,13 @@ def write_training_csvs(shared: Path, to: Path) -> tuple[Path, Path]:
     )
 
 
+def write_choosing_csv(shared: Path, to: Path) -> Path:
+    """Write what chooses where no real photo is trained on: all of `train`, among the distractors."""
+    records = read_records(shared)
+    rows = [(r["file"], r["landmark"], "both") for r in records if r["split"] == "train"]
+    return _write_csv(shared, to, [*rows, *_distractors(records)])
+
+
 def write_whole_training_csv(shared: Path, to: Path) -> Path:
     """Write all that may be trained on when nothing is left to choose; returns `to`."""
     photos = _training_photos(read_records(shared))

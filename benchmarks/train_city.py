@@ -3,11 +3,10 @@
     python benchmarks/train_city.py ../shared/data --to DIR
 
 Each run is `recipes/toycity_quick.toml` with another city or length. The mean of its start and its last
-weights is taken at several shares of what was trained; so are soups of all runs. The real photos of
-`validation` (every fourth landmark of `train`, among the distractors) choose one of all these; that one alone
-is described on `eval`, and compared with the default model query by query, and is written in float16 to
-DIR/drawn.safetensors, as `--model drawn` reads it. No photo of the shared data is trained on. What is there
-from a run before is kept.
+weights is taken at several shares of what was trained; so are soups of all runs. The real photos of `train`
+(all 21 landmarks, among the distractors) choose one of all these. That one alone is written in float16 to
+DIR/drawn.safetensors, as `--model drawn` reads it, and compared on `eval` with the default model query by
+query. No photo of the shared data is trained on. What is there from a run before is kept.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from meisho.training.export import export_onnx
 from meisho.training.recipe import Recipe, load_recipe
 from meisho.training.train import make_task, train
 from meisho.training.validation import evaluate_descriptors
-from shared_sets import write_eval_csv, write_training_csvs
+from shared_sets import write_choosing_csv, write_eval_csv
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "toycity_quick.toml"
 SHARES = (0.25, 0.5, 0.75)
@@ -84,8 +83,7 @@ def main() -> None:
     recipes = {name: recipe_of(name, to) for name in names}
     start = save_start(recipes[names[0]], to / "start")
     runs = {name: train_one(recipes[name], to / "runs" / slug(name)) for name in names}
-    _, validation = write_training_csvs(arguments.shared, to)
-    best = choose(trials_of(start, runs), validation, to)
+    best = choose(trials_of(start, runs), write_choosing_csv(arguments.shared, to / "choosing.csv"), to)
     pack(best.parent, to / "drawn.safetensors")
     report(best, write_eval_csv(arguments.shared, to / "eval.csv"), to)
 
@@ -128,10 +126,10 @@ def trials_of(start: Path, runs: dict[str, Path]) -> list[Trial]:
     return trials
 
 
-def choose(trials: Sequence[Trial], validation: Path, to: Path) -> Path:
-    """Print a table of mAP on `validation`; return the exported model with the highest one."""
-    dataset = load_csv_table(validation)
-    print("\n| weights | validation |\n|---|---:|", flush=True)
+def choose(trials: Sequence[Trial], choosing: Path, to: Path) -> Path:
+    """Print a table of mAP on `train`; return the exported model with the highest one."""
+    dataset = load_csv_table(choosing)
+    print("\n| weights | train |\n|---|---:|", flush=True)
     scores: dict[Path, float] = {}
     for number, trial in enumerate(trials):
         model = export(trial, to / "averages" / str(number))

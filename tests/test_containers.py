@@ -114,7 +114,7 @@ def test_start_says_what_to_do_where_nothing_is_mounted(tmp_path):
 
 
 def test_start_runs_a_command_of_meisho_or_a_shell(tmp_path):
-    done = subprocess.run([START, "info"], env=environment(tmp_path), capture_output=True, text=True)
+    done = subprocess.run([START, "doctor"], env=environment(tmp_path), capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("meisho")
     done = subprocess.run(
         [START, "sh", "-c", "echo $0-$1", "a", "b"], env=environment(tmp_path), capture_output=True

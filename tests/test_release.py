@@ -64,7 +64,7 @@ def test_what_others_made_is_named_with_its_licence():
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.suffix not in ours
     }
-    assert folders == {"extractors/graphs", "service/static/swagger-ui"}
+    assert folders == {"extractors/graphs", "extractors/own", "service/static/swagger-ui"}
     assert all(f"`meisho/{folder}/`" in named for folder in folders)
     beside = package / "service" / "static" / "swagger-ui"
     for name, digest in re.findall(

@@ -5,6 +5,7 @@ import hashlib
 import io
 import ipaddress
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -180,7 +181,8 @@ def fetch(url, **options):
     """The file that is fetched, or the problem that a service answers with."""
     settings = Settings(collections=(Path(),), most_body_bytes=2**20, url_seconds=1, **options)
     try:
-        return asyncio.run(Remote(settings).fetch(url))
+        with ThreadPoolExecutor(1) as thread:  # in this one a browser of another test may keep a loop
+            return thread.submit(asyncio.run, Remote(settings).fetch(url)).result()
     except RefusedError as error:
         return problem(error)
 

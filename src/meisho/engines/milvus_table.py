@@ -24,7 +24,7 @@ MOST_ROWS = 16_384
 """Rows that Milvus returns for one query at the most."""
 
 TOKEN_VARIABLE = "MILVUS_TOKEN"
-_Client = Any  # pymilvus has types that mypy does not know
+_Client = Any  # what pymilvus has and gives is of types that mypy does not know
 
 _PUT_BYTES = 16 * 2**20  # of vectors in one request; a server takes 64 MiB
 _FOUND_AT_ONCE = 2**18  # rows that are asked for in one request
@@ -170,10 +170,10 @@ class MilvusTable:
         """Remove the collection, if it is there."""
         self._call(lambda client, seconds: client.drop_collection(self.name, timeout=seconds))
 
-    def _ask(self, queries: Float32Array, count: int) -> Callable[[_Client, float], Any]:
+    def _ask(self, queries: Float32Array, count: int) -> Callable[[_Client, float], _Client]:
         how = {"metric_type": "IP", "params": self.place.search_parameters(count)}
 
-        def ask(client: _Client, seconds: float) -> Any:
+        def ask(client: _Client, seconds: float) -> _Client:
             return client.search(
                 self.name,
                 queries,

@@ -62,10 +62,9 @@ def load_extractor(model: str = "default", **options: object) -> GlobalExtractor
     """Load an extractor by its specification.
 
     Args:
-        model: "default" (EfficientNet-Lite2 + GeM, offline, without torch), "drawn" (the same, trained
-            further on drawn places), "timm:NAME" (any timm backbone, such as "timm:resnet34"), a checkpoint
-            directory, "onnx:FILE" (of `meisho export`, without torch), a checkpoint as its authors published
-            it, or several: "ensemble:default+timm:resnet34".
+        model: "default" (EfficientNet-Lite2 + GeM, offline, without torch), "drawn" (the same, taught by
+            drawn places), "timm:NAME" (any timm backbone), a checkpoint directory, "onnx:FILE" (exported), a
+            checkpoint as its authors published it, or several: "ensemble:default+timm:resnet34".
         **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
 
     Raises:
