@@ -13,6 +13,7 @@ import fnmatch
 import hashlib
 import io
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,14 +36,13 @@ else:
     _Path = object
 
 SCHEME = "s3://"
+_BEGINNING = re.compile(r"\As3:(/|\Z)", re.IGNORECASE)  # a `Path` keeps one "/" of it, or none
+_BUCKET = re.compile(r"\w[\w.-]*", re.ASCII)  # others stand in no address
 CONNECT_SECONDS = 5
 REQUEST_SECONDS = 30
 RETRIES = 3
-RETRY_SECONDS = 60
-"""No request is tried for longer, so that a store that is gone is an error within a minute or two."""
-
-AT_ONCE = 16
-"""Requests that are under way at once."""
+RETRY_SECONDS = 60  # no request is tried for longer: a store that is gone is an error in a minute or two
+AT_ONCE = 16  # requests that are under way
 
 Options = tuple[tuple[str, str], ...]
 
@@ -98,9 +98,9 @@ class BucketPath(_Path):
         Raises:
             InputError: It is not that.
         """
-        words = str(text).removeprefix("s3:").strip("/").split("/")
+        words = _BEGINNING.sub("", str(text)).strip("/").split("/")
         wrong = any(word in ("", ".", "..") or "\\" in word for word in words)
-        if wrong or not is_unicode(str(text)):
+        if wrong or not _BUCKET.fullmatch(words[0]) or not is_unicode(str(text)):
             raise InputError(f"{printable(text)}: is no place in a bucket; write {SCHEME}BUCKET/NAME")
         return cls(words[0], "/".join(words[1:]))
 
@@ -182,10 +182,10 @@ class BucketPath(_Path):
 
     def look(self) -> Listed:
         """Return what a listing said of the object, or ask the store; raises what `stat` does."""
-        import obstore
-
         if self.listed is not None:
             return self.listed
+        import obstore
+
         with self._asked() as store:
             return _listed(obstore.head(store, self.key))
 
@@ -336,7 +336,7 @@ def as_place(path: str | Path) -> Path:
 
 def is_in_bucket(path: object) -> bool:
     """Whether a path or text means a place in a bucket."""
-    return isinstance(path, BucketPath) or str(path).startswith((SCHEME, "s3:/"))
+    return isinstance(path, BucketPath) or bool(_BEGINNING.match(str(path)))
 
 
 def read_all(files: Sequence[Path]) -> list[bytes]:

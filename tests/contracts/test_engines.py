@@ -228,6 +228,41 @@ def test_one_that_holds_less_than_it_should_is_refused_and_filled_again(name, mi
     assert_good(name, search(milvus.refresh(tmp_path, photos), photos), photos)
 
 
+def test_what_is_not_loaded_is_loaded_and_not_filled_anew(name, milvus, make_engine, tmp_path):
+    """Milvus Lite loads nothing that it finds in its file, as every new process does."""
+    photos = take(slice(0, 500))
+    table = milvus.refresh(tmp_path, photos).table
+    for use in (make_engine(name).load, lambda folder: milvus.refresh(folder, photos)):
+        table._connected(30).release_collection(table.name)
+        live = use(tmp_path)
+        assert_good(name, search(live, photos), photos)
+        assert live.table.name == table.name
+
+
+def break_lite(folder, how):
+    path = folder / "x.db"
+    if how == "no folder":
+        return folder / "no" / "x.db"
+    if how == "foreign file":
+        path.write_bytes(b"SQLite format 3")
+    else:
+        path.mkdir()
+        (path / "photo.jpg").write_bytes(b"photo")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("no folder", "make it"), ("foreign file", "no database"), ("foreign folder", "other things")],
+)
+def test_a_place_that_is_no_database_is_refused_and_left_alone(tmp_path, how, said):
+    path = break_lite(tmp_path, how)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UnreachableError, match=said):
+        open_engine(f"milvus:{path}").check()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_stale_one_is_filled_anew_and_its_readers_go_on(name, milvus, make_engine, tmp_path):
     first = take(slice(0, 1000))
     old = milvus.refresh(tmp_path, first)

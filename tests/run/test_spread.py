@@ -58,3 +58,12 @@ def test_info_draws_them(collection):
         == facts["scores"]["num_photos"]
         == facts["contents"]
     )
+
+
+def test_a_collection_of_no_photos_has_no_scores(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "junk.jpg").write_bytes(b"junk")
+    path = tmp_path / "my.meisho"
+    done = CliRunner().invoke(cli.app, ["index", str(tmp_path / "photos"), "--to", str(path)])
+    assert done.exit_code == 0, done.output
+    assert nearest_scores(path).shape == (0,)

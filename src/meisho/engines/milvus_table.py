@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -34,9 +35,11 @@ _FILLING_TIMES = 12
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 _NOT_FOUND = 100
 _REFUSED = ("auth", "permission denied", "privilege")
+_NOT_LOADED = ("loaded", "call load()")
+"""What messages say of a collection that must be loaded; Milvus Lite loads none that it finds in its file."""
+
 _NOT_YET = (
-    "not loaded",
-    "not fully loaded",
+    *_NOT_LOADED,
     "not ready",
     "not available",
     "no available",
@@ -210,6 +213,8 @@ class MilvusTable:
         link = self._link
         with link.lock:
             if link.client is None:
+                if self.place.is_lite:
+                    _check_lite(Path(self.place.uri))
                 with needs_extra("milvus", "the engine milvus"), _silent_pymilvus():
                     from pymilvus import MilvusClient
 
@@ -227,7 +232,7 @@ class MilvusTable:
         """Get ready for another attempt: load what is not loaded, else connect anew; `client` may be None."""
         if client is None:
             return
-        if "loaded" in str(error):
+        if any(sign in str(error).lower() for sign in _NOT_LOADED):
             with suppress(Exception):
                 client.load_collection(self.name, timeout=self.place.timeout)
             return
@@ -261,6 +266,24 @@ class MilvusTable:
                 f"machine by 'meisho index … --engine local' ({said})"
             )
         return EngineError(f"{where}: refuses: {said}")
+
+
+def _check_lite(path: Path) -> None:
+    """Refuse a place that is no database of Milvus Lite and where none can be made.
+
+    Milvus Lite keeps a folder of this name; it would write into any other, and says little of what fails.
+    """
+    said = ""
+    if not path.parent.is_dir():
+        said = f"there is no folder {path.parent}; make it, or name another"
+    elif os.path.lexists(path) and not path.is_dir():
+        said = "is no database of Milvus Lite, which is a folder; name another"
+    elif not os.access(path if path.is_dir() else path.parent, os.R_OK | os.W_OK | os.X_OK):
+        said = "may not be read and written; name another, or change its rights"
+    elif path.is_dir() and not (path / "LOCK").exists() and any(path.iterdir()):
+        said = "is a folder with other things in it and no database of Milvus Lite; name another"
+    if said:
+        raise UnreachableError(f"milvus at {path}: {said}")
 
 
 def as_signed(keys: UInt64Array) -> Int64Array:

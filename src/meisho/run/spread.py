@@ -61,7 +61,9 @@ def nearest_scores(collection: Path, *, most: int = MOST_PHOTOS) -> Float32Array
     state = load_state(collection)
     contents, vectors = state.snapshot.contents, state.snapshot.descriptors.vectors
     rows = np.unique(contents)  # one photo of each content
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)] if len(rows) else rows
+    if not len(rows):
+        return np.empty(0, np.float32)
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
     ranks, scores = state.index.search(np.asarray(vectors[rows]), min(_DEPTH, len(contents)))
     are_others = (ranks >= 0) & (contents[ranks] != rows[:, None])
     found: Float32Array = scores[are_others.any(axis=1), are_others.argmax(axis=1)[are_others.any(axis=1)]]

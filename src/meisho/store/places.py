@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from meisho.buckets import BucketPath, endpoint, is_in_bucket
+from meisho.errors import InputError
 
 CACHE_VARIABLE = "MEISHO_CACHE"
 _TRUTH = frozenset({"collection.json", "collection-copy.json", "commits.json", "damaged.txt", "writer.json"})
@@ -39,7 +40,12 @@ def place_of(path: str | Path) -> Path:
     """
     if isinstance(path, BucketCollection):
         return path
-    return BucketCollection.parse(path) if is_in_bucket(path) else Path(path).absolute()
+    if not is_in_bucket(path):
+        return Path(path).absolute()
+    place = BucketCollection.parse(path)
+    if odd := sorted({*"%?#"} & {*place.key}):
+        raise InputError(f"{place}: the name of a collection in a bucket must not hold {' '.join(odd)}")
+    return place
 
 
 def cache_folder() -> Path:
