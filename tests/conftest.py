@@ -49,6 +49,18 @@ def run(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
+def browser():
+    """A real browser; skips, with the reason, where there is none."""
+    from browsers import missing, opened_browser
+
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if reason := missing():
+        pytest.skip(reason)
+    with opened_browser(sync_api) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
 def object_store(tmp_path_factory):
     """The variables by which a real object store on loopback is found; skips where a package is missing."""
     pytest.importorskip("obstore")

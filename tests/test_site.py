@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -158,18 +157,12 @@ def test_nothing_is_fetched_from_another_host(site, pages):
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_browser_asks_no_other_host(site):
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    browser_path = shutil.which("chromium")
-    if browser_path is None:
-        pytest.skip("needs a browser")
+def test_a_browser_asks_no_other_host(site, browser):
     asked = []
-    with playwright.sync_playwright() as program:
-        browser = program.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        for name in ("index.html", "python_reference.html", "service.html", "ja/index.html"):
-            page.goto((site / name).as_uri(), wait_until="load")
-        browser.close()
+    page = browser.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    for name in ("index.html", "python_reference.html", "service.html", "ja/index.html"):
+        page.goto((site / name).as_uri(), wait_until="load")
+    page.close()
     assert len(asked) > 10
     assert not [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]

@@ -1,7 +1,5 @@
 """The static pages in a real browser, on a phone and a desk: nothing is cut, and the answers are in sight."""
 
-import shutil
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,20 +16,7 @@ from meisho.web.pages import write_report_page, write_search_page
 LONG = "summer_holiday_of_the_whole_family_at_the_great_station_IMG20260712183015.png"
 NUM_QUERIES = 247
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.browser,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as program:
-        browser = program.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
 @pytest.fixture(scope="module")

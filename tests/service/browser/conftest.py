@@ -6,7 +6,6 @@ a message of the console, a request to another origin) fails the test at its end
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,23 +13,14 @@ from filelock import FileLock
 from page_city import draw_photos
 from page_service import City, run_meisho, serving
 
-NEVER_MS = 600_000
-"""What the browser waits for in vain fails that test with the locator's own message, before the limit of a
-test in pyproject.toml ends the worker and what it has measured. Nothing is timed: no test passes by it."""
+from browsers import NEVER_MS, missing
+
 DESK = {"viewport": {"width": 1280, "height": 860}}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EACH_TIME = {"test_page_start", "test_page_answers", "test_page_box", "test_page_late"}
 """Modules whose tests run at every change; the others open the page some seventy times, and are slow."""
 
 ENGINE = os.environ.get("MEISHO_TEST_ENGINE")
 """Who searches the toy city: "milvus:URI" of a server that runs already lets all these tests run over it."""
-
-
-def missing() -> str | None:
-    """Why there is no browser here, or None; without playwright, page_steps.py skips."""
-    if not any(map(shutil.which, BROWSERS)):
-        return f"no browser test: none of {', '.join(BROWSERS)} is installed"
-    return None
 
 
 @pytest.hookimpl(tryfirst=True)  # before marks are chosen by
@@ -78,19 +68,6 @@ def own_service(own_city):
     """A service on a collection that the test may change."""
     with serving(own_city) as service:
         yield service
-
-
-@pytest.fixture(scope="package")
-def browser():
-    """A real browser; it ends with these tests, as its event loop would be in the way of others."""
-    from playwright.sync_api import expect, sync_playwright
-
-    expect.set_options(NEVER_MS)
-    path = next(filter(None, map(shutil.which, BROWSERS)))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 class Watched:
