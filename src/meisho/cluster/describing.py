@@ -46,8 +46,9 @@ class ClusterDescriber(Describer):
         """Describe photos; see `Describer.stream`."""
         stages = stages or Stages()
         room = partial(_find_room, self.num_workers, self.device)
-        order = _order(self, self.device, room(), self.batch_size)
-        sending = _Sending(photos, _job_photos(room(), self.batch_size), stages)
+        at_first = room()
+        order = _order(self, self.device, at_first, self.batch_size)
+        sending = _Sending(photos, _job_photos(at_first, self.batch_size), stages)
         none = np.zeros((0, self.dim), np.float32), np.zeros((0, 2), np.int64)
         with closing(Pool(GlobalWorker, (order,), room).run(iter(sending), stages)) as made:
             for each in made:
@@ -68,8 +69,9 @@ class ClusterLocalDescriber(LocalDescriber):
         """Find the local features of photos, in any order."""
         stages = stages or Stages()
         room = partial(_find_room, self.num_workers, self.device)
-        order = _order(self, self.device, room(), 1)
-        sending = _Sending(photos, _job_photos(room(), 1), stages)
+        at_first = room()
+        order = _order(self, self.device, at_first, 1)
+        sending = _Sending(photos, _job_photos(at_first, 1), stages)
         with closing(Pool(LocalWorker, (order,), room).run(iter(sending), stages)) as made:
             yield from made
         yield from sending.errors

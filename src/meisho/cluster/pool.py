@@ -83,7 +83,6 @@ class Job:
 class _Actor:
     handle: ray.actor.ActorHandle
     num_jobs: int = 0
-    is_alive: bool = True
 
 
 @dataclass(eq=False)

@@ -24,7 +24,7 @@ from meisho.engines.milvus_place import MilvusPlace
 from meisho.engines.milvus_table import MilvusTable
 from meisho.errors import CollectionError, EngineError, InputError, MissingDependencyError
 from meisho.files import remove_leftovers
-from meisho.index.files import read_checked, write_checked
+from meisho.index.files import load_keys, save_keys
 from meisho.index.following import FollowingIndex, follow_keys
 from meisho.index.keys import KeyArray, check_keys, digest_keys
 from meisho.index.live import GROWN_FROM_TIMES, STALE_FROM_SHARE
@@ -128,7 +128,7 @@ class LiveMilvus:
         """Write down what it holds; the record comes last, so that a kill leaves the old one or the new."""
         folder.mkdir(parents=True, exist_ok=True)
         file = _keys_file(folder, self.record)
-        write_checked(file, "keys", self.built_keys.astype("<u8").tobytes())
+        save_keys(self.built_keys, file)
         write_sealed(folder / _RECORD, asdict(self.record))
         remove_leftovers(folder)
         for path in {*folder.glob("*.keys")} - {file}:
@@ -237,7 +237,7 @@ def _load(folder: Path) -> LiveMilvus | None:
         return None
     try:
         record = _read_record(path)
-        keys = np.frombuffer(read_checked(_keys_file(folder, record), "keys"), "<u8").astype(np.uint64)
+        keys = load_keys(_keys_file(folder, record))
         if digest_keys(keys) != record.keys_sha256 or len(keys) != record.num_rows:
             raise CollectionError(f"{path}: Milvus was filled with other keys; run 'meisho index' again")
         return LiveMilvus(record, keys, MilvusTable(MilvusPlace.parse(record.place), record.table))

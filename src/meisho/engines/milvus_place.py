@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -64,7 +63,7 @@ class MilvusPlace:
         )
         require_name(index, _KINDS, what="index of Milvus")
         require_name(consistency, _LEVELS, what="consistency of Milvus")
-        seconds, database = options.pop("timeout", "10"), options.pop("db", "")
+        seconds, database = options.pop("timeout", f"{cls.timeout:g}"), options.pop("db", cls.database)
         known = [*_KINDS[index][0], *_KINDS[index][1]]
         for name, value in options.items():
             require_name(name, known, what=f"option of milvus with {index}")
@@ -78,18 +77,20 @@ class MilvusPlace:
     @property
     def text(self) -> str:
         """The text that `parse` reads."""
-        return self.uri + ("?" + "&".join(self._options()) if [*self._options()] else "")
+        default = MilvusPlace(self.uri)._options()
+        given = {name: value for name, value in self._options().items() if value != default.get(name)}
+        return self.uri + (
+            "?" + "&".join(f"{name}={value}" for name, value in given.items()) if given else ""
+        )
 
-    def _options(self) -> Iterator[str]:
-        given = {
+    def _options(self) -> dict[str, object]:
+        return {
             "index": self.index,
             "db": self.database,
             "consistency": self.consistency,
             "timeout": f"{self.timeout:g}",
+            **self.parameters,
         }
-        default = {"index": "HNSW", "db": "", "consistency": "Strong", "timeout": "10"}
-        yield from (f"{name}={value}" for name, value in given.items() if value != default[name])
-        yield from (f"{name}={value}" for name, value in self.parameters.items())
 
     @property
     def is_lite(self) -> bool:

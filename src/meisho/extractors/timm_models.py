@@ -23,10 +23,7 @@ def load_default(rest: str = "", *, device: str = "auto", **options: object) -> 
         InputError: Something follows the colon.
         ConfigError: An option is not known or wrong.
     """
-    if rest:
-        raise InputError(
-            f"model 'default:{rest}': nothing follows 'default'; for a backbone say 'timm:{rest}'"
-        )
+    _refuse_more("default", rest)
     return load_timm(DEFAULT_BACKBONE, device=device, **{**DEFAULT_OPTIONS, **options})
 
 
@@ -37,9 +34,13 @@ def load_drawn(rest: str = "", *, device: str = "auto", **options: object) -> Gl
         InputError: Something follows the colon.
         ConfigError: An option is not known or wrong.
     """
-    if rest:
-        raise InputError(f"model 'drawn:{rest}': nothing follows 'drawn'")
+    _refuse_more("drawn", rest)
     return load_timm(DEFAULT_BACKBONE, device=device, **{**DRAWN_OPTIONS, **options})
+
+
+def _refuse_more(name: str, rest: str) -> None:
+    if rest:
+        raise InputError(f"model '{name}:{rest}': nothing follows '{name}'; for a backbone say 'timm:{rest}'")
 
 
 def load_timm(name: str, *, device: str = "auto", **options: object) -> GlobalExtractor:

@@ -3,8 +3,11 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
+
 from meisho.errors import CollectionError
 from meisho.files import write_bytes
+from meisho.index.keys import KeyArray
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
@@ -31,6 +34,20 @@ def read_checked(path: Path, kind: str) -> bytes:
     if data[:start] != _heading(kind) + hashlib.sha256(content).digest():
         raise CollectionError(f"{path}: not a whole index of kind {kind}; build it again")
     return content
+
+
+def save_keys(keys: KeyArray, path: Path) -> None:
+    """Write keys (N,) to a file."""
+    write_checked(path, "keys", keys.astype("<u8").tobytes())
+
+
+def load_keys(path: Path) -> KeyArray:
+    """Read what `save_keys` wrote.
+
+    Raises:
+        CollectionError: The file is missing, or not as it was written.
+    """
+    return np.frombuffer(read_checked(path, "keys"), "<u8").astype(np.uint64)
 
 
 def _heading(kind: str) -> bytes:

@@ -16,7 +16,7 @@ from meisho.errors import CollectionError, InputError, MissingDependencyError
 from meisho.files import remove_leftovers
 from meisho.index.base import INDEXES, Index
 from meisho.index.exact import ExactIndex
-from meisho.index.files import read_checked, write_checked
+from meisho.index.files import load_keys, save_keys
 from meisho.index.following import FollowingIndex, follow_keys
 from meisho.index.keys import KeyArray, check_keys, digest_keys
 from meisho.sealed import is_digest, read_sealed, write_sealed
@@ -191,7 +191,7 @@ class LiveIndex:
         folder.mkdir(parents=True, exist_ok=True)  # a structure may write as it likes
         parts = [self.record.path(folder, suffix) for suffix in ("structure", "keys")]
         self.structure.save(parts[0])
-        write_checked(parts[1], "keys", self.built_keys.astype("<u8").tobytes())
+        save_keys(self.built_keys, parts[1])
         write_sealed(folder / _RECORD, asdict(self.record))
         remove_leftovers(folder)
         for path in {*folder.glob("*.structure"), *folder.glob("*.keys")} - {*parts}:
@@ -223,7 +223,7 @@ class LiveIndex:
             return None
         try:
             record = _read_record(folder / _RECORD)
-            keys = np.frombuffer(read_checked(record.path(folder, "keys"), "keys"), "<u8").astype(np.uint64)
+            keys = load_keys(record.path(folder, "keys"))
             if digest_keys(keys) != record.keys_sha256:
                 raise CollectionError(f"{folder}: the saved index was built from other keys; build it again")
             return cls(record, keys, _class_of(record.kind).load(record.path(folder, "structure")))

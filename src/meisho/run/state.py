@@ -153,8 +153,11 @@ def load_state(path: Path) -> State:
             snapshot = load_snapshot(path / INDEX_FOLDER, commit, metadata.provenance, metadata.dim)
         snapshot = snapshot or collection.snapshot()
     vectors, keys, version = snapshot.descriptors.vectors, snapshot.keys, snapshot.version
-    folder, engine = path / INDEX_FOLDER, open_engine(metadata.engine)
-    live = engine.load(folder) or LiveIndex.load(folder) or LiveIndex.build("exact", vectors, keys, version)
+    folder = path / INDEX_FOLDER
+    live = open_engine(metadata.engine).load(folder)
+    if live is None and metadata.engine is not None:  # what was there before answers until it is filled
+        live = LiveIndex.load(folder)
+    live = live or LiveIndex.build("exact", vectors, keys, version)
     paths = Paths(metadata.photo_root, snapshot.files)
     contents = Contents(snapshot.contents)
     return State(path, mark, metadata, snapshot, live.follow(vectors, keys, version), paths, contents)

@@ -47,7 +47,7 @@ from meisho.store import tables
 from meisho.store.commits import COMMITS_FILE, check_commits, find_damaged_commits, note_commits
 from meisho.store.damage import DAMAGE_FILE, forget_damage, is_noted, note_damage
 from meisho.store.digests import refuse_damaged, with_digests
-from meisho.store.leases import OWNER_FILE, PROBE
+from meisho.store.leases import PROBE
 from meisho.store.listing import list_photos
 from meisho.store.local_reader import LocalFeatureReader
 from meisho.store.local_rows import LOCAL_SCHEMA
@@ -63,7 +63,7 @@ from meisho.store.metadata import (
     read_metadata,
     write_metadata,
 )
-from meisho.store.places import place_of
+from meisho.store.places import OWNER_FILE, place_of
 from meisho.store.records import PHOTOS_SCHEMA, PhotoRecord, read_valid_rows, records_of_rows
 from meisho.store.repair import put_back_added, refuse_damaged_table, repair_table
 from meisho.store.snapshot import PhotoRows, Snapshot

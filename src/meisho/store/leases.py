@@ -27,10 +27,10 @@ from meisho.config import build
 from meisho.documents import parse_json
 from meisho.errors import CollectionError, DamagedError, LockedError, StoreError
 from meisho.store import tables
+from meisho.store.places import OWNER_FILE
 from meisho.store.snapshot import newest_manifest
 from meisho.texts import count, printable
 
-OWNER_FILE = "writer.json"
 RENEW_SECONDS = 10.0
 STALE_SECONDS = 60.0
 PROBE = ".meisho-probe"

@@ -11,7 +11,8 @@ from meisho.buckets import BucketPath
 from meisho.documents import one_line, read_json
 from meisho.errors import CollectionError, LockedError
 from meisho.files import write_text
-from meisho.store.leases import OWNER_FILE, hold_lease, wait_until_free
+from meisho.store.leases import hold_lease, wait_until_free
+from meisho.store.places import OWNER_FILE
 from meisho.store.tables import FileLock, Timeout, plain_errors
 
 try:

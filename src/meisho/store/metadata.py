@@ -88,12 +88,7 @@ def keep_excludes(directory: Path, excludes: tuple[str, ...]) -> None:
         CollectionError: It cannot be written.
     """
     metadata = read_metadata(directory)
-    if metadata.excludes == excludes:
-        return
-    try:
-        write_metadata(directory, replace(metadata, excludes=excludes))
-    except OSError as error:
-        raise CollectionError(f"{directory}: cannot record what is left out: {error.strerror}") from error
+    _keep(directory, metadata, replace(metadata, excludes=excludes), "what is left out")
 
 
 def keep_engine(directory: Path, engine: str) -> None:
@@ -103,13 +98,17 @@ def keep_engine(directory: Path, engine: str) -> None:
         CollectionError: It cannot be written.
     """
     metadata = read_metadata(directory)
-    kept = None if engine == "local" else engine
-    if metadata.engine == kept:
+    kept = replace(metadata, engine=None if engine == "local" else engine)
+    _keep(directory, metadata, kept, "its engine")
+
+
+def _keep(directory: Path, before: Metadata, metadata: Metadata, what: str) -> None:
+    if metadata == before:
         return
     try:
-        write_metadata(directory, replace(metadata, engine=kept))
+        write_metadata(directory, metadata)
     except OSError as error:
-        raise CollectionError(f"{directory}: cannot record its engine: {error.strerror}") from error
+        raise CollectionError(f"{directory}: cannot record {what}: {error.strerror}") from error
 
 
 def is_collection(directory: Path) -> bool:

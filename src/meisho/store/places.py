@@ -10,9 +10,15 @@ from pathlib import Path
 
 from meisho.buckets import BucketPath, endpoint, is_in_bucket
 from meisho.errors import InputError
+from meisho.store.commits import COMMITS_FILE
+from meisho.store.damage import DAMAGE_FILE
+from meisho.store.metadata import COPY_FILE, METADATA_FILE
+
+OWNER_FILE = "writer.json"
+"""Who writes to a collection."""
 
 CACHE_VARIABLE = "MEISHO_CACHE"
-_TRUTH = frozenset({"collection.json", "collection-copy.json", "commits.json", "damaged.txt", "writer.json"})
+_TRUTH = frozenset({METADATA_FILE, COPY_FILE, COMMITS_FILE, DAMAGE_FILE, OWNER_FILE})
 
 
 class BucketCollection(BucketPath):

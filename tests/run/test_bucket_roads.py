@@ -11,7 +11,6 @@ from meisho.datasets.base import load_dataset
 from meisho.describing import Describer
 from meisho.errors import InputError, MismatchError
 from meisho.extractors.base import EXTRACTORS
-from meisho.extractors.local_base import LOCAL_EXTRACTORS
 from meisho.local_describing import LocalDescriber
 from meisho.outputs import check_output_folder
 from meisho.run.checking import check_collection
@@ -29,19 +28,6 @@ from toy_features import Corners, MeanColor, read_local_features
 @pytest.fixture(autouse=True)
 def toys_by_name(monkeypatch):
     monkeypatch.setitem(EXTRACTORS, "mean_color", "toy_features:load_mean_color")
-    monkeypatch.setitem(LOCAL_EXTRACTORS, "corners", "toy_features:Corners")
-
-
-@pytest.fixture
-def describer():
-    return Describer(MeanColor(), num_workers=0)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    for seed in range(10):
-        paint(tmp_path / "photos" / f"{seed}.png", seed)
-    return tmp_path / "photos"
 
 
 @pytest.fixture

@@ -27,11 +27,6 @@ def toys_by_name(monkeypatch):
 
 
 @pytest.fixture
-def describer():
-    return Describer(MeanColor(), num_workers=0)
-
-
-@pytest.fixture
 def photos(tmp_path):
     """A folder of photos, some with odd names."""
     for seed, name in enumerate(("1.png", "2.png", "sub/3.png", "sub/deep/4.png", *ODD)):
