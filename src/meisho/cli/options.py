@@ -14,7 +14,6 @@ from meisho.cli.app import note
 from meisho.cli.checks import check_device, check_memory, parse_scales
 from meisho.errors import InputError
 from meisho.memory import parse_bytes
-from meisho.store.places import place_of
 
 if TYPE_CHECKING:  # a command imports what it needs when it is called
     from meisho.describing import Describer
@@ -38,7 +37,11 @@ def _complete_device(incomplete: str) -> list[str]:
 
 def as_collection(path: Path | None) -> Path | None:
     """Return the place of a collection, which may be s3://BUCKET/NAME."""
-    return place_of(path) if path is not None and is_in_bucket(path) else path
+    if path is None or not is_in_bucket(path):
+        return path
+    from meisho.store.places import place_of  # which imports NumPy: see meisho.cores
+
+    return place_of(path)
 
 
 Collection = Annotated[
