@@ -4,6 +4,8 @@ import io
 import os
 import signal
 from concurrent.futures import CancelledError, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import pytest
 from PIL import Image
 
 from meisho.decoding import GuardedDecoder
-from meisho.errors import ImageError
+from meisho.describing import describe_photo
+from meisho.errors import ImageError, MismatchError
+from meisho.extractors.base import load_extractor
 from meisho.images import (
     GuardedPhoto,
     Header,
@@ -24,6 +28,7 @@ from meisho.images import (
 from meisho.photos import Box, Photo
 
 OPTIONS = ImageOptions(max_side_px=64, multiple_px=8)
+MODEL = load_extractor("default", max_side_px=96).provenance
 
 
 @pytest.fixture
@@ -40,6 +45,10 @@ def photo(seed=0, size=(90, 60), format="PNG", box=None):
     return Photo(f"photo {seed}", Path(f"photo {seed}"), box, data.getvalue())
 
 
+def said(described):
+    return described.vector.tobytes(), described.size_px
+
+
 READS = {
     "image": (
         lambda decoder, photo: decoder.load(photo, OPTIONS).pixels.tobytes(),
@@ -50,6 +59,10 @@ READS = {
         lambda photo: make_thumbnail(photo, 32, 90),
     ),
     "header": (lambda decoder, photo: decoder.read_header(photo), read_header),
+    "descriptor": (
+        lambda decoder, photo: said(decoder.ask(describe_photo, photo, MODEL)),
+        lambda photo: said(describe_photo(photo, MODEL)),
+    ),
 }
 
 
@@ -86,6 +99,42 @@ def test_workers_that_were_killed_are_started_again(decoder):
         os.kill(worker._process.pid, signal.SIGKILL)
         worker._process.wait()
     assert decoder.read_header(photo(1)) == Header((90, 60), "PNG")
+
+
+def test_what_a_function_raises_is_raised_here(decoder):
+    with pytest.raises(MismatchError, match="the model is not what it was"):
+        decoder.ask(describe_photo, photo(1), replace(MODEL, weights_sha256="0" * 64))
+
+
+def count_starts(folder):
+    (folder / str(os.getpid())).touch()
+
+
+def test_each_worker_prepares_when_it_starts_and_when_it_starts_again(tmp_path):
+    decoder = GuardedDecoder(2, prepare=partial(count_starts, tmp_path))
+    try:
+        decoder.start()
+        first = {worker._process.pid for worker in decoder._crew.workers}
+        for worker in decoder._crew.workers:
+            assert worker.ask(read_header, photo(1))  # it answers once it is prepared
+            os.kill(worker._process.pid, signal.SIGKILL)
+            assert worker.ask(read_header, photo(1))
+        second = {worker._process.pid for worker in decoder._crew.workers}
+        assert {int(path.name) for path in tmp_path.iterdir()} == first | second
+    finally:
+        decoder.close()
+
+
+def refuse():
+    raise ImageError(Path("x"), "not today")
+
+
+def test_a_worker_that_cannot_prepare_answers_all_the_same():
+    decoder = GuardedDecoder(1, prepare=refuse)
+    try:
+        assert decoder.read_header(photo(1)) == Header((90, 60), "PNG")
+    finally:
+        decoder.close()
 
 
 def test_what_takes_too_much_memory_is_refused_before_it_is_decoded():

@@ -1,10 +1,10 @@
 """Decoding: many photos -> loaded images, in order, in this process or in worker processes.
 
-A worker is a bare Python process that imports only `meisho.images`. It starts in 0.1 s, never runs the
-caller's script again (so no `if __name__ == "__main__"` is needed), and ends when its standard input closes,
-even if this process is killed. One thread here waits for each worker, so we always know which photo it was
-decoding. If a worker dies (a decoder crash, the out-of-memory killer), that photo is tried once more, then
-reported as an error, and the run goes on.
+A worker is a bare Python process that imports only `meisho.images`, and what it is asked for. It starts in
+0.1 s, never runs the caller's script again (so no `if __name__ == "__main__"` is needed), and ends when its
+standard input closes, even if this process is killed. One thread here waits for each worker, so we always
+know which photo it was decoding. If a worker dies (a decoder crash, the out-of-memory killer), that photo is
+tried once more, then reported as an error, and the run goes on.
 
 Memory is bounded: a worker that is about to decode a large photo asks for as much as it will take, and waits
 until the others have given back enough (`meisho.memory`). A photo that takes more than all of it is named and
@@ -81,7 +81,7 @@ def load_images(
         num_workers = 0 if len(first) <= SMALL_JOB else min(count_cores(), MAX_WORKERS)
     if num_workers == 0:
         admit = partial(refuse_cost, most_bytes=budget.total_bytes)
-        return ((photo, _read(load_sized_image, photo, (options,), admit)) for photo in photos)
+        return ((photo, _load_here(photo, options, admit)) for photo in photos)
     return _load_in_workers(photos, _WorkerPool(num_workers, options, budget), max_waiting)
 
 
@@ -100,7 +100,8 @@ def check_num_workers(num_workers: int | None) -> None:
 def serve_photos() -> None:
     """Run as a worker: read limits, then requests, from standard input; reply to each with a value or error.
 
-    A request is a function that reads a photo, the photo, and further arguments of the function.
+    A request is a function that reads a photo, the photo, and further arguments of the function. Before the
+    first one comes what is to be prepared, a function that is called without waiting for requests.
     """
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
@@ -108,8 +109,11 @@ def serve_photos() -> None:
     requests = sys.stdin.buffer
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as replies:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keep a decoder's prints out of the replies
-        most_seconds, most_bytes = pickle.load(requests)
+        most_seconds, most_bytes, prepare = pickle.load(requests)
         _send(replies, "ready")
+        if prepare is not None:
+            with contextlib.suppress(MeishoError):  # who asks for it is told
+                prepare()
 
         def admit(path: Path, cost_bytes: int) -> None:
             refuse_cost(path, cost_bytes, most_bytes=most_bytes)
@@ -135,9 +139,16 @@ def _limit_time(seconds: float) -> None:
 
 def _read(
     read: Callable[..., T], photo: Photo, arguments: tuple[object, ...], admit: Admit
-) -> T | ImageError:
+) -> T | MeishoError:
     try:
         return read(photo, *arguments, admit=admit)
+    except MeishoError as error:
+        return error
+
+
+def _load_here(photo: Photo, options: ImageOptions, admit: Admit) -> LoadedImage | ImageError:
+    try:
+        return load_sized_image(photo, options, admit=admit)
     except ImageError as error:
         return error
 
@@ -170,8 +181,8 @@ _OUT_OF_TIME = getattr(signal, "SIGPROF", 0)
 class _Crew:
     """Worker processes, any of which may be asked, by as many threads as like; the rest of them wait."""
 
-    def __init__(self, num_workers: int, budget: MemoryBudget, most_seconds: float) -> None:
-        self.workers = [_Worker(budget, most_seconds) for _ in range(num_workers)]
+    def __init__(self, num_workers: int, begin: Callable[[], "_Worker"]) -> None:
+        self.workers = [begin() for _ in range(num_workers)]
         self.idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self.workers:
             self.idle.put(worker)
@@ -188,7 +199,7 @@ class _WorkerPool:
     """Worker processes, with one thread per process to talk to it."""
 
     def __init__(self, num_workers: int, options: ImageOptions, budget: MemoryBudget) -> None:
-        self._options, self._crew = options, _Crew(num_workers, budget, MOST_SECONDS)
+        self._options, self._crew = options, _Crew(num_workers, partial(_Worker, budget, MOST_SECONDS))
         self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="meisho-decoding")
 
     def __enter__(self) -> Self:
@@ -208,8 +219,10 @@ class _WorkerPool:
 class _Worker:
     """One worker process, started when first needed and restarted if it dies."""
 
-    def __init__(self, budget: MemoryBudget, most_seconds: float) -> None:
-        self._budget, self._most_seconds = budget, most_seconds
+    def __init__(
+        self, budget: MemoryBudget, most_seconds: float, prepare: Callable[[], object] | None = None
+    ) -> None:
+        self._budget, self._most_seconds, self._prepare = budget, most_seconds, prepare
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
         self._lock = threading.Lock()  # no process may start after `end`
@@ -222,6 +235,8 @@ class _Worker:
                 if isinstance(reply, int):  # what it will take
                     with self._budget.reserve(reply):
                         reply = _ask(process, "go")
+                if isinstance(reply, MeishoError) and not isinstance(reply, ImageError):
+                    raise reply
                 return cast(T | ImageError, reply)  # all that `serve_photos` sends
             except (OSError, EOFError, pickle.UnpicklingError):  # it died before or during its reply
                 status = self.close()
@@ -265,7 +280,7 @@ class _Worker:
             )
         _widen(self._process)
         try:
-            _ask(self._process, (self._most_seconds, self._budget.total_bytes))
+            _ask(self._process, (self._most_seconds, self._budget.total_bytes, self._prepare))
         except (OSError, EOFError, pickle.UnpicklingError) as error:
             if self._ended:
                 raise CancelledError from error
@@ -286,13 +301,20 @@ class GuardedDecoder:
         memory_bytes: What photos may take while they are decoded, all together. None: a quarter of the
             machine's memory.
         most_seconds: Processor time for one photo.
+        prepare: What each worker calls when it has started, so that the first photo need not wait for it; a
+            function that can be pickled.
     """
 
     def __init__(
-        self, num_workers: int, *, memory_bytes: int | None = None, most_seconds: float = MOST_SECONDS
+        self,
+        num_workers: int,
+        *,
+        memory_bytes: int | None = None,
+        most_seconds: float = MOST_SECONDS,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
         budget = MemoryBudget(memory_bytes or default_decoding_bytes())
-        self._crew = _Crew(num_workers, budget, most_seconds)
+        self._crew = _Crew(num_workers, partial(_Worker, budget, most_seconds, prepare))
 
     def load(self, photo: Photo, options: ImageOptions) -> LoadedImage:
         """Read one photo as `meisho.images.load_sized_image` does.
@@ -301,15 +323,33 @@ class GuardedDecoder:
             ImageError: It cannot be read, or ended two workers.
             CancelledError: The decoder was closed.
         """
-        return self._read(load_sized_image, photo, options)
+        return self.ask(load_sized_image, photo, options)
 
     def draw(self, photo: Photo, max_side_px: int, quality: int) -> bytes:
         """Return a JPEG of the upright photo, see `meisho.images.make_thumbnail`; raises as `load`."""
-        return self._read(make_thumbnail, photo, max_side_px, quality)
+        return self.ask(make_thumbnail, photo, max_side_px, quality)
 
     def read_header(self, photo: Photo) -> Header:
         """Return what the photo's header says, see `meisho.images.read_header`; raises as `load`."""
-        return self._read(read_header, photo)
+        return self.ask(read_header, photo)
+
+    def ask(self, read: Callable[..., T], photo: Photo, *arguments: object) -> T:
+        """Return what a function that can be pickled makes of a photo, in a worker.
+
+        Args:
+            read: Called with the photo, the arguments, and `admit`, see `meisho.memory`.
+            photo: The photo.
+            *arguments: Any that can be pickled.
+
+        Raises:
+            MeishoError: What the function raised.
+            ImageError: The photo cannot be read, or ended two workers.
+            CancelledError: The decoder was closed.
+        """
+        found = self._crew.ask(read, photo, *arguments)
+        if isinstance(found, ImageError):
+            raise found
+        return found
 
     def start(self) -> None:
         """Start the workers now, so that the first photos need not wait for it."""
@@ -324,12 +364,6 @@ class GuardedDecoder:
             self._crew.idle.get().close()
         for worker in self._crew.workers:
             self._crew.idle.put(worker)
-
-    def _read(self, read: Callable[..., T], photo: Photo, *arguments: object) -> T:
-        found = self._crew.ask(read, photo, *arguments)
-        if isinstance(found, ImageError):
-            raise found
-        return found
 
 
 def _ask(process: subprocess.Popen[bytes], value: object) -> object:

@@ -1,8 +1,10 @@
 """Describer: photos x extractor -> descriptors, streamed in batches of equal shape."""
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -11,7 +13,9 @@ from meisho.decoding import check_num_workers, load_images
 from meisho.descriptors import Descriptors, Provenance, check_unit_length
 from meisho.errors import ConfigError, ImageError, InputError
 from meisho.extractors.base import GlobalExtractor
-from meisho.images import LoadedImage, PhotoLike, as_photos
+from meisho.extractors.restoring import restore_extractor
+from meisho.images import LoadedImage, PhotoLike, as_photos, load_sized_image
+from meisho.memory import Admit, refuse_cost
 from meisho.photos import Photo
 from meisho.progress import DECODING, DESCRIBING, Progress, Stages, silent
 
@@ -47,6 +51,51 @@ class DescribedBatch:
                 f"a batch of {rows} photos needs vectors ({rows}, D) and sizes ({rows}, 2), "
                 f"got {self.vectors.shape} and {self.sizes_px.shape}"
             )
+
+
+@dataclass(frozen=True, eq=False)
+class DescribedPhoto:
+    """A photo that was described in a process of its own.
+
+    Attributes:
+        vector: (D,) float32.
+        size_px: Width and height of the whole upright photo, px.
+        decoding_seconds: How long it took to decode it.
+    """
+
+    vector: Float32Array
+    size_px: tuple[int, int]
+    decoding_seconds: float
+
+
+def describe_photo(photo: Photo, provenance: Provenance, *, admit: Admit = refuse_cost) -> DescribedPhoto:
+    """Describe one photo; `meisho.decoding.GuardedDecoder.ask` does it in a process that may die of it.
+
+    Args:
+        photo: The photo.
+        provenance: What makes the extractor, which computes on the CPU and is kept for the next photo.
+        admit: Called before the photo is decoded with what that takes, see `meisho.memory`.
+
+    Raises:
+        ImageError: The photo cannot be read.
+        MeishoError: The extractor cannot be had, or fails.
+    """
+    extractor = _keep_extractor(provenance)
+    start = time.perf_counter()
+    image = load_sized_image(photo, extractor.image_options, admit=admit)
+    seconds = time.perf_counter() - start
+    return DescribedPhoto(_describe([(photo, image)], extractor, []).vectors[0], image.size_px, seconds)
+
+
+def warm_up(provenances: Iterable[Provenance]) -> None:
+    """Load what `describe_photo` needs, and describe a small picture by it; raises as that does."""
+    for provenance in provenances:
+        _keep_extractor(provenance).extract(np.zeros((1, 64, 64, 3), np.uint8))
+
+
+@cache
+def _keep_extractor(provenance: Provenance) -> GlobalExtractor:
+    return restore_extractor(provenance, device="cpu")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """`meisho serve` in a process: it tells its address, stops when asked to, and comes back after a kill."""
 
+import io
 import os
 import signal
 import socket
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from meisho import Client
+from meisho import Client, Finder
+from meisho.client import ServiceError
 from meisho.describing import Describer
 from meisho.extractors.base import load_extractor
+from meisho.photos import Box, Photo
 from meisho.run.indexing import index_folder
 from meisho.service.server import listen
 from meisho.service.settings import Settings
@@ -78,6 +81,25 @@ def test_it_comes_back_after_a_kill(real):
         assert [a["id"] for a in after["answers"]] == [a["id"] for a in before["answers"]]
 
 
+@pytest.mark.parametrize("box", [None, "20,10,300,200"])
+def test_a_light_model_describes_where_photos_are_decoded(real, box):
+    data = io.BytesIO()
+    scene(2).save(data, "JPEG")
+    query = Photo("query", Path("query"), box and Box.parse(box), data.getvalue())
+    (expected,) = Finder.open(real).find(query, top=4)
+    with serving(real) as client, Client(str(client.base_url)) as asking:
+        found = asking.search(data.getvalue(), top=4, near=False, **({"box": box} if box else {}))
+        assert [(each["id"], each["score"]) for each in found["answers"]] == [
+            (each.id, round(each.score, 6)) for each in expected
+        ]
+        assert found["query"]["width_px"] == 320
+        assert min(found["timings_ms"][stage] for stage in ("decode", "describe")) > 0
+        (opened,) = client.service.collections.values()
+        assert opened.finder.describer.extractor._network is None  # nothing was described here
+        with pytest.raises(ServiceError, match="the photo: not a photo in a known format"):
+            asking.search(b"no photo")
+
+
 def test_its_decoders_end_with_it(real):
     with serving_process(real) as (process, client):
         assert json_of(client.get("/readyz"))
@@ -88,8 +110,6 @@ def test_its_decoders_end_with_it(real):
 
 
 def test_a_decoder_that_is_killed_is_started_again(asked):
-    import io
-
     data = io.BytesIO()
     scene(3).save(data, "PNG")
     with Client(str(asked.base_url)) as client:

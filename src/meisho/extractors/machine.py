@@ -5,9 +5,12 @@ import re
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meisho.errors import ConfigError, MissingDependencyError
-from meisho.extractors.base import GlobalExtractor
+
+if TYPE_CHECKING:  # commands check --device before NumPy may be imported: see meisho.cores
+    from meisho.extractors.base import GlobalExtractor
 
 BF16_HINT = (
     "this processor computes in bf16: in a new collection, --precision bf16 would describe about 1.7 times "
@@ -80,7 +83,7 @@ def why_slow_in_bf16(device: str = "auto", *, has_bf16: bool | None = None) -> s
     )
 
 
-def how_to_describe_faster(extractor: GlobalExtractor, *, has_bf16: bool | None = None) -> str:
+def how_to_describe_faster(extractor: "GlobalExtractor", *, has_bf16: bool | None = None) -> str:
     """Say what would describe photos in less time than an extractor does here.
 
     Args:

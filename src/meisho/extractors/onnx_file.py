@@ -58,12 +58,15 @@ class OnnxFile:
         provenance: Model, options and digest of the weights.
         image_options: How photos must be loaded.
         whitening: What comes after the network and is not inside, or None.
+        is_light: True, see `extractors.restoring.is_light`.
 
     Raises:
         WeightsError: There is no such file, or another program wrote it.
         ConfigError: An option is not known, or says something else than the file.
         MismatchError: The whitening was fitted on other descriptors.
     """
+
+    is_light = True
 
     def __init__(self, path: Path, name: str = "", given: dict[str, Any] | None = None) -> None:
         if not is_there(path):

@@ -42,12 +42,15 @@ class OnnxGeM:
         provenance: Model, options and digest of the weights.
         image_options: How photos must be loaded.
         whitening: What comes after the network, or None.
+        is_light: True, see `extractors.restoring.is_light`.
 
     Raises:
         MissingDependencyError: The package with the weights is not installed.
         WeightsError: They do not fit.
         MismatchError: The whitening was fitted on other descriptors.
     """
+
+    is_light = True
 
     def __init__(self, name: str, options: TimmGeMOptions) -> None:
         facts: dict[str, Any] = dict(read_json(GRAPHS / f"{name}.json", error=WeightsError).values)

@@ -45,6 +45,11 @@ def restore_local_extractor(provenance: Provenance, *, device: str = "auto") -> 
     return extractor
 
 
+def is_light(extractor: GlobalExtractor) -> bool:
+    """Return whether each of several processes may load an extractor for itself: a few MB, without torch."""
+    return getattr(extractor, "is_light", False)
+
+
 def _refuse_another(then: Provenance, now: Provenance, what: str) -> None:
     if differences := then.differences(now):
         raise MismatchError(f"{what} is not what it was (then / now): {'; '.join(differences)}")

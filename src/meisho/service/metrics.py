@@ -44,6 +44,11 @@ class Stopwatch:
             if self._within:
                 self._within[-1] += seconds
 
+    def move(self, stage: str, seconds: float) -> None:
+        """Count so much of the time of the stage that runs for another one: another process measured it."""
+        self.add(stage, seconds)
+        self._within[-1] += seconds
+
     def milliseconds(self) -> dict[str, float]:
         """Return the times in ms, of the stages that an answer tells of."""
         return {stage: round(1000 * self.seconds.get(stage, 0.0), 2) for stage in STAGES[:5]}
@@ -61,6 +66,12 @@ def timed(name: str) -> Iterator[None]:
         return
     with watch.at(name):
         yield
+
+
+def count_within(name: str, seconds: float) -> None:
+    """Count time that another process measured for a stage, inside `timed`, which counts the rest."""
+    if (watch := _running.get()) is not None:
+        watch.move(name, seconds)
 
 
 def times_so_far() -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Queries: photos that were uploaded to be asked with; in memory only, and what was used longest ago goes.
 
-They are decoded in processes that may die of it. What was computed of one is remembered by its content.
+They are decoded in processes that may die of it, and described there too where the model is light: threads
+of one process would wait for each other. What was computed of a photo is remembered by its content.
 """
 
 import hashlib
@@ -13,15 +14,16 @@ import numpy as np
 
 from meisho.arrays import Float32Array
 from meisho.decoding import GuardedDecoder
-from meisho.describing import Describer
-from meisho.descriptors import Descriptors
+from meisho.describing import Describer, describe_photo
+from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import ImageError
+from meisho.extractors.restoring import is_light
 from meisho.images import GuardedPhoto, Header, ImageOptions, LoadedImage, PhotoLike, as_photos
 from meisho.memory import default_decoding_bytes
 from meisho.photos import Box, Photo
 from meisho.progress import Progress, silent
 from meisho.recent import Recent
-from meisho.service.metrics import timed
+from meisho.service.metrics import count_within, timed
 from meisho.service.problems import RefusedError
 from meisho.service.settings import Settings
 from meisho.service.turns import lent
@@ -135,6 +137,19 @@ class QueryPhotos:
         """
         return self._sizes.get(upload.query) or self.header(upload).size_px
 
+    def describe(self, photo: GuardedPhoto, provenance: Provenance) -> Float32Array:
+        """Describe a photo in the process that decodes it: (D,) float32.
+
+        Raises:
+            ImageError: It cannot be read.
+        """
+        sent = Photo(photo.id, photo.path, photo.box, photo.content)
+        with timed("describe"):
+            found = self._decoder.ask(describe_photo, sent, provenance)
+            count_within("decode", found.decoding_seconds)
+        self._sizes.put(photo.content_name, found.size_px)
+        return found.vector
+
     def _load(self, upload: Upload, photo: Photo, options: ImageOptions) -> LoadedImage:
         return self._decode(upload.query, replace(upload.photo, box=photo.box), options)
 
@@ -161,18 +176,23 @@ class RememberingDescriber(Describer):
     """A describer that describes a query photo once, however often it is asked with.
 
     Attributes:
+        describe_one: Describes a query photo elsewhere, see `QueryPhotos.describe`; None: here.
         known: Descriptors of query photos, by content and box.
     """
 
+    describe_one: Callable[[GuardedPhoto, Provenance], Float32Array] | None = None
     known: Recent[_VectorKey, Float32Array] = field(
         default_factory=lambda: Recent[_VectorKey, Float32Array](_VECTORS_BYTES, lambda vector: vector.nbytes)
     )
 
     @classmethod
-    def of(cls, describer: Describer) -> "RememberingDescriber":
+    def of(cls, describer: Describer, queries: QueryPhotos) -> "RememberingDescriber":
         """Return one that describes as another does, and looks once how much memory there is."""
         memory_bytes = describer.memory_bytes or default_decoding_bytes()
-        return cls(describer.extractor, describer.batch_size, describer.num_workers, memory_bytes)
+        describe_one = queries.describe if is_light(describer.extractor) else None
+        return cls(
+            describer.extractor, describer.batch_size, describer.num_workers, memory_bytes, describe_one
+        )
 
     def describe(
         self,
@@ -184,13 +204,22 @@ class RememberingDescriber(Describer):
     ) -> Descriptors:
         """Describe photos, but for those that were described before; see `Describer.describe`."""
         photos = as_photos(photos)
-        names = [(each.content_name, each.box) for each in photos if isinstance(each, GuardedPhoto)]
-        found = [vector for name in names if (vector := self.known.get(name)) is not None]
+        queries = [photo for photo in photos if isinstance(photo, GuardedPhoto)]
+        found = [vector for query in queries if (vector := self._find(query)) is not None]
         if photos and len(found) == len(photos):
             return Descriptors(tuple(photo.id for photo in photos), np.stack(found), self.provenance)
         with timed("describe"):
             described = super().describe(photos, progress=progress, stage=stage, on_error=on_error)
-        if len(names) == len(described):
-            for name, vector in zip(names, described.vectors, strict=True):
-                self.known.put(name, vector)
+        if len(queries) == len(described):
+            for query, vector in zip(queries, described.vectors, strict=True):
+                self.known.put((query.content_name, query.box), vector)
         return described
+
+    def _find(self, query: GuardedPhoto) -> Float32Array | None:
+        """Return the descriptor of a query photo where it is known, or described elsewhere."""
+        name = query.content_name, query.box
+        vector = self.known.get(name)
+        if vector is None and self.describe_one is not None:
+            vector = self.describe_one(query, self.provenance)
+            self.known.put(name, vector)
+        return vector

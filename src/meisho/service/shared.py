@@ -1,12 +1,15 @@
 """Shared: what all routes of a service stand on, made once."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from meisho.cores import count_cores
 from meisho.decoding import GuardedDecoder
+from meisho.describing import warm_up
+from meisho.extractors.restoring import is_light
 from meisho.service.bodies import Reading
 from meisho.service.cursors import Cursors
 from meisho.service.desk import Desks
@@ -74,21 +77,27 @@ class Service:
         """
         gatekeeper, remote, metrics = Gatekeeper(settings), Remote(settings), Metrics()
         num_threads = settings.num_threads or count_cores()
-        at_once = settings.num_threads or num_threads + 1  # one of them waits for Python's lock
+        at_once = settings.num_threads or num_threads + 2  # some wait for a decoder, or for Python's lock
         collections = OpenedCollections.open(settings)
-        for opened in collections.values():
-            opened.finder.describer = RememberingDescriber.of(opened.finder.describer)
-            opened.finder.searcher_of = TogetherIndex
+        finders = [opened.finder for opened in collections.values()]
+        light = {each.describer.provenance for each in finders if is_light(each.describer.extractor)}
         decoder = GuardedDecoder(
-            num_threads + 1, memory_bytes=settings.decoding_bytes, most_seconds=settings.decoding_seconds
+            num_threads + 1,
+            memory_bytes=settings.decoding_bytes,
+            most_seconds=settings.decoding_seconds,
+            prepare=partial(warm_up, tuple(light)),
         )
         decoder.start()
+        queries = QueryPhotos(settings, decoder)
+        for finder in finders:
+            finder.describer = RememberingDescriber.of(finder.describer, queries)
+            finder.searcher_of = TogetherIndex
         return cls(
             settings,
             gatekeeper,
             collections,
             decoder,
-            QueryPhotos(settings, decoder),
+            queries,
             Pictures(settings.drawn_bytes, decoder),
             metrics,
             Work(at_once, settings.most_waiting, metrics, name="answering", takes_turns=True),
