@@ -110,17 +110,19 @@ def count_starts(folder):
     (folder / str(os.getpid())).touch()
 
 
-def test_each_worker_prepares_when_it_starts_and_when_it_starts_again(tmp_path):
-    decoder = GuardedDecoder(2, prepare=partial(count_starts, tmp_path))
+def own_process(photo, *, admit):
+    return os.getpid()
+
+
+def test_the_worker_that_is_asked_first_prepares_when_it_starts_and_when_it_starts_again(tmp_path):
+    decoder = GuardedDecoder(3, prepare=partial(count_starts, tmp_path))
     try:
         decoder.start()
-        first = {worker._process.pid for worker in decoder._crew.workers}
-        for worker in decoder._crew.workers:
-            assert worker.ask(read_header, photo(1))  # it answers once it is prepared
-            os.kill(worker._process.pid, signal.SIGKILL)
-            assert worker.ask(read_header, photo(1))
-        second = {worker._process.pid for worker in decoder._crew.workers}
-        assert {int(path.name) for path in tmp_path.iterdir()} == first | second
+        asked = [decoder.ask(own_process, photo(1)) for _ in range(3)]
+        os.kill(asked[0], signal.SIGKILL)
+        asked += [decoder.ask(own_process, photo(1)) for _ in range(3)]
+        assert [len(set(each)) for each in (asked[:3], asked[3:], asked)] == [1, 1, 2]
+        assert {int(path.name) for path in tmp_path.iterdir()} == set(asked)
     finally:
         decoder.close()
 

@@ -21,10 +21,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import IO, Self, TypeVar, cast
 
 from meisho.cores import count_cores
@@ -97,6 +98,13 @@ def check_num_workers(num_workers: int | None) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Cost:
+    """What a worker is about to take, for which it waits."""
+
+    num_bytes: int
+
+
 def serve_photos() -> None:
     """Run as a worker: read limits, then requests, from standard input; reply to each with a value or error.
 
@@ -118,7 +126,7 @@ def serve_photos() -> None:
         def admit(path: Path, cost_bytes: int) -> None:
             refuse_cost(path, cost_bytes, most_bytes=most_bytes)
             if cost_bytes > SMALL_BYTES:
-                _send(replies, cost_bytes)
+                _send(replies, _Cost(cost_bytes))
                 pickle.load(requests)  # comes once there is room
 
         while True:
@@ -179,12 +187,15 @@ _OUT_OF_TIME = getattr(signal, "SIGPROF", 0)
 
 
 class _Crew:
-    """Worker processes, any of which may be asked, by as many threads as like; the rest of them wait."""
+    """Worker processes, any of which may be asked, by as many threads as like; the rest of them wait.
 
-    def __init__(self, num_workers: int, begin: Callable[[], "_Worker"]) -> None:
-        self.workers = [begin() for _ in range(num_workers)]
-        self.idle: SimpleQueue[_Worker] = SimpleQueue()
-        for worker in self.workers:
+    Who was busy last is asked next, so that no more of them load what they need than are needed at once.
+    """
+
+    def __init__(self, workers: Iterable["_Worker"]) -> None:
+        self.workers = list(workers)
+        self.idle: LifoQueue[_Worker] = LifoQueue()
+        for worker in reversed(self.workers):
             self.idle.put(worker)
 
     def ask(self, read: Callable[..., T], photo: Photo, *arguments: object) -> T | ImageError:
@@ -199,7 +210,8 @@ class _WorkerPool:
     """Worker processes, with one thread per process to talk to it."""
 
     def __init__(self, num_workers: int, options: ImageOptions, budget: MemoryBudget) -> None:
-        self._options, self._crew = options, _Crew(num_workers, partial(_Worker, budget, MOST_SECONDS))
+        self._options = options
+        self._crew = _Crew(_Worker(budget, MOST_SECONDS) for _ in range(num_workers))
         self._threads = ThreadPoolExecutor(num_workers, thread_name_prefix="meisho-decoding")
 
     def __enter__(self) -> Self:
@@ -232,8 +244,8 @@ class _Worker:
             process = self._process or self._start()
             try:
                 reply = _ask(process, (read, photo, arguments))
-                if isinstance(reply, int):  # what it will take
-                    with self._budget.reserve(reply):
+                if isinstance(reply, _Cost):
+                    with self._budget.reserve(reply.num_bytes):
                         reply = _ask(process, "go")
                 if isinstance(reply, MeishoError) and not isinstance(reply, ImageError):
                     raise reply
@@ -301,8 +313,8 @@ class GuardedDecoder:
         memory_bytes: What photos may take while they are decoded, all together. None: a quarter of the
             machine's memory.
         most_seconds: Processor time for one photo.
-        prepare: What each worker calls when it has started, so that the first photo need not wait for it; a
-            function that can be pickled.
+        prepare: What the worker that is asked first calls when it has started, so that a lone photo need not
+            wait for it; a function that can be pickled.
     """
 
     def __init__(
@@ -314,7 +326,8 @@ class GuardedDecoder:
         prepare: Callable[[], object] | None = None,
     ) -> None:
         budget = MemoryBudget(memory_bytes or default_decoding_bytes())
-        self._crew = _Crew(num_workers, partial(_Worker, budget, most_seconds, prepare))
+        first = _Worker(budget, most_seconds, prepare)
+        self._crew = _Crew([first, *(_Worker(budget, most_seconds) for _ in range(num_workers - 1))])
 
     def load(self, photo: Photo, options: ImageOptions) -> LoadedImage:
         """Read one photo as `meisho.images.load_sized_image` does.
