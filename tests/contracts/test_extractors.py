@@ -27,6 +27,10 @@ def make_drawn(_folder):
     return load_extractor("drawn")
 
 
+def make_small(_folder):
+    return load_extractor("small")
+
+
 def make_timm(_folder):
     return load_extractor("timm:test_vit", weights="none:0", scales=(1.0, 0.5))
 
@@ -71,6 +75,7 @@ def make_published(folder):
 EXAMPLES = {
     "default": make_default,
     "drawn": make_drawn,
+    "small": make_small,
     "timm": make_timm,
     "onnx": make_onnx,
     "checkpoint": make_checkpoint,

