@@ -43,7 +43,7 @@ def load_drawn(rest: str = "", *, device: str = "auto", **options: object) -> Gl
 
 
 def load_small(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
-    """Load the small model: EfficientNet-Lite0 at 224 px with weights of this package, taught in the same way.
+    """Load the small model: EfficientNet-Lite0 at 224 px, with weights of this package, taught likewise.
 
     Raises:
         InputError: Something follows the colon.
