@@ -84,6 +84,7 @@ MAY_IMPORT = {
     "images": {
         "errors",
         "arrays",
+        "buckets",
         "photos",
         "memory",
         "colours",
