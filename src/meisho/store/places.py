@@ -11,6 +11,7 @@ from pathlib import Path
 
 from meisho.buckets import BucketPath, endpoint, is_in_bucket
 from meisho.errors import InputError
+from meisho.schemes import refuse_other_schemes
 from meisho.store.commits import COMMITS_FILE
 from meisho.store.damage import DAMAGE_FILE
 from meisho.store.metadata import COPY_FILE, METADATA_FILE, UPLOADS_FOLDER
@@ -43,11 +44,12 @@ def place_of(path: str | Path) -> Path:
     """Return where a collection is: an absolute path, or a `BucketCollection` for "s3://BUCKET/NAME".
 
     Raises:
-        InputError: It begins as a place in a bucket does, and is none.
+        InputError: It begins as a place in a bucket does, and is none, or as one of another kind of store.
     """
     if isinstance(path, BucketCollection):
         return path
     if not is_in_bucket(path):
+        refuse_other_schemes(path)
         return Path(path).absolute()
     place = BucketCollection.parse(path)
     if odd := sorted({*"%?#"} & {*place.key}):
