@@ -2,6 +2,9 @@
 
 import io
 import shutil
+import signal
+import sys
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -20,8 +23,9 @@ from meisho.service.uploads import Uploads
 from meisho.store.collection import Collection
 from meisho.store.metadata import UPLOADS_FOLDER
 from meisho.store.places import place_of
+from processes import started
 from service.servers import ADMIN, bearer, json_of, scene, serving, write_tokens
-from service.test_uploads import BROKEN
+from service.test_uploads import BROKEN, PUTTER
 from toy_features import MeanColor
 
 NAME = "trip/塔 #1 50%.png"
@@ -145,6 +149,21 @@ def test_another_machine_sees_it_and_keeps_it(uploads, place, root, describer, t
     assert index_folder(root, place, describer).described == 1
     BucketPath.parse(put.id).unlink()
     assert index_folder(root, place, describer).removed == 1
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_is_there_after_a_kill(place):
+    acknowledged = []
+    for first in range(0, 3000, 1000):
+        command = [sys.executable, "-c", PUTTER, place, "False", str(first)]
+        with started(command, stdout=-1, text=True, cwd=Path(__file__).parent.parent) as process:
+            acknowledged += [process.stdout.readline().strip() for _ in range(3)]
+            process.send_signal(signal.SIGKILL)
+            acknowledged += [line for line in process.stdout.read().split("\n")[:-1] if line]
+        lose_cache(place)
+        finder = Finder.open(place, extractor=MeanColor())
+        assert {*acknowledged} <= {*finder.row_of} and len(acknowledged) == len({*acknowledged})
+        assert {f"{place}/{UPLOADS_FOLDER}/{name}" for name in objects(place)} >= {*acknowledged}
 
 
 def test_a_photo_comes_back_and_is_removed_by_its_id(uploads, place):
