@@ -131,9 +131,34 @@ def test_a_photo_of_the_photo_folder_is_not_touched(uploads, root):
             uploads.remove(photo_id, delete_file=True, confirm=photo_id)
     with pytest.raises(RefusedError, match="a folder that is not written to"):
         uploads.put("0.png", picture(9), replace=True)
+    out = f"{uploads._finder.path}/{UPLOADS_FOLDER}/../collection.json"
     with pytest.raises(InputError, match="is no place in a bucket"):
-        uploads.remove("s3://tests/a/../b.png", delete_file=True, confirm="s3://tests/a/../b.png")
+        uploads.remove(out, delete_file=True, confirm=out)
     assert (root / "0.png").read_bytes() == picture(0) and len(uploads._finder) == 3
+
+
+def test_removing_what_never_was_is_no_error(uploads):
+    names = (
+        "never/was.png",
+        "a" * 3000,
+        "a/" * 3000,
+        "a\0b.png",
+        "../x",
+        "a//b",
+        "s3://other/x.png",
+        "%",
+        "",
+    )
+    for name in names:
+        removed = uploads.remove(name)
+        assert (removed.removed, removed.file_deleted, removed.file_stays) == (False, False, False), name
+
+
+def test_no_store_is_asked_for_what_a_client_names(collection, monkeypatch):
+    """Of a collection on a disk, nor is obstore needed."""
+    finder = Finder.open(collection, extractor=MeanColor())
+    monkeypatch.setattr(BucketPath, "_asked", None)
+    assert Uploads(finder, Gate(finder.path)).remove("s3://other/x.png").file_stays is False
 
 
 def test_another_machine_sees_it_and_keeps_it(uploads, place, root, describer, tmp_path, monkeypatch):

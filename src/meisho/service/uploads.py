@@ -290,9 +290,12 @@ class Uploads:
         return printable_id(place_below(path, self._finder.photo_root))
 
     def _file_of(self, photo_id: str) -> Path:
-        row = self._finder.row_of.get(photo_id)
-        file = photo_id if row is None else self._finder.snapshot.files[row]
-        return place_at(self._finder.photo_root, file)
+        """Return the file of a photo; of an id that the collection does not hold, where it would lie."""
+        row, root = self._finder.row_of.get(photo_id), self._finder.photo_root
+        if row is not None:
+            return place_at(root, self._finder.snapshot.files[row])
+        is_upload = isinstance(self._own, BucketPath) and photo_id.startswith(f"{self._own}/")
+        return place_at(root, photo_id) if is_upload else root / photo_id  # no other store is asked
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The page over a collection that a real Milvus server searches: what it shows is what it shows without it.
 
-`MEISHO_TEST_ENGINE="milvus:URI?index=FLAT&timeout=60" pytest tests/service/browser` runs every module so,
-over a server that runs already.
+`MEISHO_TEST_ENGINE="milvus:URI?index=FLAT" pytest tests/service/browser` runs every module so, over a server
+that runs already.
 """
 
 import os
