@@ -10,6 +10,7 @@ Both collections hold the same descriptors: the photos are described once, befor
 - nothing to do: the same command once more.
 - cold: a new process opens the collection and asks; in the store also with an empty cache, as elsewhere.
 - warm: a `Finder` that is open follows the writer, and asks.
+- upload: a service takes ten photos, one after the other, and acknowledges each.
 - from the store: the photos themselves are read from it, hashed and decoded, against the disk.
 
 Prints the median of the rounds, wall seconds.
@@ -40,6 +41,8 @@ from meisho.photo_folder import find_photos
 from meisho.photos import content_sha256
 from meisho.run.finding import Finder
 from meisho.run.indexing import index_folder
+from meisho.service.gate import Gate
+from meisho.service.uploads import Uploads
 from meisho.store.places import place_of
 
 TESTS = Path(__file__).parent.parent / "tests"
@@ -117,6 +120,8 @@ def measure(photos: Path, query: Path, folder: Path, rounds: int) -> None:
             note(costs, f"follow a writer that did nothing, {where}", lambda f=finder: f.follow())
             note(costs, f"ask, {where}", lambda f=finder: f.find(query))
             answers.add((found := finder.find(query)[0][0]).id + f" {found.score:.6f}")
+            uploads = Uploads(finder, Gate(finder.path))
+            note(costs, f"upload 10 photos, {where}", lambda u=uploads: upload(u, query))
     print(f"first answers: {answers}")
     copy_photos(photos, f"s3://bench/{name}/photos")
     for _ in range(rounds):
@@ -131,6 +136,12 @@ def measure(photos: Path, query: Path, folder: Path, rounds: int) -> None:
     for what, seconds in costs.items():
         print(f"{what:48} {median(seconds):8.3f} s   ({min(seconds):.3f} to {max(seconds):.3f})")
     remove_tree(as_place(f"s3://bench/{name}"))
+
+
+def upload(uploads: Uploads, query: Path) -> None:
+    """Put a photo into a collection ten times, its bytes a little different each time."""
+    for number in range(10):
+        uploads.put(f"{number}.jpg", query.read_bytes() + bytes([number]))
 
 
 def note(costs: dict[str, list[float]], what: str, step: Callable[[], object]) -> None:

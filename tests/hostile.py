@@ -35,7 +35,7 @@ junk.toml junk.csv junk.pth junk.safetensors junk.onnx junk.html junk.whl junk.d
 pipe.jpg /dev/null /dev/zero /dev/full . .. a.jpg/x c/collection.json link.jpg -leading
 --leading.jpg recipe.toml out out.html out.png out.jpg out.safetensors out.onnx out.csv locked
 locked.jpg broken run split.csv labelled/0/0.jpg manifest.json report bundle
-s3:// s3://b/../c s3://b//c
+s3:// s3://b/../c s3://b//c gs://b/c
 """
 TEXTS = [
     *_WORDS.split(),

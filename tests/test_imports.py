@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "meisho"
 NOUNS = {
     "errors",
     "buckets",
+    "schemes",
     "documents",
     "array_files",
     "tables",
@@ -52,6 +53,7 @@ MAY_IMPORT = {
     "errors": {"texts"},
     "texts": set(),
     "buckets": {"errors", "texts"},
+    "schemes": {"errors", "texts"},
     "cores": set(),
     "arrays": set(),
     "files": {"buckets"},
@@ -84,6 +86,7 @@ MAY_IMPORT = {
     "images": {
         "errors",
         "arrays",
+        "buckets",
         "photos",
         "memory",
         "colours",
@@ -94,7 +97,7 @@ MAY_IMPORT = {
         "orientations",
     },
     "marks": {"errors", "files"},
-    "outputs": {"errors", "files", "marks", "buckets"},
+    "outputs": {"errors", "files", "marks", "buckets", "schemes"},
     "capture": {"errors", "photos", "image_files"},
     "layers": {"errors", "tables"},
     "datasets": NOUNS,

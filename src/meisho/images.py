@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from meisho.arrays import UInt8Array, read_only
+from meisho.buckets import BucketPath, as_place
 from meisho.colours import drop_empty_alpha, to_resizable, to_rgb
 from meisho.errors import ConfigError, ImageError, InputError
 from meisho.image_files import find_orientation, open_photo, plain_errors, upright_size
@@ -144,8 +145,9 @@ def as_photos(sources: PhotoLike | Iterable[PhotoLike]) -> tuple[Photo, ...]:
 def _as_photo(source: PhotoLike, name: str) -> Photo:
     if isinstance(source, Photo):
         return source
-    if isinstance(source, str | Path):
-        return Photo(str(source), Path(source))
+    if isinstance(source, str | Path | BucketPath):
+        place = as_place(source)
+        return Photo(str(place if isinstance(place, BucketPath) else source), place)
     if isinstance(source, Image.Image):
         with plain_errors(Path(name)):
             source = drop_empty_alpha(ImageOps.exif_transpose(source))

@@ -17,6 +17,7 @@ from meisho.buckets import is_in_bucket
 from meisho.errors import InputError, explain_os_error
 from meisho.files import read_ends
 from meisho.marks import MARK, PICTURE_SUFFIXES
+from meisho.schemes import refuse_other_schemes
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def check_output_folder(to: Path) -> None:
     Raises:
         InputError: It cannot; the message says why.
     """
+    refuse_other_schemes(to)
     if is_in_bucket(to):
         raise InputError(f"{to}: lies in a bucket, where only collections are written; name a folder")
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meisho.arrays import UInt8Array
-from meisho.buckets import BucketPath, as_place
+from meisho.buckets import SCHEME, BucketPath, as_place
 from meisho.documents import parse_numbers
 from meisho.errors import ConfigError, ImageError, explain_os_error
 
@@ -138,6 +138,20 @@ def place_below(path: Path, folder: Path) -> Path:
     if isinstance(path, BucketPath) != isinstance(folder, BucketPath):
         return path
     return path.relative_to(folder) if path.is_relative_to(folder) else path
+
+
+def place_at(folder: Path, file: str) -> Path:
+    """Return the file that stands in a record: below the photo folder, or where it lies; see `place_below`.
+
+    Raises:
+        InputError: It begins as a place in a bucket does, and is none.
+    """
+    return BucketPath.parse(file) if file.startswith(SCHEME) else folder / file
+
+
+def is_whole_place(file: str) -> bool:
+    """Whether what stands in a record is the whole place of a file that lies outside the photo folder."""
+    return os.path.isabs(file) or file.startswith(SCHEME)  # noqa: PTH117  # a Path takes ten times as long
 
 
 @contextmanager

@@ -9,7 +9,16 @@ from meisho.buckets import BucketPath, as_place
 from meisho.errors import explain_os_error
 from meisho.marks import is_our_drawing
 from meisho.photo_folder import PhotoFolder
-from meisho.photos import Box, Photo, content_sha256, place_below, printable_id, why_not_a_file
+from meisho.photos import (
+    Box,
+    Photo,
+    content_sha256,
+    is_whole_place,
+    place_at,
+    place_below,
+    printable_id,
+    why_not_a_file,
+)
 from meisho.store.metadata import UPLOADS_FOLDER
 from meisho.store.records import PhotoRecord
 
@@ -74,7 +83,8 @@ def plan_update(
     found = {photo.id for photo in folder.photos}
     missing = [r for r in records if r.id not in found and not folder.is_unseen(r.id)]
     asked = [] if only else missing
-    why = {r.id: why_not_sure(folder.root / r.file, by_hand=is_added_by_hand(r) and not prune) for r in asked}
+    places = {r.id: place_at(folder.root, r.file) for r in asked}
+    why = {r.id: why_not_sure(places[r.id], by_hand=is_added_by_hand(r) and not prune) for r in asked}
     unseen = {photo_id: _with_advice(reason) for photo_id, reason in why.items() if reason}
     added = find_added(asked)
     photos = (*folder.photos, *added)
@@ -158,13 +168,12 @@ def plan_local_update(
 
 def is_added_by_hand(record: PhotoRecord) -> bool:
     """Say whether a photo lies outside the photo folder and is known by its whole path: see `add_photos`."""
-    is_absolute = os.path.isabs(record.file)  # noqa: PTH117  # of every record; a Path takes ten times as long
-    return is_absolute and record.id == printable_id(Path(record.file))
+    return is_whole_place(record.file) and record.id == printable_id(as_place(record.file))
 
 
 def find_added(records: Sequence[PhotoRecord]) -> tuple[Photo, ...]:
     """Return the photos that were added by hand and whose files are there."""
-    added = (Photo(record.id, Path(record.file)) for record in records if is_added_by_hand(record))
+    added = (Photo(record.id, as_place(record.file)) for record in records if is_added_by_hand(record))
     return tuple(photo for photo in added if why_not_a_file(photo.path) is None)
 
 
@@ -176,10 +185,15 @@ def with_uploads(folder: PhotoFolder, records: Sequence[PhotoRecord], collection
         records: What is recorded.
         collection: The collection's directory.
     """
-    start = os.path.join(place_below(collection / UPLOADS_FOLDER, folder.root), "")  # noqa: PTH118
+    own = collection / UPLOADS_FOLDER
+    below = place_below(own, folder.root)
+    start = f"{below}/" if isinstance(below, BucketPath) else os.path.join(below, "")  # noqa: PTH118
     found = {photo.id for photo in folder.photos}
-    uploaded = (r for r in records if r.file.startswith(start) and r.id not in found)
-    photos = [Photo(record.id, folder.root / record.file) for record in uploaded]
+    uploaded = [r for r in records if r.file.startswith(start) and r.id not in found]
+    photos = [Photo(record.id, place_at(folder.root, record.file)) for record in uploaded]
+    if photos and isinstance(own, BucketPath):  # one listing, instead of a question for each
+        listed: dict[Path, Path] = {each: each for each in own.walk()}
+        photos = [replace(photo, path=listed[photo.path]) for photo in photos if photo.path in listed]
     there = [photo for photo in photos if why_not_a_file(photo.path) is None]
     return replace(folder, photos=(*folder.photos, *there)) if there else folder
 

@@ -1,5 +1,6 @@
 """One suite for every engine, and for the template in the docstring of base.py."""
 
+import shutil
 import textwrap
 import threading
 
@@ -12,6 +13,7 @@ from meisho.engines.base import ENGINES, PhotoVectors, open_engine
 from meisho.errors import ConfigError, OutOfStepError, UnreachableError
 from meisho.index.exact import ExactIndex
 from meisho.index.live import LiveIndex
+from meisho.sealed import read_sealed, write_sealed
 from milvus_servers import milvus_server
 from processes import wait_until
 
@@ -274,6 +276,52 @@ def test_a_stale_one_is_filled_anew_and_its_readers_go_on(name, milvus, make_eng
     milvus.refresh(tmp_path, take(slice(900, 1600), 3))
     with pytest.raises(OutOfStepError):
         search(old, first)
+
+
+def test_a_copy_leaves_the_table_of_its_original_alone(name, milvus, tmp_path, caplog):
+    here, copy, photos = tmp_path / "here", tmp_path / "copy", take(slice(0, 500))
+    original = milvus.refresh(here, photos)
+    shutil.copytree(here, copy)
+    assert_good(name, search(milvus.load(copy), photos), photos)  # it asks the table of the original
+    assert not caplog.records
+    milvus.forget(copy)
+    assert "was copied or moved here" in caplog.text and str(here) in caplog.text
+    assert_good(name, search(milvus.load(here), photos), photos)
+
+    shutil.copytree(here, copy, dirs_exist_ok=True)
+    more = take(slice(300, 1000), 2)  # stale, so that it is filled anew
+    own = milvus.refresh(copy, more)
+    assert own.table.name != original.table.name
+    assert (original.table.count(), own.record.before) == (500, "")
+    assert_good(name, search(own, more), more)
+    caplog.clear()
+    milvus.refresh(copy, take(slice(800, 1300), 3))
+    assert milvus.refresh(here, photos).table.name == original.table.name
+    milvus.forget(copy)
+    assert not caplog.records
+    assert_good(name, search(milvus.load(here), photos), photos)
+
+
+@pytest.mark.parametrize("how", ["put back in its place", "moved", "from another machine"])
+def test_who_cannot_be_told_from_a_copy_gets_a_table_of_its_own(make_engine, lite_file, tmp_path, how):
+    engine, photos, here = (
+        open_engine(f"milvus:{lite_file}?index=FLAT"),
+        take(slice(0, 50)),
+        tmp_path / "here",
+    )
+    old, to = engine.refresh(here, photos).table, here
+    if how == "moved":
+        to = here.rename(tmp_path / "there")
+    elif how == "put back in its place":
+        here.rename(tmp_path / "backup")
+        shutil.copytree(tmp_path / "backup", here)
+    else:
+        record = here / "engine" / "engine.json"
+        values = read_sealed(record)
+        write_sealed(record, values | {"owner": f"0123456789ab {values['owner'].partition(' ')[2]}"})
+    new = engine.refresh(to, photos)
+    assert new.table.name != old.name and old.count() == 50
+    assert engine.refresh(to, photos).table.name == new.table.name
 
 
 def test_what_is_forgotten_is_gone(milvus, tmp_path):

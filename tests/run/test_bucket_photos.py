@@ -5,7 +5,7 @@ import pytest
 
 from meisho.buckets import BucketPath
 from meisho.describing import Describer
-from meisho.errors import ImageError, InputError
+from meisho.errors import ImageError
 from meisho.extractors.base import EXTRACTORS
 from meisho.files import read_ends
 from meisho.images import ImageOptions, load_image
@@ -13,7 +13,7 @@ from meisho.photo_folder import find_photos
 from meisho.photos import Photo, content_sha256, printable
 from meisho.run.checking import check_collection
 from meisho.run.finding import Finder
-from meisho.run.indexing import add_photos, index_folder
+from meisho.run.indexing import add_photos, index_folder, remove_photos
 from run.conftest import paint
 from service.servers import json_of, serving
 from toy_features import MeanColor
@@ -100,10 +100,19 @@ def test_they_are_indexed_and_kept_in_step(bucket, stored, photos, describer, tm
     assert index_folder(stored, to, describer).unchanged == 7
 
 
-def test_photos_of_another_bucket_are_not_added_by_hand(stored, photos, describer, tmp_path):
+def test_photos_of_a_bucket_are_added_by_hand(stored, photos, describer, tmp_path):
     index_folder(photos, tmp_path / "c", describer)
-    with pytest.raises(InputError, match="not below the photo folder"):
-        add_photos(tmp_path / "c", f"{stored}/1.png", describer)
+    place, other = tmp_path / "c", f"{stored}/sub/3.png"
+    assert add_photos(place, [other, Photo("named otherwise", f"{stored}/1.png")], describer).num_photos == 9
+    finder = Finder.open(place, extractor=MeanColor())
+    assert {other, f"{stored}/1.png"} <= {*finder.row_of}
+    copies = [copy for answer in finder.find(other, top=9)[0] for copy in answer.copies]
+    assert {str(copy.path) for copy in copies} >= {other, f"{stored}/1.png"}
+    again = index_folder(photos, place, describer)
+    assert (again.unchanged, again.removed) == (9, 0)
+    BucketPath.parse(other).unlink()
+    assert index_folder(photos, place, describer).removed == 1
+    assert remove_photos(place, BucketPath.parse(f"{stored}/1.png")).removed == 1
 
 
 def test_a_file_of_this_machine_is_added_beside_them(stored, describer, tmp_path):

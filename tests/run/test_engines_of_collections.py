@@ -1,6 +1,7 @@
 """Collections that Milvus searches: every command and every reranker as without it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -114,6 +115,20 @@ def test_going_back_to_this_machine_leaves_nothing_there(photos, describer, coll
     with pytest.raises(OutOfStepError):
         table.count()
     assert open_finder(collection).state.index.is_exact
+
+
+@pytest.mark.parametrize("change", [IndexOptions(), IndexOptions(engine="local")], ids=["index", "local"])
+def test_a_copy_does_the_collection_no_harm(photos, describer, collection, tmp_path, change):
+    before = facts(open_finder(collection).find(photos / "1.png"))
+    copy = tmp_path / "copy.meisho"
+    shutil.copytree(collection, copy)
+    assert facts(open_finder(copy).find(photos / "1.png")) == before
+    remove_photos(copy, [f"{seed}.png" for seed in range(30, 60)])  # its table is filled anew
+    index_folder(photos, copy, describer, change)
+    remove_photos(copy, [f"{seed}.png" for seed in range(30, 60)])
+    assert facts(open_finder(collection).find(photos / "1.png")) == before
+    index_folder(photos, collection, describer, IndexOptions(engine="local"))
+    assert open_finder(copy).find(photos / "1.png")[0][0].id == "1.png"
 
 
 def test_a_collection_without_an_engine_is_searched_here(photos, describer, tmp_path):

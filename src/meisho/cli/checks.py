@@ -7,9 +7,11 @@ from pathlib import Path
 
 import typer
 
+from meisho.buckets import as_place
 from meisho.documents import parse_numbers
 from meisho.errors import ConfigError, InputError, explain_os_error
 from meisho.memory import parse_bytes
+from meisho.schemes import refuse_other_schemes
 
 LARGEST_SCALE = 4.0
 """Larger than that a photo is only blurred, and the machine's memory fills."""
@@ -17,6 +19,8 @@ SMALLEST_SCALE = 0.03
 """A photo of 1024 px is 31 px wide then; less of it shows nothing."""
 MOST_SCALES = 16
 _LONGEST_WORD = 100_000
+_ADDRESSES = frozenset({"--mirror", "--engine", "--cluster"})
+"""Options that say themselves which addresses they take."""
 _MAY_BE_EMPTY = frozenset({"--exclude"})
 """Options that an empty word clears; to others it would mean the current folder."""
 
@@ -25,8 +29,8 @@ def check_words(words: Sequence[str]) -> None:
     """Refuse words of the command line that are no value of any option.
 
     Raises:
-        InputError: One is empty, which would mean the current folder, holds a NUL or has no end, or names a
-            pipe or device, which could be read for ever.
+        InputError: One is empty, which would mean the current folder, holds a NUL or has no end, names a
+            pipe or device, which could be read for ever, or a place in a store that is not s3://.
     """
     for before, word in zip(("", *words), words, strict=False):
         option, equals, value = word.partition("=")
@@ -37,6 +41,8 @@ def check_words(words: Sequence[str]) -> None:
         if fault := _find_fault(value):
             where = option if option.startswith("--") else "the command line"
             raise InputError(f"{where}: a word {fault}: {value!r:.80}")
+        if option not in _ADDRESSES:
+            refuse_other_schemes(value)
 
 
 def _find_fault(word: str) -> str:
@@ -58,7 +64,9 @@ def check_query(path: Path) -> None:
 
     Raises:
         InputError: It is a folder, or is not there.
+        StoreError: It lies in a bucket, and the store does not answer, or refuses.
     """
+    path = as_place(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the photos in it: {path / '*.jpg'}")
     try:

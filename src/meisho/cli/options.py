@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_type_hints
 
 import typer
 
-from meisho.buckets import is_in_bucket
+from meisho.buckets import as_place, is_in_bucket
 from meisho.cli.app import note
 from meisho.cli.checks import check_device, check_memory, parse_scales
 from meisho.errors import InputError
@@ -266,6 +266,7 @@ def query_photo(path: Path, box: str | None) -> "Photo":
     """Return the photo to ask with, cropped to a box where one is given."""
     from meisho.photos import Box, Photo
 
+    path = as_place(path)
     return Photo(str(path), path, None if box is None else Box.parse(box, source="--box"))
 
 

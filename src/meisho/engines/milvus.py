@@ -4,10 +4,16 @@ Milvus holds each vector under its key and proposes keys; rows, scores and their
 collection. What it holds is written down beside the collection, after Milvus has it: rows that came since are
 searched exactly, rows that went are masked, and a Milvus that holds less than is written down is refused.
 
+A table has one owner, the folder that it was made for. Who was copied from there searches the table of the
+original until it is indexed itself, which fills one of its own: nothing but its owner writes into a table or
+removes it.
+
 Source: Wang et al. 2021, "Milvus: A Purpose-Built Vector Data Management System".
 """
 
+import hashlib
 import logging
+import os
 import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -55,6 +61,7 @@ class MilvusRecord:
         num_first: For how many its index was made.
         dim: Their dimension.
         keys_sha256: SHA-256 of their keys, in order.
+        owner: The folder that it was made for, see `_owner_of`; whoever is another only searches.
         format: Version of this file.
     """
 
@@ -66,6 +73,7 @@ class MilvusRecord:
     num_first: int
     dim: int
     keys_sha256: str
+    owner: str = ""
     format: int = _FORMAT
 
 
@@ -161,12 +169,12 @@ class MilvusEngine:
         self, folder: Path, photos: PhotoVectors, kind: str | None = None, report: Report = lambda *_: None
     ) -> LiveMilvus:
         """Let Milvus take in what it lacks; it is filled anew where it is stale or has lost something."""
-        keys = check_keys(photos.keys, len(photos.vectors))
-        written = _load(folder / _FOLDER)
-        saved = self.load(folder)
+        keys, owner = check_keys(photos.keys, len(photos.vectors)), _owner_of(folder)
+        written = _load_own(folder / _FOLDER, owner)
+        saved = self.load(folder) if written is not None else None
         live = saved if saved is not None and self._is_sound(saved, keys) else None
         if live is None:
-            live = self._begin(folder / UNFINISHED / _FOLDER, written, photos)
+            live = self._begin(folder / UNFINISHED / _FOLDER, owner, written, photos)
         to = folder / _FOLDER if live is saved else folder / UNFINISHED / _FOLDER
         before = live.record.num_rows
         while (find_rows(keys, live.built_keys) < 0).any():
@@ -187,9 +195,9 @@ class MilvusEngine:
 
     @staticmethod
     def forget(folder: Path) -> None:
-        """Remove what is written down, and the tables as far as Milvus can be reached."""
+        """Remove what is written down, and the tables, its own, as far as Milvus can be reached."""
         for place in (folder / _FOLDER, folder / UNFINISHED / _FOLDER):
-            live = _load(place)
+            live = _load_own(place, _owner_of(folder)) if place.exists() else None
             _remove(place)
             if live is not None:
                 _drop(live.table.place, (live.record.table, live.record.before))
@@ -205,9 +213,11 @@ class MilvusEngine:
             _logger.info("%s", error)
             return False
 
-    def _begin(self, unfinished: Path, written: LiveMilvus | None, photos: PhotoVectors) -> LiveMilvus:
+    def _begin(
+        self, unfinished: Path, owner: str, written: LiveMilvus | None, photos: PhotoVectors
+    ) -> LiveMilvus:
         """Return the table to fill: one that was begun and not finished, or a new one."""
-        begun = _load(unfinished)
+        begun = _load_own(unfinished, owner)
         if begun is not None and written is not None and begun.record.table == written.record.table:
             begun = None  # it was finished, and a kill left this behind
         if begun is not None and begun.table.place.is_built_like(self.place):
@@ -223,7 +233,7 @@ class MilvusEngine:
         table.create(dim, number)
         none = np.empty(0, np.uint64)
         record = MilvusRecord(
-            self.place.text, table.name, before, photos.version, 0, number, dim, digest_keys(none)
+            self.place.text, table.name, before, photos.version, 0, number, dim, digest_keys(none), owner
         )
         live = LiveMilvus(record, none, table)
         live.save(unfinished)
@@ -244,6 +254,37 @@ def _load(folder: Path) -> LiveMilvus | None:
     except (CollectionError, InputError) as error:
         _logger.warning("%s", error)
         return None
+
+
+def _load_own(folder: Path, owner: str) -> LiveMilvus | None:
+    """Do the same where the table is this owner's; None, with a warning, where it is another's."""
+    live = _load(folder)
+    if live is None or live.record.owner == owner:
+        return live
+    theirs = live.record.owner.partition(" ")[2].partition(" ")[2]
+    _logger.warning(
+        "%s: was copied or moved here: the collection %s of Milvus is left to %s",
+        folder,
+        live.record.table,
+        theirs or "whom it was made for",
+    )
+    return None
+
+
+def _owner_of(folder: Path) -> str:
+    """Name a folder so that no copy of it has the same name: its machine, its number there, and its path.
+
+    A copy beside it has another path, one that is put in its place another number, and one on another machine
+    another machine, as far as that is known. One that was moved is another too, as nobody can tell it from a
+    copy whose original is away.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        machine = Path("/etc/machine-id").read_bytes()
+    except OSError:
+        machine = b""
+    digest = hashlib.sha256(b"meisho " + machine).hexdigest()[:12]
+    return f"{digest} {folder.stat().st_ino} {os.path.realpath(folder)}"
 
 
 def _read_record(path: Path) -> MilvusRecord:

@@ -13,7 +13,7 @@ from meisho.engines.base import ENGINE_FILE, open_engine
 from meisho.errors import CollectionError, DamagedError, ImageError, explain_os_error
 from meisho.index.graph_files import has_graph, load_graph
 from meisho.index.live import LiveIndex
-from meisho.photos import content_sha256
+from meisho.photos import content_sha256, place_at
 from meisho.planning import is_added_by_hand, why_not_sure
 from meisho.progress import Progress, silent
 from meisho.store.collection import Collection
@@ -190,7 +190,7 @@ def _check_photos(collection: Collection, records: Sequence[PhotoRecord], *, rea
     sound = [record for record in records if not record.error]
     nobody_walked = not collection.photo_root.is_dir()
     for record in sound:
-        file = collection.photo_root / record.file
+        file = place_at(collection.photo_root, record.file)
         if reason := why_not_sure(file, by_hand=nobody_walked or is_added_by_hand(record)):
             found["unseen"].append(f"{record.id}: {reason}")
         elif reason := _find_change(file, record):

@@ -9,7 +9,7 @@ import numpy as np
 
 from meisho.certainty import Judgement, PairEvidence, Verdict, is_not_here, judge
 from meisho.errors import InputError
-from meisho.photos import Photo
+from meisho.photos import Photo, place_at
 from meisho.ranking import NO_ROW, Ranking
 from meisho.run.folding import keep_places
 from meisho.run.turning import POSITIONS
@@ -26,7 +26,7 @@ class Paths(Sequence[Path]):
 
     Attributes:
         root: The photo folder.
-        files: N files, relative to it or absolute.
+        files: N files, as records name them, see `place_at`.
     """
 
     root: Path
@@ -41,8 +41,8 @@ class Paths(Sequence[Path]):
     def __getitem__(self, key: slice) -> tuple[Path, ...]: ...
     def __getitem__(self, key: int | slice) -> Path | tuple[Path, ...]:
         if isinstance(key, slice):
-            return tuple(self.root / file for file in self.files[key])
-        return self.root / self.files[key]
+            return tuple(place_at(self.root, file) for file in self.files[key])
+        return place_at(self.root, self.files[key])
 
 
 @dataclass(frozen=True)

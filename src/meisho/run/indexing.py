@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from meisho.buckets import BucketPath
+from meisho.buckets import BucketPath, as_place
 from meisho.describing import Describer
 from meisho.engines.base import open_engine
 from meisho.errors import ConfigError, DamagedError, InputError, MismatchError
@@ -14,7 +14,7 @@ from meisho.images import PhotoLike, as_photos
 from meisho.index.base import INDEXES
 from meisho.local_describing import LocalDescriber
 from meisho.photo_folder import DEFAULT_EXCLUDES, LeftOut, PhotoFolder, find_photos
-from meisho.photos import Photo, place_below, printable_id, why_not_a_file
+from meisho.photos import Photo, place_at, place_below, printable_id, why_not_a_file
 from meisho.planning import Plan, find_added, plan_additions, plan_local_update, plan_update, with_uploads
 from meisho.progress import BUILDING, Progress, Stages, silent
 from meisho.run.refreshing import BUILD_INDEX, refresh_index
@@ -178,7 +178,10 @@ def _sync(
             prune=options.prune,
         )
         change = _Change(collection, writer, plan, options, progress, stages)
-        added = find_added(records) if collection.local_provenance and not options.only else ()
+        added: tuple[Photo, ...] = ()
+        if collection.local_provenance and not options.only:
+            found = {photo.id for photo in folder.photos}
+            added = find_added([record for record in records if record.id not in found])
         del records  # of a million photos, half a GB
         change.run(describer, (*folder.photos, *added))
     return change.summarise(folder)
@@ -240,7 +243,7 @@ def remove_photos(collection_path: str | Path, ids: str | Path | Iterable[str | 
         LockedError: Another process is writing to it.
     """
     collection = Collection.open(place_of(collection_path))
-    words = [ids] if isinstance(ids, str | Path) else ids
+    words = [ids] if isinstance(ids, str | Path | BucketPath) else ids
     with collection.writer() as writer:
         records = writer.records()
         present = {record.id for record in records}
@@ -335,7 +338,7 @@ class _Change:
         if not (self._options.prune or self._options.only):
             left = {record.content_sha256 for record in records if record.id not in gone}
             lost = [r for r in records if r.id in gone and r.content_sha256 not in left]
-            lost = [r for r in lost if why_not_a_file(self._collection.photo_root / r.file)]
+            lost = [r for r in lost if why_not_a_file(place_at(self._collection.photo_root, r.file))]
             if len(lost) > max(1, LARGE_SHARE * len(records)):
                 gone -= {record.id for record in lost}
         self._writer.remove([photo_id for photo_id in self._plan.gone if photo_id in gone])
@@ -367,11 +370,12 @@ def _choose_excludes(path: Path, options: IndexOptions) -> tuple[str, ...]:
 
 def _id_of(word: str | Path, present: set[str], photo_root: Path) -> str:
     """Return the id that a word stands for: itself, or that of the file it names, as it is or printed."""
-    below = place_below(Path(word), photo_root)
-    named = (str(word), printable_id(below), printable_id(photo_root / below))
+    below = place_below(as_place(word), photo_root)
+    whole = place_at(photo_root, str(below))
+    named = (str(word), printable_id(below), printable_id(whole))
     if (found := next((photo_id for photo_id in named if photo_id in present), None)) is not None:
         return found
-    shown = {printable(str(word)), printable(below.as_posix()), printable((photo_root / below).as_posix())}
+    shown = {printable(str(word)), printable(below.as_posix()), printable(whole.as_posix())}
     as_shown = [photo_id for photo_id in present if printable(photo_id.replace(_BACKSLASH, "\\")) in shown]
     return as_shown[0] if len(as_shown) == 1 else str(word)
 
@@ -388,13 +392,8 @@ def _name_photos(photos: Sequence[Photo], collection: Collection) -> tuple[Photo
                 "save it to a file and add that"
             )
         below = place_below(photo.path, collection.photo_root)
-        if isinstance(below, BucketPath):
-            raise InputError(
-                f"{photo.path}: lies in a bucket, but not below the photo folder {collection.photo_root}; "
-                "add photos of a bucket by 'meisho index' of their folder, into a collection of their own"
-            )
         photo_id = printable_id(below)
-        named[photo_id] = Photo(photo_id, collection.photo_root / below, photo.box)
+        named[photo_id] = Photo(photo_id, place_at(collection.photo_root, str(below)), photo.box)
     return tuple(named.values())
 
 

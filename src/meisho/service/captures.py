@@ -8,7 +8,7 @@ import numpy as np
 
 from meisho.arrays import UInt64Array
 from meisho.capture import Capture, read_capture
-from meisho.photos import Photo
+from meisho.photos import Photo, place_at
 from meisho.progress import Progress, silent
 from meisho.run.filters import Captures
 from meisho.service.notebook import Notebook
@@ -75,7 +75,7 @@ class CaptureReader:
         return len(missing) - len(rows)
 
     def _read(self, snapshot: Snapshot, row: int) -> Capture:
-        return read_capture(Photo(snapshot.descriptors.ids[row], self._root / snapshot.files[row]))
+        return read_capture(Photo(snapshot.descriptors.ids[row], place_at(self._root, snapshot.files[row])))
 
     def _load(self, snapshot: Snapshot) -> _Loaded:
         with self._lock:

@@ -32,7 +32,7 @@ from meisho.extractors.restoring import restore_extractor, restore_local_extract
 from meisho.files import write_text
 from meisho.ground_truth import GroundTruth
 from meisho.local_describing import LocalDescriber
-from meisho.photos import Photo, place_below, printable_id
+from meisho.photos import Photo, place_at, place_below, printable_id
 from meisho.progress import Progress
 from meisho.ranking import NO_ROW
 from meisho.rerank.chain import build_chain
@@ -261,7 +261,7 @@ class Evaluations:
         Raises:
             InputError: It lies elsewhere.
         """
-        path = metadata.photo_root / name
+        path = place_at(metadata.photo_root, name)
         if "\0" in name or not self._is_inside(path, metadata):
             raise InputError(f"{name!r:.200}: lies outside of the photo folder; give a path below it")
         return path
@@ -272,9 +272,9 @@ class Evaluations:
                 raise InputError(f"{photo.id!r:.200}: lies outside of the photo folder; give photos below it")
 
     def _is_inside(self, path: Path, metadata: Metadata) -> bool:
-        if isinstance(path, BucketPath):
-            return path.is_relative_to(metadata.photo_root)
         places = metadata.photo_root, self._collection / UPLOADS_FOLDER
+        if isinstance(path, BucketPath):
+            return any(path.is_relative_to(place) for place in places)
         folders = [place for place in places if not isinstance(place, BucketPath)]
         real = Path(os.path.realpath(path))
         return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)

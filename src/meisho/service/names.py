@@ -5,6 +5,7 @@ import re
 import unicodedata
 from pathlib import Path
 
+from meisho.buckets import BucketPath
 from meisho.errors import InputError
 from meisho.photos import PHOTO_SUFFIXES, RAW_SUFFIXES
 from meisho.texts import printable
@@ -56,6 +57,8 @@ def place_inside(folder: Path, name: str) -> Path:
     Raises:
         InputError: A link on the way leads out of the folder, or a file stands where a folder must be.
     """
+    if isinstance(folder, BucketPath):
+        return _place_in_bucket(folder, name)
     path, root = folder / name, Path(os.path.realpath(folder))
     there = next(parent for parent in path.parents if os.path.lexists(parent) or parent == folder)
     real = Path(os.path.realpath(there))
@@ -66,6 +69,17 @@ def place_inside(folder: Path, name: str) -> Path:
     if not real.is_relative_to(root) or (path.is_symlink() and not path.resolve().is_relative_to(root)):
         raise InputError(f"{printable(path)}: a link leads out of {folder}; choose another name")
     return path
+
+
+def _place_in_bucket(folder: BucketPath, name: str) -> Path:
+    """Do the same in a bucket: some stores keep their objects as files, with folders above them."""
+    parts = name.split("/")
+    for depth in range(1, len(parts)):
+        if (above := folder.below("/".join(parts[:depth]))).is_file():
+            raise InputError(
+                f"{printable(above)}: is a file, so that no photo can lie below it; choose another name"
+            )
+    return folder.below(name)
 
 
 def _safe_part(part: str) -> str:

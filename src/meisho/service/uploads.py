@@ -2,7 +2,8 @@
 
 A photo is written under a temporary name, renamed, described and committed; only then it is acknowledged, so
 that a kill loses nothing that was. Where it cannot be described, no file stays. Several that come at once
-are committed together.
+are committed together. Those of a collection in a bucket are objects there, beside its tables: whoever opens
+it, on any machine, finds them.
 """
 
 import hashlib
@@ -15,12 +16,20 @@ from typing import Literal
 
 from meisho.buckets import BucketPath
 from meisho.documents import is_there
-from meisho.errors import ImageError, InputError
+from meisho.errors import ImageError, InputError, MeishoError
 from meisho.files import remove_leftovers, replacing
 from meisho.images import ImageOptions, load_sized_image, read_header
 from meisho.local_describing import LocalDescriber
 from meisho.photo_folder import DEFAULT_EXCLUDES, Excludes
-from meisho.photos import PHOTO_SUFFIXES, RAW_SUFFIXES, Photo, content_sha256, place_below, printable_id
+from meisho.photos import (
+    PHOTO_SUFFIXES,
+    RAW_SUFFIXES,
+    Photo,
+    content_sha256,
+    place_at,
+    place_below,
+    printable_id,
+)
 from meisho.run.finding import Finder
 from meisho.run.summary import IndexSummary
 from meisho.service.gate import Gate, Together
@@ -102,7 +111,7 @@ class Uploads:
         self._local: LocalDescriber | None = None
         self._device = device
         self._own = finder.path / UPLOADS_FOLDER
-        if self._own.is_dir():
+        if not isinstance(self._own, BucketPath) and self._own.is_dir():
             remove_leftovers(self._own)
 
     def put(self, name: str, content: bytes, *, replace: bool = False) -> Put:
@@ -209,20 +218,24 @@ class Uploads:
         )
 
     def _may_write(self, path: Path) -> bool:
-        """Whether files there may be replaced and deleted, links on the way included; in a bucket none."""
+        """Whether files there may be replaced and deleted, links on the way included; in a bucket uploads."""
         if isinstance(path, BucketPath):
-            return False
+            return path.is_relative_to(self._own)
         real = Path(os.path.realpath(path.parent))
 
         def lies_in(folder: Path) -> bool:
-            return real.is_relative_to(os.path.realpath(folder))
+            return not isinstance(folder, BucketPath) and real.is_relative_to(os.path.realpath(folder))
 
         below_root = self._writable and lies_in(self._finder.photo_root) and not lies_in(self._finder.path)
         return lies_in(self._own) or below_root
 
     def _write(self, path: Path, content: bytes) -> None:
         try:
-            with _written(path, content):
+            if isinstance(path, BucketPath):
+                written = _stored(path, content, stays=lambda: self._is_committed(path))
+            else:
+                written = _written(path, content)
+            with written:
                 self._describe(path)
         except ImageError:
             if path.exists():  # what was to be replaced is there again
@@ -262,6 +275,14 @@ class Uploads:
         mine = {self._id_of(path) for path in paths}
         return {photo.id: photo.reason for photo in summary.skipped if photo.id in mine}
 
+    def _is_committed(self, path: Path) -> bool:
+        """Whether the collection holds a photo by now, which another machine may have put there; or may."""
+        try:
+            self._finder.follow()
+        except MeishoError:
+            return True
+        return self._holds(self._id_of(path))
+
     def _holds(self, photo_id: str) -> bool:
         return photo_id in self._finder.row_of
 
@@ -269,8 +290,12 @@ class Uploads:
         return printable_id(place_below(path, self._finder.photo_root))
 
     def _file_of(self, photo_id: str) -> Path:
-        row = self._finder.row_of.get(photo_id)
-        return self._finder.photo_root / (photo_id if row is None else self._finder.snapshot.files[row])
+        """Return the file of a photo; of an id that the collection does not hold, where it would lie."""
+        row, root = self._finder.row_of.get(photo_id), self._finder.photo_root
+        if row is not None:
+            return place_at(root, self._finder.snapshot.files[row])
+        is_upload = isinstance(self._own, BucketPath) and photo_id.startswith(f"{self._own}/")
+        return place_at(root, photo_id) if is_upload else root / photo_id  # no other store is asked
 
 
 @contextmanager
@@ -297,6 +322,41 @@ def _written(path: Path, content: bytes) -> Iterator[None]:
         kept.unlink(missing_ok=True)
 
 
+@contextmanager
+def _stored(path: BucketPath, content: bytes, *, stays: Callable[[], bool]) -> Iterator[None]:
+    """Write an object; where the block raises, what was there before is there again.
+
+    Another machine may be putting a photo of the same name: neither writes over the other's, and an object
+    that is committed by then (`stays`) is not removed.
+    """
+    try:
+        before = path.read_as_it_was()
+    except FileNotFoundError:
+        before = None
+    if before is not None and before[0] == content:
+        yield
+        return
+    etag = path.put_new(content) if before is None else path.put_over(content, before[1].etag)
+    if etag is None:  # another was there, or our own, where the answer to it was lost on the way
+        now, listed = path.read_as_it_was()
+        etag = listed.etag if now == content else None
+    if etag is None:
+        raise RefusedError(
+            "conflict",
+            f"{path}: another photo of that name came at the same moment",
+            remedy="choose another name, or ask for it to be replaced (replace=1)",
+        )
+    try:
+        yield
+    except BaseException:
+        with suppress(MeishoError):  # what happened before is what to say
+            if before is not None:
+                path.put_over(before[0], etag)
+            elif not stays():
+                path.unlink()
+        raise
+
+
 def _sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, "" where there is none."""
     try:
@@ -306,6 +366,8 @@ def _sha256_of(path: Path) -> str:
 
 
 def _unlink(path: Path) -> bool:
+    if isinstance(path, BucketPath) and not path.is_file():  # a store deletes what is not there, too
+        return False
     try:
         path.unlink()
     except FileNotFoundError:

@@ -1,7 +1,8 @@
 """Places of collections: a directory, or a prefix in a bucket with a directory on this machine beside it.
 
-In a bucket lies the truth: tables, metadata, and who is writing. What is derived from it (snapshot, index,
-graph) and what this machine alone remembers lie in a directory of its cache, from where it can be mapped.
+In a bucket lies the truth: tables, metadata, uploaded photos, and who is writing. What is derived from it
+(snapshot, index, graph) and what this machine alone remembers lie in a directory of its cache, from where it
+can be mapped.
 """
 
 import hashlib
@@ -10,15 +11,16 @@ from pathlib import Path
 
 from meisho.buckets import BucketPath, endpoint, is_in_bucket
 from meisho.errors import InputError
+from meisho.schemes import refuse_other_schemes
 from meisho.store.commits import COMMITS_FILE
 from meisho.store.damage import DAMAGE_FILE
-from meisho.store.metadata import COPY_FILE, METADATA_FILE
+from meisho.store.metadata import COPY_FILE, METADATA_FILE, UPLOADS_FOLDER
 
 OWNER_FILE = "writer.json"
 """Who writes to a collection."""
 
 CACHE_VARIABLE = "MEISHO_CACHE"
-_TRUTH = frozenset({METADATA_FILE, COPY_FILE, COMMITS_FILE, DAMAGE_FILE, OWNER_FILE})
+_TRUTH = frozenset({METADATA_FILE, COPY_FILE, COMMITS_FILE, DAMAGE_FILE, OWNER_FILE, UPLOADS_FOLDER})
 
 
 class BucketCollection(BucketPath):
@@ -42,11 +44,12 @@ def place_of(path: str | Path) -> Path:
     """Return where a collection is: an absolute path, or a `BucketCollection` for "s3://BUCKET/NAME".
 
     Raises:
-        InputError: It begins as a place in a bucket does, and is none.
+        InputError: It begins as a place in a bucket does, and is none, or as one of another kind of store.
     """
     if isinstance(path, BucketCollection):
         return path
     if not is_in_bucket(path):
+        refuse_other_schemes(path)
         return Path(path).absolute()
     place = BucketCollection.parse(path)
     if odd := sorted({*"%?#"} & {*place.key}):

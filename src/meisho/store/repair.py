@@ -9,6 +9,7 @@ from pathlib import Path
 from meisho.arrays import Int64Array
 from meisho.buckets import remove_tree
 from meisho.errors import CollectionError, DamagedError, StoreError
+from meisho.photos import is_whole_place
 from meisho.store import tables
 from meisho.store.commits import check_commits, note_commits
 from meisho.store.digests import damaged_rows, find_damaged, with_digests
@@ -135,7 +136,7 @@ def put_back_added(path: Path) -> str:
     lost = [
         PhotoRecord(photo_id, "", 0, 0, 0, 0, error="its record was damaged; index again", file=file)
         for photo_id, file in saved.items()
-        if Path(file).is_absolute() and photo_id not in known
+        if is_whole_place(file) and photo_id not in known
     ]
     if not lost:
         return ""

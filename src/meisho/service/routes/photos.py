@@ -2,10 +2,12 @@
 
 import asyncio
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
+from meisho.buckets import BucketPath
 from meisho.run.state import StoredPhoto
 from meisho.service.answering import name_of
 from meisho.service.cursors import LONGEST
@@ -57,7 +59,8 @@ async def draw_thumbnail(
 ) -> Response:
     """Return a small picture of a photo of a collection."""
     photo = await asyncio.to_thread(lambda: service.collections.choose(collection).photo(id))
-    return await _draw(request, service, service.pictures.of_stored(photo, int(side)))
+    picture = await asyncio.to_thread(service.pictures.of_stored, photo, int(side))
+    return await _draw(request, service, picture)
 
 
 @router.get("/file", responses=_JPEG, response_class=Response)
@@ -66,14 +69,9 @@ async def show_file(
 ) -> Response:
     """Return a large picture of a photo of a collection, or the file as it is."""
     photo = await asyncio.to_thread(lambda: service.collections.choose(collection).photo(id))
-    picture = service.pictures.of_stored(photo, FULL_SIDE_PX)
+    picture = await asyncio.to_thread(service.pictures.of_stored, photo, FULL_SIDE_PX)
     if original:
-        return FileResponse(
-            photo.path,
-            media_type="application/octet-stream",
-            filename=name_of(photo.id),
-            content_disposition_type="attachment",
-        )
+        return await asyncio.to_thread(_file_as_it_is, photo)
     return await _draw(request, service, picture)
 
 
@@ -91,6 +89,15 @@ async def show_query(query: QueryName, request: Request, service: ServiceHere) -
     """Return a large picture of a query photo."""
     upload = service.queries.get(query)
     return await _draw(request, service, service.pictures.of_upload(upload.photo, FULL_SIDE_PX))
+
+
+def _file_as_it_is(photo: StoredPhoto) -> Response:
+    """Return the file of a photo to be kept; one in a bucket is read whole."""
+    kind, name = "application/octet-stream", name_of(photo.id)
+    if isinstance(photo.path, BucketPath):
+        named = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}"}
+        return Response(photo.path.read_bytes(), headers=named, media_type=kind)
+    return FileResponse(photo.path, media_type=kind, filename=name, content_disposition_type="attachment")
 
 
 async def _draw(request: Request, service: Service, picture: Picture) -> Response:
