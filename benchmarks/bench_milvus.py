@@ -9,7 +9,13 @@ Without --uri it is a file of Milvus Lite. Start a server first, for example `mi
 /tmp/milvus` (pip install milvus==2.3.5), and wait until it answers; a name that ends in .db is a file of
 Milvus Lite.
 
-Example: python benchmarks/bench_milvus.py --uri http://127.0.0.1:19530 --index FLAT --index HNSW
+With --toycity it scores a drawn city instead, from whole rankings and from such as are cut at 100 and 50,
+which show what an approximate index misses.
+
+Examples:
+
+    python benchmarks/bench_milvus.py --uri http://127.0.0.1:19530 --index FLAT --index HNSW
+    python benchmarks/bench_milvus.py --uri http://127.0.0.1:19530 --toycity demo/toycity
 """
 
 import argparse
@@ -22,10 +28,15 @@ from pathlib import Path
 import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array
+from meisho.datasets.base import load_dataset
+from meisho.describing import Describer
 from meisho.descriptors import normalize_rows
 from meisho.engines.base import Engine, PhotoVectors, open_engine
+from meisho.evaluate import evaluate_ranking
+from meisho.extractors.base import load_extractor
 from meisho.index.base import Searcher
 from meisho.index.exact import ExactIndex
+from meisho.ranking import Ranking
 
 PHOTOS_PER_PLACE = 20
 BATCH, TOP = 64, 10
@@ -33,6 +44,9 @@ BATCH, TOP = 64, 10
 
 def main() -> None:
     options = parse_arguments()
+    if options.toycity:
+        score_toycity(options.toycity, options.uri, options.index)
+        return
     print(f"{platform.processor() or platform.machine()}; {options.rows:,} x {options.dim}")
     vectors, queries = make_vectors(options.rows, options.dim, options.queries)
     keys = np.random.default_rng(1).permutation(np.arange(options.rows, dtype=np.uint64))
@@ -102,6 +116,28 @@ def make_vectors(num_rows: int, dim: int, num_queries: int) -> tuple[Float32Arra
     return normalize_rows(vectors), normalize_rows(queries)
 
 
+def score_toycity(root: Path, uri: str, kinds: list[str]) -> None:
+    """Print revisitop mAP of exact search here, and of each kind of index there."""
+    dataset, describer = load_dataset("toycity", root), Describer(load_extractor())
+    queries, database = describer.describe(dataset.queries), describer.describe(dataset.database)
+    photos = PhotoVectors(database.vectors, np.arange(len(database), dtype=np.uint64), 1)
+
+    def show_figures(name: str, index: Searcher) -> None:
+        for top in (len(database), 100, 50):
+            ranking = Ranking(queries.ids, database.ids, *index.search(queries.vectors, top))
+            report = evaluate_ranking(ranking, dataset.ground_truth, protocol="revisitop")
+            scores = [100 * each.value for each in report.figures if each.metric == "revisitop_map"]
+            print(f"{name:8} {top:4} " + " / ".join(f"{score:.2f}" for score in scores), flush=True)
+
+    show_figures("exact", ExactIndex.build(database.vectors))
+    for kind in kinds:
+        engine = open_engine(f"milvus:{uri}?index={kind}&timeout=120")
+        with tempfile.TemporaryDirectory() as folder:
+            live = engine.refresh(Path(folder), photos)
+            show_figures(kind, live.follow(photos.vectors, photos.keys, photos.version))
+            engine.forget(Path(folder))
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--uri", help="a server, or a file NAME.db; default: a file for a while")
@@ -112,6 +148,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--local", action="append", help="kinds of this machine; default: ivfpq")
     parser.add_argument("--consistency", action="append", help="default: Strong, Bounded")
     parser.add_argument("--folder", type=Path, help="keeps what Milvus was filled with, for another run")
+    parser.add_argument("--toycity", type=Path, help="the folder of a drawn city: score it instead")
     options = parser.parse_args()
     if options.uri is None:
         options.uri = f"{tempfile.mkdtemp()}/bench.db"
