@@ -112,6 +112,22 @@ def test_what_does_not_agree_or_is_in_no_changelog_is_no_release(release_check, 
     assert release_check.check_version(walk)
 
 
+def test_badges_that_lead_nowhere_are_no_release(release_check, tmp_path, monkeypatch):
+    chapter = tmp_path / "docs" / "chapter"
+    chapter.mkdir(parents=True)
+    for name in ("course.py", "01_gem.en.ipynb", "01_gem.ja.ipynb"):
+        (chapter / name).write_text((ROOT / "docs" / "chapter" / name).read_text())
+    monkeypatch.setattr(release_check, "ROOT", tmp_path)
+    walk = None
+    with pytest.raises(
+        release_check.Failure, match=r"3 files name OWNER/meisho, the first: docs/chapter/course\.py"
+    ):
+        release_check.check_badges(walk)
+    for path in chapter.iterdir():
+        path.write_text(path.read_text().replace("OWNER/meisho", "some/place"))
+    assert release_check.check_badges(walk) == "2 notebooks"
+
+
 def test_a_command_that_fails_says_what_it_printed(release_check):
     with pytest.raises(release_check.Failure, match=r"exit 3\n    why"):
         release_check.call(sys.executable, "-c", "print('why'); raise SystemExit(3)")

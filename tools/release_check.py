@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST_WHEEL_BYTES = 3_000_000
+PLACEHOLDER = "OWNER/meisho"
 SMALL = ("--landmarks", "6", "--views", "6", "--distractors", "20")
 
 
@@ -105,6 +106,17 @@ def check_version(walk: Walk) -> str:
     if head != walk.version and not (is_candidate and head == "Unreleased"):
         raise Failure(f"CHANGELOG.md begins with [{head}]; name that section [{walk.version}] - DATE")
     return f"{walk.version}; the changelog begins with [{head}]"
+
+
+def check_badges(walk: Walk) -> str:
+    """The badges of the notebooks lead to the repository, not to the placeholder that stands for it."""
+    notebooks = [f"docs/chapter/{path.name}" for path in sorted((ROOT / "docs/chapter").glob("*.ipynb"))]
+    names = ["docs/chapter/course.py", *notebooks]
+    if found := [name for name in names if PLACEHOLDER in read(name)]:
+        raise Failure(
+            f"{len(found)} files name {PLACEHOLDER}, the first: {found[0]}; docs/RELEASING.md tells how"
+        )
+    return f"{len(notebooks)} notebooks"
 
 
 def check_wheel(walk: Walk) -> str:
@@ -209,6 +221,7 @@ def _check_told(told: str, walk: Walk) -> str:
 STEPS: dict[str, Callable[[Walk], str]] = {
     "tree": check_tree,
     "version": check_version,
+    "badges": check_badges,
     "wheel": check_wheel,
     "sdist": check_sdist,
     "images": check_images,
