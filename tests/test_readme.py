@@ -42,6 +42,8 @@ def lines_of(page):
 
 WITH_A_CITY = ["README.md", "README.ja.md", "docs/python.md", "docs/ja/python.md"]
 """Pages whose Python asks the drawn city."""
+IN_BOTH = ["python", "reranking", "training"]
+"""Pages whose Python stands in both languages: it is run from the English one."""
 COMMANDS = [page for page in PAGES if lines_of(page) or "`meisho " in (ROOT / page).read_text()]
 
 
@@ -59,6 +61,8 @@ def test_no_page_has_python_that_is_not_run():
         *WITH_A_CITY,
         "docs/reranking.md",
         "docs/training.md",
+        "docs/ja/reranking.md",
+        "docs/ja/training.md",
     }
 
 
@@ -90,7 +94,10 @@ def test_python_on_training_runs(tmp_path):
     assert (tmp_path / "runs/own/best/model.safetensors").is_file()
 
 
-@pytest.mark.parametrize("pages", [("README.md", "README.ja.md"), ("docs/python.md", "docs/ja/python.md")])
+@pytest.mark.parametrize(
+    "pages",
+    [("README.md", "README.ja.md"), *((f"docs/{name}.md", f"docs/ja/{name}.md") for name in IN_BOTH)],
+)
 def test_both_languages_run_the_same_python(pages):
     def code(page):
         return [re.sub(r"\s*#.*", "", block) for block in blocks(page, "python")]
