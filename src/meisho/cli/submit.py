@@ -57,6 +57,7 @@ Local = Annotated[
 
 Queries = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the query photos; subfolders too.")]
 Database = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the photos that are searched.")]
+To = Annotated[Path, typer.Option(metavar="FILE", help="The submission, a CSV file.")]
 Sample = Annotated[
     Path | None,
     typer.Option(
@@ -77,9 +78,7 @@ Work = Annotated[
 def gld_retrieval(
     queries: Queries,
     database: Database,
-    to: Annotated[Path, typer.Option(metavar="FILE", help="The submission, a CSV file.")] = Path(
-        "submission.csv"
-    ),
+    to: To = Path("submission.csv"),
     model: Models = None,
     sample: Sample = None,
     solution: Solution = None,
