@@ -73,8 +73,8 @@ _AP_GEM = Paper(
     "dirtorch:Landmarks_clean",
     {**_UNTOUCHED, "scales": (1.0,)},
 )
-# scales of the paper (section 4.2 of DELG) and as commented in tools/extractor.py; queries are cropped as
-# DOLG's are, as its README says; the mean of L2-normalised descriptors
+# scales of global features as commented in tools/extractor.py, those of the paper as its README says, which
+# has queries cropped as DOLG's are; the mean of L2-normalised descriptors
 _DELG = Paper(
     "Cao et al. 2020, arXiv:2001.05027",
     "feymanpriv/DELG at 3557169, tools/extractor.py",
@@ -92,7 +92,7 @@ _DOLG = Paper(
 )
 # the global part alone; `SCALE_LIST` is in core/config.py, the mean in test/test_utils.py
 _CVNET = Paper(
-    "Lee et al. 2022, arXiv:2203.14663, global descriptors without reranking",
+    "Lee et al. 2022, arXiv:2204.01458, global descriptors without reranking",
     "sungonce/CVNet at 5f5bf24, test/dataset.py",
     "cvnet",
     {**_UNTOUCHED, "scales": (0.7071, 1.0, 1.4142), "rescaling": "authors"},

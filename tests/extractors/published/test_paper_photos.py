@@ -108,8 +108,8 @@ def test_the_network_sees_what_it_sees_in_the_authors_script(code, photos, tmp_p
             np.testing.assert_allclose(found, colours, rtol=0, atol=tolerance, err_msg=f"{which} {scale}")
 
 
-@pytest.mark.parametrize(("code", "tolerance"), [("dolg", 1e-4), ("cvnet", 1e-4), ("superglobal", 1e-4)])
-def test_the_descriptor_of_a_crop_at_several_scales_is_the_authors(code, tolerance, photos, tmp_path):
+@pytest.mark.parametrize("code", ["dolg", "cvnet", "superglobal"])
+def test_the_descriptor_of_a_crop_at_several_scales_is_the_authors(code, photos, tmp_path):
     name, checkpoint, _ = TWINS[code]
     CHECKPOINTS[checkpoint][0](tmp_path / "model.pth")
     paper = PAPERS[name]
@@ -118,6 +118,5 @@ def test_the_descriptor_of_a_crop_at_several_scales_is_the_authors(code, toleran
     )
     assert extractor.backbone == paper.backbone
     described = Describer(extractor, num_workers=0).describe(cut_boxes([photos["query small"]]))
-    np.testing.assert_allclose(
-        summarise(described.vectors)[0], GOLDEN[code]["descriptor"], rtol=0, atol=tolerance
-    )
+    found = summarise(described.vectors)[0]
+    np.testing.assert_allclose(found, GOLDEN[code]["descriptor"], rtol=0, atol=1e-5)
