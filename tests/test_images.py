@@ -97,6 +97,28 @@ def test_working_size(size, options, expected):
     assert working_size(*size, ImageOptions(**options)) == expected
 
 
+@pytest.mark.parametrize(
+    ("photo_side", "options", "expected"),
+    [
+        (2000, {}, (384, 192)),
+        (2000, {"crops": "photo"}, (96, 48)),  # 384 / 2000 of 500 and 250
+        (1024, {"crops": "photo", "max_side_px": 1024}, (500, 250)),
+        (1500, {"crops": "photo", "max_side_px": 1000}, (333, 167)),  # 333.3, and half of 333
+        (600, {"crops": "photo", "max_side_px": 1200}, (1000, 500)),
+        (600, {"crops": "photo", "max_side_px": 1200, "enlarge": False}, (500, 250)),
+    ],
+)
+def test_a_crop_is_sized_by_itself_or_with_its_photo(photo_side, options, expected):
+    assert working_size(500, 250, ImageOptions(**options), photo_side) == expected
+
+
+def test_an_option_that_came_later_changes_no_older_digest():
+    assert "crops" not in repr(ImageOptions()) and "crops" not in ImageOptions().values
+    assert repr(ImageOptions(crops="photo")).endswith("enlarge=True, crops='photo')")
+    with pytest.raises(ConfigError, match=r"crops 'half' is none of own, photo"):
+        ImageOptions(crops="half")
+
+
 @given(st.integers(1, 20000), st.integers(1, 20000), st.integers(1, 1024), st.integers(1, 64))
 def test_every_working_size_is_a_multiple_and_large_enough(width, height, max_side, multiple):
     sides = working_size(width, height, ImageOptions(max_side_px=max_side, multiple_px=multiple))

@@ -16,7 +16,7 @@ What is decided here, once:
 import io
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,9 @@ INTERPOLATIONS = {
 }
 """Names for `ImageOptions.interpolation`; all of them average over the source pixels when they shrink."""
 
+CROPS = ("own", "photo")
+"""What `ImageOptions.crops` may be."""
+
 _DRAFT_HEADROOM = 2  # 1/4 of 12 MP for 384 px: 50 dB to full decoding; 1/8, headroom 1.3: 38 dB, visible
 _LARGE_PIXELS = 2**24  # from here on a copy of all pixels, to turn them, takes more than 64 MB
 _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}  # 4 for all others
@@ -49,7 +52,7 @@ _CODEC_BYTES = {"WEBP": 16, "JPEG2000": 20, "AVIF": 10, "HEIF": 10}
 _REDUCING_GAP = 3.0  # 12 MP to 384 px: 21 ms and 53 dB to the exact filter, which takes 65 ms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageOptions:
     """How a photo is brought to its working size; part of the provenance of what is extracted from it.
 
@@ -62,9 +65,12 @@ class ImageOptions:
             network of stride 32 sees at least one cell. Photos longer than 12:1 (at 384 px) are distorted.
         interpolation: One of `INTERPOLATIONS`.
         enlarge: False leaves smaller photos as small as they are, as far as the other options allow.
+        crops: "own": the longer side of a crop becomes `max_side_px`, like that of a photo. "photo": a crop
+            is resized by the factor of its whole photo, its longer side rounded down, as by cirtorch's
+            `ImagesFromList` (filipradenovic/cnnimageretrieval-pytorch at 1e66a41).
 
     Raises:
-        ConfigError: A size is not positive, or the interpolation is unknown.
+        ConfigError: A size is not positive, or the interpolation or `crops` is unknown.
     """
 
     max_side_px: int = 384
@@ -72,6 +78,7 @@ class ImageOptions:
     min_side_px: int = 32
     interpolation: str = "bicubic"
     enlarge: bool = True
+    crops: str = "own"
 
     def __post_init__(self) -> None:
         for name in ("max_side_px", "multiple_px", "min_side_px"):
@@ -80,6 +87,16 @@ class ImageOptions:
         if self.interpolation not in INTERPOLATIONS:
             known = ", ".join(INTERPOLATIONS)
             raise ConfigError(f"image options: interpolation {self.interpolation!r} is none of {known}")
+        if self.crops not in CROPS:
+            raise ConfigError(f"image options: crops {self.crops!r} is none of {', '.join(CROPS)}")
+
+    def __repr__(self) -> str:
+        return f"ImageOptions({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"
+
+    @property
+    def values(self) -> dict[str, object]:
+        """Every option; `crops`, which came later and stands in no older digest, only if it is not "own"."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("crops", "own")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,15 +213,27 @@ def load_sized_image(photo: Photo, options: ImageOptions, *, admit: Admit = refu
     with plain_errors(photo.path), open_photo(photo) as image:
         size = upright_size(image)
         crop = _whole_pixels(photo.box, size, photo.path)
-        working = working_size(crop[2] - crop[0], crop[3] - crop[1], options)
+        working = working_size(crop[2] - crop[0], crop[3] - crop[1], options, max(size))
         admit(photo.path, _estimate_bytes(image, _reduction(image, crop, working)))
         picture = _render(image, size, crop, working, INTERPOLATIONS[options.interpolation])
         return LoadedImage(np.asarray(picture), size, crop)
 
 
-def working_size(width: int, height: int, options: ImageOptions) -> tuple[int, int]:
-    """Return the (width, height), px, to which a photo or crop of `width` × `height` px is resized."""
-    scale = options.max_side_px / max(width, height)
+def working_size(
+    width: int, height: int, options: ImageOptions, photo_side_px: int | None = None
+) -> tuple[int, int]:
+    """Return the (width, height), px, to which a photo or crop of `width` × `height` px is resized.
+
+    Args:
+        width: Width of the photo or crop, px.
+        height: Its height, px.
+        options: How it is brought to its working size.
+        photo_side_px: The longer side of the photo that it was cut out of; None where it is whole.
+    """
+    longer_px = max(width, height)
+    whole_px = longer_px if photo_side_px is None or options.crops == "own" else photo_side_px
+    # a crop of a photo of 1024 px at 1024 px stays as it is, to the pixel: whole numbers are not rounded
+    scale = (options.max_side_px * longer_px // whole_px) / longer_px
     if not options.enlarge:
         scale = min(scale, 1.0)
     shortest = min(options.min_side_px, options.max_side_px)

@@ -41,6 +41,24 @@ Distractors = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Photos added to the database, right for no query: R1M."),
 ]
+Compared = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(metavar="RUN RUN", help="Compare two earlier evaluations by a paired test."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A TOML file of these options, such as the run.toml of a report."),
+]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="Repeat one paper's evaluation with its authors' checkpoint, --model FILE: sizes, crops, scales "
+        "and reranking are theirs. cirtorch-ms, ap-gem, delg-r101, dolg-r101, cvnet-r101, superglobal-r101 "
+        "and others.",
+    ),
+]
 OptionalSeed = Annotated[
     int | None,
     typer.Option(
@@ -67,15 +85,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder for the report and descriptors. Default: runs/DATASET."),
     ] = None,
-    compare: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(metavar="RUN RUN", help="Compare two earlier evaluations by a paired test."),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A TOML file of these options, such as the run.toml of a report."),
-    ] = None,
+    compare: Compared = None,
+    config: Config = None,
     *,
+    as_paper: As = None,
     choice: WhitenedModelChoice,
     local: Annotated[
         str | None, typer.Option(metavar="NAME", help=f"Local features for reranking: {LOCAL_NAMES}.")
@@ -94,6 +107,8 @@ def evaluate(
 
     Example: meisho evaluate roxford5k --root data/roxford5k --rerank "alpha-qe:k=5|10" --sweep
 
+    Example: meisho evaluate roxford5k --root data/roxford5k --as dolg-r101 --model r101_dolg_512.pyth
+
     Example: meisho evaluate --compare runs/a runs/b
     """
     if compare:
@@ -102,7 +117,7 @@ def evaluate(
     settings = _settings(
         config,
         {"dataset": dataset, "root": root, "distractors": distractors}
-        | {"model": choice.model, "local": local, "seed": seed},
+        | {"model": choice.model, "local": local, "seed": seed, "paper": as_paper},
         choice.options,
         rerank or [],
         sweep=sweep,
@@ -124,6 +139,7 @@ def _settings(
     """Read the settings of the file, where there is one; what the command line says takes their place."""
     from meisho.config import parse_config
     from meisho.documents import read_toml
+    from meisho.evaluate.papers import follow_paper
     from meisho.evaluate.settings import EvaluationSettings
     from meisho.rerank.chain import parse_chain
 
@@ -148,6 +164,7 @@ def _settings(
     settings = parse_config(values, EvaluationSettings, source=str(config or "meisho evaluate"))
     if settings.model == "random" and (settings.rerank or settings.sweep):
         raise InputError("--model random describes no photo; there is nothing to rerank by")
+    follow_paper(settings)  # what contradicts it is refused
     return settings
 
 
@@ -165,10 +182,11 @@ def _run(
     *,
     as_json: bool,
 ) -> None:
-    from meisho.extractors.base import load_extractor
+    from meisho.evaluate.papers import follow_paper
     from meisho.rerank.chain import build_chain, parse_chain
     from meisho.run.evaluating import evaluate_dataset, evaluate_random
 
+    given, settings = settings.options, follow_paper(settings)
     chain = build_chain(settings.rerank, source="rerank", device=choice.device) if settings.rerank else None
     local = choice.local_describer(settings.local)
     if to:
@@ -180,7 +198,7 @@ def _run(
         settings.check_place(to, config)
         evaluation = evaluate_random(loaded, seed=settings.seed)
     else:
-        extractor = load_extractor(settings.model, device=choice.device, **settings.options)
+        extractor = _load_model(settings, given, choice.device)
         steps = tuple(parse_chain(chain.full_text)) if chain else ()
         settings = replace(_resolved(settings, extractor), rerank=steps)
         settings.check_place(to, config)
@@ -196,6 +214,7 @@ def _run(
                 seed=settings.seed,
             )
     settings.save(to)
+    evaluation = replace(evaluation, report=replace(evaluation.report, paper=_say_paper(settings)))
     page = write_evaluation(evaluation, to)
     if as_json:
         print_json({"page": str(page), **report_json(evaluation.report)})
@@ -261,11 +280,29 @@ def _draw_sweep(sweep: "Sweep", path: Path) -> Path | None:
     return path
 
 
+def _load_model(settings: "EvaluationSettings", given: dict[str, object], device: str) -> "GlobalExtractor":
+    from meisho.evaluate.papers import check_model
+    from meisho.extractors.base import load_extractor
+
+    extractor = load_extractor(settings.model, device=device, **settings.options)
+    check_model(settings, given, getattr(extractor, "backbone", ""), extractor.provenance.values)
+    return extractor
+
+
+def _say_paper(settings: "EvaluationSettings") -> str:
+    from meisho.evaluate.papers import PAPERS
+
+    return f"{settings.paper}: {PAPERS[settings.paper].sentence}" if settings.paper else ""
+
+
 def _load_dataset(settings: "EvaluationSettings") -> "Dataset":
     from meisho.datasets.base import load_dataset
     from meisho.datasets.distractors import add_distractors
+    from meisho.evaluate.papers import PAPERS, cut_boxes
 
     loaded = load_dataset(settings.dataset, settings.root)
+    if settings.paper and PAPERS[settings.paper].whole_boxes:
+        loaded = replace(loaded, queries=cut_boxes(loaded.queries))
     return add_distractors(loaded, settings.distractors) if settings.distractors else loaded
 
 

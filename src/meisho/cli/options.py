@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 IndexKind = Literal["auto", "exact", "ivfpq", "hnsw"]
 PoolingName = Literal["gem", "regional-gem", "scale-gem", "superglobal", "avg", "max", "cls"]
 PrecisionName = Literal["float32", "bf16", "fp16"]
+EnlargeName = Literal["never", "always"]
 LOCAL_NAMES = "sift, xfeat, aliked, or a folder that training made, such as runs/NAME/best"
 """What --local takes."""
 MANY = 1_000_000
@@ -65,6 +66,10 @@ Weights = Annotated[
 Size = Annotated[
     int | None,
     typer.Option(metavar="PX", min=32, max=4096, help="Longer side of the image that the model sees, px."),
+]
+Enlarge = Annotated[
+    EnlargeName | None,
+    typer.Option(help="Whether photos smaller than --size are enlarged to it.", show_choices=True),
 ]
 Scales = Annotated[
     str | None,
@@ -126,6 +131,7 @@ class ModelChoice:
     ] = None
     weights: Weights = None
     size: Size = None
+    enlarge: Enlarge = None
     pooling: Annotated[PoolingName | None, typer.Option(help="How a feature map becomes a vector.")] = None
     scales: Scales = None
     precision: Precision = None
@@ -145,6 +151,7 @@ class ModelChoice:
         given: dict[str, object] = {
             "weights": _absolute(self.weights),
             "max_side_px": self.size,
+            "enlarge": None if self.enlarge is None else self.enlarge == "always",
             "pooling": self.pooling,
             "scales": [float(part) for part in self.scales.split(",")] if self.scales else None,
             "precision": self.precision,

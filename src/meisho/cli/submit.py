@@ -13,6 +13,7 @@ from meisho.cli.options import (
     LOCAL_NAMES,
     BatchSize,
     Device,
+    Enlarge,
     Json,
     ModelChoice,
     Precision,
@@ -54,6 +55,9 @@ Local = Annotated[
 ]
 
 
+Queries = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the query photos; subfolders too.")]
+Database = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the photos that are searched.")]
+To = Annotated[Path, typer.Option(metavar="FILE", help="The submission, a CSV file.")]
 Sample = Annotated[
     Path | None,
     typer.Option(
@@ -72,13 +76,9 @@ Work = Annotated[
 
 @submit_app.command("gld-retrieval", short_help="Write a submission for Google's landmark retrieval.")
 def gld_retrieval(
-    queries: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of the query photos; subfolders too.")
-    ],
-    database: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the photos that are searched.")],
-    to: Annotated[Path, typer.Option(metavar="FILE", help="The submission, a CSV file.")] = Path(
-        "submission.csv"
-    ),
+    queries: Queries,
+    database: Database,
+    to: To = Path("submission.csv"),
     model: Models = None,
     sample: Sample = None,
     solution: Solution = None,
@@ -86,6 +86,7 @@ def gld_retrieval(
     rerank: Rerank = None,
     local: Local = None,
     size: Size = None,
+    enlarge: Enlarge = None,
     scales: Scales = None,
     precision: Precision = None,
     device: Device = "auto",
@@ -111,7 +112,13 @@ def gld_retrieval(
     check_output_folder(work)
     reranking = load_reranking(rerank, local, device=device, num_workers=workers)
     how = ModelChoice(
-        size=size, scales=scales, precision=precision, device=device, batch_size=batch_size, workers=workers
+        size=size,
+        enlarge=enlarge,
+        scales=scales,
+        precision=precision,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
     )
     describers = [replace(how, model=name).describer() for name in model or ["default"]]
     with progress_bars() as report_progress:
@@ -186,6 +193,7 @@ def bundle(
     rerank: Rerank = None,
     local: Local = None,
     size: Size = None,
+    enlarge: Enlarge = None,
     scales: Scales = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier bundle.")] = False,
     as_json: Json = False,
@@ -201,7 +209,7 @@ def bundle(
     check_output_folder(to)
     check_free(to, overwrite=overwrite)
     load_chain(rerank, "cpu")
-    how = ModelChoice(size=size, scales=scales, device="cpu")
+    how = ModelChoice(size=size, enlarge=enlarge, scales=scales, device="cpu")
     extractors = [replace(how, model=name).load() for name in model or ["default"]]
     files = write_bundle(
         to,

@@ -151,4 +151,7 @@ def _differences(first: Report, second: Report) -> tuple[str, ...]:
         f"reranking: {first.reranking or 'none'} / {second.reranking or 'none'}"
         for _ in range(first.reranking != second.reranking)
     ]
-    return (*first.provenance.differences(second.provenance), *cropped, *reranking)
+    papers = [
+        f"as: {first.paper or 'none'} / {second.paper or 'none'}" for _ in range(first.paper != second.paper)
+    ]
+    return (*first.provenance.differences(second.provenance), *cropped, *reranking, *papers)

@@ -113,6 +113,7 @@ class Report:
         reranking: What was done to the ranking after the search, in words; "" for nothing.
         rerank_seconds: Wall time of that, of all queries; where each setup was reranked by itself, of the
             slowest. Reports that differ in nothing else are equal.
+        paper: Whose protocol was followed, in words; "" for nobody's.
 
     Raises:
         InputError: There are no figures.
@@ -130,6 +131,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     reranking: str = ""
     rerank_seconds: float = field(default=0.0, compare=False)
+    paper: str = ""
 
     def __post_init__(self) -> None:
         if not self.figures:
@@ -167,12 +169,14 @@ class Report:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The model in one line, and the reranking in another where there was one."""
-        model = f"model {self.provenance.summary}"
+        """The model in one line; whose protocol was followed and the reranking, each in another."""
+        lines = [f"model {self.provenance.summary}"]
+        if self.paper:
+            lines.insert(0, f"as {self.paper}")
         if not self.reranking:
-            return (model,)
+            return tuple(lines)
         query_ms = 1000 * self.rerank_seconds / max(self.num_queries, 1)
-        return model, f"reranked: {self.reranking}; {query_ms:.3g} ms per query"
+        return *lines, f"reranked: {self.reranking}; {query_ms:.3g} ms per query"
 
     @property
     def table(self) -> ReportTable:

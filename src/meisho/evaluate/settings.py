@@ -42,6 +42,7 @@ class EvaluationSettings:
         rerank: One table for each reranker, in order: its name and its options.
         sweep: Chains to compare, as `--rerank` takes them; a value may be several, "alpha-qe:k=5|10".
         seed: Seeds the bootstrap of the intervals.
+        paper: Whose evaluation it repeats, a name of `meisho.evaluate.papers.PAPERS`; None for nobody's.
     """
 
     dataset: str
@@ -53,6 +54,7 @@ class EvaluationSettings:
     rerank: tuple[dict[str, object], ...] = ()
     sweep: tuple[str, ...] = ()
     seed: int = 0
+    paper: str | None = None
 
     def check_place(self, directory: Path, source: Path | None) -> None:
         """Refuse to write over the file that the settings were read from, unless it says the same.

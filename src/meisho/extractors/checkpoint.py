@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ def save_checkpoint(network: "DescriptorNetwork", name: str, options: TimmGeMOpt
     power = getattr(network.pooling, "p", None)
     if power is not None:
         options = replace(options, p=float(power.detach()))
-    settings = {k: v for k, v in asdict(options).items() if k not in ("weights", "projection_dim")}
+    settings = {k: v for k, v in options.values.items() if k not in ("weights", "projection_dim")}
     state = {k: v.detach().cpu().numpy() for k, v in network.state_dict().items() if "pooling" not in k}
     state = {k: np.array(v, order="C") for k, v in state.items()}  # else memory goes out as it lies
     with replacing(folder / "model.safetensors") as part:

@@ -1,7 +1,6 @@
 """A torch module of your own as a global extractor."""
 
 import copy
-from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -114,6 +113,6 @@ def wrap_module(
     """
     image_options = image_options or ImageOptions(max_side_px=384, multiple_px=32, interpolation="bicubic")
     copied = copy.deepcopy(module).eval()
-    options = {"mean": [float(v) for v in mean], "std": [float(v) for v in std], **asdict(image_options)}
+    options = {"mean": [float(v) for v in mean], "std": [float(v) for v in std], **image_options.values}
     provenance = Provenance.from_options(f"module:{name}", options, digest_state(copied.state_dict()))
     return ModuleExtractor(copied, image_options, provenance, (mean, std), choose_device(device))

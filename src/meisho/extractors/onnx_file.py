@@ -20,7 +20,7 @@ INSIDE = ".onnx"
 """What the options in the file say for places: the file itself, wherever it is by then."""
 
 _MOST_SIDE_PX = 10_000
-_FREE = ("max_side_px", "multiple_px", "interpolation", "scales", "whitening")
+_FREE = ("max_side_px", "multiple_px", "interpolation", "scales", "whitening", "enlarge")
 """Options that say what is done before and after the network; the others are inside and cannot be changed."""
 
 

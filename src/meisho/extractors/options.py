@@ -1,8 +1,8 @@
 """Options of the extractors on timm backbones: their only defaults, checked once when built."""
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, Self
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
 
 from meisho.errors import ConfigError
 from meisho.tables import require_options
@@ -36,6 +36,7 @@ class TimmGeMOptions:
         whitening: Path of a saved `Whitening` that is applied at the end, or None.
         precision: "float32"; "bf16" computes the backbone so, which CPUs with AVX512-BF16 or AMX gain from as
             GPUs do; "fp16", on CUDA only.
+        enlarge: False leaves photos that are smaller than `max_side_px` as small as they are.
 
     Raises:
         ConfigError: A value that cannot be.
@@ -51,6 +52,10 @@ class TimmGeMOptions:
     projection_dim: int | None = None
     whitening: str | None = None
     precision: str = "float32"
+    enlarge: bool = True
+
+    came_later: ClassVar[tuple[str, ...]] = ("enlarge",)
+    """Options that older descriptors do not name: they are told only where they are not at their default."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(float(s) for s in self.scales))
@@ -66,6 +71,16 @@ class TimmGeMOptions:
         for name in ("weights", "whitening"):
             if not isinstance(getattr(self, name), str | None):
                 raise ConfigError(f"{name}={getattr(self, name)!r}: must be text")
+        if not isinstance(self.enlarge, bool):
+            raise ConfigError(f"enlarge={self.enlarge!r}: must be true or false")
+
+    @property
+    def values(self) -> dict[str, object]:
+        """Every option as provenances and files hold it, but for those of `came_later` at their default."""
+        silent = {
+            f.name for f in fields(self) if f.name in self.came_later and getattr(self, f.name) == f.default
+        }
+        return {name: value for name, value in asdict(self).items() if name not in silent}
 
     @classmethod
     def from_mapping(cls, options: dict[str, Any]) -> Self:

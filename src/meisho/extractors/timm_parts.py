@@ -1,7 +1,7 @@
 """What the extractors on timm backbones share, with torch or without."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ def image_options_of(options: TimmGeMOptions) -> ImageOptions:
         max_side_px=options.max_side_px,
         multiple_px=options.multiple_px or SHAPE_STEP_PX,
         interpolation=options.interpolation,
+        enlarge=options.enlarge,
     )
 
 
@@ -87,4 +88,4 @@ def trace_origin(model: str, options: TimmGeMOptions, digest: str) -> tuple[Prov
 
 def describe_origin(model: str, options: TimmGeMOptions, digest: str) -> Provenance:
     """Return the provenance of descriptors, `digest` being that of all their weights."""
-    return Provenance.from_options(model, asdict(options), digest)
+    return Provenance.from_options(model, options.values, digest)

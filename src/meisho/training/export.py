@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -118,7 +118,7 @@ def input_facts(extractor: TimmGeM) -> dict[str, str]:
         "layout": "NCHW",
         "colors": "RGB",
         "range": "0 to 255",
-        **asdict(extractor.image_options),
+        **extractor.image_options.values,
         "normalization": "inside: (pixels / 255 - mean) / std",
         "mean": traits.mean,
         "std": traits.std,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from meisho.documents import one_line
 from meisho.errors import WeightsError
@@ -106,6 +106,8 @@ class Published:
         scale_power: Power of the mean over scales.
         resizes_by_factor: Whether pixels are taken at multiples of 1 / scale, also where the resized side is
             not a whole number; else the whole image is stretched over the whole pixels.
+        rescale: Brings grey levels to another scale as the authors' code does, one of `rescaling.py`, where
+            `PublishedOptions.rescaling` asks for it; None where bilinear is what they do, or is near.
         whitenings: Name -> what comes at the end for one scale, and for several; the first is the default.
         left_out: Names of tensors of the file that are not used.
     """
@@ -121,6 +123,7 @@ class Published:
     head: nn.Module | None = None
     scale_power: float = 1.0
     resizes_by_factor: bool = False
+    rescale: Callable[[Tensor, float], Tensor] | None = None
     whitenings: Mapping[str, tuple[FinalWhitening, FinalWhitening]] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
 

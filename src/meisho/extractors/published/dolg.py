@@ -13,6 +13,7 @@ from torch.nn import functional
 from meisho.extractors.published.base import AS_THEY_ARE, Published, PublishedFile, under
 from meisho.extractors.published.parts import find_linear, find_number, name_resnet
 from meisho.extractors.published.pycls import CHANNELS, name_pycls
+from meisho.extractors.published.rescaling import to_rounded_sides
 from meisho.extractors.weights import StateDict
 from meisho.layers.pooling import GeM
 
@@ -45,6 +46,7 @@ def convert(file: PublishedFile) -> Published | None:
         trim=_give_two_maps,
         pooling=OrthogonalFusion(local, pool, to_local),
         head=find_linear(file.state, "fc", 2 * _LOCAL_CHANNELS, file.path),
+        rescale=to_rounded_sides,
         left_out=tuple(key for key in file.state if not key.startswith(_USED)),
     )
 

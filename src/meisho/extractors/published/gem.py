@@ -20,6 +20,7 @@ class PublishedGeM(TimmGeM):
 
     Attributes:
         remarks: What of the file is not used, in words.
+        backbone: timm's name of its backbone.
     """
 
     kind = "published"
@@ -28,10 +29,11 @@ class PublishedGeM(TimmGeM):
         self, name: str, network: PublishedNetwork, options: PublishedOptions, *, device: str = "auto"
     ) -> None:
         super().__init__(name, network, options, device=device)
-        self.image_options = replace(self.image_options, enlarge=options.enlarge)
+        self.image_options = replace(self.image_options, crops=options.crops)
         if self.whitening is None and network.whitening is not None:
             self.dim = len(network.whitening.projection)
         self.remarks: tuple[str, ...] = ()
+        self.backbone = ""
 
 
 def load_torch(rest: str, *, device: str = "auto", **options: Any) -> PublishedGeM:
@@ -44,7 +46,7 @@ def load_torch(rest: str, *, device: str = "auto", **options: Any) -> PublishedG
     network = build_published(published, resolved, whitening)
     name = f"{layout}:{chosen}" if chosen else layout
     extractor = PublishedGeM(name, network, resolved, device=device)
-    extractor.remarks = _remarks(file, published)
+    extractor.remarks, extractor.backbone = _remarks(file, published), published.backbone
     return extractor
 
 

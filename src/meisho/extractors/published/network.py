@@ -12,6 +12,7 @@ from meisho.extractors.backbone import create_backbone, fit_images, spread_token
 from meisho.extractors.network import DescriptorNetwork
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.published.base import NOT_WHOLE, FinalWhitening, Published
+from meisho.extractors.published.options import PublishedOptions
 from meisho.extractors.weights import check_fit
 from meisho.layers.pooling import POOLINGS, ClassToken, RegionalGeM
 
@@ -32,7 +33,7 @@ class PublishedNetwork(DescriptorNetwork):
         self,
         backbone: nn.Module,
         published: Published,
-        options: TimmGeMOptions,
+        options: PublishedOptions,
         whitening: FinalWhitening | None,
     ) -> None:
         pooling = published.pooling or POOLINGS[options.pooling](options.p)
@@ -42,6 +43,7 @@ class PublishedNetwork(DescriptorNetwork):
         self.local = published.local or nn.Identity()
         self.projection = published.head or nn.Identity()
         self.scale_power, self.resizes_by_factor = published.scale_power, published.resizes_by_factor
+        self.rescale = published.rescale if options.rescaling == "authors" else None
         self.whitening = None if whitening is None else _LastLayer(whitening)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -54,7 +56,10 @@ class PublishedNetwork(DescriptorNetwork):
         return pooled
 
     def resize(self, images: Tensor, scale: float) -> Tensor:
-        """Resize (B, 3, H, W) images as the authors do."""
+        """Resize (B, 3, H, W) images, normalised by `traits`, as the authors do where that is asked for."""
+        if self.rescale is not None and scale != 1:
+            mean, std = (images.new_tensor(v).view(3, 1, 1) for v in (self.traits.mean, self.traits.std))
+            return (self.rescale((images * std + mean) * 255, scale) / 255 - mean) / std
         if scale == 1 or not self.resizes_by_factor or min(images.shape[-2:]) * scale < 1:
             return super().resize(images, scale)
         return functional.interpolate(images, scale_factor=scale, mode="bilinear", align_corners=False)
@@ -82,7 +87,7 @@ class _LastLayer(nn.Module):
 
 
 def build_published(
-    published: Published, options: TimmGeMOptions, whitening: FinalWhitening | None
+    published: Published, options: PublishedOptions, whitening: FinalWhitening | None
 ) -> PublishedNetwork:
     """Build a published model with its weights, on the CPU.
 

@@ -6,12 +6,14 @@ commit 8694696 (the same, with its pooling) and feymanpriv/DELG at commit 355716
 """
 
 import re
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from meisho.extractors.published.base import AS_THEY_ARE, Published, PublishedFile, under
 from meisho.extractors.published.parts import L2Norm, find_linear, find_number, name_resnet
+from meisho.extractors.published.rescaling import by_area_or_line, to_rounded_sides
 from meisho.extractors.weights import StateDict
 
 CHANNELS = 2048
@@ -32,16 +34,20 @@ _STEM = {"stem.conv": "conv1", "stem.bn": "bn1"}
 def convert_cvnet(file: PublishedFile) -> Published | None:
     """Take CVNet's global network; what it reranks with is left out."""
     prefix = "encoder_q." if "encoder_q.stem.conv.weight" in file.state else ""
-    return _convert(file, prefix)
+    return _convert(file, prefix, rescale=by_area_or_line)
 
 
 def convert_delg(file: PublishedFile) -> Published | None:
     """Take DELG's global network; its local features and its classifiers are left out."""
-    return _convert(file, "globalmodel.")
+    return _convert(file, "globalmodel.", rescale=to_rounded_sides)
 
 
 def convert_superglobal(file: PublishedFile) -> Published | None:
-    """Take CVNet's file as SuperGlobal uses it."""
+    """Take CVNet's file as SuperGlobal uses it.
+
+    Its images come to other scales by torchvision's `resize` of a tensor, which is bilinear and, before its
+    version 0.17, without smoothing, like ours: no `rescale` is needed.
+    """
     plain = convert_cvnet(file)
     if plain is None or plain.head is None:
         return None
@@ -55,7 +61,9 @@ def convert_superglobal(file: PublishedFile) -> Published | None:
     )
 
 
-def _convert(file: PublishedFile, prefix: str) -> Published | None:
+def _convert(
+    file: PublishedFile, prefix: str, rescale: Callable[[Tensor, float], Tensor]
+) -> Published | None:
     state = under(prefix, file.state)
     if not {"stem.conv.weight", "head.fc.weight"} <= state.keys():
         return None
@@ -65,6 +73,7 @@ def _convert(file: PublishedFile, prefix: str) -> Published | None:
         weights,
         options={**_AUTHORS, "scales": _SCALES, "p": find_number(state, "head.pool.p", file.path)},
         head=find_linear(state, "head.fc", CHANNELS, file.path),
+        rescale=rescale,
         left_out=(
             *(key for key in file.state if not key.startswith(prefix)),
             *(
