@@ -147,6 +147,7 @@ def _read_facts(path: Path, metadata: dict[str, str]) -> _Facts:
         said = f'{{"options": {metadata["options"]}, "size": {metadata.get("fixed_size_px", "[0, 0]")}}}'
         fields = parse_json(said, source="its metadata", error=ConfigError)
         options = TimmGeMOptions.from_mapping(dict(fields.table("options").values))
+        image_options_of(options)  # refuses ways to load photos that there are not
         height, width = parse_config(fields.values, _Said, source="its metadata").size
         fixed = (height, width) if height or width else None
         if fixed and not (0 < height <= _MOST_SIDE_PX and 0 < width <= _MOST_SIDE_PX):
