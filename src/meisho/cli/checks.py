@@ -10,11 +10,10 @@ import typer
 from meisho.buckets import as_place
 from meisho.documents import parse_numbers
 from meisho.errors import ConfigError, InputError, explain_os_error
+from meisho.extractors.options import LARGEST_SCALE
 from meisho.memory import parse_bytes
 from meisho.schemes import refuse_other_schemes
 
-LARGEST_SCALE = 4.0
-"""Larger than that a photo is only blurred, and the machine's memory fills."""
 SMALLEST_SCALE = 0.03
 """A photo of 1024 px is 31 px wide then; less of it shows nothing."""
 MOST_SCALES = 16

@@ -13,6 +13,9 @@ PRECISIONS = ("float32", "bf16", "fp16")
 SCALE_POWERS: dict[str, float] = {"scale-gem": math.inf, "superglobal": math.inf}
 """Name of a pooling -> the power of the generalised mean over scales, where it is not 1."""
 
+LARGEST_SCALE = 4.0
+"""Larger than that a photo is only blurred, and the machine's memory fills."""
+
 
 @dataclass(frozen=True)
 class TimmGeMOptions:
@@ -64,6 +67,8 @@ class TimmGeMOptions:
         _check_choice("precision", self.precision, PRECISIONS)
         _check_positive("p", self.p)
         _check_positive("scales", *(self.scales or (0.0,)))
+        if max(self.scales) > LARGEST_SCALE:
+            raise ConfigError(f"scales={self.scales!r}: must be at most {LARGEST_SCALE:g}")
         _check_whole("max_side_px", self.max_side_px)
         for name in ("multiple_px", "projection_dim"):
             if getattr(self, name) is not None:
