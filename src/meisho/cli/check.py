@@ -27,7 +27,7 @@ def check(
 ) -> None:
     """Check that everything in a collection is as it was written.
 
-    Exits with 8 if something of the collection is damaged, which the next 'meisho index' makes anew, with 4
+    Exits with 8 if something of the collection is damaged, which the next 'meisho index' rebuilds, with 4
     if something of it cannot be read, and with 9 if only photos are damaged.
 
     Example: meisho check my.meisho --photos

@@ -46,7 +46,7 @@ def match(
         ),
     ] = "mutual",
     geometry: Annotated[GeometryName, typer.Option(help="What the matches must agree on.")] = "homography",
-    ransac: Annotated[RansacName, typer.Option(help="Estimated how; torch: affine.")] = "magsac",
+    ransac: Annotated[RansacName, typer.Option(help="How geometry is estimated; torch: affine.")] = "magsac",
     threshold: Threshold = 8.0,
     to: Annotated[
         Path | None,

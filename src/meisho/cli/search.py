@@ -37,7 +37,7 @@ Near = Annotated[
 ]
 Turned = Annotated[
     bool,
-    typer.Option("--turned", help="Ask in four positions, for photos that were taken or saved turned."),
+    typer.Option("--turned", help="Search with the query in four rotations: some photos are turned."),
 ]
 Folder = Annotated[
     str | None,

@@ -56,7 +56,7 @@ def serve(
     url_networks: UrlNetworks = None,
     threads: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=256, help="Questions answered at once; one more than cores."),
+        typer.Option(metavar="N", min=1, max=256, help="Questions answered at once. Default: cores + 2."),
     ] = None,
     memory: Memory = None,
     device: Device = "auto",

@@ -97,9 +97,9 @@ def gld_retrieval(
 ) -> None:
     """Rank the database for each query and write the table that Google's landmark retrieval contests take.
 
-    Stopped half-way, the same command goes on where it was.
+    If it was interrupted, the same command continues.
 
-    Example: meisho submit gld-retrieval --queries test --database index --model run/best --to submission.csv
+    Example: meisho submit gld-retrieval --queries test --database index --model runs/city/best
     """
     from meisho.contest.entry import load_reranking
     from meisho.contest.submit import ContestFiles, submit_retrieval
@@ -202,7 +202,7 @@ def bundle(
 
     Upload it as a data set, add it to a notebook, and run notebook.ipynb.
 
-    Example: meisho submit bundle --model run/best --to bundle
+    Example: meisho submit bundle --model runs/city/best --to bundle
     """
     from meisho.contest.bundle import NotebookPlaces, check_free, write_bundle
 
