@@ -47,15 +47,14 @@ def test_no_gradient_leaves_the_head_and_every_part_of_it_gets_one():
 def test_the_autoencoder_and_the_attention_can_be_trained():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        head = LocalHead(24, dim=16)
+        head, classifier = LocalHead(24, dim=16), torch.nn.Linear(24, 2)
     # cells of the left half belong to the landmark: only their first channels tell the class
     features = make_features(1, (16, 24, 4, 8))
     labels = torch.arange(16) % 2
     features[labels == 1, :4, :, :4] += 2
-    classifier = torch.nn.Linear(24, 2)
     optimizer = torch.optim.Adam([*head.parameters(), *classifier.parameters()], lr=0.01)
     first = last = None
-    for _ in range(60):
+    for _ in range(150):
         maps = head(features)
         loss = functional.cross_entropy(classifier(maps.pooled), labels) + 10 * maps.reconstruction_error
         optimizer.zero_grad()
