@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from meisho import Client, Finder
 from meisho.client import ServiceError
 from meisho.describing import Describer
 from meisho.extractors.base import load_extractor
+from meisho.images import GuardedPhoto, load_sized_image
 from meisho.photos import Box, Photo
 from meisho.run.indexing import index_folder
 from meisho.service.server import listen
@@ -98,6 +100,19 @@ def test_a_light_model_describes_where_photos_are_decoded(real, box):
         assert opened.finder.describer.extractor._network is None  # nothing was described here
         with pytest.raises(ServiceError, match="the photo: not a photo in a known format"):
             asking.search(b"no photo")
+
+
+def test_what_is_described_here_is_not_described_elsewhere_too(real):
+    with serving(real) as client:
+        (opened,) = client.service.collections.values()
+        asked = []
+        describer = replace(opened.finder.describer, describe_one=lambda *each: asked.append(each))
+        photos = [
+            GuardedPhoto("q", real / "0.png", content_name="q"),
+            Photo("turned", real.parent / "photos/1.png"),
+        ]
+        query = replace(photos[0], load=lambda photo, options: load_sized_image(photos[1], options))
+        assert len(describer.describe([query, photos[1]])) == 2 and not asked
 
 
 def test_its_decoders_end_with_it(real):

@@ -205,8 +205,13 @@ class RememberingDescriber(Describer):
         """Describe photos, but for those that were described before; see `Describer.describe`."""
         photos = as_photos(photos)
         queries = [photo for photo in photos if isinstance(photo, GuardedPhoto)]
-        found = [vector for query in queries if (vector := self._find(query)) is not None]
-        if photos and len(found) == len(photos):
+        if queries and len(queries) == len(
+            photos
+        ):  # others, such as turned ones, are described together here
+            found = [vector for query in queries if (vector := self._find(query)) is not None]
+        else:
+            found = []
+        if found and len(found) == len(photos):
             return Descriptors(tuple(photo.id for photo in photos), np.stack(found), self.provenance)
         with timed("describe"):
             described = super().describe(photos, progress=progress, stage=stage, on_error=on_error)
