@@ -205,13 +205,9 @@ class RememberingDescriber(Describer):
         """Describe photos, but for those that were described before; see `Describer.describe`."""
         photos = as_photos(photos)
         queries = [photo for photo in photos if isinstance(photo, GuardedPhoto)]
-        if queries and len(queries) == len(
-            photos
-        ):  # others, such as turned ones, are described together here
-            found = [vector for query in queries if (vector := self._find(query)) is not None]
-        else:
-            found = []
-        if found and len(found) == len(photos):
+        is_mixed = len(queries) < len(photos)  # with turned ones, that are described together here
+        found = [] if is_mixed else [each for query in queries if (each := self._find(query)) is not None]
+        if photos and len(found) == len(photos):
             return Descriptors(tuple(photo.id for photo in photos), np.stack(found), self.provenance)
         with timed("describe"):
             described = super().describe(photos, progress=progress, stage=stage, on_error=on_error)
