@@ -21,7 +21,7 @@ from meisho.arrays import UInt8Array
 from meisho.describing import Describer
 from meisho.extractors.base import GlobalExtractor, load_extractor
 from meisho.extractors.timm_gem import load_torch
-from meisho.extractors.timm_models import DEFAULT_BACKBONE, DEFAULT_OPTIONS
+from meisho.extractors.timm_models import DEFAULT_BACKBONE, IMAGENET_OPTIONS
 from meisho.photo_folder import find_photos
 
 MODELS = ("default", "timm:resnet34", "timm:resnet50", "timm:resnet101")
@@ -59,7 +59,7 @@ def load_both(title: str, model: str, device: str) -> list[GlobalExtractor]:
     """Load a model in both precisions."""
     if title == ON_TORCH:
         return [
-            load_torch(DEFAULT_BACKBONE, device=device, precision=p, **DEFAULT_OPTIONS) for p in PRECISIONS
+            load_torch(DEFAULT_BACKBONE, device=device, precision=p, **IMAGENET_OPTIONS) for p in PRECISIONS
         ]
     weights = {} if model == "default" else {"weights": "none:0"}
     return [load_extractor(model, device=device, precision=p, **weights) for p in PRECISIONS]

@@ -1,4 +1,4 @@
-"""Size, pooling, scales and whitening of the default model: chosen on `train`, reported on `eval`.
+"""Size, pooling, scales and whitening of the model off the shelf: chosen on `train`, reported on `eval`.
 
     python benchmarks/choose_default.py ../shared/data --cache /tmp/choose_default
 
@@ -28,7 +28,7 @@ from meisho.arrays import BoolArray, Float32Array
 from meisho.descriptors import Descriptors, Provenance, normalize_rows
 from meisho.evaluate.revisitop import revisitop_map
 from meisho.extractors.timm_gem import TimmGeM, to_torch
-from meisho.extractors.timm_models import load_default
+from meisho.extractors.timm_models import load_imagenet
 from meisho.ground_truth import GroundTruth
 from meisho.images import ImageOptions, load_image
 from meisho.layers.pooling import GeM, MaxPooling
@@ -105,7 +105,7 @@ def _features_of(photos: Photos, root: Path, options: ImageOptions, cache: Path,
 
 
 def _pool_all(photos: Photos, root: Path, options: ImageOptions) -> dict[str, Float32Array]:
-    extractor = to_torch(load_default(device="cpu"), device="cpu")
+    extractor = to_torch(load_imagenet(device="cpu"), device="cpu")
     rows_of_shape: dict[tuple[int, ...], list[int]] = {}
     pooled: dict[int, dict[str, Float32Array]] = {}
     waiting: dict[int, np.ndarray] = {}

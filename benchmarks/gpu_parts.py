@@ -26,7 +26,7 @@ from meisho.arrays import Float32Array, Int64Array, UInt8Array
 from meisho.describing import Describer
 from meisho.extractors.local_base import load_local_extractor
 from meisho.extractors.timm_gem import TimmGeM, load_torch
-from meisho.extractors.timm_models import DEFAULT_BACKBONE, DEFAULT_OPTIONS
+from meisho.extractors.timm_models import DEFAULT_BACKBONE, IMAGENET_OPTIONS
 from meisho.extractors.torch_matching import TorchMutualMatcher
 from meisho.geometry.base import LocalMatcher, load_matcher
 from meisho.geometry.matching import MutualMatcher
@@ -288,7 +288,7 @@ MEASURES: dict[str, Callable[[Setting], None]] = {
 
 def load_network(model: str, device: str, precision: str) -> TimmGeM:
     """Load the default model, or a timm backbone; with random weights, which the default gets if it must."""
-    options = DEFAULT_OPTIONS if model == "default" and has(DEFAULT_WEIGHTS) else {"weights": "none:0"}
+    options = IMAGENET_OPTIONS if model == "default" and has(DEFAULT_WEIGHTS) else {"weights": "none:0"}
     name = DEFAULT_BACKBONE if model == "default" else model
     return load_torch(name, device=device, **options, precision=precision)
 

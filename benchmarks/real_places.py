@@ -18,7 +18,6 @@ from meisho.describing import Describer
 from meisho.extractors.base import load_extractor
 from meisho.extractors.local_base import load_local_extractor
 from meisho.local_describing import LocalDescriber
-from meisho.photo_folder import find_photos
 from meisho.run.indexing import IndexOptions, index_folder
 from meisho.run.state import State, load_state
 from shared_sets import Record, read_records
@@ -64,7 +63,7 @@ def open_places(shared: Path, folder: Path, name: str, local: str) -> RealPlaces
         photos = link_photos(shared, folder / name, records)
         local_describer = LocalDescriber(load_local_extractor(local))
         describer = Describer(load_extractor())
-        index_folder(find_photos(photos), path, describer, options=IndexOptions(local=local_describer))
+        index_folder(photos, path, describer, options=IndexOptions(local=local_describer))
     state = load_state(path.absolute())
     own = [by_file[Path(photo_id).name] for photo_id in state.snapshot.descriptors.ids]
     sites = [site_of(record) for record in own]

@@ -27,6 +27,10 @@ def make_drawn(_folder):
     return load_extractor("drawn")
 
 
+def make_imagenet(_folder):
+    return load_extractor("imagenet")
+
+
 def make_small(_folder):
     return load_extractor("small")
 
@@ -75,6 +79,7 @@ def make_published(folder):
 EXAMPLES = {
     "default": make_default,
     "drawn": make_drawn,
+    "imagenet": make_imagenet,
     "small": make_small,
     "timm": make_timm,
     "onnx": make_onnx,

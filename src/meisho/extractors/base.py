@@ -23,8 +23,9 @@ from meisho.images import ImageOptions
 from meisho.tables import load_named
 
 EXTRACTORS: dict[str, str] = {
-    "default": "meisho.extractors.timm_models:load_default",
+    "default": "meisho.extractors.timm_models:load_drawn",
     "drawn": "meisho.extractors.timm_models:load_drawn",
+    "imagenet": "meisho.extractors.timm_models:load_imagenet",
     "small": "meisho.extractors.timm_models:load_small",
     "timm": "meisho.extractors.timm_models:load_timm",
     "onnx": "meisho.extractors.onnx_file:load_onnx",
@@ -32,8 +33,7 @@ EXTRACTORS: dict[str, str] = {
     "checkpoint": "meisho.extractors.checkpoint:load_checkpoint",
     "ensemble": "meisho.extractors.ensemble:load_ensemble",
 }
-"""Name before the colon of a model specification -> loader(rest of the specification, **options): a function
-or a class; `device` is always among the options that it takes."""
+"""Name before the colon of a model specification -> loader(rest of it, device=..., **options)."""
 
 
 class GlobalExtractor(Protocol):
@@ -63,7 +63,7 @@ def load_extractor(model: str = "default", **options: object) -> GlobalExtractor
     """Load an extractor by its specification.
 
     Args:
-        model: "default", "drawn", "small" (all offline, without torch), "timm:NAME" (any timm backbone), a
+        model: "default" (that is "drawn"), "imagenet", "small" (offline, without torch), "timm:NAME", a
             checkpoint, "onnx:FILE" (exported), or several: "ensemble:default+timm:resnet34".
         **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
 

