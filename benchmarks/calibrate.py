@@ -157,7 +157,10 @@ def verify(places: RealPlaces, lists: Sequence[tuple[int, Int64Array, bool]], ke
 
 
 def fit(asked: Sequence[Asked], names: Sequence[str]) -> Calibration:
-    """Fit a logistic model by Newton's method; each query has the same weight."""
+    """Fit a logistic model by Newton's method; each query has the same weight.
+
+    A sign that would count against a pair is left out: more evidence never makes an answer less sure.
+    """
     signs = np.array(
         [[read_signs(each)[name] for name in names] for query in asked for each in query.evidence]
     )
@@ -173,6 +176,8 @@ def fit(asked: Sequence[Asked], names: Sequence[str]) -> Calibration:
         hessian = (design * (weights * p * (1 - p))[:, None]).T @ design + ridge
         b -= np.linalg.solve(hessian, gradient)
     slopes = b[:-1] / spread
+    if (slopes < 0).any():
+        return fit(asked, [name for name, slope in zip(names, slopes, strict=True) if slope >= 0])
     return Calibration(dict(zip(names, slopes.tolist(), strict=True)), float(b[-1] - slopes @ middle))
 
 

@@ -127,22 +127,28 @@ def read_signs(evidence: PairEvidence) -> dict[str, float]:
     return signs
 
 
-_DEFAULT = "aecf7e1df3c35211"  # tf_efficientnet_lite2, GeM, 384 px: what `meisho index` takes
+_DRAWN = "9b0da0cd0307261d"  # tf_efficientnet_lite2, GeM, 384 px, taught by drawn places: the default model
+_IMAGENET = "aecf7e1df3c35211"  # the same with ImageNet's weights
 _XFEAT = "c336c52db32a128d"  # the 1000 best at 640 px, mutual neighbours, an affine map
 _SIFT = "c96150e2bc2744de"  # likewise
 
 CALIBRATIONS: dict[tuple[str, str], Calibration] = {
-    (_DEFAULT, ""): Calibration({"similarity": 24.66, "gap": 1.193}, -21.384),
-    (_DEFAULT, _XFEAT): Calibration(
+    (_DRAWN, ""): Calibration({"similarity": 17.305, "gap": 0.328}, -12.234),
+    (_DRAWN, _XFEAT): Calibration(
+        {"similarity": 9.815, "gap": 0.44, "beyond": 0.534, "plausible": 1.152}, -9.54
+    ),
+    (_DRAWN, _SIFT): Calibration({"similarity": 15.44, "gap": 0.349, "plausible": 2.151}, -11.562),
+    (_IMAGENET, ""): Calibration({"similarity": 24.66, "gap": 1.193}, -21.384),
+    (_IMAGENET, _XFEAT): Calibration(
         {"similarity": 14.255, "gap": 1.268, "beyond": 0.385, "plausible": 1.37}, -15.207
     ),
-    (_DEFAULT, _SIFT): Calibration(
+    (_IMAGENET, _SIFT): Calibration(
         {"similarity": 21.468, "gap": 1.204, "beyond": 0.29, "plausible": 1.148}, -19.42
     ),
 }
 """(name of the global model, of local features and how they are verified; "" for none) -> model.
 
-Measured on 2026-11-28 by `benchmarks/calibrate.py`, where the protocol stands: 2,520 pairs of 105 photos of
-21 landmarks with their 12 nearest, each asked with its place there and not. The names are those of
+Measured on 2026-11-28 and 29 by `benchmarks/calibrate.py`, where the protocol stands: 2,520 pairs of 105 photos
+of 21 landmarks with their 12 nearest, each asked with its place there and not. The names are those of
 `meisho.run.judging`.
 """
