@@ -148,7 +148,7 @@ CALIBRATIONS: dict[tuple[str, str], Calibration] = {
 }
 """(name of the global model, of local features and how they are verified; "" for none) -> model.
 
-Measured on 2026-11-28 and 29 by `benchmarks/calibrate.py`, where the protocol stands: 2,520 pairs of 105 photos
-of 21 landmarks with their 12 nearest, each asked with its place there and not. The names are those of
+Measured on 2026-11-28 and 29 by `benchmarks/calibrate.py`, where the protocol stands: 2,520 pairs of 105
+photos of 21 landmarks with their 12 nearest, each asked with its place there and not. The names are those of
 `meisho.run.judging`.
 """
