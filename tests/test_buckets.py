@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from bad_stores import bad_line, careless_store
-from meisho import buckets
+from meisho import buckets, endpoints
 from meisho.buckets import BucketPath, as_place
 from meisho.descriptors import Provenance
-from meisho.errors import CollectionError, InputError, LockedError, StoreError
+from meisho.errors import CollectionError, ConfigError, InputError, LockedError, StoreError
 from meisho.store import leases, manifests, tables
 from meisho.store.collection import Collection
 from meisho.store.leases import Lease, Owner
@@ -38,9 +38,9 @@ def path(bucket, tmp_path):
 @pytest.fixture
 def forget_stores():
     """Stores are asked anew, with the limits of the test."""
-    buckets._client.cache_clear()
+    endpoints.client_of.cache_clear()
     yield
-    buckets._client.cache_clear()
+    endpoints.client_of.cache_clear()
 
 
 def do(writer, first, last):
@@ -62,6 +62,35 @@ def test_a_place_in_a_bucket_is_known_by_its_name(monkeypatch, tmp_path):
     assert path.cache != before
     with pytest.raises(TypeError):
         os.fspath(path)  # what looks on the disk must not find it there
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:9", "localhost:9", "ftp://store", "http://", "https:/x", "x y"]
+)
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_an_endpoint_that_is_no_address_is_named(run, monkeypatch, tmp_path, variable, address):
+    monkeypatch.setenv("MEISHO_CACHE", str(tmp_path))
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(ConfigError, match=rf"{variable} is '{address}', and no address; write it whole"):
+        place_of("s3://photos/c").exists()
+    code, _, errors = run("info", "s3://photos/c")
+    assert code == 2 and variable in errors and "damaged" not in errors
+
+
+def test_a_panic_of_a_store_is_no_damage(monkeypatch, tmp_path):
+    pytest.importorskip("obstore", reason="obstore is not installed")
+    panic = type("PanicException", (BaseException,), {})
+    place = BucketPath.parse("s3://photos/c")
+    with pytest.raises(StoreError, match=r"s3://photos/c: .*does not answer.*\(no host\)"), place._asked():
+        raise panic("no host")
+    with pytest.raises(KeyboardInterrupt), place._asked():
+        raise KeyboardInterrupt
+
+
+def test_that_no_keys_are_set_is_said():
+    said = "Error performing PUT http://169.254.169.254/latest/api/token in 1.2s, after 3 retries"
+    assert "no keys are set" in endpoints.explain_failure(said, "b")
+    assert "AWS_ACCESS_KEY_ID" in endpoints.explain_failure(said, "b")
 
 
 NO_PLACES = ["s3://", "s3://b//c", "s3://b/../c", "s3://b/c\\d", "s3://b/\udcff", "s3:/", "s3:", "S3://"]
@@ -231,9 +260,9 @@ def test_a_store_that_is_gone_is_an_error_in_words(path, monkeypatch, forget_sto
 @pytest.mark.slow
 def test_a_store_that_never_answers_is_an_error(path, object_store, monkeypatch, forget_stores):
     collection = Collection.open(path)
-    monkeypatch.setattr(buckets, "REQUEST_SECONDS", 1)
-    monkeypatch.setattr(buckets, "RETRIES", 1)
-    monkeypatch.setattr(buckets, "RETRY_SECONDS", 2)
+    monkeypatch.setattr(endpoints, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(endpoints, "RETRIES", 1)
+    monkeypatch.setattr(endpoints, "RETRY_SECONDS", 2)
     with bad_line(object_store["AWS_ENDPOINT_URL"]) as line:
         monkeypatch.setenv("AWS_ENDPOINT_URL", line.address)
         assert collection.records() == ()

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "src" / "meisho"
 NOUNS = {
     "errors",
     "buckets",
+    "endpoints",
     "schemes",
     "documents",
     "array_files",
@@ -52,7 +53,8 @@ MAY_IMPORT = {
     # the walk, top to bottom: each stage may import the nouns, itself, and what stands here
     "errors": {"texts"},
     "texts": set(),
-    "buckets": {"errors", "texts"},
+    "endpoints": {"errors", "texts"},
+    "buckets": {"endpoints", "errors", "texts"},
     "schemes": {"errors", "texts"},
     "cores": set(),
     "arrays": set(),
@@ -165,7 +167,7 @@ ONLY_IN = {
     "prometheus_client": {"service"},
     "python_multipart": {"service"},
     "httpx": {"client"},
-    "obstore": {"buckets"},
+    "obstore": {"buckets", "endpoints"},
     "onnx": {"training"},
     "ray": {"cluster"},
     "onnxruntime": {"extractors", "training"},

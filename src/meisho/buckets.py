@@ -19,12 +19,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import lru_cache
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self, cast
 
-from meisho.errors import InputError, StoreError, needs_extra
+from meisho.endpoints import client_of, explain_failure, read_access
+from meisho.errors import InputError, StoreError, is_panic, needs_extra
 from meisho.texts import is_unicode, printable
 
 if TYPE_CHECKING:
@@ -38,13 +38,7 @@ else:
 SCHEME = "s3://"
 _BEGINNING = re.compile(r"\As3:(/|\Z)", re.IGNORECASE)  # a `Path` keeps one "/" of it, or none
 _BUCKET = re.compile(r"\w[\w.-]*", re.ASCII)  # others stand in no address
-CONNECT_SECONDS = 5
-REQUEST_SECONDS = 30
-RETRIES = 3
-RETRY_SECONDS = 60  # no request is tried for longer: a store that is gone is an error in a minute or two
 AT_ONCE = 16  # requests that are under way
-
-Options = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -98,10 +92,13 @@ class BucketPath(_Path):
         Raises:
             InputError: It is not that.
         """
-        words = _BEGINNING.sub("", str(text)).strip("/").split("/")
+        below = _BEGINNING.sub("", str(text)).strip("/")
+        words = below.split("/")
         wrong = any(word in ("", ".", "..") or "\\" in word for word in words)
         if wrong or not _BUCKET.fullmatch(words[0]) or not is_unicode(str(text)):
-            raise InputError(f"{printable(text)}: is no place in a bucket; write {SCHEME}BUCKET/NAME")
+            raise InputError(
+                f"{SCHEME}{printable(below)}: is no place in a bucket; write {SCHEME}BUCKET/NAME"
+            )
         return cls(words[0], "/".join(words[1:]))
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, str]]:
@@ -310,13 +307,17 @@ class BucketPath(_Path):
         with needs_extra("s3", f"{self}"):
             from obstore.exceptions import BaseError
         try:
-            yield _client(self.bucket, _options(), os.getpid())
+            yield client_of(self.bucket, read_access(), os.getpid())
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error):
                 raise self.failure(str(error)) from error
             raise FileNotFoundError(2, "no such object", str(self)) from error
         except (BaseError, PermissionError) as error:
             raise self.failure(str(error)) from error
+        except BaseException as error:
+            if is_panic(error):
+                raise self.failure(str(error)) from error
+            raise
 
     def failure(self, reason: str) -> StoreError:
         """Return the error for what a store, or a library that asks it, said."""
@@ -364,86 +365,5 @@ def remove_tree(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def storage_options() -> dict[str, str]:
-    """Return how a store is reached, as LanceDB takes it."""
-    limits = {
-        "connect_timeout": f"{CONNECT_SECONDS}s",
-        "timeout": f"{REQUEST_SECONDS}s",
-        "client_max_retries": str(RETRIES),
-        "client_retry_timeout": str(RETRY_SECONDS),
-    }
-    named = {"access_key_id": "aws_access_key_id", "secret_access_key": "aws_secret_access_key"}
-    named |= {"session_token": "aws_session_token"}
-    return limits | {named.get(name, name): value for name, value in _options()}
-
-
-def endpoint() -> str:
-    """Return the address of the store, or what Amazon's is called."""
-    return dict(_options()).get("endpoint", "Amazon S3")
-
-
-def _options() -> Options:
-    """Read how the store is reached from the usual variables; what is not set is left to its library."""
-    variables = {
-        "access_key_id": ("AWS_ACCESS_KEY_ID",),
-        "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
-        "session_token": ("AWS_SESSION_TOKEN",),
-        "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
-        "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
-    }
-    found = {
-        option: next(filter(None, map(os.environ.get, names)), "") for option, names in variables.items()
-    }
-    if found["endpoint"]:
-        found["region"] = found["region"] or "us-east-1"  # signed with, and looked at by Amazon alone
-        found["allow_http"] = "true" if found["endpoint"].startswith("http://") else ""
-    return tuple((option, value) for option, value in found.items() if value)
-
-
-@lru_cache(maxsize=32)
-def _client(bucket: str, options: Options, pid: int) -> "S3Store":
-    """Return what asks a store of a bucket; a forked process needs its own."""
-    from obstore.store import S3Store
-
-    given: dict[str, Any] = dict(options)
-    allow_http = bool(given.pop("allow_http", ""))
-    return S3Store(
-        bucket,
-        client_options={
-            "allow_http": allow_http,
-            "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
-            "timeout": timedelta(seconds=REQUEST_SECONDS),
-        },
-        retry_config={"max_retries": RETRIES, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
-        **given,
-    )
-
-
 def _listed(meta: "ObjectMeta") -> Listed:
     return Listed(meta["size"], meta["last_modified"], str(meta["e_tag"]))
-
-
-_SAID = (
-    (("nosuchbucket",), "there is no bucket {bucket!r} at {endpoint}; make it, or correct the name"),
-    (
-        ("403 forbidden", "401 unauth", "accessdenied", "privileges", "signature", "unauthenticated"),
-        "{endpoint} refuses to let you in; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may "
-        "read, write, list and delete there",
-    ),
-    (
-        ("507 insufficient", "no space left", "quota"),
-        "{endpoint} has no room left; free some, and run the command again",
-    ),
-    (
-        ("",),
-        "{endpoint} does not answer as it should; look at AWS_ENDPOINT_URL and at the network, and run the "
-        "command again: everything committed so far is safe",
-    ),
-)
-
-
-def explain_failure(reason: str, bucket: str) -> str:
-    """Say in a sentence what a store refused and what to do, followed by its own words."""
-    said = " ".join(reason.partition("Debug source")[0].split())
-    words = next(text for signs, text in _SAID if any(sign in said.lower() for sign in signs))
-    return f"{words.format(bucket=bucket, endpoint=endpoint())} ({said[:300]})"

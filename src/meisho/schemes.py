@@ -6,7 +6,7 @@ from meisho.errors import InputError
 from meisho.texts import printable
 
 _OTHER = re.compile(  # schemes; a `Path` keeps one "/" of well-known ones
-    r"\A(?:(?!s3:)(?P<any>[a-z][a-z0-9+.-]+)://"
+    r"\A(?:(?!s3:)(?P<any>[a-z][a-z0-9+.-]+)://|(?P<short>s3):(?!/|\Z)"
     r"|(?P<known>gc?s|az|adl|abfss?|wasbs?|hdfs|oss|cos|r2|s3[an]|https?|s?ftp|file):(?:/|\Z))",
     re.IGNORECASE,
 )
@@ -20,9 +20,11 @@ def refuse_other_schemes(place: object) -> None:
     """
     if (found := _OTHER.match(str(place))) is None:
         return
-    scheme = (found["any"] or found["known"]).lower()
+    scheme = (found["any"] or found["known"] or found["short"]).lower()
     if scheme in ("http", "https", "ftp", "sftp"):
         todo = "is an address; download what is there, and name the file"
+    elif scheme == "s3":
+        todo = "places in a bucket are written s3://BUCKET/NAME"
     elif scheme == "file":
         todo = "is an address; write the path alone"
     else:

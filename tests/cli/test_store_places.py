@@ -45,6 +45,15 @@ def test_nothing_is_read_from_there(run, tmp_path, monkeypatch, words, place):
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_place_in_a_bucket_that_lost_its_slashes_makes_no_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("index", tmp_path, "--to", "s3:photos/c")
+    assert code == 2 and "s3:photos/c: places in a bucket are written s3://BUCKET/NAME" in err
+    code, _, err = run("index", tmp_path, "--to", "s3://")
+    assert code == 2 and "s3://: is no place in a bucket" in err
+    assert not [*tmp_path.iterdir()]
+
+
 def test_what_is_no_such_place_is_left_alone():
     names = ("C:\\photos", "C:/photos", "a/gs:/b", "gs", "gs.meisho", "s3://b/c", "s3:/b", "x:y", "//a/b")
     for name in (*names, Path("s3://b/c"), "milvus:http://127.0.0.1:19530", "ray:host:1", "onnx:x.onnx"):

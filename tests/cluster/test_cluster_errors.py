@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from cluster_photos import draw_photos
+from meisho.cluster import joining
 from meisho.cluster.joining import Cluster
 from meisho.errors import ClusterError, ConfigError, MissingDependencyError
 from ray_nodes import environment
@@ -43,6 +44,15 @@ def test_where_nothing_answers_is_said_at_once(run, tmp_path):
     assert code == ClusterError.exit_code
     assert f"no Ray cluster answers at 127.0.0.1:{port} (" in errors
     assert not (tmp_path / "c").exists()
+
+
+def test_what_takes_a_connection_and_says_nothing_is_no_cluster(monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setattr(joining, "HEALTH_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ClusterError, match=f"what answers at {address} is no Ray cluster"):
+            joining._require_ray(address)
 
 
 POOL = """

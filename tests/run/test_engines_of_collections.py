@@ -16,6 +16,7 @@ from meisho.run.evaluating import evaluate_dataset
 from meisho.run.finding import Finder
 from meisho.run.indexing import IndexOptions, add_photos, index_folder, remove_photos
 from meisho.sealed import read_sealed, write_sealed
+from meisho.store.collection import Collection
 from meisho.store.metadata import keep_engine, read_metadata
 from run.conftest import paint
 from toy_features import MeanColor, index_with_corners
@@ -174,6 +175,14 @@ def test_a_finder_follows_when_what_was_lost_is_filled_again(photos, describer, 
 def test_an_index_of_this_machine_does_not_go_with_it(engine):
     with pytest.raises(ConfigError, match="has indexes of its own"):
         IndexOptions(index="hnsw", engine=engine)
+
+
+def test_an_index_of_this_machine_is_refused_where_another_engine_searches(photos, describer, collection):
+    before = Collection.open(collection).snapshot().version
+    with pytest.raises(ConfigError, match=r"has indexes of its own.* instead of the index 'exact'"):
+        index_folder(photos, collection, describer, IndexOptions(index="exact"))
+    assert Collection.open(collection).snapshot().version == before
+    index_folder(photos, collection, describer, IndexOptions(index="exact", engine="local"))
 
 
 def test_figures_are_those_of_this_machine(photos, engine, tmp_path):

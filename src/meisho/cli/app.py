@@ -185,8 +185,11 @@ def _explain(error: BaseException) -> tuple[str, int]:
         code = InputError.exit_code if error.errno == errno.ENAMETOOLONG else MeishoError.exit_code
         return (f"{error.filename}: {reason}" if error.filename else reason), code
     if is_panic(error):
-        advice = "the collection is damaged; restore it, or delete it and index again"
-        return f"LanceDB panicked ({error}): {advice}", CollectionError.exit_code
+        advice = (
+            "a collection on a disk is damaged then: restore it, or delete it and index again; of one in a "
+        )
+        advice += "store, look at the variables AWS_* first"
+        return f"LanceDB panicked ({error}); {advice}", CollectionError.exit_code
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
         f"unexpected {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {error}; this is "

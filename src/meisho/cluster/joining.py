@@ -15,6 +15,9 @@ from meisho.texts import printable
 ANSWER_SECONDS = 5.0
 """A cluster that does not take a connection within this time is not there."""
 
+HEALTH_SECONDS = 30.0
+"""What takes the connection and does not say within this time that it is well is no cluster of Ray."""
+
 OWN_STORE_BYTES = 2**29
 """Memory for photos on their way to the workers, where Ray runs on this machine alone."""
 
@@ -118,7 +121,12 @@ def _require_ray(address: str) -> None:
 def _ask_health(address: str) -> str:
     """Return what Ray's own command says of a cluster that is not well; nothing of one that is."""
     command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "health-check", "--address", address]
-    asked = subprocess.run(command, capture_output=True, check=False, text=True, errors="replace")
+    try:
+        asked = subprocess.run(
+            command, capture_output=True, check=False, text=True, errors="replace", timeout=HEALTH_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return "no answer"
     return asked.stderr or "no answer" if asked.returncode else ""
 
 

@@ -33,7 +33,7 @@ from meisho.run.kept_queries import describe_queries
 from meisho.run.reranking import local_evidence, stored_pairs
 from meisho.searching import search
 from meisho.store.collection import Collection
-from meisho.store.metadata import INDEX_FOLDER, read_metadata
+from meisho.store.metadata import INDEX_FOLDER, is_collection, read_metadata
 from meisho.stored_features import CollectionFeatures
 
 RANKED = {"gldv2": 100}
@@ -328,12 +328,13 @@ class _Walk:
         dataset = self.dataset
         check_photos(dataset)
         root = dataset.root if dataset.root.is_dir() else dataset.root.parent
+        place = self.collection_path
+        has_engine = is_collection(place) and read_metadata(place).engine is not None
+        options = IndexOptions(
+            index=None if has_engine else "exact", local=self.local, device=self.device, only=True
+        )
         summary = index_photos(
-            PhotoFolder(root, dataset.database),
-            self.collection_path,
-            self.describer,
-            IndexOptions(index="exact", local=self.local, device=self.device, only=True),
-            progress=self.progress,
+            PhotoFolder(root, dataset.database), place, self.describer, options, progress=self.progress
         )
         if skipped := (*summary.skipped, *summary.local_skipped):
             first = skipped[0]

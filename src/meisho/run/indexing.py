@@ -72,11 +72,17 @@ class IndexOptions:
     def __post_init__(self) -> None:
         if self.index is not None:
             require_name(self.index, ("auto", *INDEXES), what="index")
-        if self.engine is not None and open_engine(self.engine).text != "local" and self.index is not None:
-            raise ConfigError(
-                f"the engine {self.engine!r:.80} has indexes of its own; name one behind it, such as "
-                f"?index=HNSW, instead of {self.index!r}"
-            )
+        if self.engine is not None:
+            _refuse_index(self.index, self.engine)
+
+
+def _refuse_index(index: str | None, engine: str) -> None:
+    """Refuse an index where another engine than "local" searches, which has its own."""
+    if index is not None and open_engine(engine).text != "local":
+        raise ConfigError(
+            f"the engine {engine!r:.80} has indexes of its own; name one behind it, such as "
+            f"--engine milvus:URI?index=HNSW, instead of the index {index!r}"
+        )
 
 
 def index_folder(
@@ -158,6 +164,7 @@ def _sync(
 ) -> IndexSummary:
     kept = read_metadata(path).engine if is_collection(path) else None
     engine = open_engine(options.engine or kept)
+    _refuse_index(options.index, engine.text)
     engine.check()
     collection = _open_or_create(path, folder.root, describer, moved=options.moved)
     if options.local is not None:

@@ -128,7 +128,9 @@ def problem(error: BaseException) -> dict[str, object]:
     if isinstance(error, MemoryError):
         return problem_of("fault", "there is not enough memory; ask for less")
     if is_panic(error):
-        return problem_of("collection", "the collection is damaged; restore it, or index again")
+        return problem_of(
+            "collection", "LanceDB panicked: the collection, or how its store is reached, is at fault"
+        )
     if isinstance(error, OSError):
         return problem_of("fault", explain_os_error(error))
     _logger.error("unexpected %s", type(error).__name__, exc_info=error)

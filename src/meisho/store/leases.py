@@ -22,9 +22,10 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from meisho.buckets import BucketPath, endpoint
+from meisho.buckets import BucketPath
 from meisho.config import build
 from meisho.documents import parse_json
+from meisho.endpoints import endpoint
 from meisho.errors import CollectionError, DamagedError, LockedError, StoreError
 from meisho.store import tables
 from meisho.store.places import OWNER_FILE

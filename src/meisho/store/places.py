@@ -9,7 +9,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from meisho.buckets import BucketPath, endpoint, is_in_bucket
+from meisho.buckets import BucketPath, is_in_bucket
+from meisho.endpoints import endpoint
 from meisho.errors import InputError
 from meisho.schemes import refuse_other_schemes
 from meisho.store.commits import COMMITS_FILE

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from meisho.arrays import Int64Array
-from meisho.buckets import BucketPath, storage_options
+from meisho.buckets import BucketPath
+from meisho.endpoints import storage_options
 from meisho.errors import CollectionError, DamagedError, LockedError, MissingDependencyError, is_panic
 from meisho.store.merging import Step
 
