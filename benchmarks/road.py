@@ -7,11 +7,12 @@ started, and stopped by their process ids: SeaweedFS, two nodes of Ray, Milvus, 
 
 1. The photos of the database are put into s3://road/photos.
 2. `meisho index s3://road/photos --to s3://road/city --cluster ray:… --engine milvus:…?index=FLAT`.
-3. `meisho serve s3://road/city`; the page is fetched, and each query is asked by `meisho.Client`.
+3. `meisho serve s3://road/city`; each query is asked by `meisho.Client`, and given to the page in Chromium.
 4. The same on one machine: `meisho index CITY/database --to FOLDER`, served and asked the same.
 
 Shown are the seconds of each step, and how many answers of the two are the same photos in the same order.
-It ends with an error where a photo is missing, or where scores differ by more than 1e-5.
+It ends with an error where a photo is missing, where an answer is another photo, or where scores differ by
+more than 1e-5. Without a browser the page is left out, which is said.
 """
 
 import argparse
@@ -27,11 +28,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import httpx
-
 REPOSITORY = Path(__file__).parent.parent
-sys.path.insert(0, str(REPOSITORY / "tests"))
+sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tests" / "service" / "browser")]
 
+from browsers import missing, opened_browser  # noqa: E402
 from meisho import Client  # noqa: E402
 from meisho.buckets import BucketPath  # noqa: E402
 from meisho.photo_folder import find_photos  # noqa: E402
@@ -43,6 +43,9 @@ from ray_nodes import Nodes, environment  # noqa: E402
 
 PHOTOS, COLLECTION = "s3://road/photos", "s3://road/city"  # a bucket that the first photo makes
 TOP = 10
+
+Answers = dict[str, list[tuple[str, float]]]
+"""Name of a query -> photos that answer it and their scores, the best first."""
 
 
 def main() -> None:
@@ -81,9 +84,13 @@ def walk(city: Path, folder: Path, stack: ExitStack) -> None:
     index(
         PHOTOS, COLLECTION, number, "--cluster", f"ray:{nodes.address}", "--workers", "2", "--engine", engine
     )
-    there = ask(COLLECTION, queries)
+    there, shown_there = ask(COLLECTION, queries)
     index(city / "database", folder / "home", number)
-    compare(there, ask(folder / "home", queries))
+    here, shown_here = ask(folder / "home", queries)
+    compare(there, here)
+    if shown_there != shown_here or not all(shown_here.values()):
+        raise SystemExit("the page does not show what it shows of one machine")
+    print(f"{len(shown_here)} questions show the same photos in the same order on the page")
 
 
 @contextmanager
@@ -115,24 +122,41 @@ def index(photos: str | Path, to: str | Path, number: int, *words: str) -> None:
         )
 
 
-def ask(collection: str | Path, queries: list[Path]) -> dict[str, list[tuple[str, float]]]:
-    """Serve a collection, fetch its page, and ask; returns {query: (photo, score), best first}."""
+def ask(collection: str | Path, queries: list[Path]) -> tuple[Answers, dict[str, list[str]]]:
+    """Serve a collection and ask it; returns what a program is answered, and what the page shows."""
     command = [sys.executable, "-m", "meisho.cli", "serve", str(collection), "--port", "0"]
     with started(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # asked for above
         said = next((found for line in process.stdout if (found := re.search(r"http://\S+", line))), None)
         if said is None:
             raise SystemExit(f"{' '.join(command)} ended with {process.wait()}")
-        page = httpx.get(said[0], follow_redirects=True).raise_for_status()
-        if "<html" not in page.text:
-            raise SystemExit(f"{said[0]} is no page")
         with Client(said[0]) as client, timed(f"{len(queries)} questions to {said[0]}, cold"):
             found = {query.name: client.search(query, top=TOP)["answers"] for query in queries}
-    return {query: [(each["id"], each["score"]) for each in answers] for query, answers in found.items()}
+        shown = ask_page(said[0], queries)
+    return {q: [(each["id"], each["score"]) for each in answers] for q, answers in found.items()}, shown
 
 
-def compare(there: dict[str, list[tuple[str, float]]], here: dict[str, list[tuple[str, float]]]) -> None:
-    """Say how many answers are the same; scores must agree to 1e-5."""
+def ask_page(address: str, queries: list[Path]) -> dict[str, list[str]]:
+    """Give each query to the page in a browser; returns the photos that it shows, in their order."""
+    if reason := missing():
+        print(f"          {reason}")
+        return {}
+    from page_steps import answers, search_by_file
+    from playwright import sync_api
+
+    found = {}
+    with opened_browser(sync_api) as browser, timed(f"{len(queries)} questions through the page"):
+        page = browser.new_page()
+        for query in queries:
+            page.goto(address)
+            search_by_file(page, query)
+            found[query.name] = answers(page)
+            page.goto("about:blank")
+    return found
+
+
+def compare(there: Answers, here: Answers) -> None:
+    """Say how many answers are the same; all must be, and scores must agree to 1e-5."""
     same, largest = 0, 0.0
     for query, answers in here.items():
         same += [photo for photo, _ in answers] == [photo for photo, _ in there[query]]
@@ -140,8 +164,8 @@ def compare(there: dict[str, list[tuple[str, float]]], here: dict[str, list[tupl
         largest = max(largest, *(abs(score - other) for (_, score), (_, other) in pairs))
     print(f"{same} of {len(here)} questions have the same {TOP} photos in the same order; "
           f"scores differ by {largest:.1e} at most")  # fmt: skip
-    if largest > 1e-5:
-        raise SystemExit("the scores are not those of one machine")
+    if largest > 1e-5 or same < len(here):
+        raise SystemExit("the answers are not those of one machine")
 
 
 if __name__ == "__main__":
