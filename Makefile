@@ -18,7 +18,7 @@ test: $(FULL)
 	$(PYTEST) -m "not slow" $(COVERAGE)
 
 test-slow: $(FULL)
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow -rs
 
 check: $(FULL)
 	$(BIN)/ruff format --check .
