@@ -351,7 +351,7 @@ def test_what_meisho_wrote_is_written_anew(run, place):
     for words, file in (
         (["search", "c", "a.jpg", "--html", "x.html"], "x.html"),
         (["match", "a.jpg", "b.jpg", "--to", "x.png"], "x.png"),
-        (["whiten", "photos", "--to", "x.safetensors", "--size", 32, "--workers", 0], "x.safetensors"),
+        (["whiten", "photos", "--to", "x.safetensors", "--size", 64, "--workers", 0], "x.safetensors"),
         (["datasets", "stats", "folder", "--root", "labelled", "--photos", "--to", "s"], "s/copies.csv"),
         (["datasets", "split", "folder", "--root", "labelled", "--overwrite", "--to", "t"], "t/train.csv"),
         (

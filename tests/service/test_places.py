@@ -32,7 +32,7 @@ def scenes(tmp_path_factory):
     whole.crop((0, 0, 420, 340)).resize((300, 243)).save(root / "photos" / "2 smaller.png")
     for seed in range(50, 53):
         scene(seed).save(root / "photos" / f"alone {seed}.png")
-    describer = Describer(load_extractor("default", max_side_px=96), num_workers=0)
+    describer = Describer(load_extractor("default", max_side_px=192), num_workers=0)
     local = LocalDescriber(load_local_extractor("sift"), num_workers=0)
     index_folder(root / "photos", root / "c.meisho", describer, IndexOptions(local=local))
     return root
