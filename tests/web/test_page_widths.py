@@ -56,6 +56,24 @@ def test_nothing_is_cut(browser, pages, name, width_px):
     page.close()
 
 
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_drawings_are_whole_and_their_letters_can_be_read(browser, pages, width_px):
+    page = browser.new_page(viewport={"width": width_px, "height": 844})
+    page.goto((pages / "report.html").as_uri())
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('.drawn svg')].filter(e => e.checkVisibility()).map(svg => {"
+        "  return [svg, ...svg.querySelectorAll('text')].map(e => e.getBoundingClientRect())"
+        "    .map(box => [box.left, box.right, box.height]); })"
+    )
+    assert len(drawn) == 2  # the curve, the bars
+    for (left, right, _), *texts in drawn:
+        assert 0 <= left and right <= width_px
+        for start, end, height_px in texts:
+            assert left <= start and end <= right
+            assert height_px >= 10
+    page.close()
+
+
 @pytest.mark.parametrize(("width_px", "columns"), [(390, 2), (1280, 4)])
 def test_answers_are_in_sight_beside_or_below_the_query(browser, pages, width_px, columns):
     page = browser.new_page(viewport={"width": width_px, "height": 844})
