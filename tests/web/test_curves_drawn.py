@@ -67,7 +67,9 @@ def test_files_are_figures_of_ours_and_nothing_else_is_written_over(tmp_path):
         ElementTree.parse(tmp_path / name)
         assert is_our_drawing(tmp_path / name) and FIGURE.wrote(tmp_path / name)
     drawings.save(tmp_path)
-    ReportDrawings(drawings.curve, "", Markup(), "", Markup(), Markup()).save(tmp_path)  # each query shows another landmark now
+    ReportDrawings(drawings.curve, "", Markup(), "", Markup(), Markup()).save(
+        tmp_path
+    )  # each query shows another landmark now
     assert [path.name for path in tmp_path.iterdir()] == ["precision_recall.svg"]
     (tmp_path / "landmarks.svg").write_text("<svg/>")
     with pytest.raises(InputError, match=r"landmarks\.svg: is there already and is not a figure"):
