@@ -69,7 +69,7 @@ def test_drawings_are_whole_and_their_letters_can_be_read(browser, pages, width_
     )
     assert len(drawn) == 2  # the curve, the bars
     for (left, right, _), *texts in drawn:
-        assert 0 <= left and right <= width_px
+        assert left >= 0 and right <= width_px
         for start, end, height_px in texts:
             assert left <= start and end <= right
             assert height_px >= 10

@@ -311,7 +311,7 @@ def test_what_is_sure_but_not_verified_is_not_green(tmp_path):
     assert 'class="line evidence same"' not in page and "mark same" not in page
     for words in ("same place: 97 %", "maybe the same place: 60 %", "not sure: 12 %"):
         assert f'<span class="line evidence">{words}</span>' in page
-    assert "from 90 % on it is said, from 50 % on maybe; a dashed frame: not verified." in page
+    assert "from 90 % on that is said, from 50 % on maybe; a dashed frame: not verified." in page
     assert "green" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
 
 

@@ -191,8 +191,8 @@ def _about_sure(tiles: Sequence[Tile]) -> str:
     frames = {"same": "a green frame: local features agree too", "likely": "a dashed frame: not verified"}
     shown = [words for verdict, words in frames.items() if any(tile.verdict == verdict for tile in tiles)]
     said = (
-        f"Per cent say how probably a photo shows the same place: from {100 * SAME:g} % on it is said, "
-        f"from {100 * MAYBE:g} % on maybe"
+        f"The percentage is how probably a photo shows the same place: from {100 * SAME:g} % on that is "
+        f"said, from {100 * MAYBE:g} % on maybe"
     )
     return "; ".join([said, *shown]) + "."
 
