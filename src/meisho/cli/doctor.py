@@ -29,7 +29,7 @@ SHOWN = (
 _GB = 2**30
 
 
-@app.command(short_help="Say what is installed here, what is missing, and what would be faster.")
+@app.command(short_help="Say what is installed here, and what is missing.")
 def doctor(as_json: Json = False) -> None:
     """Say what is installed on this machine, what is missing, and what would be faster.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 _BAR_CELLS = 40
 
 
-@app.command()
+@app.command(short_help="Say what a collection holds.")
 def info(
     collection: Annotated[
         Path | None,
