@@ -456,6 +456,13 @@ def test_excludes_are_shown_as_they_are_and_can_be_cleared(photos, run, words, k
     assert run("index", photos, "--to", photos.parent / "d", "--workers", 0, *words)[0] == 0
     shown = json.loads(run("info", photos.parent / "d", "--json")[1])["excludes"]
     assert shown == [*kept]
+    lines = run("info", photos.parent / "d")[1].splitlines()
+    row = next(row for row, line in enumerate(lines) if line.startswith("excludes"))
+    own = [pattern for pattern in kept if pattern not in DEFAULT_EXCLUDES]
+    said = [f"{len(DEFAULT_EXCLUDES)} defaults, which --json names"] if len(kept) > len(own) else []
+    told = [*said, *own] or ["none"]
+    assert [line.removeprefix("excludes").strip() for line in lines[row : row + len(told)]] == told
+    assert lines[row + len(told)].startswith("dimensions")
 
 
 def test_the_command_exits_with_7_where_most_photos_are_gone(photos, run):

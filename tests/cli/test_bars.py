@@ -3,7 +3,7 @@
 import pytest
 from rich.progress import Progress
 
-from meisho.cli.bars import CALM_SECONDS, Bottleneck
+from meisho.cli.bars import CALM_SECONDS, Bottleneck, progress_bars
 from meisho.progress import Stages
 
 
@@ -38,3 +38,13 @@ def shown(*steps, completed=3):
 )
 def test_a_bar_names_its_bottleneck_when_it_has_lasted_a_while(steps, completed, words):
     assert shown(*steps, completed=completed) == words
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_shown"), [([(0, 0)], False), ([(0, 0), (0, 3)], True), ([(1, 0)], True)]
+)
+def test_a_stage_with_nothing_to_do_shows_no_bar(capsys, steps, is_shown):
+    with progress_bars() as report:
+        for done, total in steps:
+            report("describe", done, total)
+    assert ("describe" in capsys.readouterr().err) is is_shown

@@ -82,6 +82,23 @@ def test_the_hub_cache_is_where_its_library_says(monkeypatch, tmp_path):
         assert str(doctor.find_hub_cache()) == says
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_it_tells_the_cache_that_collections_in_buckets_use(run, monkeypatch, tmp_path, is_there):
+    from meisho.store.places import place_of
+
+    monkeypatch.setenv("MEISHO_CACHE", str(tmp_path / "own"))
+    if is_there:
+        (tmp_path / "own").mkdir()
+    _, out, _ = run("doctor")
+    (line,) = [line for line in out.splitlines() if line.startswith("cache ")]
+    assert str(tmp_path / "own") in line
+    assert ("(not there yet)" in line) is not is_there
+    (collections,) = [line for line in out.splitlines() if line.startswith("collections ")]
+    assert "s3://" in collections and "cache" in collections
+    told = json.loads(run("doctor", "--json")[1])
+    assert place_of("s3://bucket/name").cache.is_relative_to(told["cache"])
+
+
 def test_threads_that_are_held_back_are_told(monkeypatch):
     monkeypatch.setattr(doctor, "count_cores", lambda: 8)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")

@@ -1,12 +1,15 @@
 """A few landmarks of a data set, drawn to be looked at."""
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from meisho import cli
-from meisho.datasets.looking import sample_dataset
+from meisho.datasets.looking import _of_query, sample_dataset
+from meisho.ground_truth import GroundTruth
 from meisho.outputs import PAGE
+from meisho.photos import Photo
 from meisho.toycity import build_toycity
 
 cli.load_commands()
@@ -45,6 +48,20 @@ def test_a_benchmark_shows_queries_with_their_right_answers(tmp_path):
         place = each.title.rpartition("_q")[0]
         assert each.query.id == each.title and 1 <= len(each.photos) <= 2
         assert all(photo.id.startswith(place) for photo in each.photos)
+
+
+@pytest.mark.parametrize(
+    ("junk", "note"),
+    [
+        ([], "1 right answer"),
+        ([1], "1 right answer; 1 that does not count"),
+        ([1, 2], "1 right answer; 2 that do not count"),
+    ],
+)
+def test_what_does_not_count_is_told_where_there_is_any(tmp_path, junk, note):
+    photos = tuple(Photo(str(row), tmp_path / f"{row}.png") for row in range(3))
+    truth = GroundTruth([[0]], [junk])
+    assert _of_query(photos[0], photos, truth, 0, 2, np.random.default_rng(0)).note == note
 
 
 def test_the_page_shows_them_and_names_what_cannot_be_read(labelled, tmp_path):

@@ -53,7 +53,12 @@ def test_of_many_landmarks_the_worst_are_drawn_and_the_rest_is_told():
 
 def test_files_are_figures_of_ours_and_nothing_else_is_written_over(tmp_path):
     drawings = ReportDrawings(
-        draw_curve(np.ones(101)), "", draw_landmarks([LandmarkScore("a", 1, 1.0)], PER_CENT), ""
+        draw_curve(np.ones(101)),
+        "",
+        draw_landmarks([LandmarkScore("a", 1, 1.0)], PER_CENT),
+        "",
+        Markup(),
+        Markup(),
     )
     drawings.save(tmp_path)
     names = ["landmarks.svg", "precision_recall.svg"]
@@ -62,7 +67,9 @@ def test_files_are_figures_of_ours_and_nothing_else_is_written_over(tmp_path):
         ElementTree.parse(tmp_path / name)
         assert is_our_drawing(tmp_path / name) and FIGURE.wrote(tmp_path / name)
     drawings.save(tmp_path)
-    ReportDrawings(drawings.curve, "", Markup(), "").save(tmp_path)  # each query shows another landmark now
+    ReportDrawings(drawings.curve, "", Markup(), "", Markup(), Markup()).save(
+        tmp_path
+    )  # each query shows another landmark now
     assert [path.name for path in tmp_path.iterdir()] == ["precision_recall.svg"]
     (tmp_path / "landmarks.svg").write_text("<svg/>")
     with pytest.raises(InputError, match=r"landmarks\.svg: is there already and is not a figure"):

@@ -5,12 +5,14 @@ import pytest
 from PIL import Image
 
 from meisho.datasets.base import Dataset
+from meisho.datasets.looking import DatasetSample, LandmarkSample
 from meisho.descriptors import Provenance
 from meisho.evaluate.protocols import evaluate_ranking
 from meisho.ground_truth import GroundTruth
 from meisho.photos import Photo
 from meisho.ranking import Ranking
 from meisho.run.found import Answer
+from meisho.web.look import write_look_page
 from meisho.web.pages import write_report_page, write_search_page
 
 LONG = "summer_holiday_of_the_whole_family_at_the_great_station_IMG20260712183015.png"
@@ -53,6 +55,41 @@ def test_nothing_is_cut(browser, pages, name, width_px):
         "[...document.querySelectorAll('figure, .bars a')].map(e => e.getBoundingClientRect().right)"
     ):
         assert box <= width_px
+    page.close()
+
+
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_drawings_are_whole_and_their_letters_can_be_read(browser, pages, width_px):
+    page = browser.new_page(viewport={"width": width_px, "height": 844})
+    page.goto((pages / "report.html").as_uri())
+    drawn = page.evaluate(
+        "[...document.querySelectorAll('.drawn svg')].filter(e => e.checkVisibility()).map(svg => {"
+        "  return [svg, ...svg.querySelectorAll('text')].map(e => e.getBoundingClientRect())"
+        "    .map(box => [box.left, box.right, box.height]); })"
+    )
+    assert len(drawn) == 2  # the curve, the bars
+    for (left, right, _), *texts in drawn:
+        assert left >= 0 and right <= width_px
+        for start, end, height_px in texts:
+            assert left <= start and end <= right
+            assert height_px >= 10
+    page.close()
+
+
+@pytest.mark.parametrize("width_px", [390, 1280])
+def test_cards_of_the_look_page_are_no_higher_than_what_is_on_them(browser, pages, width_px):
+    tall, wide = Photo(LONG, pages / LONG), Photo("wide", pages / "wide.png")
+    sample = DatasetSample(
+        "set", "1 of 1 query", (LandmarkSample("q", "2 right answers", (wide, wide), tall),)
+    )
+    write_look_page(pages / "look.html", sample, seed=0)
+    page = browser.new_page(viewport={"width": width_px, "height": 844})
+    page.goto((pages / "look.html").as_uri())
+    spare_px = page.evaluate(
+        "[...document.querySelectorAll('figure')].map(e => e.getBoundingClientRect().bottom"
+        " - e.querySelector('figcaption').getBoundingClientRect().bottom)"
+    )
+    assert len(spare_px) == 3 and max(spare_px) < 5
     page.close()
 
 

@@ -292,6 +292,44 @@ def test_many_inliers_are_said_to_be_the_same_place_and_green(tmp_path):
     ]
 
 
+def sure_page(tmp_path, **options):
+    """A page of answers at 97, 60 and 12 per cent."""
+    query, *others = photos(("q", "a", "b", "c"), tmp_path)
+    judged = ((0.97, "same"), (0.6, "maybe"), (0.12, "unknown"))
+    found = [
+        answer(photo, 0.5, probability=probability, verdict=verdict)
+        for photo, (probability, verdict) in zip(others, judged, strict=True)
+    ]
+    write_search_page(tmp_path / "s.html", query, found, collection=tmp_path, num_database=3, **options)
+    return (tmp_path / "s.html").read_text()
+
+
+def test_what_is_sure_but_not_verified_is_not_green(tmp_path):
+    draw_photos(tmp_path, 4)
+    page = sure_page(tmp_path)
+    assert verdicts(page) == ["query", "likely", "plain", "plain"]
+    assert 'class="line evidence same"' not in page and "mark same" not in page
+    for words in ("same place: 97 %", "maybe the same place: 60 %", "not sure: 12 %"):
+        assert f'<span class="line evidence">{words}</span>' in page
+    assert "from 90 % on that is said, from 50 % on maybe; a dashed frame: not verified." in page
+    assert "green" not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+
+
+def test_what_is_verified_is_green_and_the_page_says_so(tmp_path):
+    draw_photos(tmp_path, 4)
+    query, *others = photos(("q", "a", "b", "c"), tmp_path)
+    pairs = [many_matches(query, other, inliers) for other, inliers in zip(others, (15, 14, 0), strict=True)]
+    page = sure_page(tmp_path, pairs=pairs)
+    assert verdicts(page) == ["query", "same", "plain", "plain"]
+    assert "on maybe; a green frame: local features agree too." in page
+
+
+def test_a_page_without_probabilities_says_nothing_of_them(tmp_path):
+    query = Photo("q", Path("nowhere.jpg"))
+    write_search_page(tmp_path / "s.html", query, [answer(query, 0.5)], collection=tmp_path, num_database=1)
+    assert "how probably" not in (tmp_path / "s.html").read_text()
+
+
 def test_a_search_page_says_what_was_asked_how_and_of_what(tmp_path):
     draw_photos(tmp_path, 2)
     query = Photo("trips/2024/0.png", tmp_path / "0.png", Box(1, 2, 30, 20.5))

@@ -85,6 +85,21 @@ class _InOrder(typer.core.TyperGroup):
         return sorted(self.commands, key=list(COMMANDS).index)
 
 
+class _InWords(typer.core.TyperCommand):
+    """A command whose help says what an argument is by its name alone: PHOTOS, not {PHOTOS} or <path>."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [
+            piece.translate({ord("{"): None, ord("}"): None}) for piece in super().collect_usage_pieces(ctx)
+        ]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for param in self.params:
+            if param.param_type_name == "argument":
+                param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+        super().format_options(ctx, formatter)
+
+
 app = typer.Typer(
     cls=_InOrder,
     rich_markup_mode=None,
@@ -210,6 +225,9 @@ def load_commands(words: Sequence[str] = ()) -> None:
     called = words[0] if words else ""
     for name in [called] if called in COMMANDS else COMMANDS:
         import_module(COMMANDS[name])
+    for group in (app, *(each.typer_instance for each in app.registered_groups)):
+        for command in group.registered_commands if group else ():
+            command.cls = _InWords
 
 
 def _tell_interrupted(message: str) -> int:

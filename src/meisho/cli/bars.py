@@ -105,6 +105,8 @@ def progress_bars(
 
     def report(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
+            if not done and not total:  # nothing to do, or nothing known yet
+                return
             tasks[stage] = bars.add_task(printable(stage), total=total)
             bars.start()
         elif done < bars.tasks[tasks[stage]].completed:  # the stage has come again

@@ -43,7 +43,7 @@ app.add_typer(datasets_app, name="datasets")
 _SHOWN = 10
 
 
-@datasets_app.command("list")
+@datasets_app.command("list", short_help="List the data sets that can be downloaded or loaded.")
 def list_datasets(as_json: Json = False) -> None:
     """List the data sets that can be downloaded by name, and those that can be loaded.
 
@@ -69,9 +69,14 @@ def list_datasets(as_json: Json = False) -> None:
 @datasets_app.command("get")
 def get(
     name: Annotated[
-        str, typer.Argument(help="A name that 'meisho datasets list' shows, or a manifest's .json file.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name that 'meisho datasets list' shows, or a manifest's .json file."
+        ),
     ],
-    to: Annotated[Path | None, typer.Option(help="Folder of the data set. Default: data/NAME.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set. Default: data/NAME.")
+    ] = None,
     part: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="One part of it; repeat for more.")
     ] = None,
@@ -88,7 +93,7 @@ def get(
             metavar="PLACE", help="Folder or address that has the files, instead of their publishers."
         ),
     ] = None,
-    parallel: Annotated[int, typer.Option(min=1, max=32, help="Files to download at once.")] = 4,
+    parallel: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="Files to download at once.")] = 4,
     keep_archives: Annotated[
         bool, typer.Option("--keep-archives", help="Do not delete archives after unpacking.")
     ] = False,
@@ -128,13 +133,16 @@ def get(
         _print_summary(manifest, summary)
 
 
-@datasets_app.command("check")
+@datasets_app.command("check", short_help="Check that a data set is complete.")
 def check(
     name: Annotated[
-        str, typer.Argument(help="A name that 'meisho datasets list' shows, or a manifest's .json file.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name that 'meisho datasets list' shows, or a manifest's .json file."
+        ),
     ],
     root: Annotated[
-        Path | None, typer.Option(help="Its folder, or its CSV file. Default: data/NAME.")
+        Path | None, typer.Option(metavar="PLACE", help="Its folder, or its CSV file. Default: data/NAME.")
     ] = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Read every downloaded file and compare its checksum.")

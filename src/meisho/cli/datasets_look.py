@@ -28,25 +28,37 @@ _BAR_CELLS = 40
 _SHOWN = 5
 _FILES = {"histogram.png": FIGURE, "histogram.svg": FIGURE, "copies.csv": COPIES}
 
-Root = Annotated[Path | None, typer.Option(help="Folder of the data set, or its table. Default: data/NAME.")]
-
-
-MinPhotos = Annotated[int, typer.Option(min=1, max=MANY, help="Leave out classes with fewer photos.")]
-QueriesPerLandmark = Annotated[
-    int, typer.Option(min=1, max=MANY, help="Queries of each class that is held out.")
+Root = Annotated[
+    Path | None,
+    typer.Option(metavar="PLACE", help="Folder of the data set, or its table. Default: data/NAME."),
 ]
 
 
-@datasets_app.command("look")
+MinPhotos = Annotated[
+    int, typer.Option(metavar="N", min=1, max=MANY, help="Leave out classes with fewer photos.")
+]
+QueriesPerLandmark = Annotated[
+    int, typer.Option(metavar="N", min=1, max=MANY, help="Queries of each class that is held out.")
+]
+
+
+@datasets_app.command("look", short_help="Write a page with photos of some landmarks.")
 def look(
     name: Annotated[
-        str, typer.Argument(help="gldv2_train, gldv2_clean, gldv2_micro, folder, csv or any data set.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="gldv2_train, gldv2_clean, gldv2_micro, folder, csv or any data set."
+        ),
     ],
     root: Root = None,
     to: Annotated[Path, typer.Option(metavar="FILE", help="The page, .html.")] = Path("look.html"),
-    landmarks: Annotated[int, typer.Option(min=1, max=1000, help="Landmarks to show.")] = 12,
-    photos: Annotated[int, typer.Option(min=1, max=1000, help="Photos of each, with the query.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the random draw.")] = 0,
+    landmarks: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Landmarks to show.")] = 12,
+    photos: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="Photos of each, with the query.")
+    ] = 5,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=LARGEST_SEED, help="Seed of the random draw.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Write a page with photos of some landmarks: look at data before you train on them.
@@ -75,12 +87,13 @@ def look(
     say("Look at them: ", strong(to))
 
 
-@datasets_app.command("stats")
+@datasets_app.command("stats", short_help="Count the photos of each class; find what is wrong.")
 def stats(
     name: Annotated[
         str,
         typer.Argument(
-            help="gldv2_train, gldv2_clean, gldv2_micro, folder or csv; with --photos, any data set."
+            metavar="NAME",
+            help="gldv2_train, gldv2_clean, gldv2_micro, folder or csv; with --photos, any data set.",
         ),
     ],
     root: Root = None,
@@ -96,12 +109,14 @@ def stats(
         ),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder for histogram.png, histogram.svg and copies.csv.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder for histogram.png, histogram.svg and copies.csv."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read photos.")] = 2,
+    workers: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Threads that read photos.")] = 2,
     near_bits: Annotated[
         int | None,
         typer.Option(
+            metavar="N",
             min=0,
             max=7,
             help="Photos whose 64-bit hashes differ in at most this many bits are near copies. Default: 6.",
@@ -282,29 +297,40 @@ def _photos_json(statistics: "PhotoStatistics") -> dict[str, object]:
     }
 
 
-@datasets_app.command("split")
+@datasets_app.command("split", short_help="Split labelled photos for training and validation.")
 def split(
-    name: Annotated[str, typer.Argument(help="gldv2_train, gldv2_clean, gldv2_micro, folder or csv.")],
-    to: Annotated[Path, typer.Option(help="Folder for train.csv, val.csv and split.json.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="gldv2_train, gldv2_clean, gldv2_micro, folder or csv.")
+    ],
+    to: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for train.csv, val.csv and split.json.")],
     root: Root = None,
     kind: Annotated[
         str,
         typer.Option(
+            metavar="KIND",
             help="landmark: hold out whole classes, as queries and database; image: hold out one photo of "
-            "each class, as the chapter does; none: everything trains."
+            "each class, as the chapter does; none: everything trains.",
         ),
     ] = "landmark",
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the random draw.")] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=LARGEST_SEED, help="Seed of the random draw.")
+    ] = 1,
     without: Annotated[
         Path | None,
         typer.Option(
-            help="List of classes to leave out, one per line, such as those of a benchmark's queries."
+            metavar="FILE",
+            help="List of classes to leave out, one per line, such as those of a benchmark's queries.",
         ),
     ] = None,
     min_photos: MinPhotos = 1,
     landmarks: Annotated[
         int | None,
-        typer.Option(min=1, max=MANY, help="Number of classes to hold out. Default: a tenth, at most 1,000."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=MANY,
+            help="Number of classes to hold out. Default: a tenth, at most 1,000.",
+        ),
     ] = None,
     queries_per_landmark: QueriesPerLandmark = 1,
     overwrite: Annotated[

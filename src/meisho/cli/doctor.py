@@ -12,6 +12,7 @@ from meisho.cli.installed import installed_version, list_extras, read_requiremen
 from meisho.cli.options import Json
 from meisho.cores import count_cores
 from meisho.memory import count_memory_bytes, default_decoding_bytes, show_bytes
+from meisho.store.places import CACHE_VARIABLE, cache_folder
 
 SHOWN = (
     "onnxruntime",
@@ -28,7 +29,7 @@ SHOWN = (
 _GB = 2**30
 
 
-@app.command(short_help="Say what is installed here, what is missing, and what would be faster.")
+@app.command(short_help="Say what is installed here, and what is missing.")
 def doctor(as_json: Json = False) -> None:
     """Say what is installed on this machine, what is missing, and what would be faster.
 
@@ -66,6 +67,7 @@ def find_facts() -> dict[str, object]:
         "package": str(Path(meisho.__file__).parent),
         "environment": sys.prefix,
         "weights": _find_weights(),
+        "cache": str(cache_folder()),
         "hub_cache": str(find_hub_cache()),
         "packages": {name: installed_version(name) for name in SHOWN},
         "extras": [vars(extra) for extra in list_extras()],
@@ -186,7 +188,7 @@ def _two_opencvs() -> str | None:
 
 
 def _print_machine(facts: dict[str, object]) -> None:
-    cache, decoding = find_hub_cache(), show_bytes(default_decoding_bytes())
+    decoding = show_bytes(default_decoding_bytes())
     packages = [f"{name} {version}" for name in SHOWN if (version := installed_version(name))]
     lines = {
         "meisho": f"{facts['meisho']}, Python {facts['python']}, {facts['system']}",
@@ -196,11 +198,17 @@ def _print_machine(facts: dict[str, object]) -> None:
         "packages": ", ".join(packages),
         "installed in": str(facts["package"]),
         "weights": str(facts["weights"] or "missing"),
-        "hub's cache": f"{cache}{'' if cache.is_dir() else ' (not there yet)'}",
-        "collections": "each is one folder, with all that is kept for it",
+        "cache": f"{_show_folder(cache_folder())}; {CACHE_VARIABLE} moves it",
+        "hub's cache": _show_folder(find_hub_cache()),
+        "collections": "each is one folder, with all that is kept for it; or s3://BUCKET/NAME, with what "
+        "can be made again in the cache",
     }
     for name, line in lines.items():
         say((f"{name:14}", "dim"), line)
+
+
+def _show_folder(folder: Path) -> str:
+    return f"{folder}{'' if folder.is_dir() else ' (not there yet)'}"
 
 
 def _print_extras() -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 _SHOWN = 20
 
 
-@app.command()
+@app.command(short_help="Find the places of a collection, and its duplicates.")
 def groups(
     collection: Annotated[
         Path,

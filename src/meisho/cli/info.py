@@ -1,5 +1,6 @@
 """`meisho info`."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ if TYPE_CHECKING:  # a command imports what it needs when it is called
 _BAR_CELLS = 40
 
 
-@app.command()
+@app.command(short_help="Say what a collection holds.")
 def info(
     collection: Annotated[
         Path | None,
@@ -47,11 +48,20 @@ def info(
     names = {name: name.removesuffix("_bytes").replace("_", " ") for name in facts}
     width = max(map(len, names.values()))
     for name, value in facts.items():
-        lines = [str(part) for part in value] if isinstance(value, list) else [_in_words(name, value)]
+        shown = _in_short(value) if name == "excludes" and isinstance(value, list) else value
+        lines = [str(part) for part in shown] if isinstance(shown, list) else [_in_words(name, shown)]
         for row, line in enumerate(lines):
             say((f"{names[name] if row == 0 else '':{width}}  ", "dim"), line)
     if spread:
         _print_spread(spread)
+
+
+def _in_short(excludes: Sequence[str]) -> list[str]:
+    """Return what is left out as people read it: the defaults as one, where all are among them."""
+    if not set(DEFAULT_EXCLUDES) <= set(excludes):
+        return [*excludes] or ["none"]
+    own = [pattern for pattern in excludes if pattern not in DEFAULT_EXCLUDES]
+    return [f"{len(DEFAULT_EXCLUDES)} defaults, which --json names", *own]
 
 
 def _spread(collection: Path) -> "Spread":
@@ -61,8 +71,8 @@ def _spread(collection: Path) -> "Spread":
 
 
 def _print_spread(spread: "Spread") -> None:
-    about = f"The nearest other photo of {count(spread.num_photos, 'photo')}, copies aside"
-    say(f"\n{about}: median {spread.median:.2f}")
+    about = f"How alike each of {count(spread.num_photos, 'photo')} is to the one most like it, copies aside"
+    say(f"\n{about}: median score {spread.median:.2f}")
     most = max(bar.num_photos for bar in spread.bars)
     for bar in spread.bars:
         cells = max(1 if bar.num_photos else 0, round(_BAR_CELLS * bar.num_photos / most))

@@ -78,7 +78,7 @@ LEAST_BOX_PX = 16
 """A part of a photo that is less wide or high shows nothing that could be found."""
 
 
-@app.command()
+@app.command(short_help="Find the photos that show what the query shows.")
 def search(
     collection: Collection,
     queries: Annotated[list[Path], typer.Argument(metavar="QUERY", help="The photos to ask with.")],

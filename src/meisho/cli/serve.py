@@ -33,7 +33,7 @@ def serve(
     collections: Annotated[
         list[Path],
         typer.Argument(
-            metavar="COLLECTION...",
+            metavar="COLLECTION",
             help="Collections made by 'meisho index'.",
             callback=lambda paths: [*map(as_collection, paths)],
         ),

@@ -36,6 +36,7 @@ submit_app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     help="Make a contest's submission, or a bundle that makes it offline.",
+    short_help="Make a contest's submission, or a bundle for it.",
 )
 app.add_typer(submit_app, name="submit")
 

@@ -24,11 +24,15 @@ _EASY = 0.97  # validation's mAP before training, above which it tells little
 @app.command()
 def train(
     recipe: Annotated[
-        Path | None, typer.Argument(help="A TOML file, or the name of a recipe that --list shows.")
+        Path | None,
+        typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a recipe that --list shows."),
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder of the run. Default: runs/NAME; for a run's own recipe.toml, its folder."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the run. Default: runs/NAME; for a run's own recipe.toml, its folder.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue where the run stopped.")] = False,
     changes: Annotated[

@@ -87,7 +87,8 @@ def _of_query(
 ) -> LandmarkSample:
     positives, num_junk = truth.positives[row], len(truth.junk[row])
     shown = positives[_draw(len(positives), photos - 1, rng)].tolist()
-    note = f"{count(len(positives), 'right answer')}; {num_junk:,} that do not count"
+    not_counted = f"; {num_junk:,} that {'does' if num_junk == 1 else 'do'} not count" if num_junk else ""
+    note = f"{count(len(positives), 'right answer')}{not_counted}"
     chosen = tuple(database[photo] for photo in shown)
     return LandmarkSample(query.id, note, chosen, query, len(positives) - len(shown))
 

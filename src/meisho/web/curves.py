@@ -26,14 +26,36 @@ DRAWING_FILES = ("precision_recall.svg", "landmarks.svg")
 MOST_LANDMARKS = 24
 """Bars of one drawing; of more landmarks the worst are drawn."""
 
-_WIDTH, _ROW = 720, 20
-_NAME_END, _BAR_END = 250, 640  # px: names stand before the bars, figures after them
-_LONGEST_NAME = 34
+_ROW = 20
 _MARKED = f"<desc>{MARK}</desc>"
 _INK = 'fill="#31688e"'
 _GRID = 'fill="none" stroke="#8b8f98" stroke-opacity=".35"'
 _CURVE = 'fill="none" stroke="#31688e" stroke-width="2.5"'
-_LEFT, _RIGHT, _TOP, _BOTTOM, _HEIGHT = 44, 12, 12, 40, 340
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 12, 40
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much room a drawing has, in px.
+
+    Attributes:
+        width: Of the drawing.
+        height: Of a curve.
+        name_end: Where the names of bars end; figures stand after the bars.
+        bar_end: Where the longest bar ends.
+        longest_name: Letters of a name that fit before its bar.
+    """
+
+    width: int
+    height: int
+    name_end: int
+    bar_end: int
+    longest_name: int
+
+
+WIDE = Room(720, 340, 250, 594, 34)
+NARROW = Room(360, 260, 124, 236, 17)
+"""What a phone shows without making the letters small."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +67,16 @@ class ReportDrawings:
         about_curve: What it shows, in words.
         landmarks: The score of each landmark, an SVG; "" where every query shows another one.
         about_landmarks: What it shows, in words.
+        narrow_curve: The same curve for a phone.
+        narrow_landmarks: The same bars for a phone.
     """
 
     curve: Markup
     about_curve: str
     landmarks: Markup
     about_landmarks: str
+    narrow_curve: Markup
+    narrow_landmarks: Markup
 
     def save(self, folder: Path) -> None:
         """Write precision_recall.svg and landmarks.svg; an earlier one that is not drawn now is deleted.
@@ -83,12 +109,14 @@ def draw_report(report: Report, ranking: Ranking, dataset: Dataset) -> ReportDra
     scores = [score for score in scores if not np.isnan(score.average_precision)]
     landmarks = score_landmarks(scores, ranking.query_ids, truth)
     are_several = len(landmarks) < len(scores)
-    return ReportDrawings(
-        Markup() if precisions is None else draw_curve(precisions),
-        _describe_curve(ranking),
-        draw_landmarks(landmarks, scale) if are_several else Markup(),
-        describe_landmarks(landmarks),
+    curve, narrow_curve = (
+        Markup() if precisions is None else draw_curve(precisions, room) for room in (WIDE, NARROW)
     )
+    bars, narrow_bars = (
+        draw_landmarks(landmarks, scale, room) if are_several else Markup() for room in (WIDE, NARROW)
+    )
+    about_curve, about_bars = _describe_curve(ranking), describe_landmarks(landmarks)
+    return ReportDrawings(curve, about_curve, bars, about_bars, narrow_curve, narrow_bars)
 
 
 def ground_truth_at(dataset: Dataset, setup: str) -> GroundTruth:
@@ -112,13 +140,14 @@ def _describe_curve(ranking: Ranking) -> str:
     )
 
 
-def draw_curve(precisions: Float64Array) -> Markup:
+def draw_curve(precisions: Float64Array, room: Room = WIDE) -> Markup:
     """Draw precision over recall.
 
     Args:
         precisions: (101,) at `RECALLS`, 0 to 1.
+        room: How much room there is.
     """
-    width, height = _WIDTH - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM
+    width, height = room.width - _LEFT - _RIGHT, room.height - _TOP - _BOTTOM
     x = _LEFT + width * RECALLS
     y = _TOP + height * (1 - precisions)
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
@@ -134,38 +163,41 @@ def draw_curve(precisions: Float64Array) -> Markup:
     lines += [
         f'<polygon {_INK} fill-opacity=".15" points="{area}"/>',
         f'<polyline {_CURVE} points="{points}"/>',
-        f'<text x="{_LEFT + width / 2:g}" y="{_HEIGHT - 4}" text-anchor="middle">recall, %</text>',
-        f'<text transform="translate(11 {_TOP + height / 2:g}) rotate(-90)" text-anchor="middle">'
+        f'<text x="{_LEFT + width / 2:g}" y="{room.height - 4}" text-anchor="middle">recall, %</text>',
+        f'<text transform="translate(13 {_TOP + height / 2:g}) rotate(-90)" text-anchor="middle">'
         "precision, %</text>",
     ]
     told = ", ".join(f"{100 * precisions[at]:.0f} at recall {at}" for at in (10, 50, 90))
-    return _svg(_HEIGHT, f"Precision over recall: {told}", lines)
+    return _svg(room.width, room.height, f"Precision over recall: {told}", lines)
 
 
-def draw_landmarks(landmarks: Sequence[LandmarkScore], scale: Scale) -> Markup:
+def draw_landmarks(landmarks: Sequence[LandmarkScore], scale: Scale, room: Room = WIDE) -> Markup:
     """Draw a bar for each landmark, in the order given, `MOST_LANDMARKS` at most.
 
     Args:
         landmarks: Worst first.
         scale: How scores are shown.
+        room: How much room there is.
     """
     lines = []
+    start = room.name_end
     for row, landmark in enumerate(landmarks[:MOST_LANDMARKS]):
         middle = _ROW * row + _ROW / 2 + 4
-        length = (_BAR_END - _NAME_END) * float(np.clip(landmark.score / scale.most, 0, 1))
+        length = (room.bar_end - start) * float(np.clip(landmark.score / scale.most, 0, 1))
         name = escape(landmark.name)
-        shown = escape(_shortened(landmark.name))
+        shown = escape(_shortened(landmark.name, room.longest_name))
         about = f"{name}: {scale.text(landmark.score)}, {count(landmark.num_queries, 'query')}"
         value = 100 * landmark.score if scale.most == 1 else landmark.score
         of_several = count(landmark.num_queries, "query") if landmark.num_queries > 1 else ""
         lines += [
             f"<g><title>{about}</title>",
-            f'<text x="{_NAME_END - 8}" y="{middle:g}" text-anchor="end">{shown}</text>',
-            f'<rect {_INK} x="{_NAME_END}" y="{_ROW * row + 3}" width="{length:.1f}" height="{_ROW - 6}"/>',
-            f'<text x="{_NAME_END + length + 6:.1f}" y="{middle:g}">{value:.1f} '
+            f'<text x="{start - 8}" y="{middle:g}" text-anchor="end">{shown}</text>',
+            f'<rect {_INK} x="{start}" y="{_ROW * row + 3}" width="{length:.1f}" height="{_ROW - 6}"/>',
+            f'<text x="{start + length + 6:.1f}" y="{middle:g}">{value:.1f} '
             f'<tspan fill-opacity=".55">{of_several}</tspan></text></g>',
         ]
-    return _svg(_ROW * min(len(landmarks), MOST_LANDMARKS), "The score of each landmark", lines)
+    height = _ROW * min(len(landmarks), MOST_LANDMARKS)
+    return _svg(room.width, height, "The score of each landmark", lines)
 
 
 def describe_landmarks(landmarks: Sequence[LandmarkScore]) -> str:
@@ -178,13 +210,13 @@ def describe_landmarks(landmarks: Sequence[LandmarkScore]) -> str:
     )
 
 
-def _shortened(name: str) -> str:
+def _shortened(name: str, longest: int) -> str:
     """Return a name that fits before its bar; of a long one the end, which tells it from its neighbours."""
-    return name if len(name) <= _LONGEST_NAME else f"…{name[-(_LONGEST_NAME - 1) :]}"
+    return name if len(name) <= longest else f"…{name[-(longest - 1) :]}"
 
 
-def _svg(height: int, title: str, lines: Sequence[str]) -> Markup:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img"'
+def _svg(width: int, height: int, title: str, lines: Sequence[str]) -> Markup:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
     font = 'fill="currentColor" font-family="system-ui, sans-serif" font-size="12"'
     return Markup(
         "\n".join([f"{head} {font}>", f"<title>{escape(title)}</title>", _MARKED, *lines, "</svg>"])

@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 import meisho
 from meisho.arrays import Int64Array
+from meisho.certainty import MAYBE, SAME
 from meisho.datasets.base import Dataset
 from meisho.evaluate.report import QueryScore, Report
 from meisho.files import write_text
@@ -28,6 +29,8 @@ from meisho.web.tiles import PagePhotos, Tile, Verdict
 
 Compare = Callable[[int, Int64Array, Sequence[Photo]], Sequence[PhotoPair]]
 """(query row, (B,) database rows, their photos) -> B pairs; see `meisho.photo_pair.StoredPairs`."""
+
+_SURE = {"same": "same place", "maybe": "maybe the same place", "unknown": "not sure"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def write_search_page(
         replace(
             photos.answer(
                 Photo(answer.id, answer.path),
-                "same" if (pairs[rank - 1] if pairs else answer).same_place else "plain",
+                _verdict_of(answer, pairs[rank - 1] if pairs else None),
                 rank,
                 answer.score,
             ),
@@ -159,6 +162,7 @@ def write_search_page(
         reranking=reranking,
         verified=pairs is not None,
         about_scores=_about_scores(reranking, verified=pairs is not None),
+        about_sure=_about_sure(tiles),
         missing=photos.warning(
             f"If their folder was moved or renamed, run: meisho index NEW_FOLDER --to {collection} --moved"
         ),
@@ -166,12 +170,31 @@ def write_search_page(
     photos.tidy()
 
 
+def _verdict_of(answer: Answer, pair: PhotoPair | None) -> Verdict:
+    """Return the verdict of an answer: "same" only where local features were compared and agree."""
+    if pair.same_place if pair else answer.num_inliers is not None and answer.same_place:
+        return "same"
+    return "likely" if answer.same_place else "plain"
+
+
 def _say_sure(answer: Answer) -> str:
     """Say how sure an answer is; "" where nothing is calibrated."""
-    if answer.probability is None:
+    if answer.probability is None or answer.verdict is None:
         return ""
-    words = "maybe the same place" if answer.verdict == "maybe" else "same place"
-    return f"{words}: {math.floor(100 * answer.probability)} %"
+    return f"{_SURE[answer.verdict]}: {math.floor(100 * answer.probability)} %"
+
+
+def _about_sure(tiles: Sequence[Tile]) -> str:
+    """Say in one sentence what per cent and frames of a page are; "" where no answer has them."""
+    if not any(tile.sure for tile in tiles):
+        return ""
+    frames = {"same": "a green frame: local features agree too", "likely": "a dashed frame: not verified"}
+    shown = [words for verdict, words in frames.items() if any(tile.verdict == verdict for tile in tiles)]
+    said = (
+        f"The percentage is how probably a photo shows the same place: from {100 * SAME:g} % on that is "
+        f"said, from {100 * MAYBE:g} % on maybe"
+    )
+    return "; ".join([said, *shown]) + "."
 
 
 def _about_scores(reranking: str, *, verified: bool) -> str:

@@ -19,7 +19,7 @@ from meisho.photos import Photo
 from meisho.texts import count
 from meisho.web.drawing import draw_matches
 
-Verdict = Literal["right", "wrong", "junk", "same", "plain", "query"]
+Verdict = Literal["right", "wrong", "junk", "same", "likely", "plain", "query"]
 ANSWER_SIDE_PX = 240
 QUERY_SIDE_PX = 480
 
@@ -30,7 +30,8 @@ class Tile:
 
     Attributes:
         id: The photo's id.
-        verdict: What it is to the query; "same" and "plain" where no ground truth is known.
+        verdict: What it is to the query. Where no ground truth is known: "same" for what local features
+            verified, "likely" for what is said to show the same place unverified, else "plain".
         image: Data URI of its thumbnail, or "" when it cannot be read.
         link: Link to the photo's file, or "" when it cannot be read.
         rank: Its place among the answers, from 1; 0 for a query.
