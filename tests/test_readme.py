@@ -27,7 +27,7 @@ PAGES = [
 MOST_LINES_OF_A_README = 120
 PROGRAMS = {
     *("meisho", "make", "pip", "python3", "source", "curl", "accelerate", "torchrun"),
-    *("docker", "MEISHO_PHOTOS=~/Pictures", "python", "tar"),
+    *("docker", "MEISHO_PHOTOS=~/Pictures", "python", "tar", "git", "cd", "uv", "uvx", "pipx"),
 }
 """What the console blocks of the pages may begin with."""
 
