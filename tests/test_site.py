@@ -102,6 +102,7 @@ def test_notebooks_of_the_language_are_listed_by_their_headings(build, tmp_path)
         ("01 (First)", "files/01_a.en.ipynb"),
         ("02 Second", "files/02_b.en.ipynb"),
     ]
+    assert "Each link downloads a notebook" in text
     assert (tmp_path / "pages/files/02_b.en.ipynb").is_file()
     assert build.list_notebooks(tmp_path / "nowhere", "en", tmp_path / "pages") == ""
 
