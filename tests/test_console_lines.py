@@ -71,10 +71,14 @@ ONLY_PARSED = {
     ),
 }
 """Lines that are not run here, by the reason. tests/test_readme.py parses them."""
-SHORTER_TRAINING = [
-    *("--set", "schedule.epochs=1", "--set", "sampling.batch_size=8", "--set", "schedule.sizes=[{px = 64}]")
-]
-"""What is added to each `meisho train FILE`."""
+MADE_SMALLER = {
+    "demo": ["--landmarks", "4", "--views", "4", "--distractors", "4"],
+    "train": [
+        *("--set", "schedule.epochs=1", "--set", "sampling.batch_size=8"),
+        *("--set", "schedule.sizes=[{px = 64}]"),
+    ],
+}
+"""What is added to the lines of a command, so that they take seconds."""
 PHOTOS = ["tower", "found", "square", "a", "b", "c", "new", "one", "other"]
 """The photos that the pages name."""
 PICTURES = Path("~/Pictures")
@@ -144,8 +148,8 @@ def test_the_lines_of_a_page_run_one_after_the_other(page, laid_out, run):
         assert run("index", PICTURES.expanduser(), "--to", "my.meisho", "--local", "sift")[0] == 0
     for line in lines:
         words = [str(Path(word).expanduser()) if word[0] == "~" else word for word in shlex.split(line)[1:]]
-        if words[0] == "train" and "--list" not in words:
-            words += SHORTER_TRAINING
+        if "--list" not in words:
+            words += MADE_SMALLER.get(words[0], [])
         code, printed, said = run(*words)
         assert code == 0, (line, said)
         assert printed, line

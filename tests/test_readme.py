@@ -100,11 +100,10 @@ def test_the_demo_ends_as_the_pages_show(tmp_path):
     began = 0
     for part in "\n".join(shown_of_demo("README.md")).split("\n…\n"):
         lines = part.splitlines()
-        (place,) = [
-            at
-            for at in range(began, len(printed))
-            if words[at : at + len(lines)] == [re.sub(figures, "#", line) for line in lines]
-        ]
+        wanted = [re.sub(figures, "#", line) for line in lines]
+        places = [at for at in range(began, len(words)) if words[at : at + len(wanted)] == wanted]
+        assert len(places) == 1, (part, ended.stdout)
+        (place,) = places
         began = place + len(lines)
         got = re.findall(figures, "\n".join(printed[place:began]))
         assert [float(text) for text in got] == pytest.approx(
