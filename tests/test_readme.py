@@ -1,43 +1,26 @@
 """README and the pages of the site: their Python runs, and their command lines are ones that can be run."""
 
+import os
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import typer
 
+import meisho
 from meisho import cli
 from meisho.toycity import build_toycity
+from pages import PAGES, ROOT, blocks, draw_labelled, lines_of
 
-ROOT = Path(__file__).parent.parent
-NOT_PAGES = {"docs/LOG.md"}  # a log tells of commands as they were
-PAGES = [
-    str(path.relative_to(ROOT))
-    for path in (
-        *ROOT.glob("README*.md"),
-        *sorted(ROOT.glob("docs/*.md")),
-        *sorted(ROOT.glob("docs/ja/*.md")),
-    )
-    if str(path.relative_to(ROOT)) not in NOT_PAGES
-]
 MOST_LINES_OF_A_README = 120
 PROGRAMS = {
     *("meisho", "make", "pip", "python3", "source", "curl", "accelerate", "torchrun"),
-    *("docker", "MEISHO_PHOTOS=~/Pictures", "python", "tar"),
+    *("docker", "MEISHO_PHOTOS=~/Pictures", "python", "tar", "git", "cd", "uv", "uvx", "pipx"),
 }
 """What the console blocks of the pages may begin with."""
-
-
-def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
-
-
-def lines_of(page):
-    return [line for block in blocks(page, "console") for line in block.splitlines() if line.strip()]
 
 
 WITH_A_CITY = ["README.md", "README.ja.md", "docs/python.md", "docs/ja/python.md"]
@@ -45,15 +28,6 @@ WITH_A_CITY = ["README.md", "README.ja.md", "docs/python.md", "docs/ja/python.md
 IN_BOTH = ["python", "reranking", "training"]
 """Pages whose Python stands in both languages: it is run from the English one."""
 COMMANDS = [page for page in PAGES if lines_of(page) or "`meisho " in (ROOT / page).read_text()]
-
-
-def draw_labelled(folder):
-    """A folder of photos with labels, where the page says `photos`: some views each of a few drawn places."""
-    build_toycity(folder / "city", landmarks=8, views=6, distractors=0)
-    for photo in sorted((folder / "city/database").glob("*.jpg")):
-        place = folder / "photos" / photo.stem.rpartition("_")[0]
-        place.mkdir(parents=True, exist_ok=True)
-        photo.rename(place / photo.name)
 
 
 def test_no_page_has_python_that_is_not_run():
@@ -70,6 +44,9 @@ def test_no_page_has_python_that_is_not_run():
 def test_python_runs(page, tmp_path, monkeypatch, capsys):
     build_toycity(tmp_path / "demo/toycity", landmarks=4, views=4, distractors=4)
     monkeypatch.chdir(tmp_path)
+    if "README" in page:  # the collection that `make demo` leaves there
+        describer = meisho.Describer(meisho.load_extractor())
+        meisho.index_folder("demo/toycity/database", "demo/collection", describer)
     exec(compile("\n".join(blocks(page, "python")), page, "exec"), {})
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) >= 3 and all(line.endswith(".jpg") for line in printed[:3])
@@ -92,6 +69,47 @@ def test_python_on_training_runs(tmp_path):
     ended = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "runs/own/best/model.safetensors").is_file()
+
+
+def shown_of_demo(page):
+    """What a page shows of the end of `make demo`, line by line."""
+    (shown,) = [block for block in blocks(page, "") if block.startswith("toycity: ")]
+    return shown.splitlines()
+
+
+@pytest.mark.parametrize("page", ["README.ja.md", "docs/index.md", "docs/ja/index.md"])
+def test_every_page_shows_the_same_end_of_the_demo(page):
+    assert shown_of_demo(page) == shown_of_demo("README.md")
+
+
+@pytest.mark.slow
+def test_the_demo_ends_as_the_pages_show(tmp_path):
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    program = tmp_path / ".venv" / "bin" / "meisho"
+    program.write_text(f"#!{sys.executable}\nfrom meisho.cli import main\nmain()\n")
+    program.chmod(0o755)
+    alone = {**os.environ, "PATH": str(tmp_path / "nowhere")}  # one installed elsewhere would name itself
+    ended = subprocess.run(
+        [program, "demo", "--to", "demo"], cwd=tmp_path, capture_output=True, text=True, env=alone
+    )
+    assert ended.returncode == 0, ended.stderr
+    # only figures may be a little different: other versions of the libraries draw a little differently
+    printed = [line.rstrip() for line in ended.stdout.splitlines()]
+    figures = r"\d+\.\d+"
+    words = [re.sub(figures, "#", line) for line in printed]
+    began = 0
+    for part in "\n".join(shown_of_demo("README.md")).split("\n…\n"):
+        lines = part.splitlines()
+        wanted = [re.sub(figures, "#", line) for line in lines]
+        places = [at for at in range(began, len(words)) if words[at : at + len(wanted)] == wanted]
+        assert len(places) == 1, (part, ended.stdout)
+        (place,) = places
+        began = place + len(lines)
+        got = re.findall(figures, "\n".join(printed[place:began]))
+        assert [float(text) for text in got] == pytest.approx(
+            [float(text) for text in re.findall(figures, part)], abs=0.3
+        )
+    assert printed[began:] == []
 
 
 @pytest.mark.parametrize(

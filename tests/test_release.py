@@ -117,13 +117,17 @@ def test_badges_that_lead_nowhere_are_no_release(release_check, tmp_path, monkey
     chapter.mkdir(parents=True)
     for name in ("course.py", "01_gem.en.ipynb", "01_gem.ja.ipynb"):
         (chapter / name).write_text((ROOT / "docs" / "chapter" / name).read_text())
+    pages = [tmp_path / "docs" / "install.md", tmp_path / "docs" / "ja" / "install.md"]
+    (tmp_path / "docs" / "ja").mkdir()
+    for page in pages:
+        page.write_text((ROOT / page.relative_to(tmp_path)).read_text())
     monkeypatch.setattr(release_check, "ROOT", tmp_path)
     walk = None
     with pytest.raises(
-        release_check.Failure, match=r"3 files name OWNER/meisho, the first: docs/chapter/course\.py"
+        release_check.Failure, match=r"5 files name OWNER/meisho, the first: docs/chapter/course\.py"
     ):
         release_check.check_badges(walk)
-    for path in chapter.iterdir():
+    for path in (*chapter.iterdir(), *pages):
         path.write_text(path.read_text().replace("OWNER/meisho", "some/place"))
     assert release_check.check_badges(walk) == "2 notebooks"
 

@@ -43,20 +43,34 @@ def site(tmp_path_factory):
     return to
 
 
-def pages_in(menu):
+def settings_of(language):
+    return tomllib.loads((ROOT / f"docs/site/{language}.toml").read_text())["project"]
+
+
+def entries(menu):
+    """Each title of a menu with its page."""
     for entry in menu:
-        for value in entry.values():
-            yield from [value] if isinstance(value, str) else pages_in(value)
+        for title, value in entry.items():
+            yield from [(title, value)] if isinstance(value, str) else entries(value)
 
 
 @pytest.mark.parametrize(("language", "folder"), [("en", "docs"), ("ja", "docs/ja")])
 def test_every_page_is_in_the_menu(language, folder):
-    settings = tomllib.loads((ROOT / f"docs/site/{language}.toml").read_text())["project"]
-    listed = list(pages_in(settings["nav"]))
+    settings = settings_of(language)
+    listed = [page for _, page in entries(settings["nav"]) if not page.startswith("../")]
     assert len(listed) == len(set(listed))
     there = {path.name for path in (ROOT / folder).glob("*.md")}
     assert set(listed) - WRITTEN == there
     assert settings["theme"]["font"] is False
+
+
+def test_the_japanese_menu_leads_to_the_pages_that_are_only_in_english():
+    japanese = list(entries(settings_of("ja")["nav"]))
+    abroad = [page for _, page in japanese if page.startswith("../")]
+    own = {page for _, page in japanese} - set(abroad)
+    missing = {page for _, page in entries(settings_of("en")["nav"])} - own
+    assert sorted(abroad) == sorted(f"../{Path(page).stem}.html" for page in missing)
+    assert all((page in abroad) == title.endswith("（英語）") for title, page in japanese)
 
 
 def test_the_reference_has_every_command_and_option(build):
@@ -88,6 +102,7 @@ def test_notebooks_of_the_language_are_listed_by_their_headings(build, tmp_path)
         ("01 (First)", "files/01_a.en.ipynb"),
         ("02 Second", "files/02_b.en.ipynb"),
     ]
+    assert "Each link downloads a notebook" in text
     assert (tmp_path / "pages/files/02_b.en.ipynb").is_file()
     assert build.list_notebooks(tmp_path / "nowhere", "en", tmp_path / "pages") == ""
 
@@ -126,6 +141,8 @@ def test_it_is_built_in_both_languages(site, pages):
     assert {"index.html", "commands.html", "LOG.html"} <= {path.name for path in pages}
     assert (site / "ja" / "book.html") in pages
     assert 'lang="ja"' in (site / "ja/index.html").read_text()[:300]
+    abroad = {page for _, page in entries(settings_of("ja")["nav"]) if page.startswith("../")}
+    assert len(abroad) > 5 and abroad <= set(pages[site / "ja" / "index.html"].links)
     for place in (site, site / "ja"):
         assert (place / "search.json").stat().st_size > 10_000
     reference = (site / "python_reference.html").read_text()

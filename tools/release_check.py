@@ -109,9 +109,9 @@ def check_version(walk: Walk) -> str:
 
 
 def check_badges(walk: Walk) -> str:
-    """The badges of the notebooks lead to the repository, not to the placeholder that stands for it."""
+    """Badges of the notebooks, and the line that clones, lead to the repository, not to its placeholder."""
     notebooks = [f"docs/chapter/{path.name}" for path in sorted((ROOT / "docs/chapter").glob("*.ipynb"))]
-    names = ["docs/chapter/course.py", *notebooks]
+    names = ["docs/chapter/course.py", *notebooks, "docs/install.md", "docs/ja/install.md"]
     if found := [name for name in names if PLACEHOLDER in read(name)]:
         raise Failure(
             f"{len(found)} files name {PLACEHOLDER}, the first: {found[0]}; docs/RELEASING.md tells how"

@@ -23,7 +23,15 @@ from meisho import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-_NOTEBOOKS = {"en": "## The notebooks", "ja": "## ノートブック"}
+_NOTEBOOKS = {
+    "en": ["## The notebooks", "", "Each link downloads a notebook (`.ipynb`); open it in Jupyter."],
+    "ja": [
+        "## ノートブック",
+        "",
+        "リンク先のノートブック（`.ipynb`）は、保存して Jupyter で開きます。",
+    ],
+}
+"""What stands above the list of notebooks."""
 _LINK = re.compile(r"(!?\[[^\]]*\]\()([^)#\s]+)([^)]*\))")
 
 
@@ -115,7 +123,7 @@ def list_notebooks(folder: Path, language: str, pages: Path) -> str:
         text = "".join(cells[0]["source"]) if cells else ""
         title = text.partition("\n")[0].lstrip("# ").replace("[", "(").replace("]", ")") or notebook.stem
         lines.append(f"- [{title}]({_copy_beside(notebook, pages)})")
-    return "\n".join(["", _NOTEBOOKS[language], "", *lines, ""]) if lines else ""
+    return "\n".join(["", *_NOTEBOOKS[language], "", *lines, ""]) if lines else ""
 
 
 def write_commands() -> str:
