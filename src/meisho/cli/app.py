@@ -95,7 +95,7 @@ class _InWords(typer.core.TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         for param in self.params:
-            if param.param_type_name == "argument":
+            if isinstance(param, typer.core.TyperArgument):
                 param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
         super().format_options(ctx, formatter)
 

@@ -195,7 +195,7 @@ def _print_classes(source: Path, statistics: "ClassStatistics", bars: Sequence["
     table = Table(box=None, pad_edge=False, show_header=False)
     for title, text in rows:
         table.add_row(Text(title, style="dim"), printable(text))
-    out.print(table)
+    out.print_table(table)
     _print_bars(bars)
 
 
@@ -206,7 +206,7 @@ def _print_bars(bars: Sequence["HistogramBar"]) -> None:
     for bar in bars:
         cells = max(1 if bar.num_classes else 0, round(_BAR_CELLS * bar.num_classes / most))
         table.add_row(bar.label, f"{bar.num_classes:,}", Text("█" * cells, style="cyan"))
-    out.print(table)
+    out.print_table(table)
 
 
 def _print_pictures(pictures: list[Path]) -> None:
@@ -257,7 +257,7 @@ def _print_photos(statistics: "PhotoStatistics", facts: Sequence["PhotoFacts"], 
     table = Table(box=None, pad_edge=False, show_header=False)
     for title, text in rows:
         table.add_row(Text(title, style="dim"), printable(text))
-    out.print(table)
+    out.print_table(table)
     for photo in statistics.broken[:_SHOWN]:
         tell(("broken ", "yellow"), f"{photo.path}: {photo.error}")
     if len(statistics.broken) > _SHOWN:
