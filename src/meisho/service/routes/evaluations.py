@@ -1,6 +1,6 @@
 """Evaluations: labelled sets scored in the service, looked at by query, and compared."""
 
-from typing import Annotated, Any
+from typing import Annotated, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
@@ -241,10 +241,20 @@ def _figures(report: Report) -> list[Figure]:
     ]
 
 
-def _words(metric: str) -> dict[str, Any]:
-    """Return a metric's name, and how people read it: short, in words, and what it is multiplied by."""
-    words = {"name": metric, "short": short_name(metric), "about": full_name(metric)}
-    return {**words, "factor": printed_factor(metric)}
+class _Words(TypedDict):
+    """What a metric is called, and how people read it."""
+
+    name: str
+    short: str
+    about: str
+    factor: int
+
+
+def _words(metric: str) -> _Words:
+    """Return a metric's name, its short one, the whole one in words, and what values are multiplied by."""
+    return _Words(
+        name=metric, short=short_name(metric), about=full_name(metric), factor=printed_factor(metric)
+    )
 
 
 def _number(value: float) -> float | None:
