@@ -41,6 +41,15 @@ def lines_of(text):
     return text.splitlines()
 
 
+def test_lines_of_a_table_end_with_their_last_letter(capsys):
+    table = Table("name", "value", box=None, pad_edge=False)
+    table.add_row("a", "58.15 [54.1, 62.2]")
+    table.add_row("a longer one", "")
+    SafeConsole("stdout").print_table(table)
+    said = capsys.readouterr().out
+    assert said == "name          value\na             58.15 [54.1, 62.2]\na longer one\n"
+
+
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)
 def test_no_way_of_printing_lets_a_name_through(name, capsys):
     table = Table("name", box=None)

@@ -339,6 +339,8 @@ def test_a_labelled_set_is_scored_looked_at_and_compared(client):
     assert [each["id"] for each in listed] == [b, a] and listed[0]["rerank"] == "alpha-qe:k=2"
     shown = json_of(client.get(f"/v1/evaluations/{a}", params={"limit": 4}))
     assert shown["figure"] == shown["figures"][0] and shown["figure"]["num_queries"] == 9
+    assert (shown["figure"]["short"], shown["figure"]["factor"]) == ("mAP", 100)
+    assert all("_" not in each["short"] and each["name"] in each["about"] for each in shown["figures"])
     assert shown["name"] == "mine" and len(shown["queries"]) == 4
     rest = json_of(client.get(f"/v1/evaluations/{a}", params={"limit": 9, "cursor": shown["next"]}))
     scores = [query["ap"] for query in (*shown["queries"], *rest["queries"])]

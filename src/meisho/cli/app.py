@@ -85,17 +85,20 @@ class _InOrder(typer.core.TyperGroup):
         return sorted(self.commands, key=list(COMMANDS).index)
 
 
+_OfClick = Any  # a context or a formatter of click, which each typer keeps elsewhere
+
+
 class _InWords(typer.core.TyperCommand):
     """A command whose help says what an argument is by its name alone: PHOTOS, not {PHOTOS} or <path>."""
 
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+    def collect_usage_pieces(self, ctx: _OfClick) -> list[str]:
         return [
             piece.translate({ord("{"): None, ord("}"): None}) for piece in super().collect_usage_pieces(ctx)
         ]
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
+    def format_options(self, ctx: _OfClick, formatter: _OfClick) -> None:
         for param in self.params:
-            if param.param_type_name == "argument":
+            if isinstance(param, typer.core.TyperArgument):
                 param.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
         super().format_options(ctx, formatter)
 

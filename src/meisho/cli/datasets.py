@@ -43,6 +43,14 @@ app.add_typer(datasets_app, name="datasets")
 _SHOWN = 10
 
 
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A name that 'meisho datasets list' shows, or a manifest's .json file."
+    ),
+]
+
+
 @datasets_app.command("list", short_help="List the data sets that can be downloaded or loaded.")
 def list_datasets(as_json: Json = False) -> None:
     """List the data sets that can be downloaded by name, and those that can be loaded.
@@ -68,12 +76,7 @@ def list_datasets(as_json: Json = False) -> None:
 
 @datasets_app.command("get")
 def get(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A name that 'meisho datasets list' shows, or a manifest's .json file."
-        ),
-    ],
+    name: Name,
     to: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder of the data set. Default: data/NAME.")
     ] = None,
@@ -135,12 +138,7 @@ def get(
 
 @datasets_app.command("check", short_help="Check that a data set is complete.")
 def check(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A name that 'meisho datasets list' shows, or a manifest's .json file."
-        ),
-    ],
+    name: Name,
     root: Annotated[
         Path | None, typer.Option(metavar="PLACE", help="Its folder, or its CSV file. Default: data/NAME.")
     ] = None,

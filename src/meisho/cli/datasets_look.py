@@ -42,6 +42,32 @@ QueriesPerLandmark = Annotated[
 ]
 
 
+NearBits = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=0,
+        max=7,
+        help="Photos whose 64-bit hashes differ in at most this many bits are near copies. Default: 6.",
+    ),
+]
+Kind = Annotated[
+    str,
+    typer.Option(
+        metavar="KIND",
+        help="landmark: hold out whole classes, as queries and database; image: hold out one photo of "
+        "each class, as the chapter does; none: everything trains.",
+    ),
+]
+Without = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="List of classes to leave out, one per line, such as those of a benchmark's queries.",
+    ),
+]
+
+
 @datasets_app.command("look", short_help="Write a page with photos of some landmarks.")
 def look(
     name: Annotated[
@@ -113,15 +139,7 @@ def stats(
         typer.Option(metavar="FOLDER", help="Folder for histogram.png, histogram.svg and copies.csv."),
     ] = None,
     workers: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Threads that read photos.")] = 2,
-    near_bits: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            max=7,
-            help="Photos whose 64-bit hashes differ in at most this many bits are near copies. Default: 6.",
-        ),
-    ] = None,
+    near_bits: NearBits = None,
     as_json: Json = False,
 ) -> None:
     """Count the photos of each class; with --photos, find what is wrong with them.
@@ -195,7 +213,7 @@ def _print_classes(source: Path, statistics: "ClassStatistics", bars: Sequence["
     table = Table(box=None, pad_edge=False, show_header=False)
     for title, text in rows:
         table.add_row(Text(title, style="dim"), printable(text))
-    out.print(table)
+    out.print_table(table)
     _print_bars(bars)
 
 
@@ -206,7 +224,7 @@ def _print_bars(bars: Sequence["HistogramBar"]) -> None:
     for bar in bars:
         cells = max(1 if bar.num_classes else 0, round(_BAR_CELLS * bar.num_classes / most))
         table.add_row(bar.label, f"{bar.num_classes:,}", Text("█" * cells, style="cyan"))
-    out.print(table)
+    out.print_table(table)
 
 
 def _print_pictures(pictures: list[Path]) -> None:
@@ -257,7 +275,7 @@ def _print_photos(statistics: "PhotoStatistics", facts: Sequence["PhotoFacts"], 
     table = Table(box=None, pad_edge=False, show_header=False)
     for title, text in rows:
         table.add_row(Text(title, style="dim"), printable(text))
-    out.print(table)
+    out.print_table(table)
     for photo in statistics.broken[:_SHOWN]:
         tell(("broken ", "yellow"), f"{photo.path}: {photo.error}")
     if len(statistics.broken) > _SHOWN:
@@ -304,24 +322,11 @@ def split(
     ],
     to: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for train.csv, val.csv and split.json.")],
     root: Root = None,
-    kind: Annotated[
-        str,
-        typer.Option(
-            metavar="KIND",
-            help="landmark: hold out whole classes, as queries and database; image: hold out one photo of "
-            "each class, as the chapter does; none: everything trains.",
-        ),
-    ] = "landmark",
+    kind: Kind = "landmark",
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, max=LARGEST_SEED, help="Seed of the random draw.")
     ] = 1,
-    without: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="List of classes to leave out, one per line, such as those of a benchmark's queries.",
-        ),
-    ] = None,
+    without: Without = None,
     min_photos: MinPhotos = 1,
     landmarks: Annotated[
         int | None,

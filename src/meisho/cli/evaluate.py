@@ -375,7 +375,7 @@ def print_report(report: "Report") -> None:
     for metric, cells in figures.rows:
         table.add_row(metric, *map(_highlighted, cells))
     table.add_row(*(Text(cell, style="dim") for cell in (COUNTED, *map(str, figures.counts))))
-    out.print(table)
+    out.print_table(table)
     for warning in report.warnings:
         tell(("warning: ", "bold yellow"), warning)
 
@@ -401,7 +401,7 @@ def print_sweep(sweep: "Sweep") -> None:
         cells = [_highlighted(f.text if f.setup == headline.setup else f.text.split()[0]) for f in figures]
         costs = (f"{entry.query_ms:.2f}", f"{entry.once_seconds:.1f}", f"{entry.bytes_per_photo:,.0f}")
         table.add_row("*" if worth else "", entry.reranking or "none", *cells, *costs)
-    out.print(table)
+    out.print_table(table)
     out.print(
         "* no other row is at least as good, as fast and as small, and better in one of these", style="dim"
     )

@@ -93,7 +93,7 @@ def print_leaderboard(board: "Leaderboard") -> None:
             table.add_column(head, justify="right")
         for row in rows:
             table.add_row(*_cells(row))
-        out.print(table)
+        out.print_table(table)
         out.print()
     out.print("* the best of its data set; p: paired sign-flip test against the baseline", style="dim")
 

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.text import Text
 
 from meisho.texts import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _WIDEST = 100_000  # cells of a line where no terminal shows it: no table is folded
 
@@ -47,6 +51,14 @@ class SafeConsole(Console):
                 yield segment
             else:
                 yield Segment("\n".join(map(printable, text.split("\n"))), segment.style)
+
+    def print_table(self, table: "Table") -> None:
+        """Print a table whose lines end with their last letter."""
+        options = self.options.update(no_wrap=True, overflow="ignore")
+        for line in self.render_lines(table, options, pad=False):
+            text = Text.assemble(*((segment.text, segment.style or "") for segment in line))
+            text.rstrip()
+            self.print(text)
 
     def on_broken_pipe(self) -> None:
         """Leave it to `main`."""

@@ -39,8 +39,8 @@ class Room:
     """How much room a drawing has, in px.
 
     Attributes:
-        width: Of the drawing.
-        height: Of a curve.
+        width: Width of the drawing.
+        height: Height of a curve.
         name_end: Where the names of bars end; figures stand after the bars.
         bar_end: Where the longest bar ends.
         longest_name: Letters of a name that fit before its bar.

@@ -62,6 +62,10 @@ def test_labelled_photos_are_scored_and_two_runs_compared(page, own_service, tmp
     open_page(page, "#view=evaluations")
     page.get_by_role("link", name="plain").click()
     expect(page.get_by_role("heading", name="plain")).to_be_visible()
+    name, value = (page.locator("#other tbody tr").first.locator("td").nth(column) for column in (0, 1))
+    expect(name).to_have_text("mAP")
+    expect(name).to_have_attribute("title", "revisitop_map: by the protocol of Revisited Oxford and Paris")
+    expect(value).to_have_text(re.compile(r"^\d{1,3}\.\d\d %$"))
     cases = page.locator("#other .group h2").all_inner_texts()
     scores = [float(re.match(r"[\d.]+", case).group()) for case in cases]
     assert scores == sorted(scores)
@@ -73,6 +77,7 @@ def test_labelled_photos_are_scored_and_two_runs_compared(page, own_service, tmp
     page.get_by_role("button", name="Compare two").click()
     expect(page.get_by_role("heading", name="Two evaluations compared")).to_be_visible()
     expect(page.get_by_role("columnheader", name="expanded").first).to_be_visible()
+    assert "_" not in " ".join(page.locator("#other table").first.locator("td").all_inner_texts())
 
 
 def test_a_service_with_tokens_asks_for_one_and_shows_pictures_with_it(new_page, own_city, tmp_path):

@@ -1,11 +1,12 @@
 """Evaluations: labelled sets scored in the service, looked at by query, and compared."""
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from fastapi import APIRouter, Query, Request
 from pydantic import Field
 
-from meisho.evaluate.report import Report
+from meisho.evaluate.report import Report, printed_factor
+from meisho.evaluate.report_table import full_name, short_name
 from meisho.service.bodies import describe_json
 from meisho.service.cursors import LONGEST
 from meisho.service.evaluations import MOST_BYTES, About
@@ -38,6 +39,9 @@ class Figure(Model):
     """One number, with its 95 % interval over queries; shares are from 0 to 1."""
 
     name: str
+    short: str
+    about: str
+    factor: int
     setup: str
     protocol: str
     value: float | None
@@ -98,6 +102,9 @@ class ComparedFigure(Model):
     """One setup of two evaluations: the difference, its 95 % interval, and the p value of a paired test."""
 
     name: str
+    short: str
+    about: str
+    factor: int
     setup: str
     a: float
     b: float
@@ -159,7 +166,7 @@ def compare_evaluations(
     comparison, queries = evaluations.compare(a, b), evaluations.compare_queries(a, b)
     figures = [
         ComparedFigure(
-            name=setup.metric,
+            **_words(setup.metric),
             setup=setup.setup,
             a=setup.first,
             b=setup.second,
@@ -221,7 +228,7 @@ def _facts(about: About, report: Report | None) -> EvaluationFacts:
 def _figures(report: Report) -> list[Figure]:
     return [
         Figure(
-            name=figure.metric,
+            **_words(figure.metric),
             setup=figure.setup,
             protocol=report.protocol,
             value=_number(figure.value),
@@ -232,6 +239,22 @@ def _figures(report: Report) -> list[Figure]:
         )
         for figure in report.figures
     ]
+
+
+class _Words(TypedDict):
+    """What a metric is called, and how people read it."""
+
+    name: str
+    short: str
+    about: str
+    factor: int
+
+
+def _words(metric: str) -> _Words:
+    """Return a metric's name, its short one, the whole one in words, and what values are multiplied by."""
+    return _Words(
+        name=metric, short=short_name(metric), about=full_name(metric), factor=printed_factor(metric)
+    )
 
 
 def _number(value: float) -> float | None:

@@ -12,10 +12,11 @@ import { moment, number, t } from "./texts.js";
 const AT_ONCE = 30;
 const RERANK = ["", "alpha-qe", "geometric:first=20"];
 
-const figure = (value) => (value == null ? "" : number(value, { minimumFractionDigits: 2, maximumFractionDigits: 2 }));
-const cell = (value, extra = {}) => el("td", { class: "number", ...extra }, figure(value));
+/** A figure as reports print it: most are per cent, `factor` 100. */
+const figure = (value, factor) => (value == null ? "" : number(factor * value, { minimumFractionDigits: 2, maximumFractionDigits: 2 }) + (factor === 100 ? " %" : ""));
+const cell = (value, factor) => el("td", { class: "number" }, figure(value, factor));
 
-const nameOf = ({ name, setup }) => [name, setup].filter(Boolean).join(" · ");
+const nameOf = ({ short, setup }) => [short, setup !== "all" && setup].filter(Boolean).join(" · ");
 
 const table = (head, rows) => el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("view_evaluations") },
   el("table", {}, el("thead", {}, el("tr", {}, head.map((text, at) => el("th", { scope: "col", class: at && at === head.length - 1 ? "number" : "" }, text)))), el("tbody", {}, rows)));
@@ -52,7 +53,7 @@ async function list({ c }, signal) {
   };
   const rows = evaluations.map(({ id, name, begun, rerank, figure: done }) => el("tr", {},
     el("td", {}, el("label", {}, el("input", { type: "checkbox", disabled: !done, on: { change: choose(id) }, "aria-label": t("compare_this", { name }) })), " ", el("a", { href: `#view=evaluations&id=${id}` }, name || id)),
-    el("td", { class: "soft" }, moment(begun)), el("td", {}, rerank || t("rerank_none")), el("td", {}, done ? nameOf(done) : t("state_running")), cell(done?.value)));
+    el("td", { class: "soft" }, moment(begun)), el("td", {}, rerank || t("rerank_none")), el("td", { title: done?.about }, done ? nameOf(done) : t("state_running")), cell(done?.value, done?.factor)));
   return [el("h1", {}, t("view_evaluations")), el("p", { class: "soft" }, t("evaluations_lead")), mayChange("/v1/evaluations", "post") && form(c),
     evaluations.length > 0 && table([t("run_name"), t("started"), t("rerank"), t("figure"), t("value")], rows), evaluations.length > 1 && has("/v1/evaluations/compare") && compare];
 }
@@ -63,9 +64,9 @@ const photosOf = (label, photos, classes) => photos.length > 0 && el("div", {}, 
   return item;
 })));
 
-function caseOf({ query, ap, answers, missed }) {
+function caseOf({ query, ap, answers, missed }, factor) {
   const judged = ({ right }) => (right ? "right" : "wrong");
-  return el("section", { class: "group" }, el("h2", {}, `${figure(ap)} · ${query}`),
+  return el("section", { class: "group" }, el("h2", {}, `${figure(ap, factor)} · ${query}`),
     photosOf(t("its_answers"), answers, judged), photosOf(t("its_missed", { n: missed.length }), missed.map((id) => ({ id })), () => "missed"));
 }
 
@@ -75,16 +76,16 @@ async function evaluation({ id, c }, signal) {
   const { name, figures, warnings } = first;
   const cases = await growing(el("div", {}), "more_queries", async (cursor) => {
     const { queries, next } = cursor ? await page(cursor) : first;
-    return [queries.map(caseOf), next];
+    return [queries.map((each) => caseOf(each, first.figure.factor)), next];
   });
-  return [el("h1", {}, name || id), ...warnings.map((text) => el("p", { lang: "en" }, text)), table([t("figure"), t("value")], figures.map((each) => el("tr", {}, el("td", { title: each.protocol }, nameOf(each)), cell(each.value)))),
+  return [el("h1", {}, name || id), ...warnings.map((text) => el("p", { lang: "en" }, text)), table([t("figure"), t("value")], figures.map((each) => el("tr", {}, el("td", { title: each.about }, nameOf(each)), cell(each.value, each.factor)))),
     el("h2", {}, t("worst_first")), ...cases];
 }
 
 async function comparison({ a, b, c }, signal) {
   const { figures, queries, a: first, b: second } = await get("v1/evaluations/compare", { a, b, collection: c }, signal);
   const head = (key) => [t(key), first.name || a, second.name || b, t("difference")];
-  const row = (name, one, other, tip) => el("tr", { title: tip }, el("td", {}, name), cell(one), cell(other), cell(other - one));
-  return [el("h1", {}, t("compared")), table(head("figure"), figures.map((each) => row(nameOf(each), each.a, each.b, each.sentence))), el("h2", {}, t("difference_first")),
-    table(head("query"), queries.map((each) => row(each.query, each.a, each.b)))];
+  const row = (name, { a, b, about }, factor, tip) => el("tr", { title: tip }, el("td", { title: about }, name), cell(a, factor), cell(b, factor), cell(b - a, factor));
+  return [el("h1", {}, t("compared")), table(head("figure"), figures.map((each) => row(nameOf(each), each, each.factor, each.sentence))), el("h2", {}, t("difference_first")),
+    table(head("query"), queries.map((each) => row(each.query, each, first.figure.factor)))];
 }
