@@ -45,6 +45,18 @@ def count_recorded(path):
         return 0
 
 
+def kill_as_it_records(path, driver, find):
+    """Kill the first process that `find` names, once more photos are recorded and there is one."""
+    before, found = count_recorded(path), []
+
+    def is_time():
+        found[:] = find()
+        return found and count_recorded(path) > before
+
+    wait_until(is_time, driver)
+    os.kill(found[0], signal.SIGKILL)
+
+
 @pytest.mark.slow
 def test_an_actor_a_node_and_the_driver_die_and_every_photo_is_there_once(tmp_path, nodes, meisho):
     number = 1200
@@ -55,11 +67,8 @@ def test_an_actor_a_node_and_the_driver_die_and_every_photo_is_there_once(tmp_pa
     command = [sys.executable, "-m", "meisho.cli", *on_cluster]
     with started(command, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE) as driver:
         wait_until(lambda: all(map(nodes.workers, nodes.raylets)), driver)
-        for end in (lambda: os.kill(nodes.workers(nodes.raylets[0])[0], signal.SIGKILL),
-                    lambda: os.kill(other, signal.SIGKILL)):  # fmt: skip
-            before = count_recorded(tmp_path / "c")
-            wait_until(lambda before=before: count_recorded(tmp_path / "c") > before, driver)
-            end()
+        kill_as_it_records(tmp_path / "c", driver, lambda: nodes.workers(nodes.raylets[0]))
+        kill_as_it_records(tmp_path / "c", driver, lambda: [other])
         wait_until(lambda: not runs(other))
         before = count_recorded(tmp_path / "c")
         wait_until(lambda: count_recorded(tmp_path / "c") > before, driver)

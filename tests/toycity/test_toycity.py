@@ -427,10 +427,11 @@ def expected_medium(dataset):
 
 
 @pytest.mark.slow
-def test_the_default_descriptor_finds_much_and_misses_much_and_a_random_ranking_finds_nothing(tmp_path):
+def test_imagenets_descriptor_finds_much_and_misses_much_and_a_random_ranking_finds_nothing(tmp_path):
     build_toycity(tmp_path / "city", landmarks=24, views=5, distractors=30)
     dataset = load_toycity(tmp_path / "city")
-    report = evaluate_dataset(dataset, Describer(load_extractor("default")), tmp_path / "collection").report
+    describer = Describer(load_extractor("imagenet"))
+    report = evaluate_dataset(dataset, describer, tmp_path / "collection").report
     assert 0.40 <= report.figure("revisitop_map", "medium").value <= 0.85
     chance = evaluate_random(dataset).report.figure("revisitop_map", "medium").value
     assert abs(chance - expected_medium(dataset)) < 0.02
