@@ -204,9 +204,9 @@ def _explain(error: BaseException) -> tuple[str, int]:
         return (f"{error.filename}: {reason}" if error.filename else reason), code
     if is_panic(error):
         advice = (
-            "a collection on a disk is damaged then: restore it, or delete it and index again; of one in a "
+            "a collection on a disk is damaged then: restore it, or delete it and index again; "
+            "where it lies in a store, look at the variables AWS_* first"
         )
-        advice += "store, look at the variables AWS_* first"
         return f"LanceDB panicked ({error}); {advice}", CollectionError.exit_code
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
