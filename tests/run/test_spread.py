@@ -50,7 +50,7 @@ def test_bars_hold_every_score_once():
 
 def test_info_draws_them(collection):
     done = CliRunner().invoke(cli.app, ["info", str(collection), "--scores"])
-    assert done.exit_code == 0 and "copies aside: median 0." in done.output and "█" in done.output
+    assert done.exit_code == 0 and "copies aside: median score 0." in done.output and "█" in done.output
     done = CliRunner().invoke(cli.app, ["info", str(collection), "--scores", "--json"])
     facts = json.loads(done.output)
     assert (
