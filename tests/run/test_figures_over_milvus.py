@@ -20,7 +20,7 @@ def test_a_toy_city_scores_what_it_scores_here(tmp_path):
         describer, path = Describer(load_extractor("imagenet", max_side_px=192)), tmp_path / "c"
         here = evaluate_dataset(dataset, describer, path)
         for kind, most in (("FLAT", 0.0), ("HNSW", 0.003)):
-            keep_engine(path, f"milvus:{server.uri}?index={kind}&timeout=60")
+            keep_engine(path, f"milvus:{server.uri}?index={kind}")
             over = evaluate_dataset(dataset, describer, path)
             values, others = (np.array([f.value for f in each.report.figures]) for each in (here, over))
             np.testing.assert_allclose(others, values, rtol=0, atol=most)
