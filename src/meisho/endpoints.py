@@ -64,7 +64,7 @@ def read_access() -> Access:
         )
     if found["endpoint"]:
         found["region"] = found["region"] or "us-east-1"  # signed with, and looked at by Amazon alone
-        found["allow_http"] = "true" if found["endpoint"].startswith("http://") else ""
+        found["allow_http"] = "true" if found["endpoint"].lower().startswith("http://") else ""
     return tuple((option, value) for option, value in found.items() if value)
 
 
@@ -87,17 +87,18 @@ def client_of(bucket: str, access: Access, pid: int) -> "S3Store":
     )
 
 
+_SET_KEYS = (
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may read, write, list and delete there"
+)
 _SAID = (
     (  # where the role of one of Amazon's machines is asked for: nothing named keys before
         ("169.254.169.254", "169.254.170.2"),
-        "no keys are set for {endpoint}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may "
-        "read, write, list and delete there",
+        f"no keys are set for {{endpoint}}; {_SET_KEYS}",
     ),
     (("nosuchbucket",), "there is no bucket {bucket!r} at {endpoint}; make it, or correct the name"),
     (
         ("403 forbidden", "401 unauth", "accessdenied", "privileges", "signature", "unauthenticated"),
-        "{endpoint} refuses to let you in; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys that may "
-        "read, write, list and delete there",
+        f"{{endpoint}} refuses to let you in; {_SET_KEYS}",
     ),
     (
         ("507 insufficient", "no space left", "quota"),

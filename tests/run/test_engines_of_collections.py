@@ -177,6 +177,11 @@ def test_an_index_of_this_machine_does_not_go_with_it(engine):
         IndexOptions(index="hnsw", engine=engine)
 
 
+def test_an_engine_that_is_none_is_refused_before_anything_begins():
+    with pytest.raises(ConfigError, match="oracle"):
+        IndexOptions(engine="oracle:somewhere")
+
+
 def test_an_index_of_this_machine_is_refused_where_another_engine_searches(photos, describer, collection):
     before = Collection.open(collection).snapshot().version
     with pytest.raises(ConfigError, match=r"has indexes of its own.* instead of the index 'exact'"):

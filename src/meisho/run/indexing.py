@@ -7,7 +7,7 @@ from pathlib import Path
 
 from meisho.buckets import BucketPath, as_place
 from meisho.describing import Describer
-from meisho.engines.base import open_engine
+from meisho.engines.base import Engine, open_engine
 from meisho.errors import ConfigError, DamagedError, InputError, MismatchError
 from meisho.extractors.restoring import restore_extractor, restore_local_extractor
 from meisho.images import PhotoLike, as_photos
@@ -73,14 +73,14 @@ class IndexOptions:
         if self.index is not None:
             require_name(self.index, ("auto", *INDEXES), what="index")
         if self.engine is not None:
-            _refuse_index(self.index, self.engine)
+            _refuse_index(self.index, open_engine(self.engine))
 
 
-def _refuse_index(index: str | None, engine: str) -> None:
+def _refuse_index(index: str | None, engine: Engine) -> None:
     """Refuse an index where another engine than "local" searches, which has its own."""
-    if index is not None and open_engine(engine).text != "local":
+    if index is not None and engine.text != "local":
         raise ConfigError(
-            f"the engine {engine!r:.80} has indexes of its own; name one behind it, such as "
+            f"the engine {engine.text!r:.80} has indexes of its own; name one behind it, such as "
             f"--engine milvus:URI?index=HNSW, instead of the index {index!r}"
         )
 
@@ -164,7 +164,7 @@ def _sync(
 ) -> IndexSummary:
     kept = read_metadata(path).engine if is_collection(path) else None
     engine = open_engine(options.engine or kept)
-    _refuse_index(options.index, engine.text)
+    _refuse_index(options.index, engine)
     engine.check()
     collection = _open_or_create(path, folder.root, describer, moved=options.moved)
     if options.local is not None:

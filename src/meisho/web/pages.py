@@ -172,7 +172,8 @@ def write_search_page(
 
 def _verdict_of(answer: Answer, pair: PhotoPair | None) -> Verdict:
     """Return the verdict of an answer: "same" only where local features were compared and agree."""
-    if pair.same_place if pair else answer.num_inliers is not None and answer.same_place:
+    agree = pair.same_place if pair else answer.num_inliers is not None and answer.same_place
+    if agree:
         return "same"
     return "likely" if answer.same_place else "plain"
 

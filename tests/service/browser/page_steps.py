@@ -19,6 +19,9 @@ PHONE = {
     "has_touch": True,
 }
 
+AS_A_SERVICE_ENDS = ("status of 404", "net::ERR_CONNECTION")
+"""What a page may say whose service ends and forgets its query: pictures may still be on their way."""
+
 VIEWS = [
     name
     for name in ("places", "duplicates", "evaluations", "jobs")

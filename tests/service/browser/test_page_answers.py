@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from page_city import HOSTILE
 from page_service import serving
 from page_steps import (
+    AS_A_SERVICE_ENDS,
     answers,
     draw_box,
     expect,
@@ -88,7 +89,7 @@ def test_a_link_holds_the_whole_query(new_page):
 def test_a_photo_that_the_service_forgot_is_sent_again(new_page, city):
     with serving(city) as service:
         page = new_page(service.url)
-        page.watched.expected += ["status of 404", "net::ERR_CONNECTION"]  # pictures still come as it ends
+        page.watched.expected += AS_A_SERVICE_ENDS
         open_page(page)
         search_by_file(page, service.query("karowick"))
     with serving(city, port=urlsplit(service.url).port):  # started anew: it knows no photo of anybody

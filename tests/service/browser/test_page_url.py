@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from page_service import serving
-from page_steps import PHONE, answers, draw_box, expect, open_page, wait_for_answers
+from page_steps import AS_A_SERVICE_ENDS, PHONE, answers, draw_box, expect, open_page, wait_for_answers
 from test_page_late import Held
 
 from service.servers import another_site
@@ -213,10 +213,7 @@ def test_a_photo_on_its_way_from_an_address_leads_nobody_away(page, fetching, ot
 def test_a_photo_that_the_service_forgot_is_fetched_again(new_page, city, other):
     with serving(city, *FETCHING) as service:
         page = new_page(service.url)
-        page.watched.expected += [
-            "status of 404",
-            "net::ERR_CONNECTION",
-        ]  # pictures that still come as it ends
+        page.watched.expected += AS_A_SERVICE_ENDS
         open_page(page)
         paste(page, f"{other.url}/{service.query('karowick').name}")
         wait_for_answers(page)
