@@ -35,6 +35,10 @@ def make_small(_folder):
     return load_extractor("small")
 
 
+def make_large(_folder):
+    return load_extractor("large")
+
+
 def make_timm(_folder):
     return load_extractor("timm:test_vit", weights="none:0", scales=(1.0, 0.5))
 
@@ -81,6 +85,7 @@ EXAMPLES = {
     "drawn": make_drawn,
     "imagenet": make_imagenet,
     "small": make_small,
+    "large": make_large,
     "timm": make_timm,
     "onnx": make_onnx,
     "checkpoint": make_checkpoint,

@@ -147,6 +147,7 @@ PACKAGED = {
     "imagenet": ("tf_efficientnet_lite2", timm_models.IMAGENET_OPTIONS),
     "drawn": ("tf_efficientnet_lite2", timm_models.DRAWN_OPTIONS),
     "small": ("tf_efficientnet_lite0", timm_models.SMALL_OPTIONS),
+    "large": ("tf_efficientnet_lite2", timm_models.LARGE_OPTIONS),
 }
 
 
@@ -159,6 +160,15 @@ def test_packaged_weights_are_the_same_by_onnx_and_torch(name):
     np.testing.assert_allclose(heavy.extract(images), light.extract(images), atol=1e-5)
     with pytest.raises(InputError, match=f"nothing follows '{name}'"):
         load_extractor(f"{name}:more")
+
+
+def test_the_large_model_is_the_default_one_at_three_sizes():
+    large, plain = load_extractor("large", device="cpu"), load_extractor("default", device="cpu")
+    scaled = load_extractor("default", device="cpu", scales=(0.7071, 1.0, 1.4142))
+    images = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
+    assert large.provenance == scaled.provenance != plain.provenance
+    assert large.dim == plain.dim
+    assert large.extract(images)[0] @ plain.extract(images)[0] < 0.9999
 
 
 def test_the_weights_of_this_package_are_for_one_backbone():

@@ -31,8 +31,8 @@ class Counting:
 class Round:
     """Questions of which the first holds the only turn until all others wait for it."""
 
-    def __init__(self, number, ask):
-        self.turns, self.answers = Turns(1), {}
+    def __init__(self, number, ask, turns=None):
+        self.turns, self.answers = turns or Turns(1), {}
         begun, go_on = threading.Event(), threading.Event()
 
         def first():
@@ -123,6 +123,47 @@ def test_who_waits_to_search_goes_on_where_the_others_do_not_search():
     check(found.answers[0], 0)
 
 
+def test_those_that_were_searched_for_end_one_by_one_and_leave_the_turn_to_others():
+    turns, counting, ending, came = Turns(1), Counting(), [], []
+
+    def come(number):
+        with turns.taken():
+            came.append(number)
+
+    def ask(number):
+        found = TogetherIndex(counting).search(QUERIES[[number]], 5)
+        ending.append(number)
+        if number < 4:  # the last one has searched for all, and has the turn until it has ended
+            assert [each for each in ending if each < 4] == [number]
+            newcomer = threading.Thread(target=come, args=(number,))
+            newcomer.start()
+            newcomer.join()
+        ending.remove(number)
+        return found
+
+    found = Round(5, ask, turns)
+    assert counting.calls == [5]
+    assert sorted(came) == [0, 1, 2, 3]
+    assert (turns.num_waiting, turns.num_free) == (0, 1)
+    for each in range(5):
+        check(found.answers[each], each)
+
+
+def test_one_that_ends_may_search_again():
+    counting = Counting()
+
+    def ask(number):
+        again = TogetherIndex(counting).search(QUERIES[[number]], 5)
+        np.testing.assert_array_equal(again[0], TogetherIndex(counting).search(QUERIES[[number]], 5)[0])
+        return again
+
+    found = Round(6, ask)
+    assert sum(counting.calls) == 12
+    assert (found.turns.num_waiting, found.turns.num_free) == (0, 1)
+    for each in range(6):
+        check(found.answers[each], each)
+
+
 def test_a_turn_that_is_lent_lets_another_go_on():
     turns, came = Turns(1), threading.Event()
 
@@ -170,7 +211,7 @@ def test_never_more_compute_at_once_and_all_end(number):
 
     with ThreadPoolExecutor(24) as pool:
         list(pool.map(question, range(120)))
-    assert max(most) <= number
+    assert max(most) <= number + 1  # one of those that others have searched for comes to its end meanwhile
     assert (turns.num_waiting, turns.num_free) == (0, number)
 
 

@@ -125,8 +125,8 @@ class ModelChoice:
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="default, imagenet, small, timm:NAME, onnx:FILE, a checkpoint's folder, a checkpoint as its "
-            "authors published it, or several: ensemble:default*2+timm:NAME.",
+            help="default, imagenet, small, large, timm:NAME, onnx:FILE, a checkpoint's folder, a checkpoint "
+            "as its authors published it, or several: ensemble:default*2+timm:NAME.",
         ),
     ] = None
     weights: Weights = None

@@ -27,6 +27,7 @@ EXTRACTORS: dict[str, str] = {
     "drawn": "meisho.extractors.timm_models:load_drawn",
     "imagenet": "meisho.extractors.timm_models:load_imagenet",
     "small": "meisho.extractors.timm_models:load_small",
+    "large": "meisho.extractors.timm_models:load_large",
     "timm": "meisho.extractors.timm_models:load_timm",
     "onnx": "meisho.extractors.onnx_file:load_onnx",
     "published": "meisho.extractors.published.loading:load_published",
@@ -41,9 +42,8 @@ class GlobalExtractor(Protocol):
 
     Attributes:
         dim: D, the number of dimensions.
-        provenance: What is kept with the descriptors. `provenance.extractor` is the model specification and
-            `provenance.options` every keyword option that changes the result, so that
-            `load_extractor(p.extractor, **p.values)` makes the same extractor again.
+        provenance: What is kept with the descriptors: the model's specification and every option that changes
+            the result. `load_extractor(p.extractor, **p.values)` makes the same extractor again.
         image_options: How photos must be loaded for it.
     """
 
@@ -63,7 +63,7 @@ def load_extractor(model: str = "default", **options: object) -> GlobalExtractor
     """Load an extractor by its specification.
 
     Args:
-        model: "default" (that is "drawn"), "imagenet", "small" (offline, without torch), "timm:NAME", a
+        model: "default" ("drawn"), "imagenet", "small", "large" (offline, without torch), "timm:NAME", a
             checkpoint, "onnx:FILE" (exported), or several: "ensemble:default+timm:resnet34".
         **options: Options of the extractor, for example `pooling="avg"`, `device="cuda"`.
 

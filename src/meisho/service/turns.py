@@ -1,12 +1,14 @@
 """Turns: as many questions compute at once as there are cores, and those that come to search do it together.
 
-A question that waits for a decoder lends its turn to another. One that is described lends it too where others
+A question that waits for a decoder lends its turn to another. One that is described gives it up where others
 wait to be described: a search reads all vectors of a collection, and reads them once for several questions.
+Those that were searched for by another then end one by one, beside the turns: at once, they would hold all of
+them, and the processes that describe would have nothing to do.
 """
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -31,7 +33,7 @@ class _Asked:
         index: What is searched.
         queries: (Q, D).
         top: How many rows each gets.
-        woken: Set when the question has a turn again.
+        woken: Set when the question may go on: to search for all, or with what was found for it.
         led: The searches that it is to do, its own among them; none where another did it.
         found: Rows (Q, K) and their scores; None where it failed, or is not done.
     """
@@ -48,7 +50,7 @@ class Turns:
     """Turns to compute, for any number of threads; who has none waits.
 
     Args:
-        number: Questions that compute at once.
+        number: Questions that compute at once, beside one for which another has searched.
     """
 
     def __init__(self, number: int) -> None:
@@ -56,6 +58,8 @@ class Turns:
         self._lock = threading.Lock()
         self._waiting = deque[threading.Event]()
         self._asking: list[_Asked] = []
+        self._ending = deque[threading.Event]()  # for which others have searched
+        self._one_ends = False
 
     @property
     def num_waiting(self) -> int:
@@ -70,44 +74,17 @@ class Turns:
     @contextmanager
     def taken(self) -> Iterator[None]:
         """Have a turn inside; `lent` and `TogetherIndex` know of it."""
-        self._take()
-        before = _running.set(self)
+        turn = _Turn(self)
+        turn.take()
+        before = _running.set(turn)
         try:
             yield
         finally:
             _running.reset(before)
-            self._give()
+            turn.give()
 
-    @contextmanager
-    def lent(self) -> Iterator[None]:
-        """Let others have this turn inside."""
-        self._give()
-        try:
-            yield
-        finally:
-            self._take()
-
-    def search(self, index: Searcher, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
-        """Search as `index` does, together with others that come to it while something else is to do."""
-        asked = _Asked(index, queries, top)
-        with self._lock:
-            self._asking.append(asked)
-            must_wait = bool(self._waiting) and len(self._asking) < MOST_TOGETHER
-            if must_wait:
-                self._waiting.popleft().set()
-            else:
-                asked.led, self._asking = self._asking, []
-        if must_wait:
-            with timed("wait"):
-                asked.woken.wait()
-        if asked.led:
-            try:
-                _search_together(asked.led)
-            finally:
-                self._wake(other for other in asked.led if other is not asked)
-        return index.search(queries, top) if asked.found is None else asked.found
-
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Wait for a turn."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -117,24 +94,93 @@ class Turns:
         with timed("wait"):
             woken.wait()
 
-    def _give(self) -> None:
+    def give(self) -> None:
+        """Let another have a turn."""
         with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set()
-            elif self._asking:  # nobody else would
-                first = self._asking[0]
-                first.led, self._asking = self._asking, []
-                first.woken.set()
-            else:
-                self._free += 1
+            self._pass_on()
 
-    def _wake(self, done: Iterator[_Asked]) -> None:
-        """Let those whose search was done have the next turns."""
+    def join(self, asked: _Asked) -> bool:
+        """Let a question search with others; says whether it must give up its turn, and wait for them."""
         with self._lock:
-            self._waiting.extend(asked.woken for asked in done)
-            while self._free and self._waiting:
-                self._free -= 1
-                self._waiting.popleft().set()
+            self._asking.append(asked)
+            if self._waiting and len(self._asking) < MOST_TOGETHER:
+                return True
+            asked.led, self._asking = self._asking, []
+            return False
+
+    def end_each(self, found: Iterable[_Asked]) -> None:
+        """Let those that others have searched for go on, one after the other."""
+        with self._lock:
+            self._ending.extend(asked.woken for asked in found)
+            if not self._one_ends:
+                self._end_next()
+
+    def end_next(self) -> None:
+        """Let the next of them go on, as one has ended."""
+        with self._lock:
+            self._end_next()
+
+    def _end_next(self) -> None:
+        self._one_ends = bool(self._ending)
+        if self._ending:
+            self._ending.popleft().set()
+
+    def _pass_on(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()
+        elif self._asking:  # nobody else would
+            first = self._asking[0]
+            first.led, self._asking = self._asking, []
+            first.woken.set()
+        else:
+            self._free += 1
+
+
+@dataclass(eq=False)
+class _Turn:
+    """The turn of one question.
+
+    Attributes:
+        turns: Where it comes from.
+        is_beside: Whether it is the one beside the number, of those which end one by one.
+    """
+
+    turns: Turns
+    is_beside: bool = False
+
+    def take(self) -> None:
+        self.turns.take()
+        self.is_beside = False
+
+    def give(self) -> None:
+        if self.is_beside:
+            self.turns.end_next()
+        else:
+            self.turns.give()
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let others have this turn inside."""
+        self.give()
+        try:
+            yield
+        finally:
+            self.take()
+
+    def search(self, index: Searcher, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
+        """Search as `index` does, together with others that come to it while something else is to do."""
+        asked = _Asked(index, queries, top)
+        if self.turns.join(asked):
+            self.give()
+            with timed("wait"):
+                asked.woken.wait()
+            self.is_beside = not asked.led
+        if asked.led:
+            try:
+                _search_together(asked.led)
+            finally:
+                self.turns.end_each(other for other in asked.led if other is not asked)
+        return index.search(queries, top) if asked.found is None else asked.found
 
 
 def _search_together(several: Sequence[_Asked]) -> None:
@@ -155,17 +201,17 @@ def _search_together(several: Sequence[_Asked]) -> None:
             asked.found = own_rows, own_scores
 
 
-_running: ContextVar[Turns | None] = ContextVar("turns", default=None)
+_running: ContextVar[_Turn | None] = ContextVar("turn", default=None)
 
 
 @contextmanager
 def lent() -> Iterator[None]:
     """Let another question compute while the one that is being answered here waits for something."""
-    turns = _running.get()
-    if turns is None:
+    turn = _running.get()
+    if turn is None:
         yield
         return
-    with turns.lent():
+    with turn.lent():
         yield
 
 
@@ -181,7 +227,7 @@ class TogetherIndex:
 
     def search(self, queries: Float32Array, top: int) -> tuple[Int64Array, Float32Array]:
         """Find the `top` best rows of each of (Q, D) queries; see `Searcher.search`."""
-        turns = _running.get()
-        if turns is None or not self.index.is_exact:
+        turn = _running.get()
+        if turn is None or not self.index.is_exact:
             return self.index.search(queries, top)
-        return turns.search(self.index, queries, top)
+        return turn.search(self.index, queries, top)
