@@ -64,8 +64,21 @@ RUNS = {
         "data.city.renderings=0.1",
         "data.city.seasons=true",
     ),
+    "96 x 8, buildings": ("seed=10", "data.city.seed=10", "data.city.landmarks=96", "data.city.views=8"),
+    "96 x 8, buildings, faults": (
+        "seed=10",
+        "data.city.seed=10",
+        "data.city.landmarks=96",
+        "data.city.views=8",
+        "data.city.faults=0.3",
+        "data.city.renderings=0.1",
+        "data.city.seasons=true",
+    ),
+    "48 x 12, city 9": ("seed=9", "data.city.seed=9"),
 }
 """Name of a run -> what its recipe has otherwise than `RECIPE`."""
+PACKAGED = ("48 x 12", "96 x 8, all kinds, faults", "48 x 12, another city")
+"""The runs of the packaged models."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +97,11 @@ def main() -> None:
     )
     parser.add_argument("shared", type=Path, help="the folder with photos.csv")
     parser.add_argument("--to", type=Path, required=True, help="folder of cities, runs and collections")
-    parser.add_argument("--run", action="append", choices=RUNS, help="all when none")
+    parser.add_argument("--run", action="append", choices=RUNS, help="those of the packaged models when none")
     parser.add_argument("--model", choices=MODELS, default="drawn", help="which of the packaged ones is made")
     arguments = parser.parse_args()
     to = arguments.to
-    names = arguments.run or list(RUNS)
+    names = arguments.run or PACKAGED
     otherwise, size_px = MODELS[arguments.model]
     recipes = {name: recipe_of(name, to, otherwise) for name in names}
     start = save_start(recipes[names[0]], to / "start")
