@@ -43,38 +43,17 @@ SMALL = (
 MODELS = {"drawn": ((), None), "small": (SMALL, SMALL_OPTIONS["max_side_px"])}
 """Name of a model -> what its recipe has otherwise, and the size of photos, px; None: the default."""
 _KINDS = f"data.city.kinds={list(KINDS)}".replace("'", '"')
+_SIZE = ("data.city.landmarks=96", "data.city.views=8")
+_FAULTS = ("data.city.faults=0.3", "data.city.renderings=0.1", "data.city.seasons=true")
 RUNS = {
     "48 x 12": (),
     "48 x 12, another city": ("seed=1", "data.city.seed=2"),
-    "160 x 8": ("seed=7", "data.city.seed=7", "data.city.landmarks=160", "data.city.views=8"),
-    "96 x 8, all kinds": (
-        "seed=3",
-        "data.city.seed=3",
-        "data.city.landmarks=96",
-        "data.city.views=8",
-        _KINDS,
-    ),
-    "96 x 8, all kinds, faults": (
-        "seed=4",
-        "data.city.seed=4",
-        "data.city.landmarks=96",
-        "data.city.views=8",
-        _KINDS,
-        "data.city.faults=0.3",
-        "data.city.renderings=0.1",
-        "data.city.seasons=true",
-    ),
-    "96 x 8, buildings": ("seed=10", "data.city.seed=10", "data.city.landmarks=96", "data.city.views=8"),
-    "96 x 8, buildings, faults": (
-        "seed=10",
-        "data.city.seed=10",
-        "data.city.landmarks=96",
-        "data.city.views=8",
-        "data.city.faults=0.3",
-        "data.city.renderings=0.1",
-        "data.city.seasons=true",
-    ),
     "48 x 12, city 9": ("seed=9", "data.city.seed=9"),
+    "160 x 8": ("seed=7", "data.city.seed=7", "data.city.landmarks=160", "data.city.views=8"),
+    "96 x 8, buildings": ("seed=10", "data.city.seed=10", *_SIZE),
+    "96 x 8, buildings, faults": ("seed=10", "data.city.seed=10", *_SIZE, *_FAULTS),
+    "96 x 8, all kinds": ("seed=3", "data.city.seed=3", *_SIZE, _KINDS),
+    "96 x 8, all kinds, faults": ("seed=4", "data.city.seed=4", *_SIZE, _KINDS, *_FAULTS),
 }
 """Name of a run -> what its recipe has otherwise than `RECIPE`."""
 PACKAGED = ("48 x 12", "96 x 8, all kinds, faults", "48 x 12, another city")

@@ -22,8 +22,10 @@ class Counting:
     def __init__(self, is_exact=True):
         self.index = ExactIndex.build(VECTORS)
         self.is_exact, self.calls = is_exact, []
+        self.leader = None
 
     def search(self, queries, top):
+        self.leader = threading.get_ident()
         self.calls.append(len(queries))
         return self.index.search(queries, top)
 
@@ -123,28 +125,58 @@ def test_who_waits_to_search_goes_on_where_the_others_do_not_search():
     check(found.answers[0], 0)
 
 
-def test_those_that_were_searched_for_end_one_by_one_and_leave_the_turn_to_others():
-    turns, counting, ending, came = Turns(1), Counting(), [], []
-
-    def come(number):
-        with turns.taken():
-            came.append(number)
+def test_those_that_were_searched_for_end_one_by_one_beside_the_turns():
+    counting, ending, most, over = Counting(), [], [], threading.Event()
 
     def ask(number):
         found = TogetherIndex(counting).search(QUERIES[[number]], 5)
+        if threading.get_ident() == counting.leader:
+            over.wait()  # it holds the only turn until all others have ended
+            return found
         ending.append(number)
-        if number < 4:  # the last one has searched for all, and has the turn until it has ended
-            assert [each for each in ending if each < 4] == [number]
-            newcomer = threading.Thread(target=come, args=(number,))
-            newcomer.start()
-            newcomer.join()
+        most.append(len(ending))
         ending.remove(number)
+        if len(most) == 4:
+            over.set()
         return found
 
-    found = Round(5, ask, turns)
+    found = Round(5, ask)
     assert counting.calls == [5]
-    assert sorted(came) == [0, 1, 2, 3]
-    assert (turns.num_waiting, turns.num_free) == (0, 1)
+    assert most == [1] * 4
+    assert (found.turns.num_waiting, found.turns.num_free) == (0, 1)
+    for each in range(5):
+        check(found.answers[each], each)
+
+
+def test_those_that_were_searched_for_end_with_turns_that_nobody_else_has():
+    counting, together = Counting(), threading.Barrier(4)
+
+    def ask(number):
+        found = TogetherIndex(counting).search(QUERIES[[number]], 5)
+        if threading.get_ident() != counting.leader:
+            together.wait()  # the turn beside the others, and the three that are free
+        return found
+
+    turns, searched = Turns(4), threading.Event()
+
+    def hold():
+        with turns.taken():
+            searched.wait()
+
+    def release():
+        wait_until(lambda: counting.calls == [5])
+        searched.set()
+
+    holders = [threading.Thread(target=hold) for _ in range(3)]
+    for holder in holders:
+        holder.start()
+    wait_until(lambda: turns.num_free == 1)
+    releasing = threading.Thread(target=release)
+    releasing.start()
+    found = Round(5, ask, turns)
+    for thread in (*holders, releasing):
+        thread.join()
+    assert (turns.num_waiting, turns.num_free) == (0, 4)
     for each in range(5):
         check(found.answers[each], each)
 

@@ -19,7 +19,6 @@ SMALL_BACKBONE = "tf_efficientnet_lite0"
 SMALL_OPTIONS = {"weights": "meisho:small", "p": 2.0, "max_side_px": 224}
 """What the small model has otherwise than `TimmGeMOptions`."""
 
-
 LARGE_OPTIONS = {**DRAWN_OPTIONS, "scales": (0.7071, 1.0, 1.4142)}
 """What the large model has otherwise: it looks at the photo at three sizes, in 3.5 times the time."""
 

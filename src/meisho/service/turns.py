@@ -2,8 +2,8 @@
 
 A question that waits for a decoder lends its turn to another. One that is described gives it up where others
 wait to be described: a search reads all vectors of a collection, and reads them once for several questions.
-Those that were searched for by another then end one by one, beside the turns: at once, they would hold all of
-them, and the processes that describe would have nothing to do.
+Those that were searched for by another then end one by one, beside the turns, and with turns that nobody else
+waits for: at once, they would hold all of them, and the processes that describe would have nothing to do.
 """
 
 import threading
@@ -36,6 +36,7 @@ class _Asked:
         woken: Set when the question may go on: to search for all, or with what was found for it.
         led: The searches that it is to do, its own among them; none where another did it.
         found: Rows (Q, K) and their scores; None where it failed, or is not done.
+        is_beside: Whether it goes on with the turn beside the others.
     """
 
     index: Searcher
@@ -44,6 +45,7 @@ class _Asked:
     woken: threading.Event = field(default_factory=threading.Event)
     led: "Sequence[_Asked]" = ()
     found: tuple[Int64Array, Float32Array] | None = None
+    is_beside: bool = False
 
 
 class Turns:
@@ -54,12 +56,12 @@ class Turns:
     """
 
     def __init__(self, number: int) -> None:
-        self._free = number  # none is free while anybody waits or asks
+        self._free = number  # none is free while anybody waits, asks or could end
         self._lock = threading.Lock()
         self._waiting = deque[threading.Event]()
         self._asking: list[_Asked] = []
-        self._ending = deque[threading.Event]()  # for which others have searched
-        self._one_ends = False
+        self._ending = deque[_Asked]()  # for which others have searched
+        self._one_ends = False  # beside the turns
 
     @property
     def num_waiting(self) -> int:
@@ -94,10 +96,21 @@ class Turns:
         with timed("wait"):
             woken.wait()
 
-    def give(self) -> None:
-        """Let another have a turn."""
+    def give(self, *, is_beside: bool = False) -> None:
+        """Let another have a turn, or the one beside the others."""
         with self._lock:
-            self._pass_on()
+            if is_beside:
+                self._one_ends = False
+                self._end_others()
+            elif self._waiting:
+                self._waiting.popleft().set()
+            elif self._asking:  # nobody else would
+                first = self._asking[0]
+                first.led, self._asking = self._asking, []
+                first.woken.set()
+            else:
+                self._free += 1
+                self._end_others()
 
     def join(self, asked: _Asked) -> bool:
         """Let a question search with others; says whether it must give up its turn, and wait for them."""
@@ -108,32 +121,20 @@ class Turns:
             asked.led, self._asking = self._asking, []
             return False
 
-    def end_each(self, found: Iterable[_Asked]) -> None:
-        """Let those that others have searched for go on, one after the other."""
+    def end(self, found: Iterable[_Asked]) -> None:
+        """Let those that others have searched for go on: one, and as many more as there are free turns."""
         with self._lock:
-            self._ending.extend(asked.woken for asked in found)
-            if not self._one_ends:
-                self._end_next()
+            self._ending.extend(found)
+            self._end_others()
 
-    def end_next(self) -> None:
-        """Let the next of them go on, as one has ended."""
-        with self._lock:
-            self._end_next()
-
-    def _end_next(self) -> None:
-        self._one_ends = bool(self._ending)
-        if self._ending:
-            self._ending.popleft().set()
-
-    def _pass_on(self) -> None:
-        if self._waiting:
-            self._waiting.popleft().set()
-        elif self._asking:  # nobody else would
-            first = self._asking[0]
-            first.led, self._asking = self._asking, []
-            first.woken.set()
-        else:
-            self._free += 1
+    def _end_others(self) -> None:
+        while self._ending and (self._free or not self._one_ends):
+            asked = self._ending.popleft()
+            if self._free:
+                self._free -= 1
+            else:
+                self._one_ends = asked.is_beside = True
+            asked.woken.set()
 
 
 @dataclass(eq=False)
@@ -153,10 +154,7 @@ class _Turn:
         self.is_beside = False
 
     def give(self) -> None:
-        if self.is_beside:
-            self.turns.end_next()
-        else:
-            self.turns.give()
+        self.turns.give(is_beside=self.is_beside)
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -174,12 +172,12 @@ class _Turn:
             self.give()
             with timed("wait"):
                 asked.woken.wait()
-            self.is_beside = not asked.led
+            self.is_beside = asked.is_beside
         if asked.led:
             try:
                 _search_together(asked.led)
             finally:
-                self.turns.end_each(other for other in asked.led if other is not asked)
+                self.turns.end(other for other in asked.led if other is not asked)
         return index.search(queries, top) if asked.found is None else asked.found
 
 
