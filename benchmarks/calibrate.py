@@ -61,11 +61,14 @@ def main() -> None:
     parser.add_argument("shared", type=Path, help="folder of the shared data")
     parser.add_argument("work", type=Path, help="where collections are made")
     parser.add_argument("--local", default="xfeat")
+    parser.add_argument("--model", default="default")
     parser.add_argument("--svg", type=Path, help="where the curves are drawn")
     options = parser.parse_args()
-    sets = {name: open_places(options.shared, options.work, name, options.local) for name in ("fit", "eval")}
+    models = options.local, options.model
+    sets = {name: open_places(options.shared, options.work, name, *models) for name in ("fit", "eval")}
     asked = {
-        name: list(ask(places, options.work / f"{name}-{options.local}.npz")) for name, places in sets.items()
+        name: list(ask(places, options.work / f"{name}-{'-'.join(models)}.npz"))
+        for name, places in sets.items()
     }
     metadata = sets["fit"].state.metadata
     assert metadata.local_provenance is not None

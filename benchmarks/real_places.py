@@ -54,15 +54,15 @@ class RealPlaces:
         return ~self.same(rows) | ~unlabelled[rows].any(axis=1)
 
 
-def open_places(shared: Path, folder: Path, name: str, local: str) -> RealPlaces:
+def open_places(shared: Path, folder: Path, name: str, local: str, model: str = "default") -> RealPlaces:
     """Make the collection below `folder` where it is not there yet, and open it."""
     records = choose_records(read_records(shared), name)
     by_file = {record["file"].replace("/", "__"): record for record in records}
-    path = folder / f"{name}-{local}.meisho"
+    path = folder / f"{name}-{local}-{model}.meisho"
     if not (path / "collection.json").exists():
         photos = link_photos(shared, folder / name, records)
         local_describer = LocalDescriber(load_local_extractor(local))
-        describer = Describer(load_extractor())
+        describer = Describer(load_extractor(model))
         index_folder(photos, path, describer, options=IndexOptions(local=local_describer))
     state = load_state(path.absolute())
     own = [by_file[Path(photo_id).name] for photo_id in state.snapshot.descriptors.ids]

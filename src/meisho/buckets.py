@@ -332,7 +332,9 @@ def as_place(path: str | Path) -> Path:
     """
     if isinstance(path, BucketPath):
         return path
-    return BucketPath.parse(path) if is_in_bucket(path) else Path(path)
+    if is_in_bucket(path):
+        return BucketPath.parse(path)
+    return path if isinstance(path, Path) else Path(path)
 
 
 def is_in_bucket(path: object) -> bool:

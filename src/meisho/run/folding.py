@@ -151,10 +151,11 @@ def _find_heads(
     heads: list[int] = []
     left_out: defaultdict[int, list[int]] = defaultdict(list)
     rows, listed = ranks.tolist(), vectors[ranks]
-    alike = np.einsum("id,jd->ij", listed, listed) >= NEAR_SIMILARITY  # too small to wake other threads for
+    products = np.einsum("id,jd->ij", listed, listed)  # too small to wake other threads for
+    alike = (products >= NEAR_SIMILARITY).tolist()
     known = functools.cache(hash_of)
     for place, row in enumerate(rows):
-        candidates = [head for head in heads if alike[place, head]]
+        candidates = [head for head in heads if alike[place][head]]
         head = next((h for h in candidates if are_near(known(row), known(rows[h]))), None)
         if head is None:
             heads.append(place)

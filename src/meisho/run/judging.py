@@ -48,9 +48,8 @@ class Judging:
 
         Of the descriptors nothing is asked where nothing is calibrated.
         """
-        local = [pair.evidence for pair in pairs] or [PairEvidence()] * len(rows)
         if self.calibration is None or not len(rows):
-            return local
+            return [pair.evidence for pair in pairs] or [PairEvidence()] * len(rows)
         similarities = np.einsum(
             "bd,bd->b", self.queries[asked], self.state.snapshot.descriptors.vectors[rows]
         )
@@ -58,9 +57,12 @@ class Judging:
         places = np.searchsorted(each, asked)
         background = np.einsum("qd,sd->qs", self.queries[each], self.state.background)
         gaps = measure_gaps(similarities, background, places)
+        signs = list(zip(similarities.tolist(), gaps.tolist(), strict=True))
+        if not pairs:
+            return [PairEvidence(similarity=similarity, gap=gap) for similarity, gap in signs]
         return [
-            replace(evidence, similarity=float(similarity), gap=float(gap))
-            for evidence, similarity, gap in zip(local, similarities, gaps, strict=True)
+            replace(pair.evidence, similarity=similarity, gap=gap)
+            for pair, (similarity, gap) in zip(pairs, signs, strict=True)
         ]
 
     def judge(self, evidence: Sequence[PairEvidence]) -> list[Judgement]:
