@@ -6,6 +6,7 @@ from PIL import Image
 
 from meisho.certainty import CALIBRATIONS, Calibration, PairEvidence, judge
 from meisho.errors import InputError
+from meisho.extractors.base import load_extractor
 from meisho.extractors.local_base import load_local_extractor
 from meisho.geometry.matching import MutualMatcher
 from meisho.local_describing import LocalDescriber
@@ -57,6 +58,13 @@ def test_without_a_calibration_nothing_is_said_but_by_inliers(finder, query):
     found = finder.find(query, top=6, chain="geometric:first=6")
     assert {answer.id for answer in found[0] if answer.verdict == "same"} == {"1-0.png", "1-1.png"}
     assert {answer.probability for answer in found[0]} == {None}
+
+
+@pytest.mark.parametrize("model", ["default", "large", "small", "imagenet"])
+def test_the_models_that_come_with_meisho_are_calibrated(model):
+    name = fingerprint(load_extractor(model).provenance)
+    how = name_verification(load_local_extractor("sift").provenance, MutualMatcher(), RETRIEVAL_RANSAC)
+    assert {(name, ""), (name, how)} <= CALIBRATIONS.keys()
 
 
 def test_probabilities_are_those_of_the_evidence(calibrated, query):
