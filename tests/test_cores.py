@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from meisho.cores import count_cores
+from meisho.cores import count_cores, count_multiplying
 
 
 def test_there_is_a_core():
@@ -83,3 +83,16 @@ def test_each_thread_of_a_service_multiplies_alone_unless_the_user_says_otherwis
     environment = kept if said is None else kept | {"OPENBLAS_NUM_THREADS": said}
     ran = subprocess.run([sys.executable, "-c", SERVE], stdout=subprocess.PIPE, text=True, env=environment)
     assert ran.stdout.split() == ["False", threads]  # NumPy reads it when it is imported
+
+
+@pytest.mark.parametrize(
+    ("openblas", "openmp", "number"),
+    [("3", None, 3), ("1", "2", 1), (None, "4", 4), ("0", "", 8), ("-1", "4,2", 8), (None, None, 8)],
+)
+def test_as_many_threads_multiply_as_openblas_is_told(monkeypatch, openblas, openmp, number):
+    monkeypatch.setattr("meisho.cores.count_cores", lambda: 8)
+    for name, value in (("OPENBLAS_NUM_THREADS", openblas), ("OMP_NUM_THREADS", openmp)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert count_multiplying() == number

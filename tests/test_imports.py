@@ -170,7 +170,7 @@ ONLY_IN = {
     "obstore": {"buckets", "endpoints"},
     "onnx": {"training"},
     "ray": {"cluster"},
-    "onnxruntime": {"extractors", "training"},
+    "onnxruntime": {"extractors", "index", "training"},
 }
 
 

@@ -35,6 +35,14 @@ def rest_while_waiting() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(count_cores()))
 
 
+def count_multiplying() -> int:
+    """Return how many threads may share a product of matrices, as OpenBLAS is told, or else as cores are."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        if (text := os.environ.get(name, "")).isdecimal() and int(text):
+            return int(text)
+    return count_cores()
+
+
 def multiply_alone() -> None:
     """Let each thread multiply matrices alone: in a service as many compute at once as there are cores.
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array, cut_rows, row_lengths
 from meisho.errors import InputError
+from meisho.index.products import multiply
 from meisho.stored_vectors import StoredVectors, Vectors
 
 _GATHER_BYTES = 64 * 2**20  # of vectors copied at a time
 _EINSUM_DIM = 4096  # beyond 8192 the order in which einsum adds depends on the shapes
 _LONGEST = 1e18  # lengths whose products still fit into float32
 _BLOCK_ROWS = 16_384
-_PART_BYTES = 8 * 2**20  # of vectors multiplied at a time: a product reads them several times
 
 
 def check_vectors(vectors: Vectors) -> Vectors:
@@ -73,12 +73,8 @@ def blocks_of(vectors: Vectors) -> Iterator[tuple[slice, Float32Array]]:
 
 def multiply_all(queries: Float32Array, vectors: Vectors) -> Float32Array:
     """Return the matrix product (Q, N) of (Q, D) and (N, D)."""
-    products = np.empty((len(queries), len(vectors)), np.float32)
-    step = max(1, _PART_BYTES // (4 * max(1, vectors.shape[1])))
-    for part, block in blocks_of(vectors):
-        for rows in cut_rows(len(block), step):
-            np.matmul(queries, block[rows].T, out=products[:, part][:, rows])
-    return products
+    blocks = [multiply(queries, block) for _, block in blocks_of(vectors)]
+    return blocks[0] if len(blocks) == 1 else np.concatenate([queries[:, :0], *blocks], axis=1)
 
 
 def score_all(queries: Float32Array, vectors: Vectors) -> Float32Array:
