@@ -200,6 +200,7 @@ PARSERS = {
     "onnx.load": {"training/export.py": "what it has just written"},
     "onnxruntime.InferenceSession": {
         "extractors/onnx_session.py": "the reader of networks",
+        "index/products.py": "what it has just written",
         "training/export.py": "what it has just written",
     },
     "faiss.read_index": {},
