@@ -57,7 +57,7 @@ def main() -> None:
     missed = [
         f"{kind}: recall {r:.4f}, target {LEAST_RECALL}" for kind, r in recalls.items() if r < LEAST_RECALL
     ]
-    for size in (1, BATCH):
+    for size in (1, options.batch):
         seconds = measure(searches, queries, size, options.rounds)
         print_table(size, seconds)
         missed += missed_speeds(size, seconds)
@@ -73,6 +73,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--index", action="append", help="approximate kinds; ivfpq when none is given")
+    parser.add_argument("--batch", type=int, default=BATCH, help="queries at once")
     parser.add_argument("--rounds", type=int, default=20)
     return parser.parse_args()
 

@@ -87,7 +87,15 @@ def test_each_thread_of_a_service_multiplies_alone_unless_the_user_says_otherwis
 
 @pytest.mark.parametrize(
     ("openblas", "openmp", "number"),
-    [("3", None, 3), ("1", "2", 1), (None, "4", 4), ("0", "", 8), ("-1", "4,2", 8), (None, None, 8)],
+    [
+        ("3", None, 3),
+        ("1", "2", 1),
+        (None, "4", 4),
+        ("4000", None, 8),
+        ("0", "", 8),
+        ("-1", "4,2", 8),
+        (None, None, 8),
+    ],
 )
 def test_as_many_threads_multiply_as_openblas_is_told(monkeypatch, openblas, openmp, number):
     monkeypatch.setattr("meisho.cores.count_cores", lambda: 8)

@@ -36,10 +36,10 @@ def rest_while_waiting() -> None:
 
 
 def count_multiplying() -> int:
-    """Return how many threads may share a product of matrices, as OpenBLAS is told, or else as cores are."""
+    """Return how many threads may share a product of matrices: as OpenBLAS is told, or one for each core."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         if (text := os.environ.get(name, "")).isdecimal() and int(text):
-            return int(text)
+            return min(int(text), count_cores())
     return count_cores()
 
 
