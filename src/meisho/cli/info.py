@@ -49,6 +49,10 @@ def info(
     width = max(map(len, names.values()))
     for name, value in facts.items():
         shown = _in_short(value) if name == "excludes" and isinstance(value, list) else value
+        if isinstance(shown, dict) and "members" in shown:
+            from meisho.descriptors import describe_options
+
+            shown = describe_options(shown)
         lines = [str(part) for part in shown] if isinstance(shown, list) else [_in_words(name, shown)]
         for row, line in enumerate(lines):
             say((f"{names[name] if row == 0 else '':{width}}  ", "dim"), line)

@@ -10,6 +10,8 @@ from meisho.arrays import Float32Array, UInt8Array
 from meisho.descriptors import Provenance, concatenate_descriptors
 from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor, load_extractor
+from meisho.extractors.restoring import is_light
+from meisho.extractors.timm_parts import whiten_origin
 from meisho.images import ImageOptions
 
 
@@ -21,13 +23,22 @@ class Ensemble:
     Args:
         members: Two or more extractors, which take photos of the same size.
         weights: One for each, above 0; all alike when not given. Only their ratios matter.
+        whitening: Path of a saved `Whitening` of such descriptors that is applied at the end, or None.
 
     Raises:
         InputError: There are fewer than two, the weights cannot be, or the members need photos of different
             sizes.
+        WeightsError: The whitening cannot be read.
+        MismatchError: It was fitted on other descriptors.
     """
 
-    def __init__(self, members: Sequence[GlobalExtractor], weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        members: Sequence[GlobalExtractor],
+        weights: Sequence[float] | None = None,
+        *,
+        whitening: str | None = None,
+    ) -> None:
         given = [1.0] * len(members) if weights is None else [float(weight) for weight in weights]
         if len(members) < 2 or len(given) != len(members) or not all(0 < w < float("inf") for w in given):
             raise InputError(
@@ -37,12 +48,15 @@ class Ensemble:
         self.members = tuple(members)
         self.weights = tuple(weight / sum(given) for weight in given)
         self.image_options = _common_image_options([member.image_options for member in members])
-        self.dim = sum(member.dim for member in members)
-        self.provenance = _describe_origin([member.provenance for member in members], given)
+        plain = _describe_origin([member.provenance for member in members], given)
+        self.provenance, self.whitening = whiten_origin(plain, whitening)
+        self.dim = sum(m.dim for m in members) if self.whitening is None else self.whitening.dim
+        self.is_light = all(is_light(member) for member in members)
 
     def extract(self, images: UInt8Array) -> Float32Array:
         """Describe a batch: (B, H, W, 3) uint8 RGB -> (B, D) float32, L2-normalised rows."""
-        return concatenate_descriptors([m.extract(images) for m in self.members], weights=self.weights)
+        joined = concatenate_descriptors([m.extract(images) for m in self.members], weights=self.weights)
+        return joined if self.whitening is None else self.whitening.transform(joined)
 
 
 def load_ensemble(
@@ -51,6 +65,7 @@ def load_ensemble(
     device: str = "auto",
     members: Sequence[Mapping[str, Any]] = (),
     member_weights: Sequence[float] | None = None,
+    whitening: str | None = None,
     **options: object,
 ) -> Ensemble:
     """Load "default+timm:resnet34", or with weights "default*2+timm:resnet34".
@@ -60,6 +75,7 @@ def load_ensemble(
         device: "auto", "cpu" or "cuda".
         members: What its provenance says, in place of `rest`: extractor and options of each.
         member_weights: The weights of `members`.
+        whitening: Path of a saved whitening that comes after all of them, or None.
         **options: Options of every member, for example `max_side_px=512`.
 
     Raises:
@@ -68,10 +84,10 @@ def load_ensemble(
     """
     if members:
         loaded = [load_extractor(m["extractor"], device=device, **m["options"], **options) for m in members]
-        return Ensemble(loaded, member_weights)
+        return Ensemble(loaded, member_weights, whitening=whitening)
     specifications = [_parse_member(part) for part in rest.split("+")]
     loaded = [load_extractor(model, device=device, **options) for model, _ in specifications]
-    return Ensemble(loaded, [weight for _, weight in specifications])
+    return Ensemble(loaded, [weight for _, weight in specifications], whitening=whitening)
 
 
 def _parse_member(text: str) -> tuple[str, float]:

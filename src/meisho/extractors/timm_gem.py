@@ -136,6 +136,8 @@ def to_torch(extractor: GlobalExtractor, *, device: str = "auto") -> TimmGeM:
     if isinstance(extractor, TimmGeM) and kind == "timm":
         return extractor
     options = provenance.values
+    if kind == "ensemble":
+        raise InputError("several models side by side are no single network; name one of them, such as drawn")
     if kind != "timm" or options["weights"].endswith(".onnx"):
         raise InputError(f"{provenance.extractor}: is no timm model or checkpoint that torch can load")
     return load_torch(name, device=device, **options)

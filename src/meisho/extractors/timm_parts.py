@@ -78,12 +78,25 @@ def trace_origin(model: str, options: TimmGeMOptions, digest: str) -> tuple[Prov
         WeightsError: The whitening cannot be read.
         MismatchError: It was fitted on other descriptors.
     """
-    plain = describe_origin(model, replace(options, whitening=None), digest)
-    if options.whitening is None:
+    return whiten_origin(describe_origin(model, replace(options, whitening=None), digest), options.whitening)
+
+
+def whiten_origin(plain: Provenance, path: str | None) -> tuple[Provenance, Whitening | None]:
+    """Return the provenance of descriptors after a saved whitening, and that; as they are where it is None.
+
+    Raises:
+        InputError: The path is no text.
+        WeightsError: The whitening cannot be read.
+        MismatchError: It was fitted on other descriptors.
+    """
+    if path is None:
         return plain, None
-    whitening = Whitening.load(Path(options.whitening))
+    if not isinstance(path, str):
+        raise InputError(f"whitening={path!r}: must be text")
+    whitening = Whitening.load(Path(path))
     whitening.check_source(plain)
-    return describe_origin(model, options, whitening.digest_after(plain)), whitening
+    options = plain.values | {"whitening": path}
+    return Provenance.from_options(plain.extractor, options, whitening.digest_after(plain)), whitening
 
 
 def describe_origin(model: str, options: TimmGeMOptions, digest: str) -> Provenance:
