@@ -3,11 +3,11 @@
     python benchmarks/bench_whiten.py ../shared/data --cache /tmp/whiten
 
 Fits on 10, 20, 40, 100, 400 photos and all (drawn from the splits `train` and `train_loose`, without every
-fourth landmark of `train`) and scores on `validation`: those landmarks among the distractors. `--eval` scores
-on `eval` instead: report by it, never choose. A row is the mean over `--draws` draws of photos, and the worst
-of them. Columns: the default; what `meisho whiten` did before it chose by the number of photos (no shrinkage,
-only the directions that vary); the default learned from pairs. Descriptors of the default model are kept in
-the cache folder. Revisited trapezoid mAP, per cent.
+fourth landmark of `train`) and scores on `validation`: those landmarks among the distractors. `--own` fits on
+photos of the database that is searched, as the owner of a folder does. `--eval` scores on `eval` instead:
+report by it, never choose. A row is the mean over `--draws` draws of photos, and the worst of them. Columns:
+the default; the same with 256 dimensions; with a shrinkage of 1, which was the default; the default learned
+from pairs. Descriptors of the model are kept in the cache folder. Revisited trapezoid mAP, per cent.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 
 from meisho.arrays import Float32Array, Int64Array
 from meisho.describing import Describer
-from meisho.descriptors import Descriptors, Provenance, normalize_rows
+from meisho.descriptors import Descriptors, Provenance
 from meisho.errors import InputError
 from meisho.evaluate.revisitop import revisitop_map
 from meisho.extractors.base import load_extractor
@@ -56,15 +56,15 @@ class Described:
         return np.array([record["landmark"] for record in self.records])
 
 
-def describe(shared: Path, cache: Path) -> Described:
-    """Describe the photos by the default model, or read what was kept."""
+def describe(shared: Path, cache: Path, model: str) -> Described:
+    """Describe the photos by a model, or read what was kept."""
     splits = ("train", "train_loose", "distractor", "eval")
     records = [r for r in read_records(shared) if r["split"] in splits]
-    kept = cache / f"default_{len(records)}.npy"
+    kept = cache / f"{model}_{len(records)}.npy"
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         photos = [Photo(r["file"], shared / "photos" / r["file"]) for r in records]
-        np.save(kept, Describer(load_extractor(device="cpu")).describe(photos).vectors)
+        np.save(kept, Describer(load_extractor(model, device="cpu")).describe(photos).vectors)
     return Described(records, np.load(kept))
 
 
@@ -92,13 +92,16 @@ def by_default(descriptors: Descriptors, labels: np.ndarray) -> Callable[[Float3
     return fit_pca_whitening(descriptors).transform
 
 
-def without_shrinkage(descriptors: Descriptors, labels: np.ndarray) -> Callable[[Float32Array], Float32Array]:
-    """Fit by PCA in the directions that vary and no others; the project refuses it for few photos."""
-    mean = descriptors.vectors.mean(axis=0)
-    _, values, directions = np.linalg.svd(descriptors.vectors - mean, full_matrices=False)
-    varies = values > values[0] * 1e-5
-    projection = directions[varies] / values[varies, None]
-    return lambda vectors: normalize_rows((vectors - mean) @ projection.T)
+def to_few_dimensions(descriptors: Descriptors, labels: np.ndarray) -> Callable[[Float32Array], Float32Array]:
+    """Fit by PCA as `meisho whiten --dim 256` does."""
+    return fit_pca_whitening(descriptors, dim=256).transform
+
+
+def with_little_shrinkage(
+    descriptors: Descriptors, labels: np.ndarray
+) -> Callable[[Float32Array], Float32Array]:
+    """Fit by PCA as `meisho whiten --shrinkage 1` does."""
+    return fit_pca_whitening(descriptors, shrinkage=1).transform
 
 
 def by_pairs(descriptors: Descriptors, labels: np.ndarray) -> Callable[[Float32Array], Float32Array]:
@@ -107,7 +110,12 @@ def by_pairs(descriptors: Descriptors, labels: np.ndarray) -> Callable[[Float32A
     return fit_learned_whitening(descriptors, first, second).transform
 
 
-FITS: dict[str, Fit] = {"default": by_default, "no shrinkage": without_shrinkage, "learned": by_pairs}
+FITS: dict[str, Fit] = {
+    "default": by_default,
+    "256 dimensions": to_few_dimensions,
+    "shrinkage 1": with_little_shrinkage,
+    "learned": by_pairs,
+}
 
 
 def measure(fit: Fit, train: Described, test: Described, is_query: np.ndarray, num: int, draws: int) -> str:
@@ -117,7 +125,7 @@ def measure(fit: Fit, train: Described, test: Described, is_query: np.ndarray, n
         rows = np.random.default_rng(seed).permutation(len(train.records))[:num]
         try:
             transform = fit(train.rows(rows), train.labels[rows])
-        except InputError:  # no pair among so few
+        except InputError:  # no pair among so few, or too few for 256 directions
             continue
         values.append(score(transform(test.vectors), test.records, is_query))
     return f"{np.mean(values):.1f} ({min(values):.1f})" if values else "refused"
@@ -132,10 +140,12 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("whiten_cache"))
     parser.add_argument("--draws", type=int, default=4)
     parser.add_argument("--eval", action="store_true")
+    parser.add_argument("--own", action="store_true", help="fit on the database that is searched")
+    parser.add_argument("--model", default="default")
     arguments = parser.parse_args()
     if arguments.shared is None:
         parser.error("name the folder of the shared data, or set MEISHO_SHARED_DATA")
-    photos = describe(Path(arguments.shared), arguments.cache)
+    photos = describe(Path(arguments.shared), arguments.cache, arguments.model)
     landmarks = sorted({r["landmark"] for r in photos.records if r["split"] == "train"})
     held_out = set() if arguments.eval else set(landmarks[::4])
     train = photos.where(lambda r: r["split"].startswith("train") and r["landmark"] not in held_out)
@@ -149,6 +159,8 @@ def main() -> None:
     is_query = np.array(
         [r["split"] == asked and (not arguments.eval or r["role"] == "query") for r in test.records]
     )
+    if arguments.own:
+        train = test.where(lambda r: r["role"] != "query")
     bare = score(test.vectors, test.records, is_query)
     print(
         f"without whitening: {bare:.1f}; {int(is_query.sum())} queries, {len(train.records)} photos at most\n"

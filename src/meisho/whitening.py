@@ -22,15 +22,12 @@ from meisho.outputs import WHITENING, check_output
 
 Kind = Literal["pca", "learned"]
 _NO_WHITENING = "not a whitening file"
-PCA_SHRINKAGE = 1.0
-"""The best of 0, 0.1, 1, 10 and 100 on 100 to 790 photos of 1,280 dimensions (benchmarks/bench_whiten.py)."""
+PCA_SHRINKAGE = 1000.0
+"""Little but a turn, after which few dimensions are enough: with less, a whitening that is fitted on the
+photos that are searched takes away what tells their places apart (benchmarks/bench_whiten.py)."""
 LEARNED_SHRINKAGE = 10.0
 """The best of 0.1, 1 and 10 with a few hundred photos (docs/LOG.md); less needs far more pairs."""
 
-_UNLABELLED = (
-    "fitted without labels, which raised mAP by 0.5 to 2 points on one set of photos and lowered it by 0 to "
-    "3 on another (those learned from 40 photos or more, by --learned, raised both)"
-)
 _FEW_PHOTOS = 10
 _LEAST_SHARE = 0.2
 _MANY_PER_DIM = 4
@@ -153,13 +150,16 @@ def whitening_doubts(
     """
     least_dim, many = math.ceil(full_dim * _LEAST_SHARE), _MANY_PER_DIM * full_dim
     usual = LEARNED_SHRINKAGE if learned else PCA_SHRINKAGE
-    doubts = [] if learned else [_UNLABELLED]
+    doubts = []
     if num < _FEW_PHOTOS:
         doubts.append(f"fitted on {num} photos, fewer than {_FEW_PHOTOS}")
     if dim is not None and dim < least_dim:
         doubts.append(f"{dim} of {full_dim} dimensions are kept, fewer than {least_dim}")
     if shrinkage is not None and shrinkage < usual and num < many:
-        doubts.append(f"a shrinkage of {shrinkage:g}, below {usual:g}, asks for {many:,} photos, not {num:,}")
+        harm = "" if learned else " (one of 1, fitted on the photos that are searched, halved mAP)"
+        doubts.append(
+            f"a shrinkage of {shrinkage:g}, below {usual:,g}, asks for {many:,} photos, not {num:,}{harm}"
+        )
     return tuple(doubts)
 
 

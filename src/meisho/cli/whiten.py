@@ -34,7 +34,7 @@ def whiten(
             metavar="X",
             min=0,
             max=1e6,
-            help="Shrinkage. Default: 1 (PCA), 10 (learned).",
+            help="Shrinkage. Default: 1000 (PCA), 10 (learned).",
             callback=check_number,
         ),
     ] = None,

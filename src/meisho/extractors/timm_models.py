@@ -57,7 +57,7 @@ load_small = _named("small", (SMALL_BACKBONE, SMALL_OPTIONS))
 """EfficientNet-Lite0 at 224 px, with weights of this package, taught likewise."""
 
 load_large = _named("large", *LARGE_MEMBERS)
-"""The networks of `drawn` and `small` side by side, both at 384 px: D = 2,560, in 1.8 times the time."""
+"""The networks of `drawn` and `small` side by side, both at 384 px: D = 2,560, in 1.7 times the time."""
 
 
 def load_timm(name: str, *, device: str = "auto", **options: object) -> GlobalExtractor:

@@ -352,7 +352,7 @@ class WhiteningRecipe:
     Attributes:
         kind: "none", "pca" or "learned".
         dim: Dimensions that are kept; None: all.
-        shrinkage: As for `meisho whiten`; None: 1 for PCA, 10 for a learned one.
+        shrinkage: As for `meisho whiten`; None: 1,000 for PCA, 10 for a learned one.
         max_photos: Most photos that it is fitted on.
     """
 
