@@ -196,18 +196,25 @@ def lacks_memory(error: BaseException | None) -> bool:
 
 @contextmanager
 def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Import optional packages inside; what is missing is named with its pip command.
+    """Import optional packages inside; what is missing or broken is named with its pip command.
 
     Args:
         extra: The optional dependencies of meisho that bring them.
         what: What needs them, for the message.
 
     Raises:
-        MissingDependencyError: A package is not installed.
+        MissingDependencyError: A package is not installed, or cannot be loaded.
     """
     try:
         yield
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"{what} needs {error.name}; run pip install 'meisho[{extra}]'"
+        ) from error
+    except ImportError as error:  # such as a library of the system that it needs and that is not there
+        if lacks_memory(error):
+            raise
+        raise MissingDependencyError(
+            f"{what} needs a package that cannot be loaded ({error}); run pip install --force-reinstall "
+            f"'meisho[{extra}]'"
         ) from error
