@@ -228,7 +228,7 @@ def measure_training(setting: Setting) -> None:
             setting.tell_difference(f"{figure}: loss against float32, relative", difference, 0.1)
     ratio = records[best][-1].images_per_second / chapter
     setting.tell_ratio(
-        f"training, {best}: against the chapter's loop", ratio, 5, f" (of {chapter:.1f} images/s)"
+        "training: against the chapter's loop", ratio, 5, f" (in {best}; of {chapter:.1f} images/s)"
     )
 
 

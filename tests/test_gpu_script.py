@@ -20,7 +20,7 @@ FIGURES = {
     "head": ("chunked: loss and gradients", "over two processes, on one device: loss and gradients"),
     "tests": ("tests marked gpu",),
     "extraction": ("extraction, 12 MP, float32: against the chapter's loop",),
-    "training": ("training, bf16: against the chapter's loop", "bf16: loss against float32"),
+    "training": ("training: against the chapter's loop", "bf16: loss against float32"),
     "learned": ("xfeat", "aliked"),
 }
 """Part -> figures that it must print; a new part is one line here."""
