@@ -87,8 +87,8 @@ def test_more_dimensions_than_few_descriptors_vary_in_are_refused():
 
 
 def test_with_much_shrinkage_descriptors_stay_what_they_are():
-    descriptors = describe(normalize_rows(np.random.default_rng(0).standard_normal((20, 6)) + 0.5))
-    whitened = fit_pca_whitening(descriptors, shrinkage=9.9e5).transform(descriptors.vectors)
+    descriptors = describe(normalize_rows(np.random.default_rng(0).standard_normal((20, 6)) + 1))
+    whitened = fit_pca_whitening(descriptors, shrinkage=1e5).transform(descriptors.vectors)
     before = descriptors.vectors @ descriptors.vectors.T
     np.testing.assert_allclose(whitened @ whitened.T, before, atol=1e-3)
 

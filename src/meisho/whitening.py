@@ -77,12 +77,18 @@ class Whitening:
         Raises:
             MismatchError: They have another provenance than those it was fitted on.
         """
-        self.check_source(descriptors.provenance)
-        options = descriptors.provenance.values | {"whitening": f"sha256:{self._digest()}"}
-        provenance = Provenance.from_options(
-            descriptors.provenance.extractor, options, self.digest_after(descriptors.provenance)
-        )
+        provenance = self.origin_after(descriptors.provenance, f"sha256:{self._digest()}")
         return Descriptors(descriptors.ids, self.transform(descriptors.vectors), provenance)
+
+    def origin_after(self, provenance: Provenance, name: str) -> Provenance:
+        """Return the provenance of descriptors that this whitening, under a name, has been applied to.
+
+        Raises:
+            MismatchError: They have another provenance than those it was fitted on.
+        """
+        self.check_source(provenance)
+        options = provenance.values | {"whitening": name}
+        return Provenance.from_options(provenance.extractor, options, self.digest_after(provenance))
 
     def check_source(self, provenance: Provenance) -> None:
         """Check that this whitening applies to descriptors of this provenance.
@@ -190,7 +196,7 @@ def fit_pca_whitening(
         dim: D', how many directions of largest variance to keep; None keeps all.
         shrinkage: Added to each eigenvalue, as a fraction of the mean eigenvalue; None: `PCA_SHRINKAGE`. A
             larger value makes the map gentler, which helps with few descriptors; of the mean, too, only the
-            part 1 / (1 + shrinkage / `PCA_SHRINKAGE`) is taken away: half of it by default.
+            part 1 / (1 + (shrinkage / `PCA_SHRINKAGE`)²) is taken away: half of it by default.
 
     Raises:
         InputError: There are too few descriptors for `dim` or for no shrinkage, or they do not vary.
@@ -206,7 +212,7 @@ def fit_pca_whitening(
     kept = dim or (len(values) if shrinkage else varying)
     scale = 1 / np.sqrt(values[:kept] + shrinkage * values.sum() / len(mean))
     projection = directions[:kept] * scale[:, None]
-    mean = mean / (1 + shrinkage / PCA_SHRINKAGE)
+    mean = mean / (1 + (shrinkage / PCA_SHRINKAGE) ** 2)
     return Whitening(mean.astype(np.float32), projection.astype(np.float32), "pca", descriptors.provenance)
 
 

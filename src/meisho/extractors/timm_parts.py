@@ -94,9 +94,7 @@ def whiten_origin(plain: Provenance, path: str | None) -> tuple[Provenance, Whit
     if not isinstance(path, str):
         raise InputError(f"whitening={path!r}: must be text")
     whitening = Whitening.load(Path(path))
-    whitening.check_source(plain)
-    options = plain.values | {"whitening": path}
-    return Provenance.from_options(plain.extractor, options, whitening.digest_after(plain)), whitening
+    return whitening.origin_after(plain, path), whitening
 
 
 def describe_origin(model: str, options: TimmGeMOptions, digest: str) -> Provenance:
